@@ -1,0 +1,1 @@
+"""One module per guest: what it needs and how its image is put together."""

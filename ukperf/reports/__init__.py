@@ -1,0 +1,1 @@
+"""Terminal tables, one-file HTML, exports (one module a format)."""
