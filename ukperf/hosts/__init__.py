@@ -1,1 +1,1 @@
-"""Libvirt connections, QEMU and Xen flavours, the truth check, the noise of the host; and fake.py, a host with no VM."""
+"""Libvirt connections, QEMU and Xen flavours, the truth check, the noise of the host; fake.py has no VM."""
