@@ -1,0 +1,158 @@
+"""The rooms of the house: which part may import which, and what may be imported at all before it is needed.
+
+Data moves cli → campaign → imaging → hosts → console → stats → reports and never back; a library that is large or
+changes often has one owner, so that it can be replaced there.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "ukperf"
+
+# Who may import a library; a library that is not named here has no owner because it is not one of ours.
+OWNERS = {
+    "typer": {"cli"},
+    "click": {"cli"},
+    "elftools": {"imaging"},
+    "urllib.request": {"imaging"},
+    "http.client": {"imaging"},
+    "requests": {"imaging"},
+    "httpx": {"imaging"},
+    "libvirt": {"hosts"},
+    "libvirtmod": {"hosts"},
+    "psutil": {"hosts"},
+    "scipy": {"stats"},
+    "rich": {"reports"},
+    "jinja2": {"reports"},
+    "plotly": {"reports"},
+    "matplotlib": {"reports"},
+    "pyperf": {"reports"},  # and the scripts in workloads/, which are no part of the package
+    "sklearn": set[str](),  # runs inside guests only
+}
+SHARED = {"", "model", "errors"}  # `""` is the package itself: its version
+# Rooms of ours that a room may import, besides the shared nouns and itself.
+MAY_IMPORT = {
+    "": set[str](),
+    "errors": set[str](),
+    "paths": set[str](),
+    "model": set[str](),
+    "console": set[str](),
+    "imaging": {"paths"},
+    "guests": {"imaging", "paths"},
+    "hosts": {"console", "paths"},
+    "stats": set[str](),
+    "campaign": {"console", "guests", "hosts", "imaging", "paths", "stats"},
+    "reports": {"stats"},
+    "cli": {"campaign", "console", "guests", "hosts", "imaging", "paths", "reports", "stats"},
+}
+FREE_OF_OURS = {"", "model", "errors"}
+
+
+def room_of(path: Path) -> str:
+    """'hosts' for ukperf/hosts/xml.py, 'console' for ukperf/console.py, '' for ukperf/__init__.py."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def imports_of(path: Path, package: Path = PACKAGE) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of everything that a module imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = path.parent.parts[len(package.parent.parts) :]
+                above = above[: len(above) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}"
+
+
+def faults(path: Path) -> Iterator[str]:
+    """One sentence for each import that the house does not allow."""
+    room = room_of(path)
+    for line, name in imports_of(path):
+        at = f"{path.relative_to(ROOT)}:{line}"
+        top, *rest = name.split(".")
+        for library in {".".join([top, *rest[:depth]]) for depth in range(len(rest) + 1)} & set(OWNERS):
+            if room not in OWNERS[library]:
+                yield f"{at}: {library} belongs to {' and '.join(sorted(OWNERS[library])) or 'no room'}, not to {room}"
+        if top != "ukperf":
+            continue
+        # `from ukperf import __version__` names the package itself; anything else names a room
+        target = rest[0] if rest and rest[0] in MAY_IMPORT else ""
+        if room in FREE_OF_OURS:
+            yield f"{at}: {room or 'ukperf/__init__.py'} imports nothing of ours, and this is {name}"
+        elif target not in SHARED | MAY_IMPORT[room] | {room}:
+            yield f"{at}: {room} may not import {target}"
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
+    assert list(faults(path)) == []
+
+
+def test_every_room_is_known() -> None:
+    assert {room_of(path) for path in MODULES} <= set(MAY_IMPORT)
+
+
+def test_data_moves_one_way() -> None:
+    """The table of rooms has no cycle."""
+    left = dict(MAY_IMPORT)
+    while left:
+        leaves = [room for room, needs in left.items() if not needs & set(left)]
+        assert leaves, f"these rooms import each other: {sorted(left)}"
+        for room in leaves:
+            del left[room]
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "fault"),
+    [
+        ("def late():\n    import libvirt", "cli/x.py", "libvirt belongs to hosts"),
+        ("from scipy import stats", "campaign/x.py", "scipy belongs to stats"),
+        ("from ..cli import main", "hosts/x.py", "hosts may not import cli"),
+        ("from .. import campaign", "imaging/x.py", "imaging may not import campaign"),
+        ("from ukperf.hosts.base import Host", "stats/x.py", "stats may not import hosts"),
+        ("import ukperf.errors", "model.py", "imports nothing of ours"),
+    ],
+)
+def test_a_forbidden_import_is_found(
+    source: str, module: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "ukperf"
+    for room in MAY_IMPORT:
+        (package / room).mkdir(parents=True, exist_ok=True)
+    path = package / module
+    path.write_text(source)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", package)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setattr(imports_of, "__defaults__", (package,))
+    found = list(faults(path))
+    assert len(found) == 1 and fault in found[0]
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"numpy", "scipy", "sklearn", "libvirt", "psutil", "pyperf", "elftools", "jinja2", "ssl", "asyncio"}
+
+
+def test_the_nouns_cost_nothing() -> None:
+    assert not {name.split(".")[0] for name in modules_after("import ukperf.model")} & (HEAVY | {"typer", "rich"})

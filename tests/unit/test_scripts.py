@@ -1,0 +1,277 @@
+"""The two commands of the README: POSIX sh, honest about what is missing, and never more than was asked for.
+
+The scripts run against a machine made of stand-ins: a folder that is the whole PATH. Nothing is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = [
+    *sorted((ROOT / "scripts").glob("*.sh")),
+    *sorted((ROOT / "scripts" / "no-services").iterdir()),
+]
+TOOLS = (
+    "basename cat dirname env find flock head id mkdir mktemp printf rm sed sha256sum sh sleep tail touch true uname"
+)
+
+
+class Machine:
+    """A checkout with the real scripts, and a PATH that holds only what a test puts there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkout = folder / "checkout"
+        self.bin = folder / "bin"
+        self.home = folder / "home"
+        self.calls = folder / "calls"
+        self.tmp = folder / "tmp"
+        for made in (self.checkout, self.bin, self.home, self.tmp):
+            made.mkdir()
+        shutil.copytree(ROOT / "scripts", self.checkout / "scripts", symlinks=True)
+        shutil.copy(ROOT / "pyproject.toml", self.checkout)
+        for tool in TOOLS.split():
+            found = shutil.which(tool)
+            assert found, tool
+            (self.bin / tool).symlink_to(found)
+        self.add("id", "echo 1000")
+        self.add("uname", '[ "$1" = -s ] && echo Linux || echo x86_64')
+
+    def add(self, name: str, body: str) -> None:
+        """A stand-in program that notes how it was called, then does what `body` says."""
+        path = self.bin / name
+        path.unlink(missing_ok=True)
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls}\n{body}\n')
+        path.chmod(0o755)
+
+    def with_python(self, version: str = "3.11", *, complete: bool = True) -> None:
+        """A python3 of the distribution that answers the scripts' questions and makes nothing."""
+        new = "true" if tuple(map(int, version.split("."))) >= (3, 11) else "exit 1"
+        self.add(
+            "python3",
+            f"""case "$*" in
+*"sys.version_info < "*) {new} ;;
+*"sys.version_info[:2]"*) echo {version} ;;
+*realpath*) echo /usr/bin/python{version} ;;
+*) {"true" if complete else "exit 1"} ;;
+esac""",
+        )
+
+    def with_everything(self) -> None:
+        """Every effect that the scripts look for, and a virtual environment that seems to work."""
+        self.with_python()
+        for name in ("qemu-system-x86_64", "gcc", "mke2fs", "pkg-config"):
+            self.add(name, "true")
+        # the driver's file is looked for in the real /usr/lib, which a stand-in cannot be: say that it is there
+        lib = self.checkout / "scripts" / "lib.sh"
+        lib.write_text(lib.read_text().replace("has_qemu_driver ||", "true ||"))
+        venv = self.checkout / ".venv" / "bin"
+        venv.mkdir(parents=True)
+        for name in ("python", "ukperf"):
+            path = venv / name
+            path.write_text(
+                f'#!/bin/sh\necho "venv-{name} $*" >>{self.calls}\n[ "$1" != - ] || cat >/dev/null\nexit 0\n'
+            )
+            path.chmod(0o755)
+        self.stamp()
+
+    def stamp(self) -> None:
+        with (self.checkout / "pyproject.toml").open() as project:
+            digest = subprocess.run(["sha256sum"], stdin=project, capture_output=True, text=True, check=True).stdout
+        (self.checkout / ".venv" / "ukperf-pyproject").write_text(digest)
+
+    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(self.checkout / "scripts" / script), *arguments],
+            env={"PATH": str(self.bin), "HOME": str(self.home), "TMPDIR": str(self.tmp)},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    def called(self, name: str) -> list[str]:
+        """The argument lists that a stand-in was called with."""
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line.removeprefix(name).strip() for line in lines if line.split()[:1] == [name]]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_posix_sh(script: Path) -> None:
+    shell = shutil.which("dash") or "sh"
+    subprocess.run([shell, "-n", str(script)], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck on this machine")
+def test_shellcheck_finds_nothing() -> None:
+    command = ["shellcheck", "-x", "-P", "scripts", *map(str, SCRIPTS), ".ci/run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "" and done.returncode == 0
+
+
+@pytest.mark.parametrize("path", ["scripts/first-run.sh", "scripts/test.sh", ".ci/run"])
+def test_a_command_of_the_readme_is_executable(path: str) -> None:
+    assert (ROOT / path).stat().st_mode & stat.S_IXUSR
+
+
+def test_a_machine_with_everything_gets_no_package_and_no_word(machine: Machine) -> None:
+    machine.with_everything()
+    machine.add("sudo", "exit 1")
+    machine.add("apt-get", "exit 1")
+    done = machine.run("first-run.sh", "--boots", "6")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert machine.called("apt-get") == machine.called("sudo") == []
+    assert machine.called("venv-ukperf")[-1] == "boot-time --boots 6"
+
+
+def test_the_second_command_hands_its_arguments_to_pytest(machine: Machine) -> None:
+    machine.with_everything()
+    done = machine.run("test.sh", "-k", "frames")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.called("venv-python")[-1] == "-m pytest -k frames"
+
+
+def test_a_changed_pyproject_installs_the_python_packages_again(machine: Machine) -> None:
+    machine.with_everything()
+    with (machine.checkout / "pyproject.toml").open("a") as project:
+        project.write("# changed\n")
+    done = machine.run("test.sh")
+    assert done.returncode == 0
+    assert [call for call in machine.called("venv-python") if "pip install" in call and "[dev]" in call]
+    machine.calls.unlink()
+    machine.run("test.sh")
+    assert not [call for call in machine.called("venv-python") if "pip install" in call]
+
+
+def test_nothing_is_written_outside_checkout_and_cache(machine: Machine) -> None:
+    machine.with_everything()
+    machine.run("first-run.sh")
+    assert sorted(path.name for path in machine.home.rglob("*")) == [".cache", "setup.log", "ukperf"]
+    assert list(machine.tmp.iterdir()) == []
+
+
+def test_without_root_or_sudo_one_sentence_names_the_packages(machine: Machine) -> None:
+    machine.with_everything()
+    (machine.bin / "qemu-system-x86_64").unlink()
+    machine.add("gcc", "exit 1")
+    machine.add("apt-get", "true")
+    done = machine.run("first-run.sh")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "apt-get install --no-install-recommends qemu-system-x86 gcc libc6-dev" in done.stderr
+    assert machine.called("apt-get") == []
+
+
+def test_sudo_is_used_for_apt_alone_and_asks_for_what_is_missing_alone(machine: Machine) -> None:
+    machine.with_everything()
+    (machine.bin / "qemu-system-x86_64").unlink()
+    machine.add("sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    made = machine.bin / "qemu-system-x86_64"
+    machine.add("apt-get", f'case "$*" in *install*) printf "#!/bin/sh\\n" >{made}; /bin/chmod +x {made} ;; esac')
+    done = machine.run("first-run.sh")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "ukperf: installing qemu-system-x86 (apt)\n"
+    installs = [call for call in machine.called("apt-get") if " install " in call]
+    assert installs and all(call.endswith("install --no-install-recommends qemu-system-x86") for call in installs)
+    assert f"DPkg::Path={machine.checkout}/scripts/no-services:/usr/sbin" in installs[0]
+    assert all(" apt-get " in call or call == "-n true" for call in machine.called("sudo"))
+
+
+def test_an_install_without_effect_is_said(machine: Machine) -> None:
+    machine.with_everything()
+    (machine.bin / "qemu-system-x86_64").unlink()
+    machine.add("sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    machine.add("apt-get", "true")
+    done = machine.run("first-run.sh")
+    assert done.returncode == 2
+    assert "what qemu-system-x86 should bring still does not work" in done.stderr
+    assert machine.called("venv-ukperf") == []
+
+
+def test_a_failing_install_shows_the_end_of_its_log(machine: Machine) -> None:
+    machine.with_everything()
+    (machine.bin / "qemu-system-x86_64").unlink()
+    machine.add("sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    machine.add("apt-get", "echo E: no such mirror >&2; exit 100")
+    done = machine.run("first-run.sh")
+    assert done.returncode == 2
+    assert "E: no such mirror" in done.stderr
+    assert "no such mirror" in (machine.home / ".cache" / "ukperf" / "setup.log").read_text()
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.10"])
+def test_an_old_python_gets_one_sentence(machine: Machine, version: str) -> None:
+    machine.with_python(version)
+    done = machine.run("first-run.sh")
+    assert done.returncode == 2
+    assert done.stderr.startswith("ukperf: ukperf needs Python 3.11") and done.stderr.count("\n") == 1
+
+
+def test_a_newer_python_under_its_own_name_is_found(machine: Machine) -> None:
+    machine.with_everything()
+    shutil.rmtree(machine.checkout / ".venv")
+    machine.with_python("3.9")
+    (machine.bin / "python3").rename(machine.bin / "old")
+    machine.with_python("3.12", complete=False)
+    (machine.bin / "python3").rename(machine.bin / "python3.12")
+    (machine.bin / "old").rename(machine.bin / "python3")
+    machine.add("apt-get", "true")
+    done = machine.run("first-run.sh")
+    assert done.returncode == 2
+    assert "python3.12-venv" in done.stderr and "python3.12-dev" in done.stderr
+
+
+def test_another_processor_gets_one_sentence(machine: Machine) -> None:
+    machine.add("uname", '[ "$1" = -s ] && echo Linux || echo aarch64')
+    done = machine.run("first-run.sh")
+    assert done.returncode == 2
+    assert done.stderr == "ukperf: ukperf runs on x86-64 Linux, and this is Linux on aarch64.\n"
+
+
+def test_two_setups_in_one_checkout_take_turns(machine: Machine) -> None:
+    machine.with_everything()
+    lock = os.open(machine.checkout / "scripts", os.O_RDONLY)
+    try:
+        subprocess.run(["flock", "-n", str(lock)], pass_fds=[lock], check=True)
+        waiting = subprocess.Popen(
+            ["sh", str(machine.checkout / "scripts" / "first-run.sh")],
+            env={"PATH": str(machine.bin), "HOME": str(machine.home), "TMPDIR": str(machine.tmp)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == "ukperf: another setup is running in this checkout; waiting for it\n"
+        assert machine.called("venv-ukperf") == []
+    finally:
+        os.close(lock)
+    assert waiting.wait(60) == 0
+    waiting.stderr.close()
+    assert machine.called("venv-ukperf")[-1] == "boot-time"
+
+
+@pytest.mark.parametrize("name", ["invoke-rc.d", "deb-systemd-invoke"])
+def test_an_install_starts_no_service(name: str) -> None:
+    done = subprocess.run([ROOT / "scripts" / "no-services" / name, "start", "no-such.service"], check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("known", "added"), [(True, 0), (False, 1)])
+def test_root_gets_the_user_that_libvirts_driver_wants_once(machine: Machine, *, known: bool, added: int) -> None:
+    machine.with_everything()
+    machine.add("id", "echo 0")
+    machine.add("getent", "true" if known else "exit 2")
+    machine.add("useradd", "true")
+    done = machine.run("first-run.sh")
+    assert done.returncode == 0
+    assert len(machine.called("useradd")) == done.stderr.count("libvirt-qemu") == added
