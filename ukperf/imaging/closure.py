@@ -1,0 +1,260 @@
+"""The Python tree: everything that `import sklearn` needs, in one directory that runs in a bare chroot.
+
+    /prog/python            the interpreter (position independent)
+    /prog/lib/python3.X/    standard library and wheels, in one directory: bytecode only, no sources
+    /lib/...                the loader and the shared libraries of the system, where this machine's loader looks
+
+The same files go into every guest. Their digest is the workload's identity, so it must not depend on when, where or
+in which order the tree was made: bytecode carries no times, lists are sorted, modes are 0644 and 0755.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from ukperf.errors import UkperfError
+from ukperf.imaging import bytecode
+from ukperf.imaging.elf import LibrarySearch, Missing, is_elf, loadable_bytes, needed_libraries, read_elf
+from ukperf.imaging.python_env import (
+    ROOTS,
+    Interpreter,
+    Package,
+    TreeFile,
+    distribution_files,
+    find_interpreter,
+    resolve,
+    stdlib_files,
+)
+
+PREFIX = "prog"  # the directory of the program in every guest
+PYTHON = f"/{PREFIX}/python"
+DLOPENED = ("libgcc_s.so.1",)  # glibc loads it by name when a thread ends
+FORMAT = 1  # raise when the same inputs give another tree
+
+
+@dataclass(frozen=True)
+class PythonTree:
+    """A directory that is a root file system with a Python in it. digest: sha256 over paths, modes and contents."""
+
+    root: Path
+    digest: str
+    size: int  # bytes of all files
+    files: int
+    version: str  # "3.11"
+    packages: tuple[Package, ...]
+    left_out: tuple[str, ...]  # what the environment has and the tree has not, with the reason
+
+    @property
+    def home(self) -> Path:
+        """The directory of modules, on this machine."""
+        return self.root / PREFIX / "lib" / f"python{self.version}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a tree is made of, found but not read. extensions: ELF files among the modules."""
+
+    interpreter: Interpreter
+    modules: tuple[TreeFile, ...]
+    libraries: tuple[TreeFile, ...]  # targets from the root
+    packages: tuple[Package, ...]
+    left_out: tuple[str, ...]
+
+
+def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None) -> Inputs:
+    """Find all inputs in ukperf's own environment. Raises UkperfError where a wheel needs a library that is nowhere."""
+    search = search or LibrarySearch()
+    interpreter = find_interpreter(search=search)
+    dists = resolve(roots)
+    wheels = [f for dist in dists for f in distribution_files(dist)]
+    stdlib = list(stdlib_files())
+    own = {f.source for f in wheels + stdlib}
+    # auditwheel's libraries have no search path of their own: they are found through the extension that asks for them.
+    extensions = [f.source for f in wheels if _elf(f) and not f.target.parts[0].endswith(".libs")]
+    needed, missing = needed_libraries([interpreter.executable, *extensions], search)
+    if missing:
+        raise _missing_library(missing[0])
+    stdlib, more, left_out = _stdlib_with_libraries(stdlib, search)
+    needed = {**more, **needed}
+    for name in DLOPENED:
+        found = search.find(name, interpreter.executable, read_elf(interpreter.executable))
+        if found is not None:
+            needed.setdefault(name, found)
+    libc = needed.get("libc.so.6")
+    if libc is None:
+        raise UkperfError(f"{interpreter.executable} does not use glibc.", hint="Use a Python built for glibc.")
+    loader = _loader(interpreter, libc)
+    libraries = [TreeFile(Path(loader), PurePosixPath(loader))]
+    libraries += [
+        TreeFile(path, PurePosixPath(str(libc.parent)) / name)
+        for name, path in sorted(needed.items())
+        if path not in own and name != Path(loader).name
+    ]
+    packages = tuple(Package(d.metadata["Name"], d.version) for d in dists)
+    return Inputs(interpreter, _unique([*stdlib, *wheels]), tuple(libraries), packages, tuple(left_out))
+
+
+def _elf(f: TreeFile) -> bool:
+    return ".so" in f.target.name and is_elf(f.source)
+
+
+def _stdlib_with_libraries(
+    files: list[TreeFile], search: LibrarySearch
+) -> tuple[list[TreeFile], dict[str, Path], list[str]]:
+    """Leave out extension modules whose libraries this machine has not: nothing here could import them either."""
+    needed: dict[str, Path] = {}
+    left_out = []
+    kept = []
+    for f in files:
+        if _elf(f):
+            more, missing = needed_libraries([f.source], search)
+            if missing:
+                left_out.append(f"{f.target.name}: {missing[0].name} is not on this machine")
+                continue
+            needed.update(more)
+        kept.append(f)
+    return kept, needed, left_out
+
+
+def _missing_library(m: Missing) -> UkperfError:
+    return UkperfError(
+        f"{m.asker} needs {m.name}, which is in no folder that the loader searches.",
+        hint="Install the system package that has it, then try again.",
+    )
+
+
+def _loader(interpreter: Interpreter, libc: Path) -> str:
+    name = read_elf(interpreter.executable).interpreter or read_elf(libc).interpreter
+    if not name or not Path(name).exists():
+        raise UkperfError(f"{interpreter.executable} names no program loader that exists here ({name or 'none'}).")
+    return name
+
+
+def _unique(files: list[TreeFile]) -> tuple[TreeFile, ...]:
+    first: dict[PurePosixPath, TreeFile] = {}
+    for f in files:
+        first.setdefault(f.target, f)
+    return tuple(first[target] for target in sorted(first))
+
+
+def input_key(inputs: Inputs) -> str:
+    """A quick identity of the inputs: paths, sizes and times of change, and this builder itself."""
+    digest = hashlib.sha256(f"{FORMAT} {sys.version}\n".encode())
+    for f in (*inputs.modules, *inputs.libraries, TreeFile(inputs.interpreter.executable, PurePosixPath("/"))):
+        status = f.source.stat()
+        digest.update(f"{f.target}\0{f.source}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def build(inputs: Inputs, root: Path, launcher_source: Path) -> PythonTree:
+    """Write the tree into root, an empty directory. launcher_source: workloads/python/launcher.c, compiled only where
+    the interpreter has a fixed address."""
+    home = root / PREFIX / "lib" / f"python{inputs.interpreter.version}"
+    for parent in sorted({(home / f.target).parent for f in inputs.modules}):
+        parent.mkdir(parents=True, exist_ok=True)
+    sources = [f for f in inputs.modules if f.source.suffix == ".py"]
+    # Largest first, dealt out in turn: the compilers end at about the same time.
+    sources.sort(key=lambda f: (-f.source.stat().st_size, f.target))
+    workers = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        compilers = [pool.submit(_compile, sources[i::workers], home) for i in range(workers)]
+        for f in inputs.modules:
+            if f.source.suffix != ".py":
+                _copy(f.source, home / f.target)
+        for f in inputs.libraries:
+            target = root / str(f.target).lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(f.source, target, 0o755)
+        if inputs.interpreter.launcher:
+            _build_launcher(launcher_source, inputs, root)
+        else:
+            _copy(inputs.interpreter.executable, root / PREFIX / "python", 0o755)
+        bad = sorted(str(PurePosixPath(b).name) for c in compilers for b in c.result())
+    left_out = (*inputs.left_out, *(f"{name}: not valid for this Python" for name in bad))
+    digest, size, count = tree_digest(root)
+    return PythonTree(root, digest, size, count, inputs.interpreter.version, inputs.packages, left_out)
+
+
+def _compile(files: list[TreeFile], home: Path) -> list[str]:
+    guest = PurePosixPath("/") / PREFIX / "lib" / home.name
+    jobs = [(str(f.source), str(home / f.target.with_suffix(".pyc")), str(guest / f.target)) for f in files]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", bytecode.__file__],
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UkperfError(f"Compiling the Python tree failed: {last}.")
+    bad: list[str] = json.loads(done.stdout)
+    return bad
+
+
+def _copy(source: Path, target: Path, mode: int = 0o644) -> None:
+    data = source.read_bytes()
+    if ".so" in source.name or mode == 0o755:
+        data = loadable_bytes(data, read_elf(source)) if data.startswith(b"\x7fELF") else data
+    target.write_bytes(data)
+    target.chmod(mode)
+
+
+def _build_launcher(source: Path, inputs: Inputs, root: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise UkperfError(
+            f"{sys.executable} is not position independent, and there is no C compiler for a launcher around it.",
+            hint="Install one (Debian, Ubuntu: apt install gcc), or run ukperf with another Python.",
+        )
+    target = root / PREFIX / "python"
+    command = [compiler, "-O2", "-fPIE", "-pie", "-s", "-Wl,--build-id=none", "-o", str(target), str(source)]
+    command.append(str(inputs.interpreter.executable))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UkperfError(f"The launcher for Python did not compile: {done.stderr.strip().splitlines()[-1]}.")
+    library = read_elf(inputs.interpreter.executable)
+    name = library.soname or inputs.interpreter.executable.name
+    libc = next(f for f in inputs.libraries if f.target.name == "libc.so.6")
+    _copy(inputs.interpreter.executable, root / str(libc.target.parent).lstrip("/") / name, 0o755)
+    target.chmod(0o755)
+
+
+def tree_digest(root: Path) -> tuple[str, int, int]:
+    """(sha256 over path, mode and content of every file in the order of paths, bytes, number of files)."""
+    digest = hashlib.sha256()
+    size = 0
+    paths = sorted(p for p in root.rglob("*") if p.is_file())
+    for path in paths:
+        data = path.read_bytes()
+        size += len(data)
+        mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+        digest.update(f"{path.relative_to(root)}\0{mode:o}\0{hashlib.sha256(data).hexdigest()}\n".encode())
+    return digest.hexdigest(), size, len(paths)
+
+
+def describe(tree: PythonTree) -> str:
+    """The tree's facts as JSON, to be kept beside it; read back by from_description."""
+    facts = asdict(tree)
+    del facts["root"]
+    return json.dumps(facts, indent=1, sort_keys=True)
+
+
+def from_description(root: Path, text: str) -> PythonTree:
+    """The inverse of describe. Raises UkperfError where the text is none of ours."""
+    try:
+        facts = json.loads(text)
+        facts["packages"] = tuple(Package(**p) for p in facts["packages"])
+        facts["left_out"] = tuple(facts["left_out"])
+        return PythonTree(root=root, **facts)
+    except (ValueError, TypeError, KeyError) as e:
+        raise UkperfError(f"The description of {root} is damaged.", hint="Remove it; it will be built again.") from e

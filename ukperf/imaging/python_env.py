@@ -1,0 +1,158 @@
+"""What a Python environment consists of: interpreter, standard library, installed distributions. Lists, no copies."""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path, PurePosixPath
+
+from ukperf.errors import UkperfError
+from ukperf.imaging.elf import LibrarySearch, read_elf
+
+ROOTS = ("scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl", "pyperf")
+# psutil asks for /proc, which unikernels lack; pyperf does without it where it is not installed.
+NOT_IN_GUESTS = frozenset({"psutil", "pip", "setuptools", "wheel"})
+
+PRUNED_STDLIB = frozenset({"test", "tests", "idlelib", "idle_test", "tkinter", "turtledemo", "lib2to3", "ensurepip"})
+PRUNED_STDLIB |= {"pydoc_data", "site-packages", "dist-packages", "__pycache__", "msilib", "venv", "__phello__"}
+PRUNED_FILES = frozenset({"sitecustomize.py", "usercustomize.py", "turtle.py", "antigravity.py", "this.py"})
+PRUNED_EXTENSIONS = re.compile(r"(_test|_xx|xx|_tkinter|_ctypes_test|_gdbm|_dbm|readline|_curses|nis|ossaudiodev)")
+# What only compilers and people read.
+PRUNED_SUFFIXES = frozenset({".pyi", ".pyx", ".pxd", ".pxi", ".h", ".hpp", ".hh", ".c", ".cc", ".cpp", ".cxx", ".f"})
+PRUNED_SUFFIXES |= {".f90", ".a", ".lib", ".o", ".pyc", ".pyo", ".tp", ".build", ".ipynb", ".cmake", ".pc", ".exe"}
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """One file of the environment: where it is here, and its path below the guest's library directory."""
+
+    source: Path
+    target: PurePosixPath
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The program that runs Python: its own file, or (launcher) a library that needs a main() around it."""
+
+    executable: Path
+    launcher: bool  # executable is libpython: compile workloads/python/launcher.c against it
+    version: str  # "3.11"
+
+
+@dataclass(frozen=True)
+class Package:
+    name: str
+    version: str
+
+
+def find_interpreter(executable: Path | None = None, search: LibrarySearch | None = None) -> Interpreter:
+    """The running interpreter as guests can load it. Raises UkperfError where it has a fixed address and there is no
+    libpython to put a launcher before."""
+    path = (executable or Path(sys.executable)).resolve()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    info = read_elf(path)
+    if not info.fixed_address:
+        return Interpreter(path, False, version)
+    library = f"libpython{version}.so.1.0"
+    search = search or LibrarySearch()
+    base = Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix)
+    search = LibrarySearch((str(base), str(Path(sys.base_prefix) / "lib"), *search.environment), search.system)
+    found = search.find(library, path, info)
+    if found is None:
+        raise UkperfError(
+            f"{path} is not position independent, so Unikraft cannot load it, and there is no {library} beside it.",
+            hint=f"Install it (Debian, Ubuntu: apt install libpython{version}), or run ukperf with another Python.",
+        )
+    return Interpreter(found, True, version)
+
+
+def stdlib_files() -> Iterator[TreeFile]:
+    """The standard library's modules without tests, GUIs and installers, extension modules beside the rest: one
+    directory, so that the guest's importer looks in one place."""
+    roots = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    base = {p.replace(sys.prefix, sys.base_prefix, 1) if p.startswith(sys.prefix) else p for p in roots}
+    seen: set[PurePosixPath] = set()
+    for root in sorted(Path(p) for p in base):
+        for path in _walk(root):
+            relative = PurePosixPath(path.relative_to(root).as_posix())
+            if path.suffix == ".so":
+                relative = PurePosixPath(path.name)
+            if relative not in seen and not _pruned_stdlib(relative):
+                seen.add(relative)
+                yield TreeFile(path, relative)
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for item in sorted(directory.iterdir()):
+        if item.is_dir():
+            if item.name not in PRUNED_STDLIB and not item.name.startswith("config-") and not item.is_symlink():
+                yield from _walk(item)
+        elif item.suffix in (".py", ".so"):
+            yield item
+
+
+def _pruned_stdlib(relative: PurePosixPath) -> bool:
+    if relative.suffix == ".so":
+        return PRUNED_EXTENSIONS.match(relative.name) is not None
+    return relative.name in PRUNED_FILES
+
+
+def resolve(names: Iterable[str]) -> list[Distribution]:
+    """The distributions of these names and all that they require, sorted by name. Raises UkperfError for one that is
+    not installed; requirements that only apply elsewhere (markers, extras) are absent and left out."""
+    found: dict[str, Distribution] = {}
+    todo = [(name, True) for name in names]
+    while todo:
+        name, must = todo.pop()
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in found or key in NOT_IN_GUESTS:
+            continue
+        try:
+            dist = distribution(key)
+        except PackageNotFoundError as e:
+            if must:
+                raise UkperfError(
+                    f"The package {name} is not installed beside ukperf.", hint=f"Install it: pip install {name}."
+                ) from e
+            continue
+        found[key] = dist
+        todo.extend((re.split(r"[^A-Za-z0-9._-]", r, maxsplit=1)[0], False) for r in _requirements(dist))
+    return [found[key] for key in sorted(found)]
+
+
+def _requirements(dist: Distribution) -> list[str]:
+    return [r for r in dist.requires or [] if "extra ==" not in r.replace("'", '"')]
+
+
+def distribution_files(dist: Distribution) -> Iterator[TreeFile]:
+    """The files of one wheel by its RECORD, without tests, headers and sources of extensions. Raises UkperfError
+    where the package was installed without a RECORD or as a link to a checkout."""
+    name = dist.metadata["Name"]
+    record = dist.files
+    if not record or not any(p.name == "RECORD" for p in record):
+        raise UkperfError(
+            f"{name} has no list of its files (RECORD), so it cannot be packed.",
+            hint=f"Install it from a wheel into ukperf's environment: pip install --force-reinstall {name}.",
+        )
+    for entry in sorted(record, key=str):
+        relative = PurePosixPath(entry.as_posix())
+        if ".." in relative.parts or relative.is_absolute() or _pruned_wheel(relative):
+            continue
+        source = Path(str(dist.locate_file(entry)))
+        if relative.suffix == ".pth" and len(relative.parts) == 1:
+            continue
+        if source.is_file():
+            yield TreeFile(source, relative)
+
+
+def _pruned_wheel(relative: PurePosixPath) -> bool:
+    parts = relative.parts
+    if any(p in ("tests", "test", "__pycache__", "doc", "docs") for p in parts[:-1]):
+        return True
+    if parts[0].endswith(".dist-info"):
+        return relative.name not in ("METADATA", "entry_points.txt")
+    return relative.suffix in PRUNED_SUFFIXES
