@@ -1,1 +1,1 @@
-"""Pure functions on arrays: summaries, estimates, verdicts."""
+"""Pure functions on arrays: summaries, estimates, verdicts. The one room that imports scipy."""

@@ -1,0 +1,172 @@
+"""Estimates, effects and verdicts on arrays whose answers are known."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ukperf.model import Unit, Verdict
+from ukperf.stats.effect import Effect
+from ukperf.stats.estimate import geometric_mean, median, median_ranks
+from ukperf.stats.paired import paired_effect
+from ukperf.stats.verdict import blocks_to_settle, holm, judge
+from ukperf.stats.welch import welch_effect
+
+positive = st.floats(1e-9, 1e9)
+
+
+@pytest.fixture(autouse=True)
+def no_numeric_warning() -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_six_boots_are_the_least_that_cover_a_median() -> None:
+    assert median_ranks(5) is None
+    assert median_ranks(6) == (0, 5)
+    assert median([1, 2, 3, 4, 5], Unit.SECONDS).low is None
+    assert median([1, 2, 3, 4, 5, 6], Unit.SECONDS).high == 6
+
+
+@given(st.integers(6, 3000))
+def test_median_ranks_are_the_narrowest_that_cover(n: int) -> None:
+    low, high = median_ranks(n) or (0, 0)
+    assert low + high == n - 1
+    assert 1 - 2 * stats.binom.cdf(low, n, 0.5) >= 0.95
+    assert 1 - 2 * stats.binom.cdf(low + 1, n, 0.5) < 0.95
+
+
+def test_geometric_mean_agrees_with_scipy() -> None:
+    values = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0]
+    got = geometric_mean(values, Unit.SECONDS)
+    low, high = stats.t.interval(0.95, 6, np.mean(np.log(values)), stats.sem(np.log(values)))
+    assert (got.value, got.low, got.high) == pytest.approx((stats.gmean(values), math.exp(low), math.exp(high)))
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, math.nan], [1.0, math.inf], [[1.0]]])
+def test_estimates_refuse_what_has_no_location(bad: list[float]) -> None:
+    with pytest.raises(ValueError):
+        median(bad, Unit.SECONDS)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0])
+def test_logarithms_refuse_zero_and_less(bad: float) -> None:
+    for call in (
+        lambda: geometric_mean([1.0, bad], Unit.SECONDS),
+        lambda: paired_effect([1.0, bad], [1.0, 1.0]),
+        lambda: welch_effect([1.0, 1.0], [1.0, bad]),
+    ):
+        with pytest.raises(ValueError):
+            call()
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=6, max_size=40))
+def test_paired_agrees_with_scipy_and_with_its_mirror(pairs: list[tuple[float, float]]) -> None:
+    left, right = (np.array(side) for side in zip(*pairs, strict=True))
+    effect, mirror = paired_effect(left, right), paired_effect(right, left)
+    assert effect.log_ratio == pytest.approx(-mirror.log_ratio)
+    differences = np.log(left) - np.log(right)
+    if differences.std() > 1e-9:
+        expected = stats.ttest_1samp(differences, 0.0)
+        assert effect.p_difference() == pytest.approx(expected.pvalue, abs=1e-12)
+        low, high = effect.interval() or (0, 0)
+        bounds = expected.confidence_interval()
+        assert (math.log(low), math.log(high)) == pytest.approx((bounds.low, bounds.high), abs=1e-9)
+
+
+def test_welch_agrees_with_scipy() -> None:
+    random = np.random.default_rng(3)
+    left, right = random.lognormal(0, 0.3, 9), random.lognormal(0.1, 0.05, 15)
+    effect = welch_effect(left, right)
+    expected = stats.ttest_ind(np.log(left), np.log(right), equal_var=False)
+    assert effect.p_difference() == pytest.approx(expected.pvalue)
+    assert (effect.df, effect.n) == (pytest.approx(expected.df), 9)
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(6, 30))
+def test_exact_repeats_give_an_exact_ratio_and_a_verdict(guest: int, baseline: int, n: int) -> None:
+    for make in (paired_effect, welch_effect):
+        effect = make([float(guest)] * n, [float(baseline)] * n)
+        low, high = effect.interval() or (0, 0)
+        assert low == high == effect.ratio == pytest.approx(guest / baseline, rel=1e-12)
+        [judgement] = judge([effect], 0.01)
+        if guest == baseline:
+            assert (judgement.verdict, effect.ratio) == (Verdict.EQUIVALENT, 1.0)
+        elif max(guest, baseline) > 1.0101 * min(guest, baseline):
+            assert judgement.verdict is (Verdict.FASTER if guest < baseline else Verdict.SLOWER)
+            assert judgement.p_value == 0
+
+
+def test_one_side_exact_still_has_an_interval() -> None:
+    effect = paired_effect([1.0, 1.1, 1.2, 1.0, 1.1, 1.2], [1.0] * 6)
+    assert effect.se is not None and effect.se > 0
+
+
+def test_below_six_pairs_nothing_is_claimed() -> None:
+    [judgement] = judge([paired_effect([2.0] * 5, [1.0] * 5)])
+    assert (judgement.verdict, judgement.boots_needed, judgement.p_value) == (Verdict.INCONCLUSIVE, 6, None)
+
+
+def test_surely_different_but_inside_the_margin_is_equivalent() -> None:
+    effect = Effect(math.log(1.005), 0.0001, 30, 31)
+    assert (effect.p_difference() or 1) < 1e-6
+    assert judge([effect], 0.01)[0].verdict is Verdict.EQUIVALENT
+    assert judge([effect], 0.001)[0].verdict is Verdict.SLOWER
+
+
+@given(st.floats(-0.1, 0.1), st.floats(1e-6, 0.1), st.integers(5, 200), st.floats(0.001, 0.2))
+def test_a_lone_verdict_is_what_its_intervals_say(log_ratio: float, error: float, df: int, delta: float) -> None:
+    effect = Effect(log_ratio, error, df, df + 1)
+    [judgement] = judge([effect], delta)
+    low95, high95 = effect.interval(0.95) or (0, 0)
+    low90, high90 = effect.interval(0.90) or (0, 0)
+    if 1 / (1 + delta) < low90 and high90 < 1 + delta:
+        assert judgement.verdict is Verdict.EQUIVALENT
+    elif low95 > 1:
+        assert judgement.verdict is Verdict.SLOWER
+    elif high95 < 1:
+        assert judgement.verdict is Verdict.FASTER
+    else:
+        assert judgement.verdict is Verdict.INCONCLUSIVE
+        assert (judgement.boots_needed or 0) > effect.n
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_holm_lies_between_the_raw_value_and_bonferroni(p_values: list[float]) -> None:
+    for raw, adjusted in zip(p_values, holm(p_values), strict=True):
+        assert raw <= adjusted <= min(1.0, raw * len(p_values))
+
+
+def test_holm_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_the_family_withholds_a_verdict_and_says_so() -> None:
+    weak = Effect(0.05, 0.02, 30, 31)
+    assert judge([weak])[0].verdict is Verdict.SLOWER
+    noise = [Effect(0.0, 0.02, 30, 31)] * 9
+    judgement = judge([weak, *noise])[0]
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "Holm over 10" in judgement.warnings[0]
+
+
+def test_boots_needed_settle_it_in_simulation() -> None:
+    random = np.random.default_rng(5)
+    for true in (0.0, 0.03):
+        n = blocks_to_settle(0.04, true, 0.01)
+        trials = random.normal(true, 0.04, (400, n))
+        effects = [Effect(float(t.mean()), float(t.std(ddof=1)) / n**0.5, n - 1, n) for t in trials]
+        settled = sum(judge([effect])[0].verdict is not Verdict.INCONCLUSIVE for effect in effects)
+        assert settled / 400 > 0.72  # 80 % asked for
+
+
+def test_more_noise_needs_more_boots() -> None:
+    needed = [blocks_to_settle(sigma, 0.0, 0.01) for sigma in (0.001, 0.01, 0.02, 0.04)]
+    assert needed == sorted(needed) and needed[0] == 6

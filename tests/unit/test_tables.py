@@ -1,0 +1,170 @@
+"""What a person, a program and pyperf read of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from records import boot, failed, run_of
+from rich.console import Console
+
+from ukperf.model import BootRecord, Phase, Sample, Unit
+from ukperf.reports.jsonout import to_json
+from ukperf.reports.pyperf_suite import suite, write_suite
+from ukperf.reports.table import render
+from ukperf.reports.units import interval, number, with_unit
+from ukperf.stats.summary import summarize
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+FACTS = {"accelerator": "tcg", "machine": "q35", "seed": "1"}
+
+
+def printed(records: list[BootRecord], width: int, terminal: bool) -> str:
+    out = io.StringIO()
+    render(summarize(records, "linux"), FACTS, Console(file=out, width=width, force_terminal=terminal))
+    return ESCAPE.sub("", out.getvalue()) if terminal else out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_nothing_is_cut_at_any_width(width: int, terminal: bool) -> None:
+    text = printed(
+        run_of({"linux": 1.0, "nanos": 0.5, "unikraft-elfloader": 0.4}, samples=["getppid"]), width, terminal
+    )
+    assert "…" not in text
+    for word in ("unikraft-elfloader", "getppid", "faster", "kernel", "accelerator tcg"):
+        assert word in text
+    if terminal and width >= 60:
+        assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_a_pipe_gets_no_escape_codes() -> None:
+    assert "\x1b" not in printed(run_of({"linux": 1.0, "nanos": 0.5}), 80, False)
+
+
+def test_failures_and_facts_are_under_the_table() -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5})
+    records[0] = failed(records[0])
+    text = printed(records, 200, False)
+    assert f"{records[0].trial.guest}: 1 of 20 boots failed (1 hung): no end in 120 s" in text
+    assert "accelerator tcg; machine q35; seed 1; 20 blocks; 39 good boots; 1 failed" in text
+
+
+def test_instructions_are_never_shown_as_time() -> None:
+    text = printed(run_of({"linux": 1_553_279_165.0, "nanos": 5e8}, sigma=0, unit=Unit.INSTRUCTIONS), 80, False)
+    assert "1,553 M instr" in text and "exact" in text
+    assert " ms" not in text and " s " not in text
+
+
+def test_a_guest_that_the_host_ends_says_so() -> None:
+    records = [replace(r, ended_by_host=r.trial.guest == "unikraft") for r in run_of({"linux": 1.0, "unikraft": 0.5})]
+    assert "ended by host" in printed(records, 80, False)
+
+
+def test_text_from_guests_is_not_markup() -> None:
+    records = [failed(r, reason="[red]boom[/red]") for r in run_of({"linux": 1.0}, 1)]
+    assert "[red]boom[/red]" in printed(records, 200, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.4123, Unit.SECONDS, "412.3 ms"),
+        (2.0, Unit.SECONDS, "2.000 s"),
+        (1e-7, Unit.SECONDS, "100.0 ns"),
+        (337.0, Unit.INSTRUCTIONS, "337.0 instr"),
+        (3 * 2**20, Unit.BYTES, "3.000 MiB"),
+        (0.0, Unit.SECONDS, "0 ns"),
+    ],
+)
+def test_numbers_get_a_humane_unit(value: float, unit: Unit, text: str) -> None:
+    assert with_unit(value, unit) == text
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(0, 1e300))
+def test_any_number_can_be_printed(value: float, spread: float) -> None:
+    assert number(value, spread)
+    assert interval((value, value), 1.0, spread)
+
+
+@given(st.floats(), st.integers(1, 8))
+def test_json_is_strict_whatever_was_measured(value: float, blocks: int) -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5}, blocks)
+    records[0] = replace(records[0], phases={**records[0].phases, Phase.INIT: value})
+    data = json.loads(json.dumps(to_json(summarize(records, "linux"), FACTS), allow_nan=False))
+    keys = {"benchmark", "guest", "baseline", "ratio", "low", "high", "verdict", "unit", "n", "p_value", "boots_needed"}
+    assert all(keys <= set(comparison) for comparison in data["comparisons"])
+    assert {"guests", "phases", "facts", "failures"} <= set(data)
+
+
+def pyperf(*arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pyperf", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pyperf_reads_the_suite(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    assert write_suite(first, run_of({"linux": 1.0, "nanos": 0.5}, samples=["getppid"]), FACTS)
+    assert write_suite(second, run_of({"linux": 1.0, "nanos": 0.6}, samples=["getppid"], seed=2), FACTS)
+    assert "nanos/total" in pyperf("show", first)
+    assert "Total number of values: 20" in pyperf("stats", first)
+    assert "#" in pyperf("hist", first)
+    metadata = pyperf("metadata", first)
+    assert "ukperf_accelerator: tcg" in metadata and "ukperf_guest: nanos" in metadata
+    assert "nanos/total: Mean +- std dev: [a]" in pyperf("compare_to", first, second)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_pyperf_compares_two_guests_files(tmp_path: Path) -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5})
+    for guest in ("linux", "nanos"):
+        assert write_suite(tmp_path / f"{guest}.json", records, FACTS, guest)
+    assert "total: Mean" in pyperf("compare_to", tmp_path / "linux.json", tmp_path / "nanos.json")
+
+
+def test_instructions_are_integers_to_pyperf(tmp_path: Path) -> None:
+    records = run_of({"linux": 1_553_279_165.0}, sigma=0, unit=Unit.INSTRUCTIONS)
+    assert write_suite(tmp_path / "a.json", records, FACTS)
+    assert "1553279165" in pyperf("show", tmp_path / "a.json")
+
+
+def test_a_boot_is_one_run_and_its_warmups_stay_apart() -> None:
+    data = suite(run_of({"linux": 1.0}, 3, samples=["getppid"]), FACTS)
+    assert data is not None
+    [bench] = [b for b in data["benchmarks"] if b["metadata"]["name"] == "linux/getppid"]  # type: ignore[attr-defined]
+    assert [len(run["values"]) for run in bench["runs"]] == [5, 5, 5]
+    assert all(run["warmups"][0][0] == run["metadata"]["loops"] == 10 for run in bench["runs"])
+
+
+def test_no_suite_without_a_value(tmp_path: Path) -> None:
+    assert not write_suite(tmp_path / "a.json", [failed(boot("linux", 0))], FACTS)
+    assert not (tmp_path / "a.json").exists()
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=20), st.one_of(st.text(max_size=30), st.integers(), st.booleans(), st.floats()), max_size=4
+    ),
+    st.lists(st.floats(), min_size=1, max_size=5),
+    st.text(max_size=20),
+)
+def test_any_record_becomes_a_suite_that_pyperf_loads(
+    metadata: dict[str, object], values: list[float], name: str
+) -> None:
+    import pyperf as library
+
+    sample = Sample(name or "x", Unit.SECONDS, tuple(values), metadata=metadata)
+    record = replace(boot("linux", 0), samples=(sample,), checks={"a\nb": "x\ny"})
+    data = suite([record], {"odd\nname": "a\nb", "empty": ""})
+    library.BenchmarkSuite.loads(json.dumps(data, allow_nan=False))

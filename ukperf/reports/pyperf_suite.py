@@ -1,0 +1,149 @@
+"""A run as a pyperf suite (JSON 1.0): one pyperf run a boot, so that pyperf's own tools read it.
+
+Benchmarks are named GUEST/BENCHMARK (`linux/total`), because names are unique in a suite and `pyperf compare_to`
+matches two files by name: run against run, guest by guest. With `guest` given it is left out of the names, so that the
+files of two guests can be compared with each other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import ukperf
+from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.stats.perboot import merged, sample_name
+
+_UNITS = {Unit.SECONDS: "second", Unit.INSTRUCTIONS: "integer", Unit.CYCLES: "integer", Unit.BYTES: "byte"}
+_SPACE = re.compile(r"\s+")
+Json = dict[str, object]
+
+
+def suite(records: Sequence[BootRecord], facts: Mapping[str, str], guest: str | None = None) -> Json | None:
+    """The suite as plain JSON data, or None when no boot gave a positive value (pyperf knows no empty suite).
+
+    facts become `ukperf_*` metadata of the whole suite. guest: only this guest, its name left out of benchmark names.
+    Values that pyperf refuses (zero, negative, not finite) are left out; `ukperf_values_left_out` counts them.
+    """
+    benchmarks: dict[str, list[Json]] = {}
+    units: dict[str, Unit] = {}
+    for record in sorted(records, key=lambda r: r.trial.index):
+        if record.outcome is not Outcome.OK or guest not in (None, record.trial.guest):
+            continue
+        prefix = "" if guest else f"{record.trial.guest}/"
+        for sample in _samples(record):
+            name = _text(prefix + sample.benchmark) or "unnamed"
+            if units.setdefault(name, sample.unit) is not sample.unit:
+                continue
+            run = _run(record, sample)
+            if run is not None:
+                benchmarks.setdefault(name, []).append(run)
+    if not benchmarks:
+        return None
+    common = {f"ukperf_{_key(name)}": _text(value) for name, value in facts.items() if _text(value)}
+    return {
+        "version": "1.0",
+        "metadata": {"ukperf_version": ukperf.__version__, **common},
+        "benchmarks": [
+            {"metadata": {"name": name, "unit": _UNITS[units[name]], "ukperf_unit": units[name].value}, "runs": runs}
+            for name, runs in benchmarks.items()
+        ],
+    }
+
+
+def write_suite(path: Path, records: Sequence[BootRecord], facts: Mapping[str, str], guest: str | None = None) -> bool:
+    """Write the suite whole or not at all. False, and no file, when no boot gave a value."""
+    data = suite(records, facts, guest)
+    if data is None:
+        return False
+    write_atomically(path, json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n")
+    return True
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never a half."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _samples(record: BootRecord) -> Iterable[Sample]:
+    for phase, value in record.phases.items():
+        yield Sample(phase.value, record.unit, (value,))
+    for sample in merged(record.samples):
+        yield Sample(
+            sample_name(sample.benchmark), sample.unit, sample.values, sample.loops, sample.warmups, sample.metadata
+        )
+
+
+def _number(value: float, unit: Unit) -> float | int:
+    # pyperf prints integers of its unit `integer` without a fraction only when they are ints
+    return int(value) if unit is not Unit.SECONDS and float(value).is_integer() else float(value)
+
+
+def _run(record: BootRecord, sample: Sample) -> Json | None:
+    good = [_number(v, sample.unit) for v in sample.values if math.isfinite(v) and v > 0]
+    if not good:
+        return None
+    warmups = [[sample.loops, _number(v, sample.unit)] for v in sample.warmups if math.isfinite(v) and v >= 0]
+    run: Json = {"values": good, "metadata": _metadata(record, sample, len(sample.values) - len(good))}
+    if warmups:
+        run["warmups"] = warmups
+    return run
+
+
+def _metadata(record: BootRecord, sample: Sample, left_out: int) -> Json:
+    trial = record.trial
+    total = record.events.get("stopped")
+    data: Json = {
+        "date": record.started_at.replace("T", " ").removesuffix("Z").split("+")[0],
+        "ukperf_guest": trial.guest,
+        "ukperf_block": trial.block,
+        "ukperf_position": trial.position,
+        "ukperf_order": trial.index,
+        "ukperf_attempt": trial.attempt,
+        "ukperf_image": record.image_digest,
+        "ukperf_host": record.host,
+        "ukperf_ended_by_host": "yes" if record.ended_by_host else "no",
+    }
+    if sample.loops > 1:
+        data["loops"] = sample.loops
+    if total is not None and total > 0:
+        data["duration"] = total / 1e9
+    if record.vmm_peak_rss:
+        data["command_max_rss"] = record.vmm_peak_rss
+    if record.clock_ratio is not None and math.isfinite(record.clock_ratio):
+        data["ukperf_clock_ratio"] = record.clock_ratio
+    if left_out:
+        data["ukperf_values_left_out"] = left_out
+    for name, value in record.noise.items():
+        if math.isfinite(value):
+            data[f"ukperf_noise_{_key(name)}"] = value
+    for name, value in record.phases.items():
+        if math.isfinite(value):
+            data[f"ukperf_phase_{name.value}"] = value
+    for name, text in record.checks.items():
+        data[f"ukperf_check_{_key(name)}"] = text
+    for name, extra in sample.metadata.items():
+        if isinstance(extra, str | int | float) and (not isinstance(extra, float) or math.isfinite(extra)):
+            data[f"ukperf_{_key(name)}"] = str(extra) if isinstance(extra, bool) else extra
+    return {name: _text(value) if isinstance(value, str) else value for name, value in data.items() if value != ""}
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _text(value: str) -> str:
+    # pyperf refuses newlines and empty text in metadata
+    return _SPACE.sub(" ", str(value)).strip()

@@ -1,0 +1,150 @@
+"""The terminal table of a run: medians, ratios, verdicts, and one line that says what the numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+from ukperf.model import Comparison, Estimate, Unit, Verdict
+from ukperf.reports.columns import Column, lines, show, width
+from ukperf.reports.units import interval, number, scale_for
+from ukperf.stats.perboot import PHASES
+from ukperf.stats.summary import GuestSummary, RunSummary
+
+_STYLE = {
+    Verdict.FASTER: "green",
+    Verdict.SLOWER: "red",
+    Verdict.EQUIVALENT: "cyan",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_COMPARABLE: "dim",
+}
+
+LEGEND = {
+    "vmm": "VMM start: create called → virtual CPUs may run",
+    "kernel": "firmware and kernel: virtual CPUs may run → first byte on the console",
+    "init": "first byte on the console → main of the program",
+    "stop": "main of the program → guest stopped",
+    "total": "create called → guest stopped",
+}
+
+
+def render(summary: RunSummary, facts: Mapping[str, str], console: Console) -> None:
+    """Print the table, failures, what the numbers are, the legend and warnings.
+
+    facts: what the numbers are (accelerator, machine, firmware, console, seed …), printed as `name value` in one line.
+    Nothing is ever cut: a terminal that is too narrow gets tighter columns, then two lines a row; a pipe gets whole
+    lines whatever its width is said to be.
+    """
+    for line in _fitting_table(summary, console):
+        show(console, line, wrap=False)
+    notes = [(_failures(guest), "yellow") for guest in summary.guests if guest.failures]
+    notes.append((_what(summary, facts), ""))
+    notes += [(f"{name}: {LEGEND[name]}", "dim") for name in summary.benchmarks if name in LEGEND]
+    if any(e.unit is Unit.INSTRUCTIONS for guest in summary.guests for e in guest.estimates.values()):
+        notes.append(("instr: instructions that the guest executed, not time", "dim"))
+    notes += [(f"Note: {w}", "yellow") for w in (*summary.warnings, *_comparison_warnings(summary))]
+    for text, style in notes:
+        show(console, Text(text, style=style), wrap=True)
+
+
+def _fitting_table(summary: RunSummary, console: Console) -> list[Text]:
+    columns = [
+        Column(""),
+        Column("median", right=True),
+        Column("95 % interval"),
+        Column(f"÷ {summary.baseline}", right=True),
+        Column("95 % interval"),
+        Column("verdict"),
+    ]
+    rows = _rows(summary, needs=True)
+    if not console.is_terminal or width(rows, columns) <= console.width:
+        return lines(rows, columns)
+    rows = _rows(summary, needs=False)
+    if width(rows, columns, gap=1) <= console.width:
+        return lines(rows, columns, gap=1)
+    stacked: list[list[Text]] = []
+    for row in rows:
+        if len(row) < len(columns):
+            stacked.append(row)
+            continue
+        stacked.append([*row[:3], Text("")])
+        if row[5].plain:
+            stacked.append([Text(f"  ÷ {summary.baseline}", style="dim"), *row[3:]])
+    return lines(stacked, [*columns[:3], Column("verdict")], gap=1)
+
+
+def _rows(summary: RunSummary, needs: bool) -> list[list[Text]]:
+    rows: list[list[Text]] = []
+    for guest in summary.guests:
+        rows.append([Text(guest.guest, style="bold")])
+        for benchmark in summary.benchmarks:
+            estimate = guest.estimates.get(benchmark)
+            comparison = summary.comparison(guest.guest, benchmark)
+            if estimate is not None or comparison is not None:
+                location = _location(guest, benchmark, estimate)
+                rows.append([Text(f"  {benchmark}"), *location, *_difference(comparison, needs)])
+    return rows
+
+
+def _location(guest: GuestSummary, benchmark: str, estimate: Estimate | None) -> tuple[Text, Text]:
+    if benchmark == "stop" and guest.ended_by_host and guest.ended_by_host >= guest.boots:
+        return Text("ended by host"), Text("")
+    if estimate is None:
+        return Text("–"), Text("")
+    divisor, symbol = scale_for(estimate.value, estimate.unit)
+    spread = 0.0
+    if estimate.low is not None and estimate.high is not None:
+        spread = (estimate.high - estimate.low) / divisor
+    value = Text(f"{number(estimate.value / divisor, spread)} {symbol}")
+    return value, Text(interval((estimate.low, estimate.high), divisor, spread))
+
+
+def _difference(comparison: Comparison | None, needs: bool) -> tuple[Text, Text, Text]:
+    if comparison is None:
+        return Text(""), Text(""), Text("")
+    label = comparison.verdict.value
+    if needs and comparison.boots_needed is not None:
+        label += f" (needs {comparison.boots_needed:,} boots)"
+    verdict = Text(label, style=_STYLE[comparison.verdict])
+    if comparison.ratio is None:
+        return Text("–"), Text(""), verdict
+    spread = 0.0
+    if comparison.low is not None and comparison.high is not None:
+        spread = comparison.high - comparison.low
+    return Text(number(comparison.ratio, spread)), Text(interval((comparison.low, comparison.high))), verdict
+
+
+def _failures(guest: GuestSummary) -> str:
+    kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
+    reasons = "; ".join(guest.reasons[:3])
+    return f"{guest.guest}: {sum(guest.failures.values())} of {guest.tried} boots failed ({kinds})" + (
+        f": {reasons}" if reasons else ""
+    )
+
+
+def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
+    boots = sum(guest.boots for guest in summary.guests)
+    failed = sum(sum(guest.failures.values()) for guest in summary.guests)
+    parts = [f"{name} {value}" for name, value in facts.items()]
+    parts += [f"{summary.blocks} blocks", f"{boots} good boots", f"{failed} failed"]
+    if any(c.ratio is not None for c in summary.comparisons):
+        parts.append(f"equivalent within ±{100 * summary.delta:g} %")
+    return "; ".join(parts) + "."
+
+
+def _comparison_warnings(summary: RunSummary) -> list[str]:
+    """One line for each warning, with the comparisons that it falls on; a guest's phases are not listed one by one."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for comparison in summary.comparisons:
+        for warning in comparison.warnings:
+            grouped.setdefault((comparison.guest, warning), []).append(comparison.benchmark)
+    lines = []
+    for (guest, warning), benchmarks in grouped.items():
+        every = sum(c.guest == guest for c in summary.comparisons) == len(benchmarks)
+        phases = [b for b in benchmarks if b in PHASES]
+        many = "all phases" if len(phases) == len(PHASES) == len(benchmarks) else ", ".join(benchmarks[:4])
+        many += f" and {len(benchmarks) - 4} more" if len(benchmarks) > 4 and many != "all phases" else ""
+        lines.append(f"{guest}{'' if every else f' ({many})'}: {warning}.")
+    return lines

@@ -1,0 +1,51 @@
+"""Numbers for people: one scale a group, so that a value and its interval can be read off side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ukperf.model import Unit
+
+_SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
+    Unit.SECONDS: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    # under icount an instruction is a virtual nanosecond; people must never read it as time
+    Unit.INSTRUCTIONS: ((1e6, "M instr"), (1e3, "k instr"), (1.0, "instr")),
+    Unit.CYCLES: ((1e6, "M cycles"), (1e3, "k cycles"), (1.0, "cycles")),
+    Unit.BYTES: ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+}
+
+
+def scale_for(value: float, unit: Unit) -> tuple[float, str]:
+    """(divisor, symbol) that shows `value` as a number between 1 and 1000 where the unit allows it."""
+    for divisor, symbol in _SCALES[unit]:
+        if abs(value) >= divisor:
+            return divisor, symbol
+    return _SCALES[unit][-1]
+
+
+def number(value: float, spread: float = 0.0) -> str:
+    """Digits that carry information: four significant ones, or two in the spread where that is coarser or finer."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = 3 - math.floor(math.log10(abs(value)))
+    if spread > 0:
+        digits = max(min(1 - math.floor(math.log10(spread)), digits + 3), digits - 2)
+    return f"{value:,.{max(digits, 0)}f}"
+
+
+def with_unit(value: float, unit: Unit) -> str:
+    """`412.3 ms`, `1,553 M instr`."""
+    divisor, symbol = scale_for(value, unit)
+    return f"{number(value / divisor)} {symbol}"
+
+
+def interval(bounds: Sequence[float | None], divisor: float = 1.0, spread: float = 0.0) -> str:
+    """`[408.1, 416.0]`, `exact` where both ends are equal, `–` where there is none."""
+    low, high = bounds
+    if low is None or high is None:
+        return "–"
+    if low == high:
+        return "exact"
+    width = spread or (high - low) / divisor
+    return f"[{number(low / divisor, width)}, {number(high / divisor, width)}]"

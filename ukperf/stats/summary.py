@@ -1,0 +1,118 @@
+"""A run's answer: for each guest and benchmark an estimate, for each pair a comparison, Holm over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ukperf.errors import UkperfError
+from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
+from ukperf.stats.estimate import median
+from ukperf.stats.perboot import PHASES, Series, collect, final_records
+from ukperf.stats.within import clock_warnings, compare_guests
+
+
+@dataclass(frozen=True)
+class GuestSummary:
+    """What one guest did in a run.
+
+    boots: good boots; tried: boots in all, retries included; failures: outcome → count over all, retried or not.
+    estimates: benchmark → median of the good boots with its interval; absent where no boot had it, or values were not
+    finite. ended_by_host: good boots that the host had to end.
+    """
+
+    guest: str
+    boots: int
+    tried: int
+    failures: Mapping[Outcome, int]
+    reasons: tuple[str, ...]
+    ended_by_host: int
+    unit: Unit
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Everything that a table or a report prints of a run. benchmarks: phases first, then samples as they were seen."""
+
+    baseline: str
+    delta: float
+    blocks: int
+    guests: tuple[GuestSummary, ...]
+    benchmarks: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    warnings: tuple[str, ...] = ()
+
+    def guest(self, name: str) -> GuestSummary | None:
+        return next((g for g in self.guests if g.guest == name), None)
+
+    def comparison(self, guest: str, benchmark: str) -> Comparison | None:
+        return next((c for c in self.comparisons if c.guest == guest and c.benchmark == benchmark), None)
+
+
+def summarize(records: Sequence[BootRecord], baseline: str, delta: float = 0.01) -> RunSummary:
+    """The summary of one run on one host.
+
+    records: the journal, in any order; failed boots and retries included. baseline: the guest that the others are
+    divided by; if the run has no such guest, nothing is compared and a warning says so. delta: margin of equivalence,
+    0.01 = 1 %. Raises UkperfError for no records, records from more than one host, or a margin outside (0, 1).
+    """
+    if not records:
+        raise UkperfError("The run has no boots.", hint="Run it again, or `ukperf resume` it.")
+    if not 0 < delta < 1:
+        raise UkperfError(f"The margin of equivalence must lie between 0 and 100 %, and {100 * delta:g} % does not.")
+    hosts = {record.host for record in records}
+    if len(hosts) > 1:
+        raise UkperfError("Boots from different hosts are never pooled.", hint="Summarize the run for each host.")
+    ordered = sorted(records, key=lambda r: r.trial.index)
+    # the order of execution is random: tables list the baseline, then the others by name
+    names = sorted({record.trial.guest for record in ordered}, key=lambda name: (name != baseline, name))
+    series = {name: collect(ordered, name) for name in names}
+    benchmarks = _benchmark_order(series)
+    warnings = clock_warnings(ordered, names)
+    if baseline not in names:
+        warnings.append(f"The baseline {baseline} is not in the run: nothing is compared.")
+    return RunSummary(
+        baseline=baseline,
+        delta=delta,
+        blocks=len({record.trial.block for record in ordered}),
+        guests=tuple(_guest_summary(ordered, name, series[name]) for name in names),
+        benchmarks=benchmarks,
+        comparisons=compare_guests(ordered, series, baseline, benchmarks, delta),
+        warnings=tuple(warnings),
+    )
+
+
+def by_host(records: Sequence[BootRecord]) -> dict[str, list[BootRecord]]:
+    """Host → its records: runs from different hosts are never pooled, so each is summarized by itself."""
+    hosts: dict[str, list[BootRecord]] = {}
+    for record in records:
+        hosts.setdefault(record.host, []).append(record)
+    return hosts
+
+
+def _benchmark_order(series: Mapping[str, Mapping[str, Series]]) -> tuple[str, ...]:
+    seen = dict.fromkeys(name for table in series.values() for name in table)
+    return (*(p for p in PHASES if p in seen), *(name for name in seen if name not in PHASES))
+
+
+def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str, Series]) -> GuestSummary:
+    mine = [record for record in records if record.trial.guest == guest]
+    good = [r for r in final_records(mine, guest).values() if r.outcome is Outcome.OK]
+    failed = [record for record in mine if record.outcome is not Outcome.OK]
+    return GuestSummary(
+        guest=guest,
+        boots=len(good),
+        tried=len(mine),
+        failures=dict(Counter(record.outcome for record in failed)),
+        reasons=tuple(dict.fromkeys(record.reason for record in failed if record.reason)),
+        ended_by_host=sum(record.ended_by_host for record in good),
+        unit=(good or mine)[0].unit,
+        estimates={
+            name: median(column.values, column.unit)
+            for name, column in table.items()
+            if all(math.isfinite(v) for v in column.values)
+        },
+    )

@@ -1,0 +1,185 @@
+"""Comparisons inside one run: every guest against the baseline, paired over blocks, Holm over all of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ukperf.model import BootRecord, Comparison, Outcome, Phase, Unit, Verdict
+from ukperf.stats.effect import Effect
+from ukperf.stats.paired import paired_effect
+from ukperf.stats.perboot import PHASES, Series, final_records
+from ukperf.stats.verdict import Judgement, judge
+
+CLOCK_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One comparison before the family is judged: an effect, or the reason why there is none."""
+
+    benchmark: str
+    guest: str
+    baseline: str
+    effect: Effect | None
+    refusal: str = ""
+    verdict: Verdict = Verdict.NOT_COMPARABLE  # where there is no effect
+
+
+def judged(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
+    """Comparisons with their verdicts, in the order given; the family is all candidates that have an interval."""
+    effects = [candidate.effect for candidate in candidates if candidate.effect is not None]
+    verdicts = iter(judge(effects, delta))
+    return tuple(_finished(c, None if c.effect is None else next(verdicts)) for c in candidates)
+
+
+def _finished(candidate: Candidate, judgement: Judgement | None) -> Comparison:
+    names = (candidate.benchmark, candidate.guest, candidate.baseline)
+    effect = candidate.effect
+    if effect is None or judgement is None:
+        warnings = (candidate.refusal,) if candidate.refusal else ()
+        return Comparison(*names, None, None, None, candidate.verdict, 0, warnings=warnings)
+    low, high = effect.interval() or (None, None)
+    return Comparison(
+        *names,
+        ratio=effect.ratio,
+        low=low,
+        high=high,
+        verdict=judgement.verdict,
+        n=effect.n,
+        p_value=judgement.p_value,
+        boots_needed=judgement.boots_needed,
+        warnings=(*effect.warnings, *judgement.warnings),
+    )
+
+
+def compare_guests(
+    records: Sequence[BootRecord],
+    series: Mapping[str, Mapping[str, Series]],
+    baseline: str,
+    benchmarks: Sequence[str],
+    delta: float,
+) -> tuple[Comparison, ...]:
+    """All guests but the baseline × benchmarks that either has; () when the baseline has no boots in the run."""
+    if baseline not in series:
+        return ()
+    candidates = []
+    for guest in series:
+        if guest == baseline:
+            continue
+        unequal = unequal_answers(records, guest, baseline)
+        lost = _loss_counter(records, guest, baseline)
+        ended = _ended_by_host(records, guest, baseline)
+        for benchmark in benchmarks:
+            if benchmark not in series[guest] and benchmark not in series[baseline]:
+                continue
+            over, under = series[guest].get(benchmark), series[baseline].get(benchmark)
+            why = refusal(over, under, guest, baseline)
+            why = why or (ended if benchmark == Phase.STOP else "") or (unequal if benchmark not in PHASES else "")
+            if why or over is None or under is None:
+                candidates.append(Candidate(benchmark, guest, baseline, None, why))
+            else:
+                candidates.append(_paired((benchmark, guest, baseline), over, under, lost))
+    return judged(candidates, delta)
+
+
+def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str) -> Candidate:
+    left, right = over.by_block(), under.by_block()
+    shared = sorted(left.keys() & right.keys())
+    if not shared:
+        why = "; ".join(["no block has a good boot of both", *([lost] if lost else [])])
+        return Candidate(*names, None, why, Verdict.INCONCLUSIVE)
+    effect = paired_effect([left[b] for b in shared], [right[b] for b in shared])
+    missing = len(left.keys() | right.keys()) - len(shared)
+    if lost:
+        effect = replace(effect, warnings=(lost,))
+    elif missing:
+        effect = replace(effect, warnings=(f"{missing} pairs dropped: one side has no value",))
+    return Candidate(*names, effect)
+
+
+def _loss_counter(records: Sequence[BootRecord], guest: str, baseline: str) -> str:
+    """ "2 of 20 pairs dropped: linux failed 1 (hung 1), …": blocks that failed, after retries."""
+    finals = {name: final_records(records, name) for name in (guest, baseline)}
+    blocks = finals[guest].keys() | finals[baseline].keys()
+    bad = {name: [r for r in table.values() if r.outcome is not Outcome.OK] for name, table in finals.items()}
+    absent = {name: len(blocks - table.keys()) for name, table in finals.items()}
+    dropped = {r.trial.block for side in bad.values() for r in side}
+    dropped |= {b for table in finals.values() for b in blocks - table.keys()}
+    if not dropped:
+        return ""
+    parts = []
+    for name in (guest, baseline):
+        kinds = Counter(record.outcome.value for record in bad[name])
+        if absent[name]:
+            kinds["not run"] = absent[name]
+        if kinds:
+            parts.append(f"{name} " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+    return f"{len(dropped)} of {len(blocks)} pairs dropped: " + "; ".join(parts)
+
+
+def refusal(over: Series | None, under: Series | None, guest: str, baseline: str) -> str:
+    """Why two series cannot be divided; empty when they can."""
+    for side, name in ((over, guest), (under, baseline)):
+        if side is None or not side.values:
+            return f"{name} has no value"
+    assert over is not None and under is not None
+    if over.unit is not under.unit:
+        return f"{guest} is in {_spoken(over.unit)}, {baseline} in {_spoken(under.unit)}"
+    for side, name in ((over, guest), (under, baseline)):
+        bad = sum(not math.isfinite(v) or v <= 0 for v in side.values)
+        if bad:
+            return f"{bad} of {len(side.values)} boots of {name} have a value that is zero, negative or not finite"
+    return ""
+
+
+def _spoken(unit: Unit) -> str:
+    return "seconds" if unit is Unit.SECONDS else unit.value
+
+
+def _ended_by_host(records: Sequence[BootRecord], guest: str, baseline: str) -> str:
+    """Why the stop phases of two guests cannot be divided: the host's hand on one of them is not the guest's doing."""
+    for name in (guest, baseline):
+        if any(r.ended_by_host and r.trial.guest == name and r.outcome is Outcome.OK for r in records):
+            return f"{name} does not power off, the host ends it"
+    return ""
+
+
+def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) -> str:
+    """Why two guests did not do the same work: a check whose digests differ, with both; empty when they agree."""
+    digests: dict[str, dict[str, set[str]]] = {}
+    for record in records:
+        if record.outcome is Outcome.OK and record.trial.guest in (guest, baseline):
+            for name, digest in record.checks.items():
+                digests.setdefault(name, {}).setdefault(record.trial.guest, set()).add(digest)
+    for name, sides in sorted(digests.items()):
+        values = set().union(*sides.values())
+        if len(values) > 1:
+            shown = {side: " and ".join(sorted(sides.get(side, {"nothing"}))) for side in (guest, baseline)}
+            return f"not the same work: {name} is {shown[guest]} in {guest}, {shown[baseline]} in {baseline}"
+    return ""
+
+
+def clock_warnings(records: Sequence[BootRecord], guests: Sequence[str]) -> list[str]:
+    """One sentence for each guest whose clock runs more than 1 % fast or slow against the host's (seconds only)."""
+    warnings = []
+    for guest in guests:
+        ratios = [
+            record.clock_ratio
+            for record in records
+            if record.trial.guest == guest
+            and record.outcome is Outcome.OK
+            and record.unit is Unit.SECONDS
+            and record.clock_ratio is not None
+        ]
+        # the middle boot: one late read on the host does not make a clock a liar
+        if ratios and abs(statistics.median(ratios) - 1) > CLOCK_TOLERANCE:
+            percent = 100 * (statistics.median(ratios) - 1)
+            warnings.append(
+                f"The clock of {guest} runs {abs(percent):.1f} % {'fast' if percent > 0 else 'slow'}: "
+                "what it timed itself is off by as much."
+            )
+    return warnings
