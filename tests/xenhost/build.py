@@ -1,0 +1,323 @@
+"""The emulated Xen host's files, from Debian's packages: apt fetches and verifies, dpkg-deb unpacks, mke2fs packs.
+
+Needs no root and changes nothing of the system: apt works on an empty package status and folders of our own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import platformdirs
+
+PACKAGES = (
+    "xen-hypervisor-4.17-amd64",
+    "xen-utils-4.17",
+    "xenstore-utils",
+    "qemu-system-xen",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-xen",
+    "linux-image-amd64",
+    "busybox-static",
+    "iproute2",
+)
+MODULES = (
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "ext4",
+    "crc32c_generic",
+    "loop",
+    "9p",
+    "9pnet_virtio",
+    "xenfs",
+    "xen-privcmd",
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+    "xen-blkback",
+    "xen-netback",
+)
+UNUSED = (
+    "usr/lib/modules",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/iso-codes",
+    "usr/lib/udev/hwdb.d",
+    "usr/lib/python3.11",
+    "usr/lib/xen-4.17/boot/xen-shim",
+    "boot",
+    # An emulator for this driver is not there, and it refuses to start without its user.
+    "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so",
+)
+LIBVIRTD_CONF = """\
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "0.0.0.0"
+tcp_port = "16509"
+auth_tcp = "none"
+auth_unix_rw = "none"
+unix_sock_group = "root"
+max_clients = 50
+host_uuid = "6a1e9f0c-53b5-4d6d-9d53-2f1c0f6a7e55"
+"""
+HERE = Path(__file__).resolve().parent
+
+
+class CannotBuild(Exception):
+    """A tool or the package mirror is missing here: str() is the reason for a skip. Anything else is a failure."""
+
+
+@dataclass(frozen=True)
+class HostFiles:
+    """What QEMU needs. All paths are files in the cache; the disk must be opened with snapshot=on."""
+
+    xen: Path  # multiboot ELF, not compressed
+    kernel: Path
+    initrd: Path
+    disk: Path  # ext4
+
+
+@dataclass(frozen=True)
+class _Deb:
+    url: str
+    name: str
+    digest: str
+
+
+def _run(argv: Iterable[str | Path], stdin: IO[bytes] | None = None) -> str:
+    done = subprocess.run([str(a) for a in argv], stdin=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{done.args[0]} failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def _apt(work: Path, *arguments: str) -> str:
+    """apt-get on an empty status: it resolves the whole closure, and installs nothing.
+
+    Raises:
+        CannotBuild: apt's lists do not have the packages, or their mirror does not answer.
+    """
+    archives = work / "archives"
+    (archives / "partial").mkdir(parents=True, exist_ok=True)
+    (work / "status").touch()
+    options = (
+        f"Dir::State::status={work / 'status'}",
+        f"Dir::Cache::archives={archives}",
+        "APT::Install-Recommends=false",
+        "APT::Sandbox::User=root",
+        "Debug::NoLocking=1",
+    )
+    try:
+        return _run(["apt-get", "-q", "-y", *(f"-o{option}" for option in options), *arguments, "install", *PACKAGES])
+    except RuntimeError as error:
+        raise CannotBuild(str(error)) from error
+
+
+def _need(*tools: str) -> None:
+    missing = [
+        tool for tool in tools if shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None
+    ]
+    if missing:
+        raise CannotBuild(f"not installed: {', '.join(missing)}")
+
+
+def _closure(work: Path) -> list[_Deb]:
+    """Every package of the host with its digest, as apt's signed lists give it.
+
+    Raises:
+        CannotBuild: apt is not there, or its lists do not have the packages.
+    """
+    out = _apt(work, "--print-uris")
+    debs = [
+        _Deb(*match.groups()) for match in re.finditer(r"^'([^']+)' (\S+\.deb) \d+ (\S+)$", out, flags=re.MULTILINE)
+    ]
+    if not debs:
+        raise CannotBuild("apt found no packages for the host")
+    return sorted(debs, key=lambda deb: deb.name)
+
+
+def _digest(debs: Iterable[_Deb]) -> str:
+    """sha256 over everything that goes into the host: the packages' digests and this folder's sources."""
+    state = hashlib.sha256()
+    for deb in debs:
+        state.update(f"{deb.name} {deb.digest}\n".encode())
+    for source in ("build.py", "initrd-init.sh", "dom0-init.sh"):
+        state.update((HERE / source).read_bytes())
+    return state.hexdigest()
+
+
+def _extract(debs: Iterable[Path], root: Path) -> None:
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+
+    def unpack(deb: Path) -> None:
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as tar:
+            _run(["tar", "-xf", "-", "--keep-directory-symlink", "--no-same-owner", "-C", root], stdin=tar.stdout)
+        if tar.returncode:
+            raise RuntimeError(f"dpkg-deb could not unpack {deb.name}")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(unpack, debs))
+
+
+def _modules(tree: Path) -> Iterator[Path]:
+    """MODULES and what they depend on, in an order in which insmod takes them."""
+    files = {path.stem.replace("-", "_"): path for path in tree.rglob("*.ko")}
+    seen: set[str] = set()
+
+    def walk(name: str) -> Iterator[Path]:
+        if name in seen or name not in files:  # not a file: built into this kernel
+            return
+        seen.add(name)
+        found = re.search(rb"\0depends=([^\0]*)\0", files[name].read_bytes())
+        for dependency in (found.group(1).decode() if found else "").split(","):
+            yield from walk(dependency.replace("-", "_"))
+        yield files[name]
+
+    for wanted in MODULES:
+        yield from walk(wanted.replace("-", "_"))
+
+
+def _initrd(root: Path, work: Path) -> Path:
+    tree = work / "initrd"
+    for name in ("bin", "modules", "proc", "sys", "dev", "root"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy2(root / "usr/bin/busybox", tree / "bin/busybox")
+    (tree / "bin/sh").symlink_to("busybox")
+    (tree / "bin/insmod").symlink_to("busybox")
+    shutil.copy2(HERE / "initrd-init.sh", tree / "init")
+    (tree / "init").chmod(0o755)
+    order = list(_modules(root / "usr/lib/modules"))
+    for module in order:
+        shutil.copy2(module, tree / "modules")
+    (tree / "modules/order").write_text("".join(f"{module.name}\n" for module in order))
+    names = "\n".join(sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
+    out = work / "initrd.img"
+    with out.open("wb") as sink:
+        subprocess.run(
+            ["cpio", "-o", "-H", "newc", "--quiet", "-R", "0:0"],
+            input=names.encode(),
+            stdout=sink,
+            cwd=tree,
+            check=True,
+        )
+    return out
+
+
+def _configure(root: Path) -> None:
+    """What the packages' scripts would have done, as far as this host needs it."""
+    for name in UNUSED:
+        path = root / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for name in ("dev", "proc", "sys", "run", "tmp", "root", "var/log", "var/lib", "var/cache", "etc/libvirt"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    if not (root / "var/run").is_symlink():
+        (root / "var/run").symlink_to("/run")
+    users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
+    (root / "etc/passwd").write_text(users)
+    (root / "etc/group").write_text("root:x:0:\ntty:x:5:\nkvm:x:101:\nlibvirt:x:102:\nnogroup:x:65534:\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost xenhost\n")
+    (root / "etc/libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF)
+    busybox = root / "usr/bin/busybox"
+    for applet in _run([busybox, "--list"]).split():
+        link = root / "usr/bin" / applet
+        if not link.exists() and not (root / "usr/sbin" / applet).exists():
+            link.symlink_to("busybox")
+    for model in ("486", "pentium"):
+        # TCG's `vme` is hidden by Xen, and then libvirt finds no CPU model that fits.
+        path = root / f"usr/share/libvirt/cpu_map/x86_{model}.xml"
+        path.write_text(path.read_text().replace("    <feature name='vme'/>\n", ""))
+    init = root / "usr/sbin/xenhost-init"
+    shutil.copy2(HERE / "dom0-init.sh", init)
+    init.chmod(0o755)
+    _run([_sbin("ldconfig"), "-r", root])
+
+
+def _sbin(tool: str) -> str:
+    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or tool
+
+
+def _disk(root: Path, work: Path) -> Path:
+    for path in root.rglob("*"):  # mke2fs reads every file, also those that only root may read in Debian
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode | stat.S_IRUSR)
+    out = work / "disk.img"
+    _run(
+        [
+            _sbin("mke2fs"),
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-O",
+            "^has_journal",
+            "-E",
+            "root_owner=0:0",
+            "-d",
+            root,
+            out,
+            "1024M",
+        ]
+    )
+    return out
+
+
+def _make(debs: list[_Deb], work: Path, target: Path) -> None:
+    _apt(work, "--download-only")
+    root = work / "root"
+    _extract(sorted((work / "archives").glob("*.deb")), root)
+    initrd = _initrd(root, work)
+    kernel = next((root / "boot").glob("vmlinuz-*"))
+    hypervisor = next((root / "boot").glob("xen-*.gz"))
+    result = work / "result"
+    result.mkdir()
+    (result / "xen").write_bytes(gzip.decompress(hypervisor.read_bytes()))
+    shutil.copy2(kernel, result / "kernel")
+    shutil.copy2(initrd, result / "initrd")
+    _configure(root)
+    _disk(root, work).rename(result / "disk")
+    (result / "packages").write_text("".join(f"{deb.name} {deb.digest}\n" for deb in debs))
+    try:
+        result.rename(target)
+    except OSError:
+        if not target.is_dir():  # else somebody made the same one meanwhile
+            raise
+
+
+def build() -> HostFiles:
+    """Files of the host, from the cache when nothing that they are made of has changed (then in about 2 s).
+
+    Raises:
+        CannotBuild: a tool, the packages or their mirror is missing.
+    """
+    _need("apt-get", "dpkg-deb", "tar", "cpio", "mke2fs", "ldconfig", "qemu-system-x86_64")
+    cache = platformdirs.user_cache_path("ukperf") / "xenhost"
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="work-", dir=cache) as name:
+        work = Path(name)
+        debs = _closure(work)
+        target = cache / _digest(debs)
+        if not target.is_dir():
+            _make(debs, work, target)
+    for other in cache.iterdir():  # made of older packages or sources: nothing will ask for them again
+        if re.fullmatch(r"[0-9a-f]{64}", other.name) and other != target:
+            shutil.rmtree(other, ignore_errors=True)
+    return HostFiles(xen=target / "xen", kernel=target / "kernel", initrd=target / "initrd", disk=target / "disk")

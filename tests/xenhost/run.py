@@ -1,0 +1,128 @@
+"""Boots the emulated Xen host and ends it again."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xenhost.build import HostFiles, build
+
+# Without -smap dom0 dies of a page fault; with rdtscp PVH guests crash.
+CPU = "max,-smap,-rdtscp"
+XEN_ARGS = "console=com1 com1=115200,8n1 loglvl=warning dom0_mem=768M,max:768M dom0_max_vcpus=1 sched=credit2"
+DOM0_ARGS = "console=hvc0 quiet panic=-1 net.ifnames=0"
+
+
+@dataclass
+class XenHost:
+    """A running host. `uri` goes to libvirt; `kill` ends it as a power cut would; `restart` brings it back there."""
+
+    files: HostFiles
+    port: int
+    log: Path
+    shares: tuple[Path, ...] = ()
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    boot_s: float = 0.0  # wall-clock seconds from exec to a libvirtd that listens
+
+    @property
+    def uri(self) -> str:
+        return f"xen+tcp://127.0.0.1:{self.port}/"
+
+    def start(self, timeout_s: float = 240) -> None:
+        """Boots, and returns when libvirtd listens.
+
+        Raises:
+            RuntimeError: QEMU ended, or dom0 said that something failed, or `timeout_s` is over.
+        """
+        began = time.monotonic()
+        with self.log.open("wb") as sink:
+            self.process = subprocess.Popen(
+                command_line(self.files, self.port, self.shares),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+            )
+        try:
+            self._wait_ready(began + timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+        self.boot_s = time.monotonic() - began
+
+    def _wait_ready(self, deadline: float) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        seen = b""
+        with self.log.open("ab") as sink:
+            while b"xenhost: READY" not in seen:
+                ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+                data = self.process.stdout.read1(65536) if ready else b""  # type: ignore[attr-defined]
+                sink.write(data)
+                seen = (seen + data)[-65536:]
+                trouble = re.search(rb"xenhost: FAILED[^\r\n]*", seen)
+                if not data or trouble:
+                    why = trouble.group().decode() if trouble else seen[-600:].decode(errors="replace")
+                    raise RuntimeError(f"the emulated Xen host did not come up ({self.log}): {why}")
+
+    def kill(self) -> None:
+        """Ends the machine at once; its disk was a snapshot, so nothing is left."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+            self.process = None
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+
+def command_line(files: HostFiles, port: int, shares: Sequence[Path]) -> list[str]:
+    """QEMU's arguments: Xen by multiboot, dom0 as its two modules, libvirtd's port on loopback only."""
+    dom0 = f"{DOM0_ARGS} xenhost.shares={','.join(f'share{n}:{path}' for n, path in enumerate(shares))}"
+    modules = f"{files.kernel} {dom0}".replace(",", ",,") + "," + str(files.initrd).replace(",", ",,")
+    argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+    argv += ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU, "-smp", "2", "-m", "2560"]
+    argv += ["-kernel", str(files.xen), "-append", XEN_ARGS, "-initrd", modules]
+    argv += ["-drive", f"file={str(files.disk).replace(',', ',,')},format=raw,if=virtio,snapshot=on,cache=unsafe"]
+    argv += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:16509"]
+    argv += ["-device", "virtio-net-pci,netdev=net,romfile=", "-serial", "stdio", "-monitor", "none"]
+    for n, path in enumerate(shares):
+        argv += ["-virtfs", f"local,path={path},mount_tag=share{n},security_model=none,readonly=on,multidevs=remap"]
+    return argv
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def xen_host(shares: Sequence[Path] = ()) -> Iterator[XenHost]:
+    """A running Xen host; QEMU and its files are gone afterwards.
+
+    Args:
+        shares: folders that dom0 sees read-only at the same path.
+
+    Raises:
+        CannotBuild: it cannot be made here; str() says why.
+        RuntimeError: it was made, and did not boot.
+    """
+    with tempfile.TemporaryDirectory(prefix="ukperf-xenhost-") as folder:
+        host = XenHost(build(), free_port(), Path(folder) / "serial.log", tuple(Path(s).resolve() for s in shares))
+        try:
+            host.start()
+            yield host
+        finally:
+            host.kill()
