@@ -229,8 +229,9 @@ def _configure(root: Path) -> None:
             path.unlink(missing_ok=True)
     for name in ("dev", "proc", "sys", "run", "tmp", "root", "var/log", "var/lib", "var/cache", "etc/libvirt"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    if not (root / "var/run").is_symlink():
-        (root / "var/run").symlink_to("/run")
+    for name in ("run", "lock"):  # libvirt locks a console's terminal in /var/lock
+        if not (root / "var" / name).is_symlink():
+            (root / "var" / name).symlink_to("/run" if name == "run" else "/run/lock")
     users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
     (root / "etc/passwd").write_text(users)
     (root / "etc/group").write_text("root:x:0:\ntty:x:5:\nkvm:x:101:\nlibvirt:x:102:\nnogroup:x:65534:\n")
