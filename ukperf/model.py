@@ -131,6 +131,14 @@ class Program:
 
 
 @dataclass(frozen=True)
+class XenBoot:
+    """How an image boots on Xen: as which kinds of domain, the preferred one first, and with which command line."""
+
+    kinds: tuple[MachineKind, ...]
+    cmdline: str | None = None  # None: the same as elsewhere
+
+
+@dataclass(frozen=True)
 class Image:
     """Guest + workload, bootable, addressed by the sha256 of everything in it."""
 
@@ -148,6 +156,7 @@ class Image:
     kernel_version: str = ""
     kernel_digest: str = ""
     powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it
+    xen: XenBoot | None = None  # None: its kernel is none for Xen
     debug_exit: bool = False  # wants isa-debug-exit at 0x501: VMM status (code << 1) | 1
     min_memory_mib: int = 16
 
