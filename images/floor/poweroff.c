@@ -1,6 +1,5 @@
 /* poweroff.c: four ways to go away, the proper ones first; each does nothing where its device is not there.
- *
- * Xen (issue 7): a PVH domain goes by HYPERVISOR_sched_op(SCHEDOP_shutdown), before any of these.
+ * A Xen domain goes by xen.c's way, before any of these.
  */
 #include "floor.h"
 
