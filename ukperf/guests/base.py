@@ -1,0 +1,112 @@
+"""What every guest is to the rest of ukperf: what it needs, whether that is here, and an image on request."""
+
+from __future__ import annotations
+
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.imaging.cache import Cache
+from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
+from ukperf.resources import data
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """images/NAME/recipe.toml: a guest as data. Guests read what is theirs alone from `extra`."""
+
+    name: str
+    summary: str
+    version: str  # of the recipe: part of every cache key
+    protocol: BootProtocol
+    memory_mib: int  # default
+    min_memory_mib: int  # below it, the guest is not tried
+    cmdline: str
+    powers_off: bool
+    machines: tuple[MachineKind, ...]  # empty: it needs no machine
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What an image may depend on besides guest and program."""
+
+    machine: MachineKind = MachineKind.Q35
+    accelerator: Accelerator = Accelerator.TCG  # resolved: never AUTO
+    kernel: Path | None = None  # --kernel GUEST=PATH
+    cmdline: str = ""  # added to the guest's own
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Is there all that a guest needs? sentence says what is there or missing; hint the line to type."""
+
+    ok: bool
+    sentence: str
+    hint: str | None = None
+
+
+class Guest(ABC):
+    """A guest. Subclasses set name, and build images through the cache."""
+
+    name: str
+
+    def __init__(self, cache: Cache | None = None) -> None:
+        self.cache = cache or Cache()
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Raises UkperfError when images/NAME/recipe.toml is missing or not understood."""
+        return load_recipe(data("images", self.name, "recipe.toml"))
+
+    @abstractmethod
+    def availability(self, options: BuildOptions) -> Availability:
+        """Quick, without network and without building anything; never raises for what is merely missing."""
+
+    @abstractmethod
+    def build(self, program: Program, options: BuildOptions) -> Image:
+        """The image of this guest with this program, from the cache where no input has changed.
+
+        Raises UkperfError when something is missing, or the guest cannot run this kind of program.
+        """
+
+    def obtain(self) -> str:
+        """Downloads what is missing and may be downloaded; one sentence on what is there now."""
+        return self.availability(BuildOptions()).sentence
+
+    def check_machine(self, options: BuildOptions) -> None:
+        """Raises UkperfError when the guest cannot boot on this kind of machine."""
+        machines = self.recipe.machines
+        if machines and options.machine not in machines:
+            raise UkperfError(
+                f"The guest {self.name} does not boot on {options.machine}.", hint=f"It boots on {', '.join(machines)}."
+            )
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Recipe(
+            name=str(values.pop("name")),
+            summary=str(values.pop("summary")),
+            version=str(values.pop("version")),
+            protocol=BootProtocol(values.pop("protocol")),
+            memory_mib=int(values.pop("memory_mib")),
+            min_memory_mib=int(values.pop("min_memory_mib")),
+            cmdline=str(values.pop("cmdline")),
+            powers_off=bool(values.pop("powers_off")),
+            machines=tuple(MachineKind(kind) for kind in values.pop("machines")),
+            extra=values,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UkperfError(f"The recipe {path} is damaged: {error}.", hint="Install ukperf again.") from error
+
+
+def join_cmdline(*parts: str) -> str:
+    """Words of a kernel command line with one space between them."""
+    return " ".join(part.strip() for part in parts if part.strip())

@@ -1,0 +1,71 @@
+"""floor: our own kernel, compiled here. Its programs are linked in: `boot` (nothing) and `count` (a counting loop)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
+from ukperf.imaging.compiler import FREESTANDING, compile_c, find_compiler
+from ukperf.imaging.programs import compiled_from
+from ukperf.model import Image, Program
+from ukperf.resources import data, data_root
+
+LINKED_IN = ("boot", "count")
+
+
+class Floor(Guest):
+    """The lower limit of a host, and the probe of the truth check."""
+
+    name = "floor"
+
+    def availability(self, options: BuildOptions) -> Availability:
+        if options.kernel is not None:
+            return Availability(options.kernel.is_file(), f"kernel {options.kernel}")
+        try:
+            return Availability(True, f"built here with {find_compiler().version}")
+        except UkperfError as error:
+            return Availability(False, error.message, error.hint)
+
+    def build(self, program: Program, options: BuildOptions) -> Image:
+        self.check_machine(options)
+        if program.workload not in LINKED_IN:
+            raise UkperfError(
+                f"The guest floor loads no programs, so it cannot run {program.workload}.",
+                hint="Leave it out with --guest, or measure its boot time.",
+            )
+        kernel = options.kernel or self.kernel()
+        words = program.argv[1:] if program.workload == "count" else ()
+        cmdline = join_cmdline(self.recipe.cmdline, *words, options.cmdline)
+        digest = self.cache.digests.file(kernel)
+        key = self.cache.key({"guest": self.name, "kernel": digest, "cmdline": cmdline, "workload": program.workload})
+        return Image(
+            guest=self.name,
+            workload=program.workload,
+            digest=key,
+            program_digest="",
+            protocol=self.recipe.protocol,
+            kernel=kernel,
+            cmdline=cmdline,
+            kernel_version=self.recipe.version,
+            kernel_digest=digest,
+            powers_off=self.recipe.powers_off,
+            min_memory_mib=self.recipe.min_memory_mib,
+        )
+
+    def kernel(self) -> Path:
+        """The kernel's ELF file, compiled where nothing in the cache fits."""
+        base = data_root()
+        folder = data("images", "floor")
+        sources = sorted((*folder.glob("*.c"), *folder.glob("*.S")))
+        script = folder / "floor.ld"
+        headers = sorted((*folder.glob("*.h"), *(base / "workloads" / "common").glob("*.h")))
+        compiler = find_compiler()
+        flags = (*FREESTANDING, "-Wl,-T,images/floor/floor.ld")
+        description = compiled_from(self.cache, compiler, flags, [*sources, *headers, script], base, libraries=False)
+        entry = self.cache.entry(
+            "kernels/floor",
+            self.cache.key(description),
+            lambda target: compile_c(sources, target / "floor.elf", flags, base=base, compiler=compiler),
+        )
+        return entry / "floor.elf"

@@ -1,0 +1,140 @@
+"""linux: the distribution's cloud kernel, our init, and one program. No systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
+from ukperf.imaging import cpio, distro, kmodules, tree
+from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
+from ukperf.imaging.distro import LinuxKernel
+from ukperf.imaging.programs import compiled_from
+from ukperf.model import Accelerator, Image, Program
+from ukperf.resources import data, data_root
+
+_ENTRIES_MAX = 256  # of each kind, init.c
+_CONF_MAX = 65535
+
+
+class Linux(Guest):
+    """The baseline."""
+
+    name = "linux"
+
+    def availability(self, options: BuildOptions) -> Availability:
+        try:
+            find_compiler()
+            kernel = distro.find_kernel(self.cache, options.kernel)
+        except UkperfError as error:
+            return Availability(False, error.message, error.hint)
+        if kernel is None:
+            return Availability(False, "There is no Linux kernel for guests yet.", distro.PULL_HINT)
+        return Availability(True, f"kernel {kernel.version}")
+
+    def obtain(self) -> str:
+        """Downloads the distribution's cloud kernel into the cache, unless one is there. Raises UkperfError."""
+        kernel = distro.find_kernel(self.cache) or distro.pull_kernel(self.cache)
+        return f"The Linux guest's kernel is {kernel.version} ({kernel.vmlinuz})."
+
+    def build(self, program: Program, options: BuildOptions) -> Image:
+        self.check_machine(options)
+        kernel = self.kernel(options)
+        if program.is_tree:
+            raise UkperfError(
+                f"The workload {program.workload} is a directory tree, and the linux guest has no disk for it yet."
+            )
+        init = self.init()
+        # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
+        repeatable = str(self.recipe.extra["icount_cmdline"]) if options.accelerator is Accelerator.ICOUNT else ""
+        cmdline = join_cmdline(self.recipe.cmdline, repeatable, options.cmdline)
+        kernel_digest = self.cache.digests.file(kernel.vmlinuz)
+        conf = init_conf(program)
+        description = {
+            "guest": self.name,
+            "recipe": self.recipe.version,
+            "kernel": str(kernel.vmlinuz),
+            "kernel_digest": kernel_digest,
+            "init": self.cache.digests.file(init),
+            "program": program.digest,
+            "workload": program.workload,
+            "conf": conf.decode("utf-8", "surrogateescape"),
+            "cmdline": cmdline,
+        }
+
+        def build(folder: Path, key: str) -> Image:
+            contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
+            entries = tree.files(contents, executable=["/init", program.argv[0]])
+            cpio.write(folder / "initrd.cpio", entries, cpio.BASIC_DEVICES)
+            return Image(
+                guest=self.name,
+                workload=program.workload,
+                digest=key,
+                program_digest=program.digest,
+                protocol=self.recipe.protocol,
+                kernel=kernel.vmlinuz,
+                initrd=folder / "initrd.cpio",
+                cmdline=cmdline,
+                kernel_version=kernel.version,
+                kernel_digest=kernel_digest,
+                powers_off=self.recipe.powers_off,
+                min_memory_mib=self.recipe.min_memory_mib,
+            )
+
+        return self.cache.image(description, build)
+
+    def kernel(self, options: BuildOptions) -> LinuxKernel:
+        """The kernel to boot. Raises UkperfError when there is none."""
+        kernel = distro.find_kernel(self.cache, options.kernel)
+        if kernel is None:
+            raise UkperfError("There is no Linux kernel for guests yet.", hint=distro.PULL_HINT)
+        return kernel
+
+    def init(self) -> Path:
+        """Our static init, compiled where nothing in the cache fits."""
+        base = data_root()
+        source = data("images", "linux", "init.c")
+        headers = sorted((base / "workloads" / "common").glob("*.h"))
+        compiler = find_compiler()
+        description = compiled_from(self.cache, compiler, STATIC_PIE, [source, *headers], base, libraries=True)
+        entry = self.cache.entry(
+            "programs",
+            self.cache.key(description),
+            lambda folder: compile_c([source], folder / "init", STATIC_PIE, base=base, compiler=compiler),
+        )
+        return entry / "init"
+
+
+def init_conf(program: Program, *, disk: str | None = None, modules: Sequence[str] = ()) -> bytes:
+    """/ukperf.conf, which tells our init what to do (images/linux/init.c).
+
+    disk: the device whose ext4 file system the program is in, reached by these modules (paths in the initramfs, in the
+    order of loading). Raises UkperfError for what the file cannot hold.
+    """
+    lines = [f"module {path}" for path in modules]
+    lines += [f"root {disk}"] if disk else []
+    lines += [f"arg {word}" for word in program.argv]
+    lines += [f"env {name}={value}" for name, value in program.env]
+    text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    if any("\n" in line or "\0" in line for line in lines):
+        raise UkperfError("The linux guest takes no arguments or environment with line feeds or NULs in them.")
+    if max(len(program.argv), len(program.env)) > _ENTRIES_MAX or len(text) > _CONF_MAX:
+        raise UkperfError(
+            f"The linux guest takes at most {_ENTRIES_MAX} arguments, {_ENTRIES_MAX} variables and 64 KiB of both."
+        )
+    return text
+
+
+def disk_initramfs(kernel: LinuxKernel, init: Path, program: Program, target: Path, disk: str = "/dev/vda") -> None:
+    """Writes the initramfs of a guest whose program is in the ext4 file system of a virtio disk.
+
+    Raises UkperfError when the kernel came without its modules.
+    """
+    if kernel.modules is None:
+        raise UkperfError(f"The kernel {kernel.vmlinuz} has no modules, which a disk needs.", hint=distro.PULL_HINT)
+    modules = kmodules.load_order(kernel.modules, kmodules.VIRTIO_DISK)
+    paths = [f"/{name}.ko" for name, _ in modules]
+    contents: dict[str, Path | bytes] = {f"/{name}.ko": data for name, data in modules}
+    contents |= {"/init": init, "/ukperf.conf": init_conf(program, disk=disk, modules=paths)}
+    cpio.write(target, tree.files(contents, executable=["/init"]), [cpio.CONSOLE])

@@ -1,0 +1,182 @@
+"""A content-addressed store for everything that we build, under the user's cache folder.
+
+An entry is a folder named by the sha256 of a description of all its inputs. It is built beside, made durable and
+renamed into place, so an entry that exists is whole. One lock file a key: of two builders at once the second waits and
+takes the first one's work; whoever holds the lock may clear what a dead builder left under the same key.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import platformdirs
+
+from ukperf.errors import UkperfError
+from ukperf.imaging.digests import Digests
+from ukperf.model import BootProtocol, Image
+
+IMAGE_FILE = "image.json"
+_PATH_FIELDS = ("kernel", "initrd", "disk")
+
+
+def cache_root() -> Path:
+    """UKPERF_CACHE_DIR, or the user's cache folder for ukperf (XDG)."""
+    override = os.environ.get("UKPERF_CACHE_DIR")
+    return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("ukperf"))
+
+
+class Cache:
+    """The store. root: its folder, made when first needed; default cache_root()."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or cache_root()
+        self.digests = Digests(self.root / "digests")
+
+    @staticmethod
+    def key(description: Mapping[str, object]) -> str:
+        """sha256 over the canonical JSON of a description: strings, numbers, lists and mappings of them."""
+        text = json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def entry(self, kind: str, key: str, build: Callable[[Path], None]) -> Path:
+        """The folder of an entry; build(folder) fills a new one when there is none yet.
+
+        kind: `programs`, `images`, `kernels`, … Whatever build raises leaves the cache as it was. Raises UkperfError
+        when the cache cannot be written (no space, no permission).
+        """
+        path = self.root / kind / key
+        name = f"{kind.replace('/', '-')}-{key}"
+        if path.is_dir():
+            return path
+        try:
+            with self._lock(name):
+                if not path.is_dir():
+                    self._clear_remains()
+                    self._build(path, self.root / "tmp" / name, build)
+        except OSError as error:
+            raise UkperfError(
+                f"The cache {self.root} cannot be written: {error.strerror or error}.",
+                hint="Make room there, or name another folder by UKPERF_CACHE_DIR.",
+            ) from error
+        return path
+
+    def image(self, description: Mapping[str, object], build: Callable[[Path, str], Image]) -> Image:
+        """An image by the description of its inputs; build(folder, key) makes it and its files in folder.
+
+        Paths in the image may also lie elsewhere (a kernel in the kernel store, say) if their digests are in the
+        description.
+        """
+        key = self.key(description)
+
+        def fill(folder: Path) -> None:
+            _save(build(folder, key), folder)
+
+        return _load(self.entry("images", key, fill))
+
+    @contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        """Held by one process at a time. The file goes when its holder is done, so a waiter may have locked a file that
+        is no longer there: then it tries again."""
+        path = self.root / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if _same_file(lock, path):
+                    try:
+                        yield
+                    finally:
+                        path.unlink(missing_ok=True)
+                    return
+            finally:
+                os.close(lock)
+
+    def _build(self, path: Path, work: Path, build: Callable[[Path], None]) -> None:
+        shutil.rmtree(work, ignore_errors=True)  # a dead builder's: the lock is ours
+        work.mkdir(parents=True)
+        try:
+            build(work)
+            _make_durable(work)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            work.rename(path)
+            _fsync(path.parent)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+
+    def _clear_remains(self) -> None:
+        """Removes half-built entries whose builder is dead: nobody holds their lock."""
+        folder = self.root / "tmp"
+        for work in folder.iterdir() if folder.is_dir() else ():
+            path = self.root / "locks" / work.name
+            try:
+                lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:  # its builder unlinked it and then died, or is about to make a new one
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _same_file(lock, path):
+                    shutil.rmtree(work, ignore_errors=True)
+                    path.unlink(missing_ok=True)
+            except BlockingIOError:
+                pass  # at work
+            finally:
+                os.close(lock)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_durable(folder: Path) -> None:
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = Path(where, name)
+            if path.is_file() and not path.is_symlink():
+                _fsync(path)
+        _fsync(Path(where))
+
+
+def _save(image: Image, folder: Path) -> None:
+    values: dict[str, object] = {field.name: getattr(image, field.name) for field in fields(image)}
+    for name in _PATH_FIELDS:
+        path = values[name]
+        if isinstance(path, Path):
+            values[name] = str(path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
+    (folder / IMAGE_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _load(folder: Path) -> Image:
+    try:
+        values = json.loads((folder / IMAGE_FILE).read_text(encoding="utf-8"))
+        for name in _PATH_FIELDS:
+            if values[name] is not None:
+                values[name] = folder / values[name]  # an absolute path stays what it is
+        values["protocol"] = BootProtocol(values["protocol"])
+        values["argv"] = tuple(values["argv"])
+        values["env"] = tuple((name, value) for name, value in values["env"])
+        return Image(**values)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UkperfError(
+            f"The image in {folder} is damaged ({type(error).__name__}).", hint=f"Remove it: rm -r {folder}"
+        ) from error

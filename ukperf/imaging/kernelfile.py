@@ -1,0 +1,66 @@
+"""Is this file a kernel, and which: Linux's bzImage header and ELF, as far as needed to refuse what is neither."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from ukperf.errors import UkperfError
+
+_HINT = "A Linux guest wants a bzImage (/boot/vmlinuz-…) or an uncompressed vmlinux for x86-64."
+_BANNER = b"Linux version "
+_MAX_VERSION = 64
+_SETUP_HEADER = 0x264  # bytes that hold the part of the boot protocol's header which is read here
+
+
+def kernel_version(path: Path) -> str:
+    """The version of a Linux kernel file, like "6.1.0-56-cloud-amd64".
+
+    Source: Documentation/arch/x86/boot.rst (bzImage), linux_banner (vmlinux). Raises UkperfError when the file cannot
+    be read or is no x86-64 Linux kernel.
+    """
+    try:
+        with path.open("rb") as source:
+            head = source.read(_SETUP_HEADER)
+            if head[:4] == b"\x7fELF":
+                return _elf_version(path)
+            if head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
+                raise _no_kernel(path)
+            offset = int.from_bytes(head[0x20E:0x210], "little")
+            loaded_high, xload = head[0x211] & 1, int.from_bytes(head[0x236:0x238], "little")
+            if not loaded_high or not xload & 1:  # XLF_KERNEL_64: it has a 64-bit entry point
+                raise UkperfError(f"{path} is a Linux kernel, but not one for x86-64.", hint=_HINT)
+            source.seek(offset + 0x200)
+            text = source.read(_MAX_VERSION) if offset else b""
+    except OSError as error:
+        raise UkperfError(f"The kernel {path} cannot be read: {error.strerror}.", hint=_HINT) from error
+    return _first_word(text) or "unknown"
+
+
+def _elf_version(path: Path) -> str:
+    try:
+        with path.open("rb") as source:
+            elf = ELFFile(source)
+            if elf.elfclass != 64 or elf["e_machine"] != "EM_X86_64":
+                raise UkperfError(f"{path} is an ELF file, but not for x86-64.", hint=_HINT)
+            with mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+                at = contents.find(_BANNER)
+                text = contents[at + len(_BANNER) : at + len(_BANNER) + _MAX_VERSION] if at >= 0 else b""
+    except (ELFError, ValueError) as error:
+        raise _no_kernel(path) from error
+    version = _first_word(text)
+    if not version:
+        raise _no_kernel(path)
+    return version
+
+
+def _first_word(text: bytes) -> str:
+    word = text.split(b"\0")[0].split(b" ")[0].decode("ascii", errors="replace")
+    return word if word.isprintable() else ""
+
+
+def _no_kernel(path: Path) -> UkperfError:
+    return UkperfError(f"{path} is no Linux kernel.", hint=_HINT)

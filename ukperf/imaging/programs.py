@@ -1,0 +1,66 @@
+"""The C workloads: each a static-PIE ELF, built once, whose bytes are the same in every guest that loads ELF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.compiler import STATIC_PIE, Compiler, compile_c, find_compiler
+from ukperf.model import Program
+from ukperf.resources import data
+
+
+def c_program(
+    workload: str, source: str, *arguments: str, cache: Cache | None = None, env: Sequence[tuple[str, str]] = ()
+) -> Program:
+    """A program from workloads/SOURCE (like "boot/boot.c"); argv[0] in the guest is /NAME.
+
+    Raises UkperfError when there is no compiler or the source does not compile.
+    """
+    path = build_program(source, cache or Cache())
+    digest = (cache or Cache()).digests.file(path)
+    return Program(workload, digest, path, False, (f"/{path.name}", *arguments), tuple(env))
+
+
+def boot_program(cache: Cache | None = None) -> Program:
+    """Says `main` and `exit`."""
+    return c_program("boot", "boot/boot.c", cache=cache)
+
+
+def count_program(loops: int = 1_000_000, values: int = 5, cache: Cache | None = None) -> Program:
+    """The counting loop of the truth check, two instructions a loop; floor has it linked in, with the same words."""
+    return c_program("count", "count/count.c", f"loops={loops}", f"values={values}", cache=cache)
+
+
+def misbehave_program(*words: str, cache: Cache | None = None) -> Program:
+    """For tests: does what the words say (see workloads/boot/misbehave.c)."""
+    return c_program("misbehave", "boot/misbehave.c", *words, cache=cache)
+
+
+def build_program(source: str, cache: Cache) -> Path:
+    """The ELF file of workloads/SOURCE, from the cache where nothing that it is made of has changed."""
+    base = data("workloads")
+    path = data("workloads", *source.split("/"))
+    compiler = find_compiler()
+    headers = sorted({*path.parent.glob("*.h"), *(base / "common").glob("*.h")})
+    description = compiled_from(cache, compiler, STATIC_PIE, [path, *headers], base, libraries=True)
+    name = path.stem
+    entry = cache.entry(
+        "programs",
+        cache.key(description),
+        lambda folder: compile_c([path], folder / name, STATIC_PIE, base=base, compiler=compiler),
+    )
+    return entry / name
+
+
+def compiled_from(
+    cache: Cache, compiler: Compiler, flags: Iterable[str], files: Iterable[Path], base: Path, *, libraries: bool
+) -> dict[str, object]:
+    """The description of a compilation for a cache key: compiler, flags, sources by path and digest, C library."""
+    return {
+        "compiler": compiler.version,
+        "flags": list(flags),
+        "files": {str(path.relative_to(base)): cache.digests.file(path) for path in files},
+        "libraries": [cache.digests.file(path) for path in compiler.libraries()] if libraries else [],
+    }
