@@ -43,15 +43,16 @@ MAY_IMPORT = {
     "": set[str](),
     "errors": set[str](),
     "paths": set[str](),
+    "resources": set[str](),
     "model": set[str](),
     "console": set[str](),
-    "imaging": {"paths"},
-    "guests": {"imaging", "paths"},
-    "hosts": {"console", "paths"},
+    "imaging": {"paths", "resources"},
+    "guests": {"imaging", "paths", "resources"},
+    "hosts": {"console", "paths", "resources"},
     "stats": set[str](),
-    "campaign": {"console", "guests", "hosts", "imaging", "paths", "stats"},
+    "campaign": {"console", "guests", "hosts", "imaging", "paths", "resources", "stats"},
     "reports": {"stats"},
-    "cli": {"campaign", "console", "guests", "hosts", "imaging", "paths", "reports", "stats"},
+    "cli": {"campaign", "console", "guests", "hosts", "imaging", "paths", "reports", "resources", "stats"},
 }
 FREE_OF_OURS = {"", "model", "errors"}
 
