@@ -1,0 +1,288 @@
+/* Probes of processes, identities, signals and scheduling. What a call sets is what it found, or is set back. */
+#ifndef SYSCALLS_PROBES_PROCESS_H
+#define SYSCALLS_PROBES_PROCESS_H
+
+#include <linux/capability.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/wait.h>
+
+#include "probe.h"
+
+/* ---- signals ---- */
+
+static volatile int handled; /* number of the signal that came last */
+static void on_signal(int number) { handled = number; }
+
+/* The kernel's own struct, and glibc's way back out of a handler: the raw call needs both spelled out. */
+struct kernel_action {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+static struct kernel_action ignore = {.handler = SIG_IGN};
+
+static const char *proof_action(long result)
+{
+    static const struct kernel_action standard;
+    struct kernel_action now = {0};
+    (void)result;
+    bool asked = CALL(rt_sigaction, SIGUSR2, 0, L &now, 8) == 0;
+    CALL(rt_sigaction, SIGUSR2, L &standard, 0, 8);
+    return asked && now.handler != SIG_IGN ? "the handler that was set is not there" : NULL;
+}
+
+static const char *proof_mask(long result)
+{
+    uint64_t now = 0;
+    (void)result;
+    bool asked = CALL(rt_sigprocmask, SIG_BLOCK, 0, L &now, 8) == 0;
+    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
+    return asked && !(now & set_usr1) ? "the signal that was blocked is not" : NULL;
+}
+
+/* Blocks SIGUSR1 and sends it, so that a call that waits for it need not wait. */
+static void pend_usr1(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGUSR1, &action, NULL);
+    CALL(rt_sigprocmask, SIG_BLOCK, L &set_usr1, 0, 8);
+    CALL(tgkill, w.pid, w.tid, SIGUSR1);
+    handled = 0;
+}
+
+static long run_sigtimedwait(void)
+{
+    pend_usr1();
+    long result = CALL(rt_sigtimedwait, L &set_usr1, 0, L B, 8);
+    return CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8), result;
+}
+
+static const char *proof_usr1(long number) { return number == SIGUSR1 ? NULL : "another signal than the one that was sent"; }
+
+static long run_sigpending(void)
+{
+    pend_usr1();
+    memset(A, PATTERN, 8);
+    long result = CALL(rt_sigpending, L A, 8);
+    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
+    return result;
+}
+
+static const char *proof_pending(long result)
+{
+    (void)result;
+    return *(uint64_t *)A & set_usr1 || handled != SIGUSR1 ? NULL : "a blocked signal that was sent is not pending";
+}
+
+/* Its only success is EINTR after a handler ran. */
+static long run_sigsuspend(void)
+{
+    pend_usr1();
+    long result = CALL(rt_sigsuspend, L B, 8);
+    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
+    return result == -EINTR && handled == SIGUSR1 ? 0 : result;
+}
+
+static struct { int number, code, error, pad; long rest[14]; } queued = {.code = SI_QUEUE};
+static stack_t bad_stack = {.ss_flags = 0x7777};
+
+static void fill_signals(void)
+{
+    P(rt_sigaction, G(SIGUSR2, L &ignore, 0, 8), PROOF(proof_action), X(99, L &ignore, 0, 8));
+    P(rt_sigprocmask, G(SIG_BLOCK, L &set_usr1, 0, 8), PROOF(proof_mask), X(77, L &set_usr1, 0, 8));
+    P(rt_sigpending, RUN(run_sigpending), OUT(8), PROOF(proof_pending));
+    P(rt_sigtimedwait, RUN(run_sigtimedwait), PROOF(proof_usr1));
+    P(rt_sigsuspend, RUN(run_sigsuspend));
+    P(rt_sigqueueinfo, G(w.pid, 0, L &queued), X(BAD_PID, 0, L &queued));
+    P(rt_tgsigqueueinfo, G(w.pid, w.tid, 0, L &queued), X(w.pid, BAD_PID, 0, L &queued));
+    P(sigaltstack, G(0, L A), OUT(24), X(L &bad_stack, 0));
+    P(kill, G(w.pid, 0), X(BAD_PID, 0));
+    P(tkill, G(w.tid, 0), X(BAD_PID, 0));
+    P(tgkill, G(w.pid, w.tid, 0), X(w.pid, BAD_PID, 0));
+    P(restart_syscall, G(0));
+}
+
+/* ---- identity ---- */
+
+static struct __user_cap_header_struct cap_head = {.version = _LINUX_CAPABILITY_VERSION_3};
+/* One each: the kernel writes the version that it wants into the header that it refuses. */
+static struct __user_cap_header_struct cap_bad_get = {.version = 77}, cap_bad_set = {.version = 77};
+
+static long run_setgroups(void)
+{
+    static gid_t groups[65536];
+    long count = CALL(getgroups, 65536, L groups);
+    return CALL(setgroups, count > 0 ? count : 0, L groups);
+}
+
+static long run_capset(void)
+{
+    CALL(capget, L &cap_head, L A);
+    return CALL(capset, L &cap_head, L A);
+}
+
+static void fill_identity(void)
+{
+    long uid = getuid(), gid = getgid();
+    P(getpid, G(0), PROOF(proof_positive));
+    P(gettid, G(0), PROOF(proof_positive));
+    P(getppid, G(0));
+    P(getuid, G(0));
+    P(getgid, G(0));
+    P(geteuid, G(0));
+    P(getegid, G(0));
+    P(setuid, G(uid));
+    P(setgid, G(gid));
+    P(setreuid, G(-1, -1));
+    P(setregid, G(-1, -1));
+    P(setresuid, G(-1, -1, -1));
+    P(setresgid, G(-1, -1, -1));
+    P(getresuid, G(L A, L A + 4, L A + 8), OUT(12));
+    P(getresgid, G(L A, L A + 4, L A + 8), OUT(12));
+    P(setfsuid, G(uid));
+    P(setfsgid, G(gid));
+    P(getgroups, G(0, 0), X(-1, L A));
+    P(setgroups, RUN(run_setgroups), X(0x7fffffff, L A));
+    P(getpgrp, G(0));
+    P(getpgid, G(0), X(BAD_PID));
+    P(setpgid, G(0, 0), X(BAD_PID, 0));
+    P(getsid, G(0), X(BAD_PID));
+    P(setsid, G(0));
+    P(capget, G(L &cap_head, L A), OUT(24), X(L &cap_bad_get, L A));
+    P(capset, RUN(run_capset), X(L &cap_bad_set, L A));
+    P(personality, G(0xffffffff));
+    P(set_tid_address, G(L &w.tid), PROOF(proof_positive));
+    P(getcpu, G(L A, L A + 4, 0), OUT(8));
+}
+
+/* ---- limits and scheduling ---- */
+
+static long run_setrlimit(void)
+{
+    struct rlimit limit;
+    if (CALL(getrlimit, RLIMIT_CORE, L &limit) != 0)
+        return CALL(setrlimit, RLIMIT_CORE, L B);
+    return CALL(setrlimit, RLIMIT_CORE, L &limit);
+}
+
+static const char *proof_rlimit(long result)
+{
+    struct rlimit before, lower, now = {0};
+    (void)result;
+    if (CALL(getrlimit, RLIMIT_NOFILE, L &before) != 0)
+        return NULL;
+    lower = before;
+    lower.rlim_cur = 300;
+    bool set = CALL(setrlimit, RLIMIT_NOFILE, L &lower) == 0 && CALL(getrlimit, RLIMIT_NOFILE, L &now) == 0;
+    CALL(setrlimit, RLIMIT_NOFILE, L &before);
+    return set && now.rlim_cur != 300 ? "a limit that was set is not there" : NULL;
+}
+
+static long run_setpriority(void) { return CALL(setpriority, PRIO_PROCESS, 0, 20 - CALL(getpriority, PRIO_PROCESS, 0)); }
+
+static long run_sched_setparam(void)
+{
+    CALL(sched_getparam, 0, L B);
+    return CALL(sched_setparam, 0, L B);
+}
+
+static long run_setscheduler(void)
+{
+    long policy = CALL(sched_getscheduler, 0);
+    CALL(sched_getparam, 0, L B);
+    return CALL(sched_setscheduler, 0, policy > 0 ? policy : 0, L B);
+}
+
+static long run_setattr(void)
+{
+    if (CALL(sched_getattr, 0, L B, 48, 0) < 0)
+        *(uint32_t *)B = 48;
+    return CALL(sched_setattr, 0, L B, 0);
+}
+
+static long run_setaffinity(void)
+{
+    long bytes = CALL(sched_getaffinity, 0, sizeof B, L B);
+    if (bytes <= 0)
+        bytes = 8, B[0] = 1;
+    return CALL(sched_setaffinity, 0, bytes, L B);
+}
+
+static long run_ioprio_set(void)
+{
+    long now = CALL(ioprio_get, 1, 0);
+    return CALL(ioprio_set, 1, 0, now > 0 ? now : 0);
+}
+
+static long run_robust(void)
+{
+    long head = 0, size = 24;
+    CALL(get_robust_list, 0, L &head, L &size);
+    return CALL(set_robust_list, head, size);
+}
+
+static void fill_scheduling(void)
+{
+    P(sched_yield, G(0));
+    P(getrlimit, G(RLIMIT_NOFILE, L A), OUT(16), X(999, L A));
+    P(setrlimit, RUN(run_setrlimit), PROOF(proof_rlimit), X(999, L B));
+    P(prlimit64, G(0, RLIMIT_NOFILE, 0, L A), OUT(16), X(0, 999, 0, L A));
+    P(getrusage, G(0, L A), OUT(144), X(999, L A));
+    P(getpriority, G(PRIO_PROCESS, 0), PROOF(proof_positive), X(99, 0));
+    P(setpriority, RUN(run_setpriority), X(99, 0, 0));
+    P(sched_getparam, G(0, L A), OUT(4), X(BAD_PID, L A));
+    P(sched_setparam, RUN(run_sched_setparam), X(BAD_PID, L B));
+    P(sched_getscheduler, G(0), X(BAD_PID));
+    P(sched_setscheduler, RUN(run_setscheduler), X(0, 999, L B));
+    P(sched_get_priority_max, G(SCHED_FIFO), X(999));
+    P(sched_get_priority_min, G(SCHED_FIFO), X(999));
+    P(sched_rr_get_interval, G(0, L A), OUT(16), X(BAD_PID, L A));
+    P(sched_setattr, RUN(run_setattr), X(BAD_PID, L B, 0));
+    P(sched_getattr, G(0, L A, 48, 0), OUT(48), X(BAD_PID, L A, 48, 0));
+    P(sched_setaffinity, RUN(run_setaffinity), X(BAD_PID, 8, L B));
+    P(sched_getaffinity, G(0, sizeof A, L A), OUT(8), X(BAD_PID, sizeof A, L A));
+    P(ioprio_get, G(1, 0), X(99, 0));
+    P(ioprio_set, RUN(run_ioprio_set), X(99, 0, 0));
+    P(futex, G(L B, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0), X(L B, 0x77, 1, 0, 0, 0));
+    P(futex_waitv, G(L B, 0, 0, 0, 0), X(L B, 0, 0x77, 0, 0));
+    P(set_robust_list, RUN(run_robust), X(0, 7));
+    P(get_robust_list, G(0, L A, L A + 8), OUT(16), X(BAD_PID, L A, L A + 8));
+    P(rseq, G(L B, 7, 0, 0), X(L B, 7, 0, 0));
+}
+
+/* ---- other processes, seen from this one ---- */
+
+static long pidfd(void) { return CALL(pidfd_open, w.pid, 0); }
+
+static long with_pidfd(long nr, long b, long c, long d)
+{
+    long fd = pidfd();
+    long result = call6(nr, (long[6]){fd >= 0 ? fd : BAD_FD, b, c, d});
+    if (fd >= 0)
+        CALL(close, fd);
+    return result;
+}
+
+static long run_pidfd_signal(void) { return with_pidfd(SC_pidfd_send_signal, 0, 0, 0); }
+static long run_pidfd_getfd(void) { return with_pidfd(SC_pidfd_getfd, w.file, 0, 0); }
+static long run_process_madvise(void) { return with_pidfd(SC_process_madvise, L &iov_page, 1, 20 /* MADV_COLD */); }
+
+static void fill_others(void)
+{
+    P(wait4, G(-1, L A, WNOHANG, 0), X(-1, L A, 0x00777700, 0));
+    P(waitid, G(P_ALL, 0, L A, WNOHANG | WEXITED, 0), X(77, 0, L A, WNOHANG | WEXITED, 0));
+    P(ptrace, G(0x7777, BAD_PID, 0, 0), X(0x7777, BAD_PID, 0, 0));
+    P(kcmp, G(w.pid, w.pid, 0, w.file, w.file), X(w.pid, w.pid, 77, 0, 0));
+    P(unshare, G(0), X(1));
+    P(setns, G(w.file, 0), X(BAD_FD, 0));
+    P(pidfd_open, G(w.pid, 0), PROOF(proof_fd), X(BAD_PID, 0));
+    P(pidfd_send_signal, RUN(run_pidfd_signal), X(BAD_FD, 0, 0, 0));
+    P(pidfd_getfd, RUN(run_pidfd_getfd), PROOF(proof_fd), X(BAD_FD, 0, 0));
+    P(process_madvise, RUN(run_process_madvise), X(BAD_FD, L &iov_page, 1, 20, 0));
+    P(process_mrelease, G(BAD_FD, 0), X(BAD_FD, 0));
+}
+
+#endif
