@@ -1,1 +1,29 @@
-"""One module per command: parse, call, print, exit status. No logic here."""
+"""One module per command: parse, call, print, exit status. No logic here.
+
+A new command is a module with a function `command` (or a Typer application `app`, for groups such as `images`) and a
+line in COMMANDS. A module imports nothing heavy at its top.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+# command → module; this order is the order of `ukperf --help`
+COMMANDS: dict[str, str] = {
+    "boot-time": "ukperf.cli.boot_time",
+    "resume": "ukperf.cli.resume",
+    "doctor": "ukperf.cli.doctor",
+}
+
+
+def add_command(app: typer.Typer, name: str) -> None:
+    """Register the command `name` on `app`."""
+    module = import_module(COMMANDS[name])
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=name)
+    else:
+        app.command(name)(module.command)

@@ -1,0 +1,102 @@
+"""Opening libvirt connections, and the event loop that they need."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from ukperf.errors import HostError
+from ukperf.hosts.embed import embedded_root, prepare_environment
+
+EMBED = "qemu:///embed"
+
+_loop_started = threading.Event()
+
+
+def load_libvirt() -> Any:
+    """The libvirt module, its chatter silenced.
+
+    Raises HostError where libvirt-python or libvirt's library is missing.
+    """
+    try:
+        import libvirt
+    except ImportError as error:
+        raise HostError(
+            f"libvirt cannot be loaded ({error}).",
+            hint="Install libvirt and libvirt-python: scripts/first-run.sh does.",
+        ) from error
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    return libvirt
+
+
+def _start_event_loop(libvirt: Any) -> None:
+    if _loop_started.is_set():
+        return
+    libvirt.virEventRegisterDefaultImpl()
+
+    def turn() -> None:
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=turn, name="libvirt-events", daemon=True).start()
+    _loop_started.set()
+
+
+def is_local(uri: str) -> bool:
+    """True where guests of this connection are processes of this machine."""
+    parts = urlsplit(uri)
+    return "+" not in parts.scheme and not parts.netloc and parts.scheme in ("qemu", "xen")
+
+
+def is_embedded(uri: str) -> bool:
+    return uri.split("?", 1)[0] == EMBED
+
+
+@contextmanager
+def connect(uri: str) -> Iterator[Any]:
+    """An open virConnect with a running event loop.
+
+    Raises HostError with a sentence if the address is no libvirt URI, or the other side refuses.
+    """
+    if not urlsplit(uri).scheme:
+        raise HostError(
+            f"{uri!r} is no libvirt connection.", hint="Say for example qemu:///system or qemu+ssh://user@host/system."
+        )
+    if is_embedded(uri):
+        with embedded_root() as root:
+            prepare_environment(root)
+            with _open(f"{EMBED}?root={root}", uri) as connection:
+                connection.ukperf_root = root
+                yield connection
+    else:
+        with _open(uri, uri) as connection:
+            yield connection
+
+
+@contextmanager
+def _open(address: str, shown: str) -> Iterator[Any]:
+    libvirt = load_libvirt()
+    _start_event_loop(libvirt)
+    try:
+        connection = libvirt.open(address)
+    except libvirt.libvirtError as error:
+        raise HostError(
+            f"libvirt does not open {shown}: {first_line(error)}.",
+            hint="`ukperf doctor` says what is missing." if is_local(shown) else "Try: virsh -c " + shown + " version",
+        ) from error
+    try:
+        yield connection
+    finally:
+        try:
+            connection.close()
+        except libvirt.libvirtError:
+            pass  # the other side is gone already
+
+
+def first_line(error: Exception) -> str:
+    """libvirt's own words, one line, without the closing dot."""
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__).rstrip(". ")

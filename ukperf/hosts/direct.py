@@ -1,0 +1,166 @@
+"""`--launch direct`: execute the command line that libvirt writes for the domain XML.
+
+What only libvirt needs is taken out: the paused start, its monitor, its secret, and the wish to outlive the guest.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ukperf.errors import HostError
+from ukperf.hosts.base import OnFrame
+from ukperf.hosts.noise import peak_rss
+from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.model import BootSpec, Event, Observation, Outcome
+
+# A VMM that has not connected its console by then never will.
+CONNECT_TIMEOUT_S = 20.0
+# isa-debug-exit: QEMU's exit status is (value << 1) | 1, so odd and never 0.
+_DROP_WITH_VALUE = {"-chardev": "id=charmonitor", "-mon": "chardev=charmonitor", "-object": '"masterKey0"'}
+_DROP = {"-S", "-no-shutdown"}
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """argv and environment of one VMM."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+
+
+def strip_for_direct(native: str) -> CommandLine:
+    """libvirt's `qemu-argv` text as a command that stands alone.
+
+    native: what virConnectDomainXMLToNative returns: shell words, first NAME=VALUE pairs, then the program.
+    """
+    words = shlex.split(native)
+    first = next(index for index, word in enumerate(words) if "=" not in word.split("/", 1)[0])
+    env = tuple((name, value) for name, _, value in (word.partition("=") for word in words[:first]))
+    argv: list[str] = []
+    rest = iter(words[first:])
+    for word in rest:
+        if word in _DROP:
+            continue
+        if word in _DROP_WITH_VALUE:
+            value = next(rest)
+            if _DROP_WITH_VALUE[word] not in value:
+                argv += [word, value]
+            continue
+        argv.append(word)
+    # Under libvirt a reset ends the domain (on_reboot=destroy); a crashing guest must not loop here either.
+    return CommandLine((*argv, "-no-reboot"), env)
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    """A unix socket on which the VMM's serial device will call us."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(1)
+        try:
+            yield server
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class ProcessStop:
+    """Readable when the process has ended (pidfd_open(2))."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def stopped_at(self) -> int | None:
+        return time.monotonic_ns()
+
+
+@contextmanager
+def running(command: CommandLine, stderr: int, pin: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, pinned if asked for; killed and reaped on the way out."""
+    before = os.sched_getaffinity(0)
+    try:
+        if pin:
+            os.sched_setaffinity(0, pin)  # inherited by the child and its threads
+        process = subprocess.Popen(
+            command.argv,
+            env=dict(command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,  # ^C goes to ukperf, which ends the VMM in order
+        )
+    except OSError as error:
+        raise HostError(f"{command.argv[0]} cannot be executed: {error.strerror}.") from error
+    finally:
+        if pin:
+            os.sched_setaffinity(0, before)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_frame: OnFrame | None) -> Observation:
+    """One trial. VMM phase: exec until its serial device calls our socket."""
+    with listening(console_path) as server, tempfile.TemporaryFile(dir=console_path.parent) as log:
+        events = {Event.START: time.monotonic_ns()}
+        with running(command, log.fileno(), spec.machine.pin) as process, _pidfd(process.pid) as descriptor:
+            connection = _accept(server, descriptor)
+            if connection is None:
+                process.kill()
+                process.wait()
+                said = _tail(log.fileno()) or f"exit status {process.returncode}"
+                return Observation(Outcome.LOST, f"the VMM did not start; it said: {said}", events)
+            events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
+            with connection:
+                watch = Watch(
+                    spec,
+                    SocketConsole(connection),
+                    ProcessStop(descriptor),
+                    events,
+                    on_frame,
+                    lambda: peak_rss(process.pid),
+                )
+                watch.run()
+        return watch.observe(extra=_tail(log.fileno()))
+
+
+@contextmanager
+def _pidfd(pid: int) -> Iterator[int]:
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _accept(server: socket.socket, stopped: int) -> socket.socket | None:
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    poll.register(stopped, select.POLLIN)
+    ready = [descriptor for descriptor, _ in poll.poll(CONNECT_TIMEOUT_S * 1000)]
+    return server.accept()[0] if server.fileno() in ready else None
+
+
+def _tail(descriptor: int) -> str:
+    """The last line that the VMM wrote to stderr, bounded."""
+    size = os.fstat(descriptor).st_size
+    text = os.pread(descriptor, 2048, max(0, size - 2048)).decode("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line.strip() and "terminating on signal" not in line]
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,188 @@
+"""Domain XML for QEMU guests: a pure function of the trial (https://libvirt.org/formatdomain.html).
+
+Guests get a vCPU, memory, a serial console, their disk if they have one, and nothing else: no network, USB, balloon,
+graphics or input. What libvirt's schema lacks goes through its QEMU namespace.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from ukperf.model import Accelerator, BootProtocol, BootSpec, MachineKind
+
+QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
+UKPERF_NS = "https://ukperf.example/ns/1"
+
+# Under icount one guest instruction is one virtual nanosecond, and everything that could differ from boot to boot is
+# tied to the instruction count (docs/icount.md says how each was found):
+#   shift=0         2^0 ns per instruction
+#   sleep=off       an idle guest's clock jumps to the next timer instead of waiting for the host's clock
+#   align=off       the host's clock never holds the guest back
+#   -seed           rdrand and the boot-time seed come from a fixed generator; KASLR and hash seeds follow from them
+#   -rtc clock=vm   the wall clock starts at a fixed second and follows the virtual clock (XML: timer rtc track guest)
+_ICOUNT = ("-icount", "shift=0,align=off,sleep=off", "-seed", "1")
+_ICOUNT_START = "1767225600"  # 2026-01-01 00:00:00 UTC
+
+
+@dataclass(frozen=True)
+class Console:
+    """The serial device: a unix socket that we listen on, or a pty that libvirt streams to us."""
+
+    socket_path: str | None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who a domain belongs to, kept in its metadata so that strays of dead runs can be told from other people's."""
+
+    run_id: str
+    hostname: str
+    boot_id: str
+    pid: int
+    start: int
+
+
+def domain_xml(spec: BootSpec, console: Console, owner: Owner, emulator: str | None = None) -> str:
+    """The XML of one trial's domain. emulator: None lets the host choose."""
+    ET.register_namespace("qemu", QEMU_NS)
+    ET.register_namespace("ukperf", UKPERF_NS)
+    domain = ET.Element("domain", type="kvm" if spec.accelerator is Accelerator.KVM else "qemu")
+    ET.SubElement(domain, "name").text = spec.name
+    _metadata(domain, owner)
+    ET.SubElement(domain, "memory", unit="MiB").text = str(spec.machine.memory_mib)
+    vcpu = ET.SubElement(domain, "vcpu", placement="static")
+    vcpu.text = str(spec.machine.vcpus)
+    if spec.machine.pin:
+        _pin(domain, spec.machine.pin, spec.machine.vcpus)
+    _os(domain, spec)
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    _cpu(domain, spec)
+    _clock(domain, spec)
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        ET.SubElement(domain, event).text = "destroy"
+    _devices(domain, spec, console, emulator)
+    _command_line(domain, spec, console)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def owner_of(xml: str) -> Owner | None:
+    """The owner written in a domain's XML, None if it is not ukperf's."""
+    try:
+        element = ET.fromstring(xml).find(f"metadata/{{{UKPERF_NS}}}run")
+    except ET.ParseError:
+        return None
+    if element is None:
+        return None
+    try:
+        return Owner(
+            element.attrib["id"],
+            element.attrib["host"],
+            element.attrib["boot"],
+            int(element.attrib["pid"]),
+            int(element.attrib["start"]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _metadata(domain: ET.Element, owner: Owner) -> None:
+    ET.SubElement(
+        ET.SubElement(domain, "metadata"),
+        f"{{{UKPERF_NS}}}run",
+        id=owner.run_id,
+        host=owner.hostname,
+        boot=owner.boot_id,
+        pid=str(owner.pid),
+        start=str(owner.start),
+    )
+
+
+def _pin(domain: ET.Element, pin: tuple[int, ...], vcpus: int) -> None:
+    """vCPU i on host CPU pin[i mod n]; the VMM's other threads on all of them."""
+    tune = ET.SubElement(domain, "cputune")
+    for index in range(vcpus):
+        ET.SubElement(tune, "vcpupin", vcpu=str(index), cpuset=str(pin[index % len(pin)]))
+    ET.SubElement(tune, "emulatorpin", cpuset=",".join(map(str, pin)))
+
+
+def _os(domain: ET.Element, spec: BootSpec) -> None:
+    image = spec.image
+    element = ET.SubElement(domain, "os")
+    ET.SubElement(element, "type", arch="x86_64", machine=spec.machine.kind.value).text = "hvm"
+    if image.protocol is BootProtocol.KERNEL:
+        ET.SubElement(element, "kernel").text = str(image.kernel)
+        if image.initrd is not None:
+            ET.SubElement(element, "initrd").text = str(image.initrd)
+        if image.cmdline:
+            ET.SubElement(element, "cmdline").text = image.cmdline
+    else:
+        ET.SubElement(element, "boot", dev="hd")
+
+
+def _cpu(domain: ET.Element, spec: BootSpec) -> None:
+    # `maximum` is QEMU's `-cpu max`: everything that the accelerator can do. Under KVM that is the host's own CPU.
+    kvm = spec.accelerator is Accelerator.KVM
+    ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
+
+
+def _clock(domain: ET.Element, spec: BootSpec) -> None:
+    if spec.accelerator is not Accelerator.ICOUNT:
+        ET.SubElement(domain, "clock", offset="utc")
+        return
+    clock = ET.SubElement(domain, "clock", offset="absolute", start=_ICOUNT_START)
+    ET.SubElement(clock, "timer", name="rtc", track="guest")
+
+
+def _devices(domain: ET.Element, spec: BootSpec, console: Console, emulator: str | None) -> None:
+    devices = ET.SubElement(domain, "devices")
+    if emulator is not None:
+        ET.SubElement(devices, "emulator").text = emulator
+    if spec.image.disk is not None and console.socket_path is None:
+        _transient_disk(devices, spec)
+    if spec.machine.kind is not MachineKind.MICROVM:
+        ET.SubElement(devices, "controller", type="usb", model="none")
+    ET.SubElement(devices, "memballoon", model="none")
+    if console.socket_path is None:
+        ET.SubElement(devices, "serial", type="pty")
+    else:
+        serial = ET.SubElement(devices, "serial", type="unix")
+        ET.SubElement(serial, "source", mode="connect", path=console.socket_path)
+
+
+def _transient_disk(devices: ET.Element, spec: BootSpec) -> None:
+    disk = ET.SubElement(devices, "disk", type="file", device="disk")
+    ET.SubElement(disk, "driver", name="qemu", type="raw")
+    ET.SubElement(disk, "source", file=str(spec.image.disk))
+    ET.SubElement(disk, "target", dev="vda", bus="virtio")
+    ET.SubElement(disk, "transient")
+    if spec.machine.kind is MachineKind.MICROVM:
+        ET.SubElement(disk, "address", type="virtio-mmio")
+
+
+def _snapshot_disk(spec: BootSpec) -> list[str]:
+    """The image is shared by every boot and never changed: QEMU keeps writes in an unlinked temporary file.
+
+    libvirt's own word for it, <transient/>, leaves a file beside the image when its process is killed.
+    """
+    file = str(spec.image.disk).replace(",", ",,")
+    drive = f"file={file},format=raw,if=none,id=root,snapshot=on,cache=unsafe"
+    driver = "virtio-blk-device" if spec.machine.kind is MachineKind.MICROVM else "virtio-blk-pci"
+    return ["-drive", drive, "-device", f"{driver},drive=root,bootindex=1"]
+
+
+def _command_line(domain: ET.Element, spec: BootSpec, console: Console) -> None:
+    arguments: list[str] = []
+    if spec.accelerator is Accelerator.ICOUNT:
+        arguments += _ICOUNT
+    if spec.image.debug_exit:
+        device = {"driver": "isa-debug-exit", "iobase": 0x501, "iosize": 4}
+        arguments += ["-device", json.dumps(device, separators=(",", ":"))]
+    if spec.image.disk is not None and console.socket_path is not None:
+        arguments += _snapshot_disk(spec)
+    if arguments:
+        element = ET.SubElement(domain, f"{{{QEMU_NS}}}commandline")
+        for argument in arguments:
+            ET.SubElement(element, f"{{{QEMU_NS}}}arg", value=argument)

@@ -1,0 +1,368 @@
+"""QEMU guests on a libvirt connection: one trial is one transient domain: created paused, resumed, watched, ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ukperf.errors import HostError
+from ukperf.hosts import ownership
+from ukperf.hosts.base import OnFrame
+from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt
+from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
+from ukperf.hosts.domainxml import Console, Owner, domain_xml, owner_of
+from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
+from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
+from ukperf.model import BootSpec, Event, Launch, Observation, Outcome
+
+EMULATOR = "qemu-system-x86_64"
+# After create QEMU has opened its serial device, so it has called our socket already.
+ACCEPT_TIMEOUT_S = 5.0
+
+
+@dataclass
+class _Calls:
+    """Time inside libvirt's calls, ns."""
+
+    total_ns: int = 0
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        start = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.total_ns += time.monotonic_ns() - start
+
+
+class DomainStop:
+    """Readable when libvirt said that the domain stopped; written by the event thread."""
+
+    def __init__(self) -> None:
+        self._at: int | None = None
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def stopped_at(self) -> int | None:
+        return self._at
+
+    def stop(self, at: int) -> None:
+        if self._at is None:
+            self._at = at
+            os.eventfd_write(self._descriptor, 1)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class StreamConsole:
+    """A libvirt console stream; bytes are stamped in the event thread, where they arrive."""
+
+    def __init__(self, libvirt: Any, stream: Any) -> None:
+        self._libvirt, self._stream = libvirt, stream
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._open = True
+        events = libvirt.VIR_STREAM_EVENT_READABLE | libvirt.VIR_STREAM_EVENT_HANGUP | libvirt.VIR_STREAM_EVENT_ERROR
+        stream.eventAddCallback(events, self._arrived, None)
+
+    def _arrived(self, stream: Any, _events: int, _opaque: object) -> None:
+        try:
+            data = stream.recv(65_536)
+        except self._libvirt.libvirtError:
+            data = b""
+        if data == -2 or not self._open:  # nothing to read after all
+            return
+        self._queue.append((time.monotonic_ns(), data or b""))
+        os.eventfd_write(self._descriptor, 1)
+        if not data:
+            self._open = False
+            stream.eventRemoveCallback()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self) -> tuple[int, bytes] | None:
+        try:
+            got = self._queue.popleft()
+        except IndexError:
+            return None
+        if not self._queue:
+            try:
+                os.eventfd_read(self._descriptor)
+            except BlockingIOError:
+                pass
+            if self._queue:  # arrived between the look and the read
+                os.eventfd_write(self._descriptor, 1)
+        return got
+
+    def close(self) -> None:
+        try:
+            if self._open:
+                self._open = False
+                self._stream.eventRemoveCallback()
+            self._stream.abort()
+        except self._libvirt.libvirtError:
+            pass  # the domain is gone, and the stream with it
+
+
+class LibvirtHost:
+    """A QEMU host behind a libvirt connection; use `open_host`."""
+
+    def __init__(self, uri: str, connection: Any, scratch: Path, run_id: str) -> None:
+        self._uri, self._connection, self._scratch = uri, connection, scratch
+        self._libvirt = load_libvirt()
+        self._stops: dict[str, DomainStop] = {}
+        self._resumed: dict[str, int] = {}
+        self._commands: dict[str, CommandLine] = {}
+        self._owner = _own(run_id)
+        self._remove_stray_domains()
+        self._callbacks = self._listen()
+
+    @property
+    def uri(self) -> str:
+        return self._uri
+
+    @property
+    def embedded(self) -> bool:
+        return is_embedded(self._uri)
+
+    def facts(self) -> Mapping[str, str]:
+        facts = {"connection": self._uri}
+        try:
+            facts["libvirt"] = _version(self._connection.getLibVersion())
+            facts["qemu"] = _version(self._connection.getVersion())
+        except self._libvirt.libvirtError as error:
+            facts["libvirt_error"] = first_line(error)
+        if is_local(self._uri):
+            facts["host_kernel"] = platform.release()
+            facts["cpu"] = cpu_model()
+            facts["cpus"] = str(os.cpu_count())
+        return facts
+
+    def close(self) -> None:
+        for remove in self._callbacks:
+            remove()
+
+    def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        before = cpu_times()
+        if spec.launch is Launch.DIRECT:
+            observation = boot_direct(spec, self._command(spec), self._console_path(), on_frame)
+        else:
+            observation = self._boot_domain(spec, on_frame)
+        return replace(observation, noise=noise_between(before, cpu_times()))
+
+    def xml(self, spec: BootSpec) -> str:
+        """The domain XML of a trial on this host."""
+        console = Console(str(self._console_path()) if self.embedded else None)
+        return domain_xml(spec, console, self._owner, emulator_path() if is_local(self._uri) else None)
+
+    def command_line(self, spec: BootSpec) -> CommandLine:
+        """What `--launch direct` executes for this trial.
+
+        Raises HostError where libvirt cannot write it, or for a host that is not this machine.
+        """
+        return self._command(spec)
+
+    def _console_path(self) -> Path:
+        return self._scratch / "console.sock"
+
+    def _command(self, spec: BootSpec) -> CommandLine:
+        if not self.embedded:
+            raise HostError(
+                f"--launch direct runs QEMU on this machine, not on {self._uri}.", hint="Leave out --connect."
+            )
+        xml = self.xml(spec)
+        if xml not in self._commands:
+            try:
+                native = self._connection.domainXMLToNative("qemu-argv", xml)
+            except self._libvirt.libvirtError as error:
+                raise HostError(
+                    f"libvirt cannot write a command line for {spec.image.guest}: {first_line(error)}."
+                ) from (error)
+            self._commands = {**dict(list(self._commands.items())[-63:]), xml: strip_for_direct(native)}
+        return self._commands[xml]
+
+    def _boot_domain(self, spec: BootSpec, on_frame: OnFrame | None) -> Observation:
+        calls = _Calls()
+        stop = self._stops[spec.name] = DomainStop()
+        events: dict[Event, int] = {}
+        try:
+            with ExitStack() as stack:
+                server = stack.enter_context(listening(self._console_path())) if self.embedded else None
+                events[Event.START] = time.monotonic_ns()
+                domain = stack.enter_context(self._domain(spec, calls))
+                events[Event.CREATED] = time.monotonic_ns()
+                console = stack.enter_context(self._console(domain, server, calls))
+                events[Event.RESUMED] = time.monotonic_ns()
+                watch = Watch(spec, console, stop, events, on_frame)
+                with calls.timed():
+                    domain.resume()
+                watch.run()
+                rss = self._peak_rss(spec.name)
+            events[Event.RESUMED] = self._resumed.pop(spec.name, events[Event.RESUMED])
+            return watch.observe(peak_rss=rss, host_calls_ns=calls.total_ns)
+        except self._libvirt.libvirtError as error:
+            return Observation(Outcome.LOST, f"libvirt: {first_line(error)}", events, host_calls_ns=calls.total_ns)
+        finally:
+            del self._stops[spec.name]
+            self._resumed.pop(spec.name, None)
+            stop.close()
+
+    @contextmanager
+    def _domain(self, spec: BootSpec, calls: _Calls) -> Iterator[Any]:
+        xml = self.xml(spec)
+        with calls.timed():
+            domain = self._connection.createXML(xml, self._libvirt.VIR_DOMAIN_START_PAUSED)
+        try:
+            yield domain
+        finally:
+            try:
+                with calls.timed():
+                    domain.destroy()
+            except self._libvirt.libvirtError:
+                pass  # gone by itself
+
+    @contextmanager
+    def _console(self, domain: Any, server: socket.socket | None, calls: _Calls) -> Iterator[ConsoleSource]:
+        if server is not None:
+            server.settimeout(ACCEPT_TIMEOUT_S)
+            try:
+                connection = server.accept()[0]
+            except TimeoutError as error:
+                raise HostError("QEMU did not open the guest's console.") from error
+            with connection:
+                yield SocketConsole(connection)
+            return
+        with calls.timed():
+            stream = self._connection.newStream(self._libvirt.VIR_STREAM_NONBLOCK)
+            domain.openConsole(None, stream, 0)
+        console = StreamConsole(self._libvirt, stream)
+        try:
+            yield console
+        finally:
+            console.close()
+
+    def _peak_rss(self, name: str) -> int | None:
+        if not self.embedded:
+            return None
+        try:
+            pid = int((self._scratch / "run" / "qemu" / f"{name}.pid").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        return peak_rss(pid)
+
+    def _listen(self) -> list[Callable[[], None]]:
+        """Subscribe to lifecycle events, and to QEMU's own where libvirt passes them on: they carry QEMU's clock."""
+        number = self._connection.domainEventRegisterAny(
+            None, self._libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+        )
+        removers: list[Callable[[], None]] = [lambda: self._connection.domainEventDeregisterAny(number)]
+        try:
+            import libvirt_qemu
+
+            qemu = libvirt_qemu.qemuMonitorEventRegister(self._connection, None, None, self._monitor, None, 0)
+            removers.append(lambda: libvirt_qemu.qemuMonitorEventDeregister(self._connection, qemu))
+        except (ImportError, AttributeError, self._libvirt.libvirtError):
+            pass  # lifecycle events alone then: a few milliseconds later
+        return removers
+
+    def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: object) -> None:
+        at = time.monotonic_ns()
+        ended = (
+            self._libvirt.VIR_DOMAIN_EVENT_SHUTDOWN,
+            self._libvirt.VIR_DOMAIN_EVENT_STOPPED,
+            self._libvirt.VIR_DOMAIN_EVENT_CRASHED,
+        )
+        stop = self._stops.get(domain.name())
+        if stop is not None and event in ended:
+            stop.stop(at)
+
+    def _monitor(
+        self, _connection: Any, domain: Any, event: str, seconds: int, micros: int, _details: str, _opaque: object
+    ) -> None:
+        stop = self._stops.get(domain.name())
+        if event not in ("RESUME", "SHUTDOWN") or stop is None:
+            return
+        # QEMU stamps events with CLOCK_REALTIME; on this machine that converts to our clock.
+        now = time.monotonic_ns()
+        late = time.time_ns() - (seconds * 1_000_000_000 + micros * 1_000)
+        at = now - late if is_local(self._uri) and 0 <= late < 1_000_000_000 else now
+        if event == "RESUME":
+            self._resumed.setdefault(domain.name(), at)
+        else:
+            stop.stop(at)
+
+    def _remove_stray_domains(self) -> None:
+        """Destroy the domains of dead ukperf processes of this machine; everything else is none of our business."""
+        if self.embedded:
+            return  # a private root has no domains but ours
+        try:
+            for domain in self._connection.listAllDomains(0):
+                owner = owner_of(domain.XMLDesc(0))
+                if owner is not None and _is_dead(owner):
+                    domain.destroy()
+        except self._libvirt.libvirtError:
+            return
+
+
+def emulator_path() -> str:
+    """QEMU's path on this machine.
+
+    Raises HostError if it is not installed.
+    """
+    found = shutil.which(EMULATOR)
+    if found is None:
+        raise HostError(
+            f"{EMULATOR} is not installed.", hint="Run scripts/first-run.sh, or: apt-get install qemu-system-x86"
+        )
+    return found
+
+
+@contextmanager
+def open_host(uri: str, run_id: str = "") -> Iterator[LibvirtHost]:
+    """A host for the length of a with block. Strays of dead runs are removed first.
+
+    Raises HostError if the connection cannot be opened.
+    """
+    ownership.remove_strays()
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(uri))
+        root = getattr(connection, "ukperf_root", None)
+        scratch = root if root is not None else stack.enter_context(ownership.scratch())
+        host = LibvirtHost(uri, connection, scratch, run_id)
+        stack.callback(host.close)
+        yield host
+
+
+def _own(run_id: str) -> Owner:
+    pid, start = ownership.identity()
+    return Owner(run_id, socket.gethostname(), _boot_id(), pid, start)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _is_dead(owner: Owner) -> bool:
+    if owner.hostname != socket.gethostname():
+        return False
+    return owner.boot_id != _boot_id() or not ownership.is_alive(owner.pid, owner.start)
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"

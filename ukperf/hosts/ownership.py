@@ -1,0 +1,94 @@
+"""What is ours on this machine, and what dead ukperf processes left behind.
+
+A scratch folder is named after its owner: pid and the process's start time, which together are unique until reboot. A
+VMM belongs to a scratch folder when its command line names that folder; nothing else is ever killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ukperf.paths import cache_dir, make_dir
+
+_NAME = re.compile(r"^(\d+)-(\d+)$")
+
+
+def process_start(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot (proc(5), field 22 of stat), or None if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def is_alive(pid: int, start: int) -> bool:
+    return process_start(pid) == start
+
+
+def identity() -> tuple[int, int]:
+    """(pid, start) of this process."""
+    pid = os.getpid()
+    return pid, process_start(pid) or 0
+
+
+def scratch_parent() -> Path:
+    return cache_dir() / "embed"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A private folder under the cache, for sockets and libvirt's embedded root; gone afterwards."""
+    pid, start = identity()
+    parent = make_dir(scratch_parent())
+    path = parent / f"{pid}-{start}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_strays() -> int:
+    """End the VMMs and remove the folders of ukperf processes that died without cleaning; returns how many folders."""
+    removed = 0
+    try:
+        folders = list(scratch_parent().iterdir())
+    except OSError:
+        return 0
+    for folder in folders:
+        match = _NAME.match(folder.name)
+        if match is None or is_alive(int(match[1]), int(match[2])):
+            continue
+        for pid in processes_naming(folder):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+        removed += 1
+    return removed
+
+
+def processes_naming(folder: Path) -> list[int]:
+    """Pids of this user's QEMU processes whose command line names a file inside `folder`."""
+    needle = os.fsencode(str(folder)) + b"/"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+            owner = entry.stat().st_uid
+        except OSError:
+            continue
+        program = command.split(b"\0", 1)[0].rsplit(b"/", 1)[-1]
+        if owner == os.geteuid() and program.startswith(b"qemu-system") and needle in command:
+            found.append(int(entry.name))
+    return found

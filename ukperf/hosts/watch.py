@@ -1,0 +1,219 @@
+"""The watch over one running guest: reads the console, times the events, and ends in bounded time whatever happens.
+
+One thread, one poll loop. Timestamps are CLOCK_MONOTONIC nanoseconds taken right after the read that returned the
+bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ukperf.console import FrameDecoder, assemble
+from ukperf.hosts.base import OnFrame
+from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
+
+# After its exit frame a guest that powers itself off gets this long to do so.
+STOP_GRACE_S = 20.0
+# After the VMM said that the guest stopped, the console may still hold bytes for this long.
+DRAIN_S = 0.25
+CHUNK = 65_536
+# The loop wakes at least this often, so that a pause signal or a clock step cannot make it oversleep.
+MAX_WAIT_S = 1.0
+
+
+class ConsoleSource(Protocol):
+    """Where console bytes come from; fileno() is readable when read() has something."""
+
+    def fileno(self) -> int: ...
+
+    def read(self) -> tuple[int, bytes] | None:
+        """(CLOCK_MONOTONIC ns, bytes); b"" at the end of the console; None if there is nothing right now."""
+        ...
+
+
+class StopSignal(Protocol):
+    """Readable when the guest has stopped."""
+
+    def fileno(self) -> int: ...
+
+    def stopped_at(self) -> int | None:
+        """When it stopped, CLOCK_MONOTONIC ns; None if it has not (a spurious wake-up)."""
+        ...
+
+
+class SocketConsole:
+    """A connected stream socket as console."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def read(self) -> tuple[int, bytes] | None:
+        try:
+            data = self._connection.recv(CHUNK)
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            data = b""
+        return time.monotonic_ns(), data
+
+
+@dataclass
+class Watch:
+    """State of one watch. run() returns when the guest has ended or must be ended; observe() sums up."""
+
+    spec: BootSpec
+    console: ConsoleSource
+    stop: StopSignal
+    events: dict[Event, int]  # START … RESUMED on entry
+    on_frame: OnFrame | None = None
+    sample_rss: Callable[[], int | None] | None = None  # peak resident bytes of the VMM, read while it lives
+    frames: list[Frame] = field(default_factory=list)
+    ticks: dict[Event, int] = field(default_factory=dict)
+    peak_rss: int | None = None
+    ended_by_host: bool = False
+    _outcome: Outcome | None = None
+    _reason: str = ""
+
+    def __post_init__(self) -> None:
+        self._decoder = FrameDecoder(self.spec.console_limit)
+        self._log: BinaryIO | None = None
+
+    def run(self) -> None:
+        with contextlib.ExitStack() as stack:
+            if self.spec.console_path is not None:
+                self._log = stack.enter_context(_open_log(self.spec.console_path))
+            self._loop()
+
+    def _loop(self) -> None:
+        poll = select.poll()
+        poll.register(self.console.fileno(), select.POLLIN)
+        poll.register(self.stop.fileno(), select.POLLIN)
+        started = time.monotonic()
+        while self._outcome is None:
+            left = self._seconds_left(started)
+            if left <= 0:
+                self._time_out()
+                return
+            for descriptor, _ in poll.poll(min(left, MAX_WAIT_S) * 1000):
+                if descriptor == self.console.fileno() and not self._read():
+                    poll.unregister(descriptor)  # end of the console; the stop event will follow
+                elif descriptor == self.stop.fileno() and (at := self.stop.stopped_at()) is not None:
+                    self._stopped(at)
+                    return
+            if self._decoder.flooded:
+                self._end(Outcome.FLOODED, f"it wrote more than {self.spec.console_limit >> 10} KiB to its console")
+            elif Event.EXIT in self.events and not self.spec.image.powers_off:
+                self.ended_by_host = True
+                return
+
+    def _seconds_left(self, started: float) -> float:
+        deadline = started + self.spec.timeout_s
+        if Event.EXIT in self.events:
+            deadline = min(deadline + STOP_GRACE_S, self.events[Event.EXIT] / 1e9 + STOP_GRACE_S)
+        return deadline - time.monotonic()
+
+    def _time_out(self) -> None:
+        if self._decoder.total == 0:
+            self._end(Outcome.SILENT, f"not one byte in {self.spec.timeout_s:g} s")
+        elif Event.EXIT in self.events:
+            self._end(Outcome.HUNG, f"its program ended, but the guest did not power off within {STOP_GRACE_S:g} s")
+        elif Event.MAIN in self.events:
+            self._end(Outcome.HUNG, f"no end of the program within {self.spec.timeout_s:g} s")
+        else:
+            self._end(Outcome.HUNG, f"its program did not start within {self.spec.timeout_s:g} s")
+
+    def _end(self, outcome: Outcome, reason: str) -> None:
+        self._outcome, self._reason = outcome, reason
+
+    def _read(self) -> bool:
+        """Take what is there; False at the end of the console."""
+        got = self.console.read()
+        if got is None:
+            return True
+        at, data = got
+        if not data:
+            return False
+        if self._log is not None and not self._decoder.flooded:
+            self._log.write(data)
+        if Event.FIRST_BYTE not in self.events:
+            self.events[Event.FIRST_BYTE] = at
+        for frame in self._decoder.feed(data, at):
+            self._take(frame)
+        return True
+
+    def _take(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        event = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "exit": Event.EXIT}.get(frame.event)
+        tick = frame.fields.get("tsc")
+        if event is not None and isinstance(tick, int) and event not in self.ticks:
+            self.ticks[event] = tick
+        if event in (Event.MAIN, Event.EXIT) and event not in self.events:
+            self.events[event] = frame.at_ns
+            if self.sample_rss is not None:
+                self.peak_rss = self.sample_rss() or self.peak_rss
+        if self.on_frame is not None:
+            self.on_frame(frame)
+
+    def _stopped(self, at: int) -> None:
+        self.events[Event.STOPPED] = at
+        poll = select.poll()
+        poll.register(self.console.fileno(), select.POLLIN)
+        deadline = time.monotonic() + DRAIN_S
+        # Until the end of the console, or until nothing more comes: a VMM that is kept alive never closes it.
+        while time.monotonic() < deadline and not self._decoder.flooded:
+            if not poll.poll(0 if Event.EXIT in self.events else 20) or not self._read():
+                return
+
+    def observe(self, *, peak_rss: int | None = None, host_calls_ns: int = 0, extra: str = "") -> Observation:
+        """Sum up. extra: what the VMM itself said (its log's tail), for failures."""
+        report = assemble(self.frames)
+        outcome, reason = self._outcome, self._reason
+        if outcome is None:
+            outcome, reason = self._judge(report.exit_status, report.signal, report.error)
+        if outcome in (Outcome.OK, Outcome.FAILED) and report.lies:
+            outcome, reason = Outcome.LIED, report.lies[0]
+        if outcome is not Outcome.OK and extra:
+            reason = f"{reason}; the VMM said: {extra}"
+        return Observation(
+            outcome=outcome,
+            reason=reason,
+            events=dict(self.events),
+            ticks=dict(self.ticks),
+            frames=tuple(self.frames),
+            exit_status=report.exit_status,
+            ended_by_host=self.ended_by_host,
+            console_bytes=self._decoder.total,
+            bad_frames=self._decoder.bad_frames,
+            console_tail=self._decoder.tail,
+            vmm_peak_rss=peak_rss or self.peak_rss,
+            host_calls_ns=host_calls_ns,
+        )
+
+    def _judge(self, status: int | None, sent: int, error: str) -> tuple[Outcome, str]:
+        if Event.EXIT not in self.events and status is None:
+            lost = f" ({self._decoder.bad_frames} frames were damaged)" if self._decoder.bad_frames else ""
+            where = "before" if Event.MAIN not in self.events else "after"
+            return Outcome.CRASHED, f"the guest ended {where} main without an exit frame{lost}"
+        if sent:
+            return Outcome.CRASHED, f"its program was killed by signal {sent}"
+        if status:
+            return Outcome.FAILED, error or f"its program exited with status {status}"
+        if Event.MAIN not in self.events:
+            return Outcome.CRASHED, f"its main frame was lost ({self._decoder.bad_frames} frames were damaged)"
+        return Outcome.OK, ""
+
+
+def _open_log(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
