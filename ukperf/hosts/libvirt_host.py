@@ -21,6 +21,7 @@ from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, 
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
 from ukperf.hosts.domainxml import Console, Owner, domain_xml, owner_of
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
+from ukperf.hosts.reaper import adopt_orphans, reap_when_done
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
 from ukperf.model import BootSpec, Event, Launch, Observation, Outcome
 
@@ -127,6 +128,8 @@ class LibvirtHost:
         self._resumed: dict[str, int] = {}
         self._commands: dict[str, CommandLine] = {}
         self._owner = _own(run_id)
+        if self.embedded:
+            adopt_orphans()
         self._remove_stray_domains()
         self._callbacks = self._listen()
 
@@ -204,13 +207,16 @@ class LibvirtHost:
                 events[Event.START] = time.monotonic_ns()
                 domain = stack.enter_context(self._domain(spec, calls))
                 events[Event.CREATED] = time.monotonic_ns()
+                pid = self._vmm_pid(spec.name)
+                if pid is not None:
+                    reap_when_done(pid)
                 console = stack.enter_context(self._console(domain, server, calls))
                 events[Event.RESUMED] = time.monotonic_ns()
                 watch = Watch(spec, console, stop, events, on_frame)
                 with calls.timed():
                     domain.resume()
                 watch.run()
-                rss = self._peak_rss(spec.name)
+                rss = None if pid is None else peak_rss(pid)
             events[Event.RESUMED] = self._resumed.pop(spec.name, events[Event.RESUMED])
             return watch.observe(peak_rss=rss, host_calls_ns=calls.total_ns)
         except self._libvirt.libvirtError as error:
@@ -254,14 +260,14 @@ class LibvirtHost:
         finally:
             console.close()
 
-    def _peak_rss(self, name: str) -> int | None:
+    def _vmm_pid(self, name: str) -> int | None:
+        """QEMU's pid where it is a process that this one may wait for."""
         if not self.embedded:
             return None
         try:
-            pid = int((self._scratch / "run" / "qemu" / f"{name}.pid").read_text(encoding="ascii"))
+            return int((self._scratch / "run" / "qemu" / f"{name}.pid").read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
-        return peak_rss(pid)
 
     def _listen(self) -> list[Callable[[], None]]:
         """Subscribe to lifecycle events, and to QEMU's own where libvirt passes them on: they carry QEMU's clock."""
