@@ -212,7 +212,7 @@ class LibvirtHost:
                     reap_when_done(pid)
                 console = stack.enter_context(self._console(domain, server, calls))
                 events[Event.RESUMED] = time.monotonic_ns()
-                watch = Watch(spec, console, stop, events, on_frame)
+                watch = Watch(spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid))
                 with calls.timed():
                     domain.resume()
                 watch.run()
@@ -354,10 +354,10 @@ def open_host(uri: str, run_id: str = "") -> Iterator[LibvirtHost]:
 
 def _own(run_id: str) -> Owner:
     pid, start = ownership.identity()
-    return Owner(run_id, socket.gethostname(), _boot_id(), pid, start)
+    return Owner(run_id, socket.gethostname(), boot_id(), pid, start)
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -367,7 +367,7 @@ def _boot_id() -> str:
 def _is_dead(owner: Owner) -> bool:
     if owner.hostname != socket.gethostname():
         return False
-    return owner.boot_id != _boot_id() or not ownership.is_alive(owner.pid, owner.start)
+    return owner.boot_id != boot_id() or not ownership.is_alive(owner.pid, owner.start)
 
 
 def _version(number: int) -> str:

@@ -17,27 +17,20 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
-import platformdirs
-
 from ukperf.errors import UkperfError
 from ukperf.imaging.digests import Digests
 from ukperf.model import BootProtocol, Image
+from ukperf.paths import cache_dir
 
 IMAGE_FILE = "image.json"
 _PATH_FIELDS = ("kernel", "initrd", "disk")
 
 
-def cache_root() -> Path:
-    """UKPERF_CACHE_DIR, or the user's cache folder for ukperf (XDG)."""
-    override = os.environ.get("UKPERF_CACHE_DIR")
-    return Path(override).absolute() if override else Path(platformdirs.user_cache_dir("ukperf"))
-
-
 class Cache:
-    """The store. root: its folder, made when first needed; default cache_root()."""
+    """The store. root: its folder, made when first needed; default paths.cache_dir()."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or cache_root()
+        self.root = root or cache_dir()
         self.digests = Digests(self.root / "digests")
 
     @staticmethod

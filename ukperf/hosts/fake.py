@@ -1,0 +1,74 @@
+"""A host with no VM: it plays scripts, so that the campaign's order of events is tested without booting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ukperf.console import FrameDecoder, encode_frame
+from ukperf.hosts.base import OnFrame
+from ukperf.model import BootSpec, Event, Observation, Outcome
+
+MS = 1_000_000
+
+
+def good_boot(total_ms: float = 100.0, *, status: int = 0, frames: bytes = b"") -> Observation:
+    """A boot that went well: VMM 10 %, kernel 60 %, init 10 %, stop 20 % of total_ms; ticks count nanoseconds."""
+    at = {event: round(total_ms * MS * share) for event, share in _SHARES.items()}
+    console = (
+        encode_frame("main", 0, at[Event.MAIN], at[Event.MAIN], program="fake", v=1)
+        + frames
+        + encode_frame("exit", 1_000, at[Event.EXIT], at[Event.EXIT], status=status)
+    )
+    decoded = tuple(FrameDecoder().feed(console, at[Event.MAIN]))
+    ticks = {Event.MAIN: at[Event.MAIN], Event.EXIT: at[Event.EXIT]}
+    return Observation(
+        Outcome.OK if status == 0 else Outcome.FAILED,
+        "" if status == 0 else f"its program exited with status {status}",
+        at,
+        ticks,
+        decoded,
+        status,
+        console_bytes=len(console),
+        vmm_peak_rss=64 << 20,
+    )
+
+
+def bad_boot(outcome: Outcome, reason: str = "as scripted") -> Observation:
+    """A boot that went wrong, with a tail for the post-mortem."""
+    return Observation(outcome, reason, {Event.START: 0}, console_tail="fake console tail")
+
+
+_SHARES = {
+    Event.START: 0.0,
+    Event.CREATED: 0.1,
+    Event.RESUMED: 0.1,
+    Event.FIRST_BYTE: 0.7,
+    Event.MAIN: 0.8,
+    Event.EXIT: 0.9,
+    Event.STOPPED: 1.0,
+}
+
+
+@dataclass
+class FakeHost:
+    """script: called with each spec and the number of boots so far; what it returns (or raises) is what happened."""
+
+    script: Callable[[BootSpec, int], Observation] = field(default=lambda spec, number: good_boot())
+    booted: list[str] = field(default_factory=list)
+    closed: bool = False
+    uri: str = "fake"
+
+    def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        self.booted.append(spec.image.guest)
+        observation = self.script(spec, len(self.booted) - 1)
+        if on_frame is not None:
+            for frame in observation.frames:
+                on_frame(frame)
+        return observation
+
+    def facts(self) -> Mapping[str, str]:
+        return {"connection": self.uri}
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,86 @@
+"""The `native` guest's host: the program as a process of this machine, its standard output as the console."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ukperf.hosts.base import OnFrame
+from ukperf.hosts.direct import ProcessStop
+from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
+from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.model import BootSpec, Event, Observation, Outcome
+
+
+class NativeHost:
+    """Runs EXEC images. The memory of the machine is no limit here; pinning is."""
+
+    uri = "native"
+
+    def facts(self) -> Mapping[str, str]:
+        release = os.uname().release
+        return {"connection": self.uri, "host_kernel": release, "cpu": cpu_model(), "cpus": str(os.cpu_count())}
+
+    def close(self) -> None:
+        """Nothing is held between trials."""
+
+    def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        before = cpu_times()
+        ours, theirs = socket.socketpair()
+        affinity = os.sched_getaffinity(0)
+        with ours:
+            if spec.machine.pin:
+                os.sched_setaffinity(0, spec.machine.pin)
+            events = {Event.START: time.monotonic_ns()}
+            events[Event.CREATED] = events[Event.RESUMED] = events[Event.START]
+            try:
+                process = subprocess.Popen(
+                    spec.image.argv,
+                    env=dict(spec.image.env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return Observation(Outcome.LOST, f"{spec.image.argv[0]} cannot be executed: {error.strerror}", events)
+            finally:
+                theirs.close()
+                os.sched_setaffinity(0, affinity)
+            observation = _watch(spec, process, ours, events, on_frame)
+        return replace(observation, noise=noise_between(before, cpu_times()))
+
+
+def _watch(
+    spec: BootSpec,
+    process: subprocess.Popen[bytes],
+    console: socket.socket,
+    events: dict[Event, int],
+    on_frame: OnFrame | None,
+) -> Observation:
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        watch = Watch(
+            spec, SocketConsole(console), ProcessStop(descriptor), events, on_frame, lambda: peak_rss(process.pid)
+        )
+        watch.run()
+    finally:
+        # Its own session: whatever it forked goes with it.
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        process.wait()
+        os.close(descriptor)
+    observation = watch.observe()
+    status = process.returncode
+    if observation.outcome is Outcome.OK and status != 0:
+        outcome = Outcome.FAILED if status > 0 else Outcome.CRASHED
+        word = f"exited with status {status}" if status > 0 else f"was killed by {signal.Signals(-status).name}"
+        return replace(observation, outcome=outcome, reason=f"its program {word}", exit_status=max(status, 0) or None)
+    return observation
