@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     import typer
 
 # command → module; this order is the order of `ukperf --help`
-COMMANDS: dict[str, str] = {
-    "boot-time": "ukperf.cli.boot_time",
-    "resume": "ukperf.cli.resume",
-    "doctor": "ukperf.cli.doctor",
-}
+COMMANDS: dict[str, str] = {}
 
 
 def add_command(app: typer.Typer, name: str) -> None:

@@ -43,7 +43,7 @@ class NativeHost:
                     spec.image.argv,
                     env=dict(spec.image.env),
                     stdin=subprocess.DEVNULL,
-                    stdout=theirs,
+                    stdout=theirs.fileno(),
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )

@@ -76,7 +76,7 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
         )
     return Truth(
         True,
-        f"KVM runs guest code at native speed ({guest_cycles:.2f} cycles a loop in the guest, {native_cycles:.2f} here).",
+        f"KVM runs guest code at native speed ({guest_cycles:.2f} cycles a loop, {native_cycles:.2f} on the host itself).",
         "",
         guest_cycles,
         native_cycles,
@@ -104,7 +104,7 @@ def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, local: bo
     try:
         truth = judge(lambda: host.boot(spec), lambda: native.boot(control))
     except UkperfError as error:
-        truth = Truth(False, f"KVM is not used: {error.message}", error.hint or "")
+        return Truth(False, f"KVM is not used: {error.message}", error.hint or "")
     if local and not truth.believed:
         _remember(truth)
     return truth
@@ -115,7 +115,7 @@ def _device_refusal() -> Truth | None:
         return Truth(
             False,
             "There is no /dev/kvm here, so KVM is not used.",
-            "Turn on virtualization in the firmware and load kvm_intel or kvm_amd; in a virtual machine ask for nested KVM.",
+            "Turn on virtualization in the firmware and load kvm_intel or kvm_amd, or ask for nested KVM.",
         )
     if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
         return Truth(
@@ -125,7 +125,7 @@ def _device_refusal() -> Truth | None:
 
 
 def _cycles(observation: Observation) -> float | None:
-    """Median TSC cycles a loop from the `count` samples, which the guest may have made up: only a positive one counts."""
+    """Median TSC cycles a loop from the `count` samples; the guest may have made them up, so only a positive one counts."""
     values: list[float] = []
     for frame in observation.frames:
         found = frame.fields.get("values")
