@@ -76,7 +76,7 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
         )
     return Truth(
         True,
-        f"KVM runs guest code at native speed ({guest_cycles:.2f} cycles a loop, {native_cycles:.2f} on the host itself).",
+        f"KVM runs guest code at native speed ({guest_cycles:.2f} cycles a loop, {native_cycles:.2f} here).",
         "",
         guest_cycles,
         native_cycles,
@@ -125,7 +125,7 @@ def _device_refusal() -> Truth | None:
 
 
 def _cycles(observation: Observation) -> float | None:
-    """Median TSC cycles a loop from the `count` samples; the guest may have made them up, so only a positive one counts."""
+    """Median TSC cycles a loop from the `count` samples, None unless it is positive: a guest may say anything."""
     values: list[float] = []
     for frame in observation.frames:
         found = frame.fields.get("values")
