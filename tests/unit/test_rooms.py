@@ -155,5 +155,11 @@ def modules_after(statement: str) -> set[str]:
 HEAVY = {"numpy", "scipy", "sklearn", "libvirt", "psutil", "pyperf", "elftools", "jinja2", "ssl", "asyncio"}
 
 
+def test_the_command_line_starts_without_heavy_imports() -> None:
+    """Nothing heavy is imported before it is needed: `ukperf --help` must stay quick."""
+    new = modules_after("import ukperf.cli.main") - modules_after("import typer")
+    assert not {name.split(".")[0] for name in new} & HEAVY
+
+
 def test_the_nouns_cost_nothing() -> None:
     assert not {name.split(".")[0] for name in modules_after("import ukperf.model")} & (HEAVY | {"typer", "rich"})
