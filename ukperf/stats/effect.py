@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from scipy.special import stdtr, stdtrit
 
 
+def _exp(log_ratio: float) -> float:
+    # beyond a double's range an absurd ratio is infinite, not an error
+    return math.exp(log_ratio) if log_ratio < 709 else math.inf
+
+
 @dataclass(frozen=True)
 class Effect:
     """log(guest / baseline): estimate, standard error, degrees of freedom.
@@ -25,7 +30,7 @@ class Effect:
     @property
     def ratio(self) -> float:
         """Ratio of geometric means."""
-        return math.exp(self.log_ratio)
+        return _exp(self.log_ratio)
 
     def half_width(self, level: float = 0.95) -> float | None:
         """Half the width of the two-sided interval of the log-ratio."""
@@ -38,7 +43,7 @@ class Effect:
         half = self.half_width(level)
         if half is None:
             return None
-        return math.exp(self.log_ratio - half), math.exp(self.log_ratio + half)
+        return _exp(self.log_ratio - half), _exp(self.log_ratio + half)
 
     def p_difference(self) -> float | None:
         """Two-sided p-value of "the ratio is 1"."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Unit
+from ukperf.stats.steady import Warmth, steady_state
 
 PHASES = tuple(phase.value for phase in Phase)
 _QUANTILE = re.compile(r"0?\.\d{1,6}")
@@ -17,11 +18,16 @@ _QUANTILE = re.compile(r"0?\.\d{1,6}")
 
 @dataclass(frozen=True)
 class Series:
-    """One guest's boots for one benchmark: values[i] is the summary of the boot in blocks[i], in `unit`."""
+    """One guest's boots for one benchmark: values[i] is the summary of the boot in blocks[i], in `unit`.
+
+    Samples also have warmth[i], what that boot's iterations did, and starts[i], the first one that was steady.
+    """
 
     unit: Unit
     blocks: tuple[int, ...]
     values: tuple[float, ...]
+    warmth: tuple[Warmth, ...] = ()
+    starts: tuple[int, ...] = ()
 
     def by_block(self) -> Mapping[int, float]:
         return dict(zip(self.blocks, self.values, strict=True))
@@ -63,25 +69,19 @@ def merged(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def boot_summaries(record: BootRecord) -> dict[str, tuple[float, Unit]]:
-    """Benchmark name → (one number for this boot, its unit): phases, means of samples, quantiles where asked for."""
-    summaries = {phase.value: (value, record.unit) for phase, value in record.phases.items()}
-    for sample in merged(record.samples):
-        if not sample.values:
-            continue
-        name = sample_name(sample.benchmark)
-        wanted = quantiles_of(sample)
-        for quantile in wanted:
-            if len(sample.values) >= least_calls(quantile):
-                value = float(np.quantile(np.asarray(sample.values, dtype=np.float64), quantile, method="inverted_cdf"))
-                summaries[quantile_name(name, quantile)] = (value, sample.unit)
-        if not wanted:
-            summaries[name] = (_mean(sample.values), sample.unit)
-    return summaries
+    """Benchmark name → (one number for this boot, its unit): phases, steady means of samples, or quantiles."""
+    series = collect([record], record.trial.guest)
+    return {name: (column.values[0], column.unit) for name, column in series.items()}
 
 
-def _mean(values: Sequence[float]) -> float:
-    # fsum: exact repeats stay exact
-    return values[0] if min(values) == max(values) else math.fsum(values) / len(values)
+def _quantiles(sample: Sample) -> dict[str, float]:
+    values = np.asarray(sample.values, dtype=np.float64)
+    name = sample_name(sample.benchmark)
+    return {
+        quantile_name(name, quantile): float(np.quantile(values, quantile, method="inverted_cdf"))
+        for quantile in quantiles_of(sample)
+        if values.size >= least_calls(quantile)
+    }
 
 
 def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRecord]:
@@ -96,18 +96,61 @@ def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRe
     return chosen
 
 
+class _Column:
+    """What is known of one benchmark while the boots go by; lists of iterations wait for their steady means."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.blocks: list[int] = []
+        self.values: list[float | tuple[float, ...]] = []
+
+    def add(self, block: int, value: float | tuple[float, ...], unit: Unit) -> None:
+        if unit is self.unit:
+            self.blocks.append(block)
+            self.values.append(value)
+
+    def series(self) -> Series:
+        done = [value if isinstance(value, float | int) else math.nan for value in self.values]
+        warmth = [Warmth.SHORT] * len(done)
+        starts = [0] * len(done)
+        lengths: dict[int, list[int]] = {}
+        for i, value in enumerate(self.values):
+            if isinstance(value, tuple):
+                lengths.setdefault(len(value), []).append(i)
+        for rows in lengths.values():
+            array = np.array([self.values[i] for i in rows], dtype=np.float64)
+            good = np.isfinite(array).all(axis=1)
+            for i, row in zip(np.asarray(rows)[~good], array[~good], strict=True):
+                done[i] = float(row[~np.isfinite(row)][0])  # stays visible: comparisons name it and refuse
+            if good.any():
+                found = steady_state(array[good])
+                for i, start, kind, mean in zip(
+                    np.asarray(rows)[good], found.starts, found.warmth, found.means, strict=True
+                ):
+                    done[i], starts[i], warmth[i] = float(mean), int(start), kind
+        plain = Series(self.unit, tuple(self.blocks), tuple(done))
+        return replace(plain, warmth=tuple(warmth), starts=tuple(starts)) if lengths else plain
+
+
 def collect(records: Iterable[BootRecord], guest: str) -> dict[str, Series]:
     """Benchmark name → the guest's series over its good boots, in the order of the blocks.
 
     A benchmark whose unit changes from boot to boot keeps the unit of the first; the others count as missing.
     """
-    columns: dict[str, tuple[Unit, list[int], list[float]]] = {}
+    columns: dict[str, _Column] = {}
+
+    def add(name: str, block: int, value: float | tuple[float, ...], unit: Unit) -> None:
+        columns.setdefault(name, _Column(unit)).add(block, value, unit)
+
     for block, record in sorted(final_records(records, guest).items()):
         if record.outcome is not Outcome.OK:
             continue
-        for name, (value, unit) in boot_summaries(record).items():
-            kept, blocks, values = columns.setdefault(name, (unit, [], []))
-            if kept is unit:
-                blocks.append(block)
-                values.append(value)
-    return {name: Series(unit, tuple(b), tuple(v)) for name, (unit, b, v) in columns.items()}
+        for phase, duration in record.phases.items():
+            add(phase.value, block, float(duration), record.unit)
+        for sample in merged(record.samples):
+            if quantiles_of(sample):
+                for name, value in _quantiles(sample).items():
+                    add(name, block, value, sample.unit)
+            elif sample.values:
+                add(sample_name(sample.benchmark), block, sample.values, sample.unit)
+    return {name: column.series() for name, column in columns.items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
+from ukperf.stats.steady import Warmth, far_out
 from ukperf.stats.within import clock_warnings, compare_guests
 
 
@@ -20,7 +21,8 @@ class GuestSummary:
 
     boots: good boots; tried: boots in all, retries included; failures: outcome → count over all, retried or not.
     estimates: benchmark → median of the good boots with its interval; absent where no boot had it, or values were not
-    finite. ended_by_host: good boots that the host had to end.
+    finite. ended_by_host: good boots that the host had to end. warmth: benchmark → what the boots' iterations did.
+    outliers: benchmark → boots outside Tukey's outer fences; they are kept.
     """
 
     guest: str
@@ -31,6 +33,8 @@ class GuestSummary:
     ended_by_host: int
     unit: Unit
     estimates: Mapping[str, Estimate]
+    warmth: Mapping[str, Mapping[Warmth, int]] = field(default_factory=dict)
+    outliers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,13 @@ def summarize(records: Sequence[BootRecord], baseline: str, delta: float = 0.01)
     warnings = clock_warnings(ordered, names)
     if baseline not in names:
         warnings.append(f"The baseline {baseline} is not in the run: nothing is compared.")
+    guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
+    warnings += [warning for guest in guests for warning in _inside_warnings(guest)]
     return RunSummary(
         baseline=baseline,
         delta=delta,
         blocks=len({record.trial.block for record in ordered}),
-        guests=tuple(_guest_summary(ordered, name, series[name]) for name in names),
+        guests=guests,
         benchmarks=benchmarks,
         comparisons=compare_guests(ordered, series, baseline, benchmarks, delta),
         warnings=tuple(warnings),
@@ -110,9 +116,36 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         reasons=tuple(dict.fromkeys(record.reason for record in failed if record.reason)),
         ended_by_host=sum(record.ended_by_host for record in good),
         unit=(good or mine)[0].unit,
+        warmth={name: dict(Counter(column.warmth)) for name, column in table.items() if column.warmth},
+        outliers={name: count for name, column in table.items() if (count := int(far_out(column.values).sum()))},
         estimates={
             name: median(column.values, column.unit)
             for name, column in table.items()
             if all(math.isfinite(v) for v in column.values)
         },
     )
+
+
+def _inside_warnings(guest: GuestSummary) -> list[str]:
+    """What happened inside the boots, in sentences: warm-up, slow-down, no steady state; boots far out."""
+    said: dict[str, list[str]] = {}
+    for name, kinds in guest.warmth.items():
+        for kind, count in kinds.items():
+            if kind not in (Warmth.FLAT, Warmth.SHORT):
+                said.setdefault(kind, []).append(f"{name} in {count} of {sum(kinds.values())} boots")
+    warnings = [f"{guest.guest}, {kind.value}: {_listed(said[kind])}{_USED[kind]}." for kind in _USED if kind in said]
+    if guest.outliers:
+        listed = _listed([f"{name} {count}" for name, count in guest.outliers.items()])
+        warnings.append(f"{guest.guest} has outlying boots, kept: {listed}.")
+    return warnings
+
+
+_USED = {
+    Warmth.WARMING_UP: "; iterations before the steady state are left out",
+    Warmth.SLOWING_DOWN: "; iterations before the last level are left out",
+    Warmth.UNSTEADY: "; all their iterations are used",
+}
+
+
+def _listed(items: Sequence[str], most: int = 4) -> str:
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

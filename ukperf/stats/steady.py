@@ -1,0 +1,154 @@
+"""Warm-up: from which iteration on a boot is steady, by one rule for every boot, and said aloud when there is none.
+
+The rule, on the logs of one boot's iterations (on the values where some are not positive):
+
+1. scale: the level is the median of the last half, the noise 1.4826 MAD of first differences / sqrt(2), which a slow
+   trend or a shift of level does not blow up;
+2. values further than 6 noises from the level are clipped there: an outlier is no change of level (it is flagged and
+   kept). A leading run of such values that the last half has nothing like is warm-up;
+3. the rest is cut where the CUSUM of the mean is largest, if its square exceeds 15 ln n (the penalty of Barrett et al.)
+   and the levels differ by more than 0.1 %; then the part behind the cut is looked at again, until nothing is to cut;
+4. what is behind the last cut is the steady state. If it is shorter than a quarter of the boot there is none, and all
+   iterations count.
+
+Boots of fewer than 20 iterations are taken as they are. Source: Barrett, Bolz-Tereick, Killick, Mount & Tratt, Virtual
+Machine Warmup Blows Hot and Cold (OOPSLA 2017), who cut with PELT; binary segmentation behind the last cut finds the
+same last change here, and does a thousand boots at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ukperf.stats.estimate import Floats
+
+LEAST_ITERATIONS = 20
+PENALTY = 15.0
+CLIP = 6.0
+TOLERANCE = 1e-3
+LEAST_STEADY = 0.25
+_MOST_CUTS = 50
+_CHUNK = 2_000_000  # values looked at together: bounds the memory
+
+
+class Warmth(StrEnum):
+    """What a boot's iterations did."""
+
+    FLAT = "flat"
+    WARMING_UP = "warming up"
+    SLOWING_DOWN = "slowing down"
+    UNSTEADY = "no steady state"
+    SHORT = "too few iterations to tell"
+
+
+@dataclass(frozen=True)
+class Steady:
+    """For each boot: starts[i] is its first steady iteration, warmth[i] what came before; means[i] the steady mean."""
+
+    starts: NDArray[np.intp]
+    warmth: tuple[Warmth, ...]
+    means: Floats
+
+
+def steady_state(values: ArrayLike) -> Steady:
+    """The rule on many boots of equal length.
+
+    values: shape (boots, iterations), finite. Raises ValueError for another shape or a value that is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or not array.size:
+        raise ValueError("expected boots × iterations")
+    if not np.isfinite(array).all():
+        raise ValueError("a value is not finite")
+    boots, n = array.shape
+    if n < LEAST_ITERATIONS:
+        return Steady(np.zeros(boots, np.intp), (Warmth.SHORT,) * boots, array.mean(axis=1))
+    step = max(1, _CHUNK // n)
+    starts = np.concatenate([_starts(array[i : i + step]) for i in range(0, boots, step)])
+    unsteady = starts > n * (1 - LEAST_STEADY)
+    used = np.where(unsteady, 0, starts)
+    sums = np.concatenate([np.zeros((boots, 1)), array.cumsum(axis=1)], axis=1)
+    rows = np.arange(boots)
+    means = np.where(used > 0, (sums[:, n] - sums[rows, used]) / (n - used), array.mean(axis=1))
+    before = sums[rows, used] / np.maximum(used, 1)
+    warmth = tuple(map(_warmth, unsteady, starts, before > means))
+    same = array.max(axis=1) == array.min(axis=1)
+    return Steady(used, warmth, np.where(same, array[:, 0], means))
+
+
+def _warmth(unsteady: bool, start: int, falls: bool) -> Warmth:
+    if unsteady:
+        return Warmth.UNSTEADY
+    if start == 0:
+        return Warmth.FLAT
+    return Warmth.WARMING_UP if falls else Warmth.SLOWING_DOWN
+
+
+def _starts(array: Floats) -> NDArray[np.intp]:
+    n = array.shape[1]
+    positive = (array > 0).all(axis=1, keepdims=True)
+    scale = np.maximum(np.abs(np.median(array, axis=1, keepdims=True)), np.finfo(float).tiny)
+    logs = np.where(positive, np.log(np.where(positive, array, 1.0)), array / scale)
+    tail = logs[:, n // 2 :]
+    level = np.median(tail, axis=1, keepdims=True)
+    steps = np.diff(logs, axis=1)
+    centre = np.median(steps, axis=1, keepdims=True)
+    noise = 1.4826 * np.median(np.abs(steps - centre), axis=1, keepdims=True) / np.sqrt(2)
+    noise = np.maximum(noise, TOLERANCE / CLIP)  # exact repeats, and steps of a coarse clock, are no changes
+    z = (logs - level) / noise
+    ends = z[:, n // 2 :]
+    unlike = (z > ends.max(axis=1, keepdims=True)) | (z < ends.min(axis=1, keepdims=True))
+    wild = (np.abs(z) > CLIP) & unlike
+    z = np.clip(z, -CLIP, CLIP)
+    starts = np.where(wild.all(axis=1), 0, wild.argmin(axis=1)).astype(np.intp)
+    active = np.arange(array.shape[0])
+    for _ in range(_MOST_CUTS):
+        cut = _cut(z[active], starts[active], TOLERANCE / noise[active, 0])
+        moved = cut > starts[active]
+        starts[active[moved]] = cut[moved]
+        active = active[moved]
+        if not active.size:
+            break
+    return starts
+
+
+def _cut(z: Floats, starts: NDArray[np.intp], tolerance: Floats) -> NDArray[np.intp]:
+    """For each row the best place to cut behind its start; the start itself where no cut is worth its penalty."""
+    boots, n = z.shape
+    index = np.arange(1, n)
+    sums = np.concatenate([np.zeros((boots, 1)), z.cumsum(axis=1)], axis=1)
+    rows = np.arange(boots)
+    offset = sums[rows, starts][:, None]
+    total = sums[:, [n]] - offset
+    left = index[None, :] - starts[:, None]
+    right = n - index[None, :]
+    inside = left >= 1
+    safe = np.where(inside, left, 1)
+    low = (sums[:, 1:n] - offset) / safe
+    high = (total - (sums[:, 1:n] - offset)) / right
+    gain = np.where(inside, (low - high) ** 2 * safe * right / (safe + right), 0.0)
+    best = gain.argmax(axis=1)
+    worth = gain[rows, best] > PENALTY * np.log(n)
+    apart = np.abs(low[rows, best] - high[rows, best]) > tolerance
+    return np.where(worth & apart, best + 1, starts)
+
+
+def steady_mean(values: Sequence[float]) -> tuple[float, int, Warmth]:
+    """(mean of the steady iterations, first steady iteration, what came before) of one boot. Raises as steady_state."""
+    found = steady_state([values])
+    return float(found.means[0]), int(found.starts[0]), found.warmth[0]
+
+
+def far_out(values: ArrayLike) -> NDArray[np.bool_]:
+    """Outliers (Tukey's outer fences, 3 IQR), to be flagged and kept. values: shape (n,); all False below 6 values."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.size < 6:
+        return np.zeros(array.shape, np.bool_)
+    low, high = np.quantile(array, [0.25, 0.75])
+    reach = 3 * (high - low)
+    return np.asarray((array < low - reach) | (array > high + reach))
