@@ -187,7 +187,8 @@ ensure_venv() {
     venv_works || step "making .venv with Python $version" "$python" -m venv --clear "$root/.venv"
     packages_are_there "$1" && return 0
     rm -f "$root/.venv/ukperf-pyproject"
-    step "installing ukperf and its Python packages into .venv (pip; libvirt's is compiled, a minute or so)" pip_install "$1"
+    if has_libvirt_python; then how=pip; else how="pip; libvirt's is compiled, which takes a minute"; fi
+    step "installing ukperf and its Python packages into .venv ($how)" pip_install "$1"
     sha256sum <"$root/pyproject.toml" >"$root/.venv/ukperf-pyproject"
     packages_are_there "$1" || { tail -n 25 "$log" >&2; die "pip is content, yet ukperf does not start; the log is $log."; }
 }

@@ -6,4 +6,12 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 . "$root/scripts/lib.sh"
 setup dev
 cd "$root"
-exec .venv/bin/python -m pytest "$@"
+# Whatever tests put into temporary folders is gone when they end. In /tmp, since paths of sockets must be short.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+status=0
+.venv/bin/python -m pytest "$@" || status=$?
+exit "$status"

@@ -142,6 +142,17 @@ def test_the_second_command_hands_its_arguments_to_pytest(machine: Machine) -> N
     assert machine.called("venv-python")[-1] == "-m pytest -k frames"
 
 
+@pytest.mark.parametrize("status", [0, 1, 5])
+def test_the_second_command_ends_as_pytest_does_and_leaves_no_temporary_file(machine: Machine, status: int) -> None:
+    machine.with_everything()
+    python = machine.checkout / ".venv" / "bin" / "python"
+    with python.open() as script:
+        body = script.read()
+    python.write_text(body.replace("exit 0", f'[ "$2" != pytest ] || {{ >"$TMPDIR/left"; exit {status}; }}'))
+    assert machine.run("test.sh").returncode == status
+    assert list(machine.tmp.iterdir()) == []
+
+
 def test_a_changed_pyproject_installs_the_python_packages_again(machine: Machine) -> None:
     machine.with_everything()
     with (machine.checkout / "pyproject.toml").open("a") as project:
