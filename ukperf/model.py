@@ -30,6 +30,10 @@ class MachineKind(StrEnum):
     XENPVH = "xenpvh"
     XENHVM = "xenhvm"
 
+    @property
+    def on_xen(self) -> bool:
+        return self in (MachineKind.XENPV, MachineKind.XENPVH, MachineKind.XENHVM)
+
 
 class Launch(StrEnum):
     """Who executes the VMM: libvirt itself, or we, with the command line that libvirt wrote."""
@@ -131,14 +135,6 @@ class Program:
 
 
 @dataclass(frozen=True)
-class XenBoot:
-    """How an image boots on Xen: as which kinds of domain, the preferred one first, and with which command line."""
-
-    kinds: tuple[MachineKind, ...]
-    cmdline: str | None = None  # None: the same as elsewhere
-
-
-@dataclass(frozen=True)
 class Image:
     """Guest + workload, bootable, addressed by the sha256 of everything in it."""
 
@@ -156,7 +152,6 @@ class Image:
     kernel_version: str = ""
     kernel_digest: str = ""
     powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it
-    xen: XenBoot | None = None  # None: its kernel is none for Xen
     debug_exit: bool = False  # wants isa-debug-exit at 0x501: VMM status (code << 1) | 1
     min_memory_mib: int = 16
 

@@ -48,7 +48,8 @@ class Linux(Guest):
         init = self.init()
         # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
         repeatable = str(self.recipe.extra["icount_cmdline"]) if options.accelerator is Accelerator.ICOUNT else ""
-        cmdline = join_cmdline(self.recipe.cmdline, repeatable, options.cmdline)
+        own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
+        cmdline = join_cmdline(own, repeatable, options.cmdline)
         kernel_digest = self.cache.digests.file(kernel.vmlinuz)
         conf = init_conf(program)
         description = {

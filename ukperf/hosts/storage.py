@@ -1,0 +1,175 @@
+"""Files on hosts that do not see ours: uploaded by libvirt into a storage pool of ours, by digest, once.
+
+A volume is named by the sha256 of its bytes. It counts only when the volume `DIGEST.whole` stands beside it, which is
+made after the last byte: an upload that was cut off is done again over the same volume, and two at once write the same
+bytes. Guests may write to their disks, so each boot gets a clone of the disk's volume, made on the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
+
+from ukperf.errors import HostError
+from ukperf.hosts.connection import first_line, load_libvirt
+from ukperf.model import Image
+
+POOL = "ukperf"
+POOL_PATH = "/var/lib/libvirt/ukperf"  # system daemons; a session's pool is made by its user, who knows a good place
+_WHOLE = ".whole"
+_CHUNK = 1 << 20
+_OURS = re.compile(r"[0-9a-f]{64}(\.whole)?|boot-.+")
+
+
+class Pool:
+    """Our storage pool on one connection. Raises HostError from every method when the host refuses, in one sentence."""
+
+    def __init__(self, connection: Any, uri: str) -> None:
+        self._libvirt = load_libvirt()
+        self._connection, self._uri = connection, uri
+        self._pool = self._open()
+        self._paths: dict[str, str] = {}
+
+    def put(self, path: Path) -> str:
+        """The path on the host of a file with these bytes, uploaded if it is not there yet."""
+        digest = file_digest(path)
+        if digest not in self._paths:
+            try:
+                self._paths[digest] = self._put(path, digest)
+            except self._libvirt.libvirtError as error:
+                raise self._trouble(f"{path.name} did not reach the pool", error) from error
+        return self._paths[digest]
+
+    def put_image(self, image: Image) -> Image:
+        """The image with its kernel, initrd and disk on the host."""
+
+        def moved(path: Path | None) -> Path | None:
+            return None if path is None else Path(self.put(path))
+
+        return replace(image, kernel=moved(image.kernel), initrd=moved(image.initrd), disk=moved(image.disk))
+
+    @contextlib.contextmanager
+    def clone(self, path: Path, name: str) -> Iterator[Path]:
+        """A copy of a volume on the host that a guest may write to; gone afterwards.
+
+        path: what `put` returned. name: of the domain, unique on the host.
+        """
+        target = "<target><format type='raw'/></target>"
+        xml = f"<volume><name>boot-{escape(name)}</name><capacity>1</capacity>{target}</volume>"
+        try:
+            copy = self._pool.createXMLFrom(xml, self._connection.storageVolLookupByPath(str(path)), 0)
+        except self._libvirt.libvirtError as error:
+            raise self._trouble("a disk could not be copied for a boot", error) from error
+        try:
+            yield Path(copy.path())
+        finally:
+            with contextlib.suppress(self._libvirt.libvirtError):  # the host went away
+                copy.delete(0)
+
+    def remove_all(self) -> int:
+        """Delete what ukperf put there; returns bytes freed. Volumes with other names are none of our business."""
+        freed = 0
+        try:
+            for volume in self._pool.listAllVolumes(0):
+                if _OURS.fullmatch(volume.name()):
+                    freed += volume.info()[2]
+                    volume.delete(0)
+        except self._libvirt.libvirtError as error:
+            raise self._trouble("a volume could not be deleted", error) from error
+        self._paths.clear()
+        return freed
+
+    def _open(self) -> Any:
+        flags = self._libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD
+        try:
+            with contextlib.suppress(self._libvirt.libvirtError):
+                pool = self._connection.storagePoolLookupByName(POOL)
+                if not pool.isActive():
+                    pool.create(flags)
+                pool.refresh(0)
+                return pool
+            if urlsplit(self._uri).path == "/session":
+                raise HostError(
+                    f"{self._uri} has no storage pool named {POOL} for the guests' files.",
+                    hint=f"Make one: virsh -c {self._uri} pool-create-as {POOL} dir --target FOLDER --build, "
+                    "or say --shared-path where the host sees the same files under the same path.",
+                )
+            xml = f"<pool type='dir'><name>{POOL}</name><target><path>{POOL_PATH}</path></target></pool>"
+            return self._connection.storagePoolCreateXML(xml, flags)
+        except self._libvirt.libvirtError as error:
+            raise self._trouble("the pool could not be made", error) from error
+
+    def _put(self, path: Path, digest: str) -> str:
+        volume, whole = self._find(digest), self._find(digest + _WHOLE)
+        if volume is not None and whole is not None:
+            return str(volume.path())
+        size = path.stat().st_size
+        if volume is None:
+            self._check_room(path, size)
+            volume = self._create(digest, size)
+        stream = self._connection.newStream(0)
+        volume.upload(stream, 0, size, 0)
+        with path.open("rb") as source:
+            stream.sendAll(lambda _stream, _bytes, file: file.read(_CHUNK // 4), source)
+        stream.finish()
+        if self._find(digest + _WHOLE) is None:
+            self._create(digest + _WHOLE, 1)
+        return str(volume.path())
+
+    def _create(self, name: str, size: int) -> Any:
+        target = "<target><format type='raw'/><permissions><mode>0644</mode></permissions></target>"
+        xml = f"<volume><name>{name}</name><capacity>{size}</capacity><allocation>0</allocation>{target}</volume>"
+        try:
+            return self._pool.createXML(xml, 0)
+        except self._libvirt.libvirtError:
+            found = self._find(name)  # another ukperf was first
+            if found is None:
+                raise
+            return found
+
+    def _find(self, name: str) -> Any:
+        try:
+            return self._pool.storageVolLookupByName(name)
+        except self._libvirt.libvirtError as error:
+            if error.get_error_code() != self._libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+            return None
+
+    def _check_room(self, path: Path, size: int) -> None:
+        self._pool.refresh(0)
+        left = self._pool.info()[3]
+        if size > left:
+            raise HostError(
+                f"The pool {POOL} of {self._uri} is full: {path.name} needs {_mib(size)}, {_mib(left)} are left.",
+                hint=f"Free some, or move it: virsh -c {self._uri} vol-list {POOL}",
+            )
+
+    def _trouble(self, what: str, error: Exception) -> HostError:
+        return HostError(
+            f"{self._uri}: {what}: {first_line(error)}.", hint=f"Look at it: virsh -c {self._uri} pool-info {POOL}"
+        )
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, hex; remembered as long as the file is not changed."""
+    facts = path.stat()
+    return _digest(os.fspath(path), facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: str, _inode: int, _size: int, _mtime: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
