@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from ukperf.errors import HostError
 from ukperf.hosts import xen
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine, MachineKind
 
@@ -32,7 +33,7 @@ NANOS = Image(
 
 def xml(image: Image, kind: MachineKind, pin: tuple[int, ...] = (), vcpus: int = 1) -> ET.Element:
     spec = BootSpec(image, Machine(kind, vcpus=vcpus, pin=pin), Accelerator.XEN, name="ukperf-1-0")
-    return ET.fromstring(xen.domain_xml(spec, ET.Element("metadata")))
+    return ET.fromstring(xen.xen_xml(spec, ET.Element("metadata")))
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,34 @@ def test_no_event_restarts_a_domain_and_the_counter_is_the_hosts_own() -> None:
 def test_vcpus_are_pinned_in_turn_and_the_emulator_not_at_all() -> None:
     tune = xml(LINUX, MachineKind.XENPV, (4, 6), vcpus=3).find("cputune")
     assert [(pin.get("vcpu"), pin.get("cpuset")) for pin in tune] == [("0", "4"), ("1", "6"), ("2", "4")]
+
+
+PVH_OR_PV = (MachineKind.Q35, MachineKind.XENPVH, MachineKind.XENPV)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_xen", "got"),
+    [
+        (MachineKind.Q35, False, MachineKind.Q35),
+        (MachineKind.Q35, True, MachineKind.XENPVH),
+        (MachineKind.XENPV, True, MachineKind.XENPV),
+    ],
+)
+def test_the_default_machine_becomes_the_first_kind_that_the_guest_boots_on_there(
+    asked: MachineKind, is_xen: bool, got: MachineKind
+) -> None:
+    assert xen.fit_machine("u", is_xen, Machine(asked, memory_mib=7), PVH_OR_PV) == Machine(got, memory_mib=7)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_xen"), [(MachineKind.XENPV, False), (MachineKind.MICROVM, True), (MachineKind.XENHVM, True)]
+)
+def test_a_machine_that_host_or_guest_cannot_be_is_refused_with_what_they_can(asked: MachineKind, is_xen: bool) -> None:
+    with pytest.raises(HostError, match=f"cannot be {asked} on u") as caught:
+        xen.fit_machine("u", is_xen, Machine(asked), PVH_OR_PV)
+    assert caught.value.hint == ("Here it can be: xenpvh, xenpv." if is_xen else "Here it can be: q35.")
+
+
+def test_a_guest_without_a_kernel_for_xen_is_refused_there() -> None:
+    with pytest.raises(HostError, match="cannot be q35 on u"):
+        xen.fit_machine("u", True, Machine(), (MachineKind.Q35, MachineKind.MICROVM))

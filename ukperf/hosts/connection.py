@@ -12,6 +12,15 @@ from ukperf.errors import HostError
 from ukperf.hosts.embed import embedded_root, prepare_environment
 
 EMBED = "qemu:///embed"
+_DRIVERS = ("qemu", "xen")
+# What ssh and libvirt say when a host refuses, and what to do then; {host} is the address without its path.
+_REFUSALS = (
+    ("Host key verification failed", "Compare the host's key and accept it: ssh {host} true"),
+    ("Permission denied", "Bring your key there: ssh-copy-id {host}"),
+    ("authentication failed", "Log in by hand to see why: virsh -c {uri} version"),
+    ("Connection refused", "Is libvirtd there, and does it listen? For ssh nothing needs to: say …+ssh://…"),
+    ("Cannot read CA certificate", "Without +ssh or +tcp libvirt wants TLS certificates; say …+ssh://… to use ssh."),
+)
 
 _loop_started = threading.Event()
 
@@ -61,9 +70,10 @@ def connect(uri: str) -> Iterator[Any]:
 
     Raises HostError with a sentence if the address is no libvirt URI, or the other side refuses.
     """
-    if not urlsplit(uri).scheme:
+    if urlsplit(uri).scheme.partition("+")[0] not in _DRIVERS:
         raise HostError(
-            f"{uri!r} is no libvirt connection.", hint="Say for example qemu:///system or qemu+ssh://user@host/system."
+            f"{uri!r} is no libvirt connection to QEMU or Xen.",
+            hint="Say for example qemu:///system, qemu+ssh://user@host/system or xen+ssh://root@host/.",
         )
     if is_embedded(uri):
         with embedded_root() as root:
@@ -83,10 +93,7 @@ def _open(address: str, shown: str) -> Iterator[Any]:
     try:
         connection = libvirt.open(address)
     except libvirt.libvirtError as error:
-        raise HostError(
-            f"libvirt does not open {shown}: {first_line(error)}.",
-            hint="`ukperf doctor` says what is missing." if is_local(shown) else "Try: virsh -c " + shown + " version",
-        ) from error
+        raise HostError(f"libvirt does not open {shown}: {first_line(error)}.", hint=_advice(shown, error)) from error
     try:
         yield connection
     finally:
@@ -94,6 +101,16 @@ def _open(address: str, shown: str) -> Iterator[Any]:
             connection.close()
         except libvirt.libvirtError:
             pass  # the other side is gone already
+
+
+def _advice(uri: str, error: Exception) -> str:
+    if is_local(uri):
+        return "`ukperf doctor` says what is missing."
+    host = urlsplit(uri).netloc
+    for words, advice in _REFUSALS:
+        if words in str(error):
+            return advice.format(host=host, uri=uri)
+    return f"Try: virsh -c {uri} version"
 
 
 def first_line(error: Exception) -> str:

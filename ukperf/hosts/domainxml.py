@@ -50,7 +50,7 @@ def domain_xml(spec: BootSpec, console: Console, owner: Owner, emulator: str | N
     ET.register_namespace("ukperf", UKPERF_NS)
     domain = ET.Element("domain", type="kvm" if spec.accelerator is Accelerator.KVM else "qemu")
     ET.SubElement(domain, "name").text = spec.name
-    _metadata(domain, owner)
+    domain.append(metadata(owner))
     ET.SubElement(domain, "memory", unit="MiB").text = str(spec.machine.memory_mib)
     vcpu = ET.SubElement(domain, "vcpu", placement="static")
     vcpu.text = str(spec.machine.vcpus)
@@ -88,9 +88,12 @@ def owner_of(xml: str) -> Owner | None:
         return None
 
 
-def _metadata(domain: ET.Element, owner: Owner) -> None:
+def metadata(owner: Owner) -> ET.Element:
+    """The domain's <metadata>, which owner_of reads."""
+    ET.register_namespace("ukperf", UKPERF_NS)
+    element = ET.Element("metadata")
     ET.SubElement(
-        ET.SubElement(domain, "metadata"),
+        element,
         f"{{{UKPERF_NS}}}run",
         id=owner.run_id,
         host=owner.hostname,
@@ -98,6 +101,7 @@ def _metadata(domain: ET.Element, owner: Owner) -> None:
         pid=str(owner.pid),
         start=str(owner.start),
     )
+    return element
 
 
 def _pin(domain: ET.Element, pin: tuple[int, ...], vcpus: int) -> None:

@@ -1,4 +1,4 @@
-"""QEMU guests on a libvirt connection: one trial is one transient domain: created paused, resumed, watched, ended."""
+"""Guests on a libvirt connection: one trial is one transient domain: created paused, resumed, watched, ended."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import platform
 import shutil
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,20 @@ from ukperf.hosts import ownership
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
-from ukperf.hosts.domainxml import Console, Owner, domain_xml, owner_of
+from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_of
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
 from ukperf.hosts.reaper import adopt_orphans, reap_when_done
+from ukperf.hosts.remote import RemoteFiles
+from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
-from ukperf.model import BootSpec, Event, Launch, Observation, Outcome
+from ukperf.hosts.xen import fit_machine, xen_xml
+from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineKind, Observation, Outcome
 
 EMULATOR = "qemu-system-x86_64"
 # After create QEMU has opened its serial device, so it has called our socket already.
 ACCEPT_TIMEOUT_S = 5.0
+# A remote host is gone when it has not answered this many times, so many seconds apart.
+KEEP_ALIVE_S, KEEP_ALIVE_COUNT = 5, 3
 
 
 @dataclass
@@ -45,89 +49,21 @@ class _Calls:
             self.total_ns += time.monotonic_ns() - start
 
 
-class DomainStop:
-    """Readable when libvirt said that the domain stopped; written by the event thread."""
-
-    def __init__(self) -> None:
-        self._at: int | None = None
-        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def stopped_at(self) -> int | None:
-        return self._at
-
-    def stop(self, at: int) -> None:
-        if self._at is None:
-            self._at = at
-            os.eventfd_write(self._descriptor, 1)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-class StreamConsole:
-    """A libvirt console stream; bytes are stamped in the event thread, where they arrive."""
-
-    def __init__(self, libvirt: Any, stream: Any) -> None:
-        self._libvirt, self._stream = libvirt, stream
-        self._queue: deque[tuple[int, bytes]] = deque()
-        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._open = True
-        events = libvirt.VIR_STREAM_EVENT_READABLE | libvirt.VIR_STREAM_EVENT_HANGUP | libvirt.VIR_STREAM_EVENT_ERROR
-        stream.eventAddCallback(events, self._arrived, None)
-
-    def _arrived(self, stream: Any, _events: int, _opaque: object) -> None:
-        try:
-            data = stream.recv(65_536)
-        except self._libvirt.libvirtError:
-            data = b""
-        if data == -2 or not self._open:  # nothing to read after all
-            return
-        self._queue.append((time.monotonic_ns(), data or b""))
-        os.eventfd_write(self._descriptor, 1)
-        if not data:
-            self._open = False
-            stream.eventRemoveCallback()
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def read(self) -> tuple[int, bytes] | None:
-        try:
-            got = self._queue.popleft()
-        except IndexError:
-            return None
-        if not self._queue:
-            try:
-                os.eventfd_read(self._descriptor)
-            except BlockingIOError:
-                pass
-            if self._queue:  # arrived between the look and the read
-                os.eventfd_write(self._descriptor, 1)
-        return got
-
-    def close(self) -> None:
-        try:
-            if self._open:
-                self._open = False
-                self._stream.eventRemoveCallback()
-            self._stream.abort()
-        except self._libvirt.libvirtError:
-            pass  # the domain is gone, and the stream with it
-
-
 class LibvirtHost:
-    """A QEMU host behind a libvirt connection; use `open_host`."""
+    """A QEMU or Xen host behind a libvirt connection; use `open_host`."""
 
-    def __init__(self, uri: str, connection: Any, scratch: Path, run_id: str) -> None:
+    def __init__(self, uri: str, connection: Any, scratch: Path, run_id: str, shared_path: bool = False) -> None:
         self._uri, self._connection, self._scratch = uri, connection, scratch
         self._libvirt = load_libvirt()
         self._stops: dict[str, DomainStop] = {}
         self._resumed: dict[str, int] = {}
         self._commands: dict[str, CommandLine] = {}
         self._owner = _own(run_id)
+        self._gone = False
+        self.is_xen: bool = connection.getType() == "Xen"
+        self._files = RemoteFiles(
+            connection, uri, in_place=shared_path or is_local(uri), clone_disks=self.is_xen and not self.embedded
+        )
         if self.embedded:
             adopt_orphans()
         self._remove_stray_domains()
@@ -141,33 +77,66 @@ class LibvirtHost:
     def embedded(self) -> bool:
         return is_embedded(self._uri)
 
+    def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
+        """The machine that a guest gets here; kinds: what it boots on, the preferred first.
+
+        Raises HostError where host, guest and machine do not go together.
+        """
+        return fit_machine(self._uri, self.is_xen, machine, kinds)
+
     def facts(self) -> Mapping[str, str]:
         facts = {"connection": self._uri}
         try:
             facts["libvirt"] = _version(self._connection.getLibVersion())
-            facts["qemu"] = _version(self._connection.getVersion())
+            facts["xen" if self.is_xen else "qemu"] = _version(self._connection.getVersion())
+            facts["hostname"] = self._connection.getHostname()
         except self._libvirt.libvirtError as error:
             facts["libvirt_error"] = first_line(error)
         if is_local(self._uri):
             facts["host_kernel"] = platform.release()
             facts["cpu"] = cpu_model()
             facts["cpus"] = str(os.cpu_count())
+        left_out = self.left_out()
+        if left_out:
+            facts["left_out"] = ", ".join(left_out)
         return facts
+
+    def left_out(self) -> tuple[str, ...]:
+        """What the records of this host do not have, because it cannot be known from here."""
+        missing = [] if is_local(self._uri) else ["the host's load and steal"]
+        if not self.embedded:
+            missing.append("the VMM's peak memory")
+        if self.is_xen:
+            missing.append("pinning of the emulator")
+        return tuple(missing)
 
     def close(self) -> None:
         for remove in self._callbacks:
-            remove()
+            with suppress(self._libvirt.libvirtError):  # the other side may be gone
+                remove()
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        if self._gone:
+            raise HostError(f"{self._uri} went away.", hint="`ukperf resume` goes on when it is back.")
         before = cpu_times()
         if spec.launch is Launch.DIRECT:
             observation = boot_direct(spec, self._command(spec), self._console_path(), on_frame)
         else:
-            observation = self._boot_domain(spec, on_frame)
+            with self._files.placed(spec) as placed:
+                observation = self._boot_domain(placed, on_frame)
+        if not is_local(self._uri):
+            return observation
         return replace(observation, noise=noise_between(before, cpu_times()))
 
     def xml(self, spec: BootSpec) -> str:
-        """The domain XML of a trial on this host."""
+        """The domain XML of a trial on this host; the image's paths are the host's."""
+        if self.is_xen:
+            if spec.accelerator is not Accelerator.XEN or not spec.machine.kind.on_xen:
+                raise HostError(
+                    f"{self._uri} is a Xen host: it runs Xen's domains, not {spec.machine.kind} by {spec.accelerator}.",
+                    hint="Leave out --accel and --machine.",
+                )
+            return xen_xml(spec, metadata(self._owner))
         console = Console(str(self._console_path()) if self.embedded else None)
         return domain_xml(spec, console, self._owner, emulator_path() if is_local(self._uri) else None)
 
@@ -218,6 +187,10 @@ class LibvirtHost:
                 watch.run()
                 rss = None if pid is None else peak_rss(pid)
             events[Event.RESUMED] = self._resumed.pop(spec.name, events[Event.RESUMED])
+            if stop.host_gone:
+                return Observation(
+                    Outcome.LOST, f"the connection to {self._uri} broke", events, host_calls_ns=calls.total_ns
+                )
             return watch.observe(peak_rss=rss, host_calls_ns=calls.total_ns)
         except self._libvirt.libvirtError as error:
             return Observation(Outcome.LOST, f"libvirt: {first_line(error)}", events, host_calls_ns=calls.total_ns)
@@ -275,6 +248,11 @@ class LibvirtHost:
             None, self._libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
         )
         removers: list[Callable[[], None]] = [lambda: self._connection.domainEventDeregisterAny(number)]
+        if not is_local(self._uri):
+            # Without these a host that loses power is never noticed: TCP would wait for hours.
+            self._connection.setKeepAlive(KEEP_ALIVE_S, KEEP_ALIVE_COUNT)
+            self._connection.registerCloseCallback(self._closed, None)
+            removers.append(self._connection.unregisterCloseCallback)
         try:
             import libvirt_qemu
 
@@ -283,6 +261,12 @@ class LibvirtHost:
         except (ImportError, AttributeError, self._libvirt.libvirtError):
             pass  # lifecycle events alone then: a few milliseconds later
         return removers
+
+    def _closed(self, _connection: Any, _reason: int, _opaque: object) -> None:
+        at = time.monotonic_ns()
+        self._gone = True
+        for stop in list(self._stops.values()):
+            stop.gone(at)
 
     def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: object) -> None:
         at = time.monotonic_ns()
@@ -319,6 +303,7 @@ class LibvirtHost:
                 owner = owner_of(domain.XMLDesc(0))
                 if owner is not None and _is_dead(owner):
                     domain.destroy()
+                    self._files.remove_clone(domain.name())
         except self._libvirt.libvirtError:
             return
 
@@ -337,8 +322,10 @@ def emulator_path() -> str:
 
 
 @contextmanager
-def open_host(uri: str, run_id: str = "") -> Iterator[LibvirtHost]:
+def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Iterator[LibvirtHost]:
     """A host for the length of a with block. Strays of dead runs are removed first.
+
+    shared_path: the host sees our files under the same paths, so nothing is uploaded.
 
     Raises HostError if the connection cannot be opened.
     """
@@ -347,7 +334,7 @@ def open_host(uri: str, run_id: str = "") -> Iterator[LibvirtHost]:
         connection = stack.enter_context(connect(uri))
         root = getattr(connection, "ukperf_root", None)
         scratch = root if root is not None else stack.enter_context(ownership.scratch())
-        host = LibvirtHost(uri, connection, scratch, run_id)
+        host = LibvirtHost(uri, connection, scratch, run_id, shared_path)
         stack.callback(host.close)
         yield host
 

@@ -75,6 +75,13 @@ class Pool:
             with contextlib.suppress(self._libvirt.libvirtError):  # the host went away
                 copy.delete(0)
 
+    def remove_clone(self, name: str) -> None:
+        """Delete the copy that a boot of the domain `name` had, if it is still there."""
+        with contextlib.suppress(self._libvirt.libvirtError):
+            copy = self._find(f"boot-{name}")
+            if copy is not None:
+                copy.delete(0)
+
     def remove_all(self) -> int:
         """Delete what ukperf put there; returns bytes freed. Volumes with other names are none of our business."""
         freed = 0

@@ -1,0 +1,73 @@
+"""The files of a trial as its host sees them: in place where the paths are the same on both sides, else uploaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ukperf.errors import HostError
+from ukperf.hosts.storage import Pool
+from ukperf.model import BootSpec, Image
+
+
+class RemoteFiles:
+    """Use `placed` around each boot.
+
+    in_place: the host reads the image's files under their own paths. clone_disks: a disk is copied for each boot, for
+    hosts whose domains write to the very file that they are given (QEMU keeps writes apart by itself).
+    """
+
+    def __init__(self, connection: Any, uri: str, *, in_place: bool, clone_disks: bool) -> None:
+        self._connection, self._uri = connection, uri
+        self._in_place, self._clone_disks = in_place, clone_disks
+        self._pool: Pool | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """Opened when it is first needed."""
+        if self._pool is None:
+            self._pool = Pool(self._connection, self._uri)
+        return self._pool
+
+    @contextmanager
+    def placed(self, spec: BootSpec) -> Iterator[BootSpec]:
+        """The trial with its files where the host finds them; copies that only it needs are gone afterwards.
+
+        Raises HostError when they cannot be brought there.
+        """
+        image = spec.image if self._in_place else self.pool.put_image(spec.image)
+        with ExitStack() as stack:
+            if image.disk is not None and self._clone_disks:
+                copy = _copy(image.disk) if self._in_place else self.pool.clone(image.disk, spec.name)
+                image = replace(image, disk=stack.enter_context(copy))
+            yield replace(spec, image=image)
+
+    def put(self, image: Image) -> None:
+        """Bring an image's files to the host ahead of the first boot, so that no trial waits for it."""
+        if not self._in_place:
+            self.pool.put_image(image)
+
+    def remove_clone(self, name: str) -> None:
+        """Delete what a dead run's boot of that domain name left in the pool."""
+        if self._clone_disks and not self._in_place:
+            self.pool.remove_clone(name)
+
+
+@contextmanager
+def _copy(path: Path) -> Iterator[Path]:
+    """A copy beside the original, so that the host sees it too."""
+    copy = path.with_name(f"boot-{os.getpid()}-{time.monotonic_ns()}")
+    try:
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise HostError(f"A disk could not be copied for a boot: {error}.") from error
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)

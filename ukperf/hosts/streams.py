@@ -1,0 +1,87 @@
+"""What libvirt's event thread tells the thread that watches a guest: console bytes, and the end of a domain."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import Any
+
+
+class DomainStop:
+    """Readable when libvirt said that the domain stopped, or that its host is gone; written by the event thread."""
+
+    def __init__(self) -> None:
+        self.host_gone = False
+        self._at: int | None = None
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def stopped_at(self) -> int | None:
+        return self._at
+
+    def stop(self, at: int) -> None:
+        if self._at is None:
+            self._at = at
+            os.eventfd_write(self._descriptor, 1)
+
+    def gone(self, at: int) -> None:
+        """The connection broke: nothing more will be heard of the domain."""
+        self.host_gone = True
+        self.stop(at)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class StreamConsole:
+    """A libvirt console stream; bytes are stamped in the event thread, where they arrive."""
+
+    def __init__(self, libvirt: Any, stream: Any) -> None:
+        self._libvirt, self._stream = libvirt, stream
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._open = True
+        events = libvirt.VIR_STREAM_EVENT_READABLE | libvirt.VIR_STREAM_EVENT_HANGUP | libvirt.VIR_STREAM_EVENT_ERROR
+        stream.eventAddCallback(events, self._arrived, None)
+
+    def _arrived(self, stream: Any, _events: int, _opaque: object) -> None:
+        try:
+            data = stream.recv(65_536)
+        except self._libvirt.libvirtError:
+            data = b""
+        if data == -2 or not self._open:  # nothing to read after all
+            return
+        self._queue.append((time.monotonic_ns(), data or b""))
+        os.eventfd_write(self._descriptor, 1)
+        if not data:
+            self._open = False
+            stream.eventRemoveCallback()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self) -> tuple[int, bytes] | None:
+        try:
+            got = self._queue.popleft()
+        except IndexError:
+            return None
+        if not self._queue:
+            try:
+                os.eventfd_read(self._descriptor)
+            except BlockingIOError:
+                pass
+            if self._queue:  # arrived between the look and the read
+                os.eventfd_write(self._descriptor, 1)
+        return got
+
+    def close(self) -> None:
+        try:
+            if self._open:
+                self._open = False
+                self._stream.eventRemoveCallback()
+            self._stream.abort()
+        except self._libvirt.libvirtError:
+            pass  # the domain is gone, and the stream with it
