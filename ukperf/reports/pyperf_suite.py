@@ -137,7 +137,8 @@ def _metadata(record: BootRecord, sample: Sample, left_out: int) -> Json:
     for name, extra in sample.metadata.items():
         if isinstance(extra, str | int | float) and (not isinstance(extra, float) or math.isfinite(extra)):
             data[f"ukperf_{_key(name)}"] = str(extra) if isinstance(extra, bool) else extra
-    return {name: _text(value) if isinstance(value, str) else value for name, value in data.items() if value != ""}
+    cleaned = {name: _text(value) if isinstance(value, str) else value for name, value in data.items()}
+    return {name: value for name, value in cleaned.items() if value != ""}
 
 
 def _key(name: str) -> str:
