@@ -25,6 +25,7 @@ OWNERS = {
     "urllib.request": {"imaging"},
     "http.client": {"imaging"},
     "requests": {"imaging"},
+    "urllib3": {"imaging"},
     "httpx": {"imaging"},
     "libvirt": {"hosts"},
     "libvirtmod": {"hosts"},

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import typer
 
 # command → module; this order is the order of `ukperf --help`
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "images": "ukperf.cli.images",
+}
 
 
 def add_command(app: typer.Typer, name: str) -> None:

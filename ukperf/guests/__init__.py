@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _GUESTS = {
     "floor": ("ukperf.guests.floor", "Floor"),
     "linux": ("ukperf.guests.linux", "Linux"),
+    "nanos": ("ukperf.guests.nanos", "Nanos"),
     "native": ("ukperf.guests.native", "Native"),
+    "unikraft": ("ukperf.guests.unikraft", "Unikraft"),
 }
 
 

@@ -167,6 +167,7 @@ def _load(folder: Path) -> Image:
                 values[name] = folder / values[name]  # an absolute path stays what it is
         values["protocol"] = BootProtocol(values["protocol"])
         values["argv"] = tuple(values["argv"])
+        values["qemu_args"] = tuple(values.get("qemu_args", ()))
         values["env"] = tuple((name, value) for name, value in values["env"])
         return Image(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,236 @@
+"""`ukperf images`: the kernels of guests that others build (nanos, unikraft), and images on request."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ukperf.imaging.kernelstore import StoredKernel
+
+app = typer.Typer(
+    help="The kernels of guests that others build: get, list, check and remove them; build images ahead of time.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class Platform(StrEnum):
+    QEMU = "qemu"
+    XEN = "xen"
+
+
+_GUEST = Annotated[str, typer.Argument(help="nanos or unikraft.", metavar="GUEST")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print the same facts as JSON.")]
+_VERSION = Annotated[str | None, typer.Option("--version", help="The version.")]
+_PLATFORM = Annotated[Platform, typer.Option("--platform", help="What the kernel was built for.")]
+
+
+@app.command("list")
+def list_(as_json: _JSON = False) -> None:
+    """Show the kernels that are here: version, digest, size, and where each came from."""
+    from ukperf.imaging.kernelstore import KernelStore
+
+    store = KernelStore()
+    entries = store.entries()
+    if as_json:
+        _print_json({"store": str(store.root), "kernels": [_facts(entry) for entry in entries]})
+    elif not entries:
+        typer.echo("There are no kernels here yet. Get them: ukperf images pull nanos; ukperf images pull unikraft")
+    else:
+        from ukperf.reports.plain import facts_table
+
+        rows = [
+            (e.guest, e.version, e.platform, e.sha256("kernel")[:12], f"{e.size:,}", e.added_at[:10], _origin(e))
+            for e in entries
+        ]
+        facts_table(("guest", "version", "for", "kernel's sha256", "bytes", "added", "from"), rows, right=(4,))
+
+
+@app.command()
+def pull(
+    guest: _GUEST,
+    version: _VERSION = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(help="Another server, laid out as the official one. Also by UKPERF_NANOS_MIRROR, …UNIKRAFT…."),
+    ] = None,
+    platform: _PLATFORM = Platform.QEMU,
+    as_json: _JSON = False,
+) -> None:
+    """Download a kernel: the official release of nanos, or Unikraft's official OCI image."""
+    from ukperf import guests
+    from ukperf.imaging.kernelstore import KernelStore
+    from ukperf.imaging.pull import pull as pull_kernel
+
+    _check_guest(guest)
+    recipe = guests.get(guest).recipe.extra
+    pulled = pull_kernel(guest, recipe, KernelStore(), version=version, mirror=mirror, platform=platform.value)
+    if as_json:
+        _print_json({**_facts(pulled.entry), "first_use": pulled.first_use})
+        return
+    _say_added(pulled.entry)
+    if pulled.first_use:
+        typer.echo(
+            f"Nobody has vouched for this digest: sha256:{pulled.entry.source_digest} of {pulled.entry.source}. "
+            "It is trusted from now on, and another one under this version will be refused."
+        )
+
+
+@app.command()
+def add(
+    guest: _GUEST,
+    *,
+    kernel: Annotated[Path, typer.Option(help="The kernel file.")],
+    boot: Annotated[Path | None, typer.Option(help="nanos only: the boot image, boot.img.")] = None,
+    version: _VERSION = None,
+    platform: _PLATFORM = Platform.QEMU,
+    as_json: _JSON = False,
+) -> None:
+    """Add a kernel that you have: copied into ukperf's store, with its digest."""
+    from ukperf.imaging.adding import add_files
+    from ukperf.imaging.kernelstore import KernelStore
+
+    _check_guest(guest)
+    entry = add_files(KernelStore(), guest, kernel, boot, version=version, platform=platform.value)
+    if as_json:
+        _print_json(_facts(entry))
+    else:
+        _say_added(entry)
+
+
+@app.command()
+def verify(as_json: _JSON = False) -> None:
+    """Read every kernel again and compare digests. Exit status 1 when one is not as it was added."""
+    from ukperf.imaging.kernelstore import KernelStore
+
+    checked = KernelStore().verify()
+    if as_json:
+        _print_json({"kernels": [{"name": c.name, "ok": c.problem is None, "problem": c.problem} for c in checked]})
+    else:
+        for found in checked:
+            typer.echo(f"{found.name}: {found.problem or 'ok'}")
+        if not checked:
+            typer.echo("There are no kernels here yet.")
+    if any(found.problem for found in checked):
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    guest: Annotated[str | None, typer.Argument(help="Only this guest's kernels.", metavar="[GUEST]")] = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Remove this version, whatever else is here.")
+    ] = None,
+    keep: Annotated[int, typer.Option(help="How many of each guest, the newest, stay.", min=0)] = 1,
+    as_json: _JSON = False,
+) -> None:
+    """Remove kernels: all but the newest of each guest, or one version. What they were trusted by is remembered."""
+    from ukperf.errors import UkperfError
+    from ukperf.imaging.kernelstore import KernelStore
+
+    store = KernelStore()
+    if guest is not None:
+        _check_guest(guest)
+    chosen = store.entries() if version is not None else store.older(keep)
+    chosen = [e for e in chosen if guest in (None, e.guest) and version in (None, e.version)]
+    if version is not None and not chosen:
+        raise UkperfError(f"There is no kernel of version {version} here.", hint="See: ukperf images list")
+    freed = store.remove(chosen)
+    if as_json:
+        _print_json({"removed": [_facts(entry) for entry in chosen], "bytes": freed})
+    else:
+        for entry in chosen:
+            typer.echo(f"Removed {entry.guest} {entry.version} ({entry.platform}).")
+        typer.echo(f"{freed:,} bytes freed.")
+
+
+@app.command()
+def build(
+    guest: Annotated[str, typer.Argument(help="Any guest.", metavar="GUEST")],
+    workload: Annotated[str, typer.Option(help="The C workload whose program goes into the image.")] = "boot",
+    machine: Annotated[str, typer.Option(help="q35 or microvm.")] = "q35",
+    as_json: _JSON = False,
+) -> None:
+    """Build the image of a guest and a workload now, or find it in the cache."""
+    from ukperf import guests
+    from ukperf.guests.base import BuildOptions
+    from ukperf.imaging.cache import Cache
+    from ukperf.imaging.programs import c_program
+    from ukperf.model import MachineKind
+    from ukperf.resources import data_root
+
+    cache = Cache()
+    folders = (data_root() / "workloads").iterdir()
+    known = sorted(path.name for path in folders if (path / f"{path.name}.c").is_file())
+    _choose("workload", workload, known)
+    _choose("machine", machine, [MachineKind.Q35.value, MachineKind.MICROVM.value])
+    program = c_program(workload, f"{workload}/{workload}.c", cache=cache)
+    image = guests.get(guest, cache).build(program, BuildOptions(machine=MachineKind(machine)))
+    files = {name: path for name in ("kernel", "initrd", "disk") if (path := getattr(image, name)) is not None}
+    if as_json:
+        _print_json(
+            {
+                "guest": image.guest,
+                "workload": image.workload,
+                "digest": image.digest,
+                "program_digest": image.program_digest,
+                "kernel_version": image.kernel_version,
+                "kernel_digest": image.kernel_digest,
+                "cmdline": image.cmdline,
+                "files": {name: {"path": str(path), "bytes": path.stat().st_size} for name, path in files.items()},
+            }
+        )
+        return
+    typer.echo(f"Image {image.digest[:12]}: {image.guest} with {image.workload}, kernel {image.kernel_version}.")
+    for name, path in files.items():
+        typer.echo(f"  {name}: {path} ({path.stat().st_size:,} bytes)")
+
+
+def _check_guest(guest: str) -> None:
+    _choose("guest with kernels to add or pull", guest, ["nanos", "unikraft"])
+
+
+def _choose(what: str, given: str, known: list[str]) -> None:
+    """Raises UkperfError, with the name that was perhaps meant, when `given` is not among `known`."""
+    import difflib
+
+    from ukperf.errors import UkperfError
+
+    if given not in known:
+        near = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+        raise UkperfError(f"There is no {what} {given!r}.", hint=hint)
+
+
+def _facts(entry: StoredKernel) -> dict[str, Any]:
+    return {
+        "guest": entry.guest,
+        "version": entry.version,
+        "platform": entry.platform,
+        "digest": f"sha256:{entry.digest}",
+        "bytes": entry.size,
+        "files": [{"role": f.role, "path": str(entry.path(f.role)), "sha256": f.sha256} for f in entry.files],
+        "source": entry.source,
+        "source_digest": f"sha256:{entry.source_digest}" if entry.source_digest else None,
+        "pinned": entry.pinned,
+        "added_at": entry.added_at,
+    }
+
+
+def _say_added(entry: StoredKernel) -> None:
+    typer.echo(f"{entry.guest} {entry.version} ({entry.platform}) is here:")
+    for file in entry.files:
+        typer.echo(f"  {file.role}: sha256:{file.sha256} ({file.size:,} bytes)")
+
+
+def _origin(entry: StoredKernel) -> str:
+    return f"{entry.source} ({'pinned' if entry.pinned else 'first use'})" if entry.source_digest else entry.source
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))

@@ -1,0 +1,109 @@
+"""nanos: a disk as `ops` makes it, with the program's tree in its root file system."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.guests.base import BuildOptions
+from ukperf.guests.stored import Files, StoredGuest
+from ukperf.imaging import tree
+from ukperf.imaging.nanosdisk import write_disk
+from ukperf.imaging.tfsvalues import Value
+from ukperf.imaging.tree import Entry, Kind
+from ukperf.model import BootProtocol, Image, MachineKind, Program
+
+
+class Nanos(StoredGuest):
+    """Boots from the disk's boot sector; on microvm, which has no firmware for that, by direct kernel boot."""
+
+    name = "nanos"
+    add_options = "--kernel kernel.img --boot boot.img"
+
+    def boot_beside(self, kernel: Path) -> tuple[Path, ...]:
+        # A release has both in one folder, a build tree in bin/ and boot/.
+        return kernel.parent / "boot.img", kernel.parent.parent / "boot" / "boot.img"
+
+    def build(self, program: Program, options: BuildOptions) -> Image:
+        """The disk of this program. Raises UkperfError when a file is missing or is not what it should be.
+
+        options.cmdline: words `name` or `name=value` become options in the root tuple (nanos has no command line).
+        """
+        self.check_machine(options)
+        files = self.files(options)
+        if files.boot is None:
+            raise UkperfError(
+                f"The nanos kernel {files.kernel} has no boot.img beside it.",
+                hint=f"Put the release's boot.img there, or: ukperf images add nanos {self.add_options}",
+            )
+        root = root_tuple(program, options)
+        image = self._image(program, files, files.boot, root)
+        if options.machine is MachineKind.MICROVM:
+            args = self.recipe.extra["microvm_qemu_args"]
+            assert isinstance(args, list)
+            return replace(
+                image,
+                digest=self.rebadged(image, options.machine),
+                protocol=BootProtocol.KERNEL,
+                kernel=files.kernel,
+                qemu_args=tuple(map(str, args)),
+            )
+        return image
+
+    def _image(self, program: Program, files: Files, boot: Path, root: dict[str, Value]) -> Image:
+        description = {
+            "guest": self.name,
+            "recipe": self.recipe.version,
+            "kernel_digest": files.digest,
+            "kernel_version": files.version,
+            "boot_digest": files.boot_digest,
+            "program": program.digest,
+            "is_tree": program.is_tree,
+            "workload": program.workload,
+            "root": root,
+        }
+
+        def build(folder: Path, key: str) -> Image:
+            disk = folder / "disk.img"
+            write_disk(disk, boot=boot, kernel=files.kernel, entries=_entries(program), root=root)
+            return Image(
+                guest=self.name,
+                workload=program.workload,
+                digest=key,
+                program_digest=program.digest,
+                protocol=self.recipe.protocol,
+                disk=disk,
+                kernel_version=files.version,
+                kernel_digest=files.digest,
+                powers_off=self.recipe.powers_off,
+                debug_exit="debug_exit" in root,
+                min_memory_mib=self.recipe.min_memory_mib,
+            )
+
+        return self.cache.image(description, build)
+
+
+def root_tuple(program: Program, options: BuildOptions) -> dict[str, Value]:
+    """What nanos reads of its root tuple besides the files.
+
+    With debug_exit nanos ends QEMU with the program's status instead of powering off; Xen has no such device.
+    """
+    root: dict[str, Value] = {
+        "program": program.argv[0],
+        "arguments": list(program.argv),
+        "environment": dict(program.env),
+    }
+    if not options.machine.on_xen:
+        root["debug_exit"] = "t"
+    for word in options.cmdline.split():
+        name, _, value = word.partition("=")
+        root[name] = value or "t"
+    return root
+
+
+def _entries(program: Program) -> list[Entry]:
+    if not program.is_tree:
+        return tree.files({program.argv[0]: program.path}, executable=[program.argv[0]])
+    # Programs expect /tmp; nanos keeps it on the root file system.
+    return tree.merge([Entry(b"tmp", Kind.DIRECTORY, 0o755)], tree.scan(program.path))

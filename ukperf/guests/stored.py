@@ -1,0 +1,91 @@
+"""What nanos and unikraft have in common: a kernel that somebody else built, out of the kernel store or a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.guests.base import Availability, BuildOptions, Guest
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.kernelstore import KernelStore
+from ukperf.imaging.pull import pull
+from ukperf.imaging.unikernels import inspect
+from ukperf.model import Image, MachineKind
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files to boot with. boot: nanos's boot image, None where none is at hand."""
+
+    kernel: Path
+    version: str
+    digest: str
+    boot: Path | None = None
+    boot_digest: str = ""
+
+
+class StoredGuest(Guest):
+    """A guest whose kernel is in the kernel store, or named by --kernel GUEST=PATH."""
+
+    platform = "qemu"
+
+    def __init__(self, cache: Cache | None = None, store: KernelStore | None = None) -> None:
+        super().__init__(cache)
+        self.store = store or KernelStore()
+
+    def availability(self, options: BuildOptions) -> Availability:
+        try:
+            files = self.files(options)
+        except UkperfError as error:
+            return Availability(False, error.message, error.hint)
+        return Availability(True, f"kernel {files.version or files.kernel}")
+
+    def files(self, options: BuildOptions) -> Files:
+        """The kernel to boot. Raises UkperfError, with the line to type, when there is none."""
+        if options.kernel is not None:
+            return self._named(options.kernel)
+        entry = self.store.find(self.name, platform=self.platform_of(options))
+        if entry is None:
+            raise UkperfError(
+                f"There is no {self.name} kernel yet.",
+                hint=f"Get one: ukperf images pull {self.name}, or: ukperf images add {self.name} {self.add_options}",
+            )
+        boot = next((entry.path(file.role) for file in entry.files if file.role == "boot"), None)
+        return Files(
+            kernel=entry.path("kernel"),
+            version=entry.version,
+            digest=entry.sha256("kernel"),
+            boot=boot,
+            boot_digest=entry.sha256("boot") if boot else "",
+        )
+
+    def obtain(self) -> str:
+        """Pulls the newest kernel, unless one is there. Raises UkperfError."""
+        entry = self.store.find(self.name) or pull(self.name, self.recipe.extra, self.store).entry
+        return f"The {self.name} guest's kernel is {entry.version} (sha256:{entry.sha256('kernel')})."
+
+    add_options = "--kernel FILE"
+
+    def platform_of(self, options: BuildOptions) -> str:
+        """Which of a guest's kernels: those for QEMU boot on Xen too unless a guest says otherwise."""
+        return self.platform
+
+    def _named(self, kernel: Path) -> Files:
+        found = inspect(self.name, kernel)
+        boot = next((path for path in self.boot_beside(kernel) if path.is_file()), None)
+        return Files(
+            kernel=kernel.absolute(),
+            version=found.version,
+            digest=self.cache.digests.file(kernel),
+            boot=boot.absolute() if boot else None,
+            boot_digest=self.cache.digests.file(boot) if boot else "",
+        )
+
+    def boot_beside(self, kernel: Path) -> tuple[Path, ...]:
+        """Where the boot image of a kernel named by path may be."""
+        return ()
+
+    def rebadged(self, image: Image, machine: MachineKind) -> str:
+        """The digest of an image whose files are the same on another machine, booted another way."""
+        return self.cache.key({"image": image.digest, "machine": machine.value})

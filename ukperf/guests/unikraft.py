@@ -1,0 +1,101 @@
+"""unikraft: the binary-compatible kernel (elfloader) and the program in a cpio archive that it unpacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.guests.base import BuildOptions, join_cmdline
+from ukperf.guests.stored import StoredGuest
+from ukperf.imaging import cpio, tree
+from ukperf.imaging.tree import Entry, Kind
+from ukperf.imaging.unikernels import check_loadable
+from ukperf.model import Image, Program
+
+_ROOT = 'vfs.fstab=[ "initrd0:/:extract::::" ]'
+
+
+class Unikraft(StoredGuest):
+    """Loads position-independent ELF programs, one a boot, and stays when the program is gone: the host ends it."""
+
+    name = "unikraft"
+
+    def platform_of(self, options: BuildOptions) -> str:
+        return "xen" if options.machine.on_xen else "qemu"
+
+    def build(self, program: Program, options: BuildOptions) -> Image:
+        """Raises UkperfError when the kernel is missing, the program is not position independent, or its arguments
+        and environment are more than the kernel takes."""
+        self.check_machine(options)
+        files = self.files(options)
+        path = program.path / program.argv[0].lstrip("/") if program.is_tree else program.path
+        check_loadable(path)
+        cmdline = self.cmdline(program, options.cmdline)
+        description = {
+            "guest": self.name,
+            "recipe": self.recipe.version,
+            "kernel": str(files.kernel),
+            "kernel_digest": files.digest,
+            "kernel_version": files.version,
+            "program": program.digest,
+            "is_tree": program.is_tree,
+            "workload": program.workload,
+            "cmdline": cmdline,
+        }
+
+        def build(folder: Path, key: str) -> Image:
+            cpio.write(folder / "initrd.cpio", _entries(program))
+            return Image(
+                guest=self.name,
+                workload=program.workload,
+                digest=key,
+                program_digest=program.digest,
+                protocol=self.recipe.protocol,
+                kernel=files.kernel,
+                initrd=folder / "initrd.cpio",
+                cmdline=cmdline,
+                kernel_version=files.version,
+                kernel_digest=files.digest,
+                powers_off=self.recipe.powers_off,
+                min_memory_mib=self.recipe.min_memory_mib,
+            )
+
+        return self.cache.image(description, build)
+
+    def cmdline(self, program: Program, more: str = "") -> str:
+        """Parameters, `--`, the program and its arguments, within what the kernel takes."""
+        variables = [quote(f"{name}={value}") for name, value in program.env]
+        env = f"env.vars=[ {' '.join(variables)} ]" if variables else ""
+        line = join_cmdline(self.recipe.cmdline, more, env, _ROOT, "--", *map(quote, program.argv))
+        parameters = len(join_cmdline(self.recipe.cmdline, more, _ROOT).split()) + (len(variables) + 2 if env else 0)
+        words = 1 + parameters + 1 + len(program.argv)  # QEMU puts the kernel's name in front; `--`
+        words_max, length_max = int(str(self.recipe.extra["words_max"])), int(str(self.recipe.extra["cmdline_max"]))
+        if words > words_max:
+            raise UkperfError(
+                f"Unikraft takes {words_max - (words - len(program.argv) - len(variables))} arguments and variables in "
+                f"all, and {program.workload} has {len(program.argv)} and {len(variables)}.",
+                hint="The kernel would drop the last ones without a word.",
+            )
+        if len(line.encode()) > length_max:
+            raise UkperfError(
+                f"Unikraft's command line for {program.workload} would have {len(line.encode()):,} characters, and the "
+                f"kernel takes {length_max:,}.",
+                hint="Put long values in a file of the program's tree.",
+            )
+        return line
+
+
+def quote(word: str) -> str:
+    """One word for Unikraft's argument parser, which knows quotes and backslashes as a shell does.
+
+    Raises UkperfError for line feeds and NULs, which no command line can hold.
+    """
+    if any(ord(letter) < 32 for letter in word):
+        raise UkperfError(f"Unikraft takes no control characters in arguments and variables, and one is in {word!r}.")
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _entries(program: Program) -> list[Entry]:
+    if not program.is_tree:
+        return tree.files({program.argv[0]: program.path}, executable=[program.argv[0]])
+    return tree.merge([Entry(b"tmp", Kind.DIRECTORY, 0o755)], tree.scan(program.path))

@@ -1,0 +1,32 @@
+"""`images add`: files that the user has, into the kernel store."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.imaging.kernelstore import KernelStore, Origin, StoredKernel
+from ukperf.imaging.nanosdisk import check_boot_image
+from ukperf.imaging.unikernels import inspect
+
+
+def add_files(
+    store: KernelStore, guest: str, kernel: Path, boot: Path | None, *, version: str | None, platform: str
+) -> StoredKernel:
+    """Adds a kernel (and, for nanos, its boot image). version None: what the kernel says, or its digest.
+
+    Raises UkperfError when a file is missing, is not what it should be, or is not wanted by that guest.
+    """
+    found = inspect(guest, kernel)
+    files: dict[str, Path | bytes] = {"kernel": kernel}
+    if guest == "nanos":
+        if boot is None:
+            raise UkperfError("nanos needs its boot image too.", hint="Add --boot boot.img (it is in the release).")
+        check_boot_image(boot)
+        files["boot"] = boot
+    elif boot is not None:
+        raise UkperfError(f"{guest} has no boot image.", hint="Leave --boot away.")
+    if version is None:
+        version = found.version or f"local-{hashlib.sha256(kernel.read_bytes()).hexdigest()[:12]}"
+    return store.add(guest, version, files, platform=platform, origin=Origin(f"file {kernel.absolute()}"))

@@ -1,0 +1,165 @@
+"""HTTP with bounds: on size, redirects, time and tries. Nothing else in ukperf talks to the network.
+
+Redirects are followed here, not by the library, so that each one is checked: never from https to http, never more than
+REDIRECTS, and no credentials to another host. Answers 5xx and 429, broken connections and truncated bodies are tried
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+
+import ukperf
+from ukperf.errors import UkperfError
+
+REDIRECTS = 5
+TRIES = 4
+PAUSE_S = 0.5  # before the second try; doubled for each further one
+CONNECT_S, READ_S = 15.0, 30.0  # without one byte
+_CHUNK = 256 << 10
+_AGAIN = {429, 500, 502, 503, 504}
+_MOVED = {301, 302, 303, 307, 308}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response that was read whole. sha256: of the body; url: where it came from in the end."""
+
+    status: int
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+    sha256: str
+    url: str
+
+
+class _TryAgainError(Exception):
+    """One try failed in a way that another may not."""
+
+
+@dataclass
+class Client:
+    """One pull's connections. total_s bounds everything it does together; pause is time.sleep but for tests."""
+
+    total_s: float = 600.0
+    pause: Callable[[float], None] = time.sleep
+    started: float = field(default_factory=time.monotonic)
+    _pools: dict[str, urllib3.PoolManager] = field(default_factory=dict)
+
+    def get(
+        self, url: str, limit: int, *, headers: Mapping[str, str] | None = None, accept_status: tuple[int, ...] = (200,)
+    ) -> Answer:
+        """GET with at most `limit` bytes of body.
+
+        Raises UkperfError, one sentence, when the server cannot be reached, answers with another status, redirects
+        without end or to where it must not, or sends more, or less, than it should.
+        """
+        reason = ""
+        for number in range(TRIES):
+            if number:
+                self.pause(PAUSE_S * 2 ** (number - 1))
+            try:
+                return self._follow(url, limit, dict(headers or {}), accept_status)
+            except _TryAgainError as error:
+                reason = str(error)
+            except urllib3.exceptions.HTTPError as error:
+                reason = _plain(error)
+        raise UkperfError(
+            f"{url} could not be downloaded: {reason} ({TRIES} tries).",
+            hint="Try again later, name a mirror by --mirror, or add files that you have: ukperf images add.",
+        )
+
+    def _follow(self, url: str, limit: int, headers: dict[str, str], accept: tuple[int, ...]) -> Answer:
+        first = url
+        for _ in range(REDIRECTS + 1):
+            with self._open(url, headers) as response:
+                location = response.headers.get("location")
+                if response.status in _MOVED and location:
+                    url = _redirected(url, location, headers)
+                    continue
+                if response.status in _AGAIN:
+                    raise _TryAgainError(f"the server answered {response.status}")
+                if response.status not in accept:
+                    hint = "Is the version right? ukperf images list shows what is here."
+                    raise UkperfError(
+                        f"{url} could not be downloaded: the server answered {response.status}.", hint=hint
+                    )
+                return self._read(response, url, limit)
+        raise UkperfError(f"{first} could not be downloaded: more than {REDIRECTS} redirects, the last to {url}.")
+
+    def _read(self, response: urllib3.BaseHTTPResponse, url: str, limit: int) -> Answer:
+        declared = response.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            raise UkperfError(f"{url} is said to have {int(declared):,} bytes; more than {limit:,} are not downloaded.")
+        digest, body = hashlib.sha256(), bytearray()
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            self._check_time(url)
+            body += chunk
+            if len(body) > limit:
+                raise UkperfError(f"{url} has more than the {limit:,} bytes that are downloaded at most.")
+            digest.update(chunk)
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, names, bytes(body), digest.hexdigest(), url)
+
+    @contextmanager
+    def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UkperfError(f"{url!r} is no http or https address.")
+        self._check_time(url)
+        sent = {"user-agent": f"ukperf/{ukperf.__version__}", "accept-encoding": "identity", **headers}
+        timeout = urllib3.Timeout(connect=CONNECT_S, read=READ_S)
+        response = self._pool(parts.scheme, parts.hostname).request(
+            "GET", url, headers=sent, redirect=False, retries=False, preload_content=False, timeout=timeout
+        )
+        try:
+            yield response
+        finally:
+            response.close()  # whatever is left of the body is not wanted
+            response.release_conn()
+
+    def _pool(self, scheme: str, host: str) -> urllib3.PoolManager:
+        """A pool, through the proxy that http_proxy, https_proxy and no_proxy ask for."""
+        proxy = "" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme, "")
+        if proxy not in self._pools:
+            self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+        return self._pools[proxy]
+
+    def _check_time(self, url: str) -> None:
+        if time.monotonic() - self.started > self.total_s:
+            raise UkperfError(f"{url} is too slow: it took more than {self.total_s:.0f} seconds.")
+
+
+def _redirected(url: str, location: str, headers: dict[str, str]) -> str:
+    target = urljoin(url, location)
+    before, after = urlsplit(url), urlsplit(target)
+    if before.scheme == "https" and after.scheme != "https":
+        raise UkperfError(f"{url} redirects to {target}, which is not encrypted: not followed.")
+    if (before.hostname, before.port) != (after.hostname, after.port):
+        for name in [name for name in headers if name.lower() == "authorization"]:
+            del headers[name]
+    return target
+
+
+def _plain(error: urllib3.exceptions.HTTPError) -> str:
+    """What happened, without the library's own objects in the text."""
+    if isinstance(error, urllib3.exceptions.IncompleteRead):
+        return f"the connection ended {error.expected} bytes too early"
+    return next((text for kind, text in _REASONS if isinstance(error, kind)), type(error).__name__)
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (urllib3.exceptions.NameResolutionError, "its name is unknown"),
+    (urllib3.exceptions.SSLError, "its certificate is not accepted"),
+    (urllib3.exceptions.NewConnectionError, "no connection"),
+    (urllib3.exceptions.TimeoutError, "no answer in time"),
+    (urllib3.exceptions.ProxyError, "the proxy does not let it through"),
+    (urllib3.exceptions.ProtocolError, "the connection broke"),
+)

@@ -1,0 +1,312 @@
+"""Where guest kernels live: files that the user added or pulled, each entry with its digests and where it came from.
+
+An entry is a folder GUEST-VERSION-PLATFORM under the user's data folder (what was added by hand cannot be made again,
+so it is no cache) with `entry.json` and the kernel's files. It is put together beside and renamed into place, so an
+entry that exists is whole. `trust.json` remembers the digest under which each name was first seen, also after the
+entry is gone: the same name with other bytes is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.paths import data_dir, make_dir
+
+ENTRY_FILE = "entry.json"
+TRUST_FILE = "trust.json"
+KERNEL_MAX = 64 << 20  # bytes of one file of a kernel; real ones have one or two MiB
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:@-]{0,99}")
+_WORK = ".new-"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of an entry. role: `kernel`, or `boot` (nanos's boot image)."""
+
+    role: str
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """A guest kernel in the store. digest: over roles and files, what the name is trusted by."""
+
+    guest: str
+    version: str
+    platform: str  # qemu, xen
+    digest: str
+    files: tuple[StoredFile, ...]
+    source: str  # "file PATH", or the address
+    source_digest: str  # of what was downloaded; "" for files
+    added_at: str  # ISO 8601, UTC
+    pinned: bool  # the digest was in a recipe before the download
+    folder: Path
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def path(self, role: str) -> Path:
+        """The file of that role. Raises UkperfError when the entry has none."""
+        for file in self.files:
+            if file.role == role:
+                return self.folder / file.name
+        raise UkperfError(f"{self.guest} {self.version} in the kernel store has no {role} file.")
+
+    def sha256(self, role: str) -> str:
+        return next(file.sha256 for file in self.files if file.role == role)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where files came from: source_digest is that of what was downloaded; pinned when a recipe had it before."""
+
+    source: str = ""
+    source_digest: str = ""
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What verify() found: problem is None for an entry that is as it was added."""
+
+    name: str
+    problem: str | None
+
+
+class KernelStore:
+    """The store. root: its folder, made when first written; default `kernels` in the user's data folder."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or data_dir() / "kernels"
+
+    def entries(self) -> list[StoredKernel]:
+        """All entries that can be read, by guest, then from the oldest to the newest; damaged ones are verify()'s."""
+        found = []
+        for folder in self._folders():
+            with contextlib.suppress(_DamagedError):
+                found.append(_load(folder))
+        return sorted(found, key=lambda entry: (entry.guest, entry.added_at, entry.version))
+
+    def find(self, guest: str, version: str | None = None, platform: str = "qemu") -> StoredKernel | None:
+        """The newest entry of a guest, or the one of that version."""
+        fits = [
+            entry
+            for entry in self.entries()
+            if entry.guest == guest and entry.platform == platform and version in (None, entry.version)
+        ]
+        return fits[-1] if fits else None
+
+    def add(
+        self,
+        guest: str,
+        version: str,
+        files: Mapping[str, Path | bytes],
+        *,
+        platform: str = "qemu",
+        origin: Origin = Origin(),
+    ) -> StoredKernel:
+        """Copies files (role → file or bytes) into the store; an entry with the same bytes is returned as it is.
+
+        Raises UkperfError when the name is known with other bytes, a file cannot be read or is absurdly big, or the
+        store cannot be written; it is left as it was then.
+        """
+        folder = self.root / entry_name(guest, version, platform)
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        entry = StoredKernel(
+            guest, version, platform, "", (), origin.source, origin.source_digest, now, origin.pinned, folder=folder
+        )
+        make_dir(self.root)
+        try:
+            with self._lock():
+                self._clear_remains()
+                return self._add(entry, files)
+        except OSError as error:
+            raise UkperfError(
+                f"The kernel store {self.root} cannot be written: {error.strerror or error}.",
+                hint="Make room there, or name another folder by UKPERF_DATA_DIR.",
+            ) from error
+
+    def trusted(self, guest: str, version: str, platform: str = "qemu") -> str | None:
+        """The digest under which this name was first seen, or None."""
+        return self._trust().get(entry_name(guest, version, platform))
+
+    def verify(self) -> list[Checked]:
+        """Reads every file of every entry and compares."""
+        return [Checked(folder.name, _problem(folder)) for folder in self._folders()]
+
+    def remove(self, entries: Iterable[StoredKernel]) -> int:
+        """Removes entries and what dead writers left; the bytes freed. What they were trusted by is kept."""
+        freed = 0
+        if not self.root.is_dir():
+            return freed
+        with self._lock():
+            self._clear_remains()
+            for entry in entries:
+                shutil.rmtree(entry.folder)
+                freed += entry.size
+        return freed
+
+    def older(self, keep: int = 1) -> list[StoredKernel]:
+        """Entries but for the `keep` newest of each guest and platform."""
+        entries = self.entries()
+        groups = {(entry.guest, entry.platform) for entry in entries}
+        kept: set[Path] = set()
+        for group in groups:
+            same = [entry for entry in entries if (entry.guest, entry.platform) == group]
+            kept |= {entry.folder for entry in same[max(len(same) - keep, 0) :]}
+        return [entry for entry in entries if entry.folder not in kept]
+
+    def _add(self, entry: StoredKernel, files: Mapping[str, Path | bytes]) -> StoredKernel:
+        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self.root))
+        try:
+            stored = tuple(_take(role, content, work) for role, content in sorted(files.items()))
+            entry = replace(entry, digest=_total(stored), files=stored)
+            trust = self._trust()
+            known = trust.get(entry.folder.name)
+            if known is not None and known != entry.digest:
+                raise UkperfError(
+                    f"{entry.guest} {entry.version} ({entry.platform}) has the digest sha256:{entry.digest}, but was "
+                    f"first seen with sha256:{known}.",
+                    hint="Somebody changed it. If that is right, add it with another --version.",
+                )
+            if entry.folder.is_dir():
+                if _problem(entry.folder) is None:
+                    return _load(entry.folder)
+                shutil.rmtree(entry.folder)  # damaged, and what it should be is at hand
+            text = json.dumps({**asdict(entry), "folder": None}, indent=2)
+            (work / ENTRY_FILE).write_text(text + "\n", encoding="utf-8")
+            for path in work.iterdir():
+                _fsync(path)
+            self._write_trust({**trust, entry.folder.name: entry.digest})
+            work.rename(entry.folder)
+            _fsync(self.root)
+            return entry
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _trust(self) -> dict[str, str]:
+        path = self.root / TRUST_FILE
+        try:
+            return {str(name): str(digest) for name, digest in json.loads(path.read_text(encoding="utf-8")).items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError) as error:
+            raise UkperfError(
+                f"{path}, which remembers the digests of kernels, is damaged.", hint="Remove it to trust anew."
+            ) from error
+
+    def _write_trust(self, trust: Mapping[str, str]) -> None:
+        new = self.root / f"{_WORK}trust"
+        new.write_text(json.dumps(dict(sorted(trust.items())), indent=2) + "\n", encoding="utf-8")
+        _fsync(new)
+        new.replace(self.root / TRUST_FILE)
+
+    def _folders(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _clear_remains(self) -> None:
+        for path in self.root.glob(f"{_WORK}*"):  # their writers are dead: the lock is ours
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def entry_name(guest: str, version: str, platform: str) -> str:
+    """The entry's folder name. Raises UkperfError for a version that cannot be part of one."""
+    if not _NAME.fullmatch(version):
+        raise UkperfError(
+            f"{version!r} is no version that a kernel can be stored under.",
+            hint="Letters, digits, and . _ + ~ : @ -, at most 100.",
+        )
+    return f"{guest}-{version}-{platform}"
+
+
+class _DamagedError(Exception):
+    pass
+
+
+def _load(folder: Path) -> StoredKernel:
+    try:
+        values = json.loads((folder / ENTRY_FILE).read_text(encoding="utf-8"))
+        files = tuple(StoredFile(**file) for file in values.pop("files"))
+        if any(Path(file.name).name != file.name for file in files):
+            raise _DamagedError(f"{ENTRY_FILE} names a file elsewhere")
+        return StoredKernel(**{**values, "files": files, "folder": folder})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _DamagedError(f"{ENTRY_FILE} cannot be read: {error}") from error
+
+
+def _problem(folder: Path) -> str | None:
+    try:
+        entry = _load(folder)
+        for file in entry.files:
+            with (folder / file.name).open("rb") as source:
+                digest = hashlib.file_digest(source, "sha256").hexdigest()
+            if digest != file.sha256:
+                return f"{file.name} has the digest sha256:{digest}, not sha256:{file.sha256}"
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    except _DamagedError as error:
+        return str(error)
+    if entry.digest != _total(entry.files):
+        return f"{ENTRY_FILE} contradicts itself"
+    return None
+
+
+def _take(role: str, content: Path | bytes, work: Path) -> StoredFile:
+    """Copies one file into the new entry and reads it once: what is hashed is what is kept."""
+    name = f"{role}.img"
+    if isinstance(content, Path):
+        try:
+            with content.open("rb") as source:
+                data = source.read(KERNEL_MAX + 1)
+        except OSError as error:
+            raise UkperfError(f"{content} cannot be read: {error.strerror}.") from error
+        if len(data) > KERNEL_MAX:
+            raise UkperfError(f"{content} has more than {KERNEL_MAX >> 20} MiB: that is no unikernel's {role} file.")
+    else:
+        data = content
+    (work / name).write_bytes(data)
+    return StoredFile(role, name, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def _total(files: Iterable[StoredFile]) -> str:
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.role}\0{file.sha256}\n".encode())
+    return total.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,66 @@
+"""`images pull`: from a recipe's address, or a mirror, into the kernel store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ukperf.errors import UkperfError
+from ukperf.imaging.download import Client
+from ukperf.imaging.kernelstore import KernelStore, Origin, StoredKernel
+from ukperf.imaging.oci import Registry
+from ukperf.imaging.release import Pulled, pull_release
+from ukperf.imaging.unikernels import inspect_bytes
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What was pulled. first_use: no recipe pinned the digest, and this machine had not seen it before."""
+
+    entry: StoredKernel
+    first_use: bool
+
+
+def mirror_variable(guest: str) -> str:
+    return f"UKPERF_{guest.upper()}_MIRROR"
+
+
+def pull(
+    guest: str,
+    recipe: Mapping[str, object],
+    store: KernelStore,
+    *,
+    version: str | None = None,
+    mirror: str | None = None,
+    platform: str = "qemu",
+    client: Client | None = None,
+) -> Pull:
+    """Downloads a kernel and puts it into the store.
+
+    recipe: the recipe's own part (mirror, pins …); mirror: an address instead of the recipe's, else the environment
+    variable mirror_variable(guest). Raises UkperfError when anything fails; the store is as it was then.
+    """
+    client = client or Client()
+    base = mirror or os.environ.get(mirror_variable(guest)) or str(recipe["mirror"])
+    pins = recipe.get("pins")
+    known = {str(name): str(digest) for name, digest in pins.items()} if isinstance(pins, dict) else {}
+    if guest == "nanos":
+        pulled = pull_release(client, base, (str(recipe["archive"]), str(recipe["latest"])), version, known)
+    elif guest == "unikraft":
+        registry = Registry(client, base, str(recipe["repository"]))
+        pulled = registry.pull(version or str(recipe["latest"]), platform, known)
+    else:
+        raise UkperfError(f"There is nothing to pull for the guest {guest}.")
+    return _store(guest, pulled, store, platform, floating=version is None)
+
+
+def _store(guest: str, pulled: Pulled, store: KernelStore, platform: str, *, floating: bool) -> Pull:
+    found = inspect_bytes(guest, pulled.files["kernel"], pulled.source)
+    version = pulled.version
+    if guest == "unikraft" and floating and found.version:
+        # `latest` moves by design; what it is today has a version of its own, and that one must not change.
+        version = found.version
+    first = not pulled.pinned and store.trusted(guest, version, platform) is None
+    origin = Origin(pulled.source, pulled.digest, pulled.pinned)
+    return Pull(store.add(guest, version, pulled.files, platform=platform, origin=origin), first)
