@@ -1,0 +1,94 @@
+"""Guests on a real Xen host, reached through libvirt over TCP, with files uploaded and consoles streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ukperf import guests
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.imaging.programs import boot_program, count_program, misbehave_program
+from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome, Program
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+ORDER = (Event.START, Event.CREATED, Event.RESUMED, Event.FIRST_BYTE, Event.MAIN, Event.EXIT, Event.STOPPED)
+# Seconds. Guests run under two emulators here; only a guest that is dead gets near it.
+PATIENCE = 150.0
+
+
+def boot(
+    host: LibvirtHost,
+    guest: str,
+    program: Program,
+    kind: MachineKind = MachineKind.Q35,
+    *,
+    name: str = "ukperf-test-0",
+    timeout_s: float = PATIENCE,
+    cmdline: str = "",
+    console: Path | None = None,
+) -> Observation:
+    builder = guests.get(guest)
+    machine = host.fit(Machine(kind, builder.recipe.memory_mib), builder.recipe.machines)
+    image = builder.build(program, BuildOptions(machine.kind, Accelerator.XEN, cmdline=cmdline))
+    spec = BootSpec(image, machine, Accelerator.XEN, timeout_s=timeout_s, name=name, console_path=console)
+    return host.boot(spec)
+
+
+def names(host: LibvirtHost) -> set[str]:
+    return {domain.name() for domain in host._connection.listAllDomains(0)} - {"Domain-0"}
+
+
+def in_order(events: Mapping[Event, int]) -> bool:
+    return [events[event] for event in ORDER] == sorted(events[event] for event in ORDER)
+
+
+@pytest.mark.parametrize(
+    ("guest", "kind"),
+    [("floor", MachineKind.XENPVH), ("linux", MachineKind.XENPV), ("linux", MachineKind.XENPVH)],
+)
+def test_a_guest_boots_says_main_and_exit_and_powers_off(host: LibvirtHost, guest: str, kind: MachineKind) -> None:
+    seen = boot(host, guest, boot_program(), kind)
+    assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
+    assert seen.exit_status == 0
+    assert seen.bad_frames == 0
+    assert in_order(seen.events)
+    assert not seen.ended_by_host
+    assert names(host) == set()
+
+
+def test_no_byte_of_a_console_is_lost_that_is_far_longer_than_its_ring(host: LibvirtHost, tmp_path: Path) -> None:
+    console = tmp_path / "console"
+    seen = boot(host, "floor", count_program(1000, 4000), console=console)
+    assert seen.outcome is Outcome.OK, seen.reason
+    assert seen.bad_frames == 0
+    values = [value for frame in seen.frames if frame.event == "samples" for value in frame.fields["values"]]
+    assert len(values) == 4000
+    assert console.stat().st_size > 8 * 2048
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome"), [("silent", Outcome.SILENT), ("hang", Outcome.HUNG), ("crash", Outcome.CRASHED)]
+)
+def test_a_guest_that_dies_or_hangs_is_told_from_one_that_stops_and_leaves_no_domain(
+    host: LibvirtHost, word: str, outcome: Outcome
+) -> None:
+    seen = boot(host, "floor", boot_program(), timeout_s=15, cmdline=word)
+    assert seen.outcome is outcome, seen.reason
+    assert names(host) == set()
+
+
+def test_a_programs_exit_status_reaches_the_record(host: LibvirtHost) -> None:
+    assert boot(host, "floor", boot_program(), cmdline="status=3").exit_status == 3
+    seen = boot(host, "linux", misbehave_program("status=3"), MachineKind.XENPV)
+    assert (seen.outcome, seen.exit_status) == (Outcome.FAILED, 3)
+
+
+def test_what_the_host_cannot_tell_is_left_out_and_named(host: LibvirtHost) -> None:
+    seen = boot(host, "floor", boot_program())
+    assert (seen.vmm_peak_rss, dict(seen.noise)) == (None, {})
+    facts = host.facts()
+    assert facts["xen"].startswith("4.17")
+    assert facts["left_out"] == "the host's load and steal, the VMM's peak memory, pinning of the emulator"
