@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 
 from ukperf.model import BootRecord, Comparison, Outcome, Phase, Unit, Verdict
 from ukperf.stats.effect import Effect
+from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, final_records
 from ukperf.stats.verdict import Judgement, judge
 
 CLOCK_TOLERANCE = 0.01
+MOST_SKEW = 2.0  # normal differences of 10 to 200 blocks get here less than once in a thousand runs
+ENOUGH_FOR_SKEW = 200  # from here on the mean of even such differences is near enough to normal
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,30 @@ def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str)
         why = "; ".join(["no block has a good boot of both", *([lost] if lost else [])])
         return Candidate(*names, None, why, Verdict.INCONCLUSIVE)
     effect = paired_effect([left[b] for b in shared], [right[b] for b in shared])
+    effect = replace(effect, warnings=skew_warning([math.log(left[b]) - math.log(right[b]) for b in shared]))
     missing = len(left.keys() | right.keys()) - len(shared)
     if lost:
-        effect = replace(effect, warnings=(lost,))
+        effect = replace(effect, warnings=(lost, *effect.warnings))
     elif missing:
-        effect = replace(effect, warnings=(f"{missing} pairs dropped: one side has no value",))
+        effect = replace(effect, warnings=(f"{missing} pairs dropped: one side has no value", *effect.warnings))
     return Candidate(*names, effect)
+
+
+def skew_warning(differences: Sequence[float]) -> tuple[str, ...]:
+    """A sentence where the log-ratios are so skewed that the t interval's promise does not hold at this size.
+
+    The self-test's points with heavy skew on one side: 12 % false alarms at 6 boots, 8 % at 50.
+    """
+    n = len(differences)
+    if n < MIN_BOOTS or n > ENOUGH_FOR_SKEW or min(differences) == max(differences):
+        return ()
+    mean, deviation = statistics.fmean(differences), statistics.pstdev(differences)
+    if deviation == 0:
+        return ()
+    skewness = sum(((d - mean) / deviation) ** 3 for d in differences) / n
+    if abs(skewness) <= MOST_SKEW:
+        return ()
+    return (f"one side's scatter is skewed (skewness {skewness:.1f}): the true error rate may be up to 12 %",)
 
 
 def _loss_counter(records: Sequence[BootRecord], guest: str, baseline: str) -> str:

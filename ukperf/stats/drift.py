@@ -1,0 +1,113 @@
+"""Did the host change during the run? The run's own time series, tested for a trend and for one change point.
+
+Each boot's log, less its guest's mean, in the order of execution. Trend: Spearman's rank correlation with time; change
+point: Pettitt's rank test (1979). Both look at ranks, so that one bad boot is no drift. p-values are doubled, for two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtr
+
+from ukperf.model import BootRecord, Phase
+from ukperf.stats.estimate import Floats
+from ukperf.stats.perboot import PHASES, collect, final_records
+
+LEAST_BOOTS = 12
+ALPHA = 0.01  # a note in a report, not a verdict: rather late than at every twentieth run
+
+
+@dataclass(frozen=True)
+class DriftResult:
+    """benchmark: the series that was tested. trend: change over the whole run by the fitted line, 0.05 = 5 % slower.
+
+    step: change at `at` (the index of the trial that is the first behind it). p_trend, p_step: adjusted for two tests.
+    """
+
+    benchmark: str
+    boots: int
+    trend: float
+    p_trend: float
+    step: float
+    at: int
+    p_step: float
+
+    @property
+    def drifted(self) -> bool:
+        return min(self.p_trend, self.p_step) <= ALPHA
+
+    def sentence(self) -> str:
+        """What a report says; the comparison inside blocks cancels it, the guests' own medians keep it."""
+        if not self.drifted:
+            return f"No drift seen in {self.benchmark} over {self.boots} boots."
+        size, kind = (self.trend, "over the run") if self.p_trend <= self.p_step else (self.step, f"at trial {self.at}")
+        word = "slower" if size > 0 else "faster"
+        return (
+            f"The host drifted: {self.benchmark} got {100 * abs(size):.1f} % {word} {kind} "
+            f"(p = {min(self.p_trend, self.p_step):.2g}). Ratios are taken inside blocks, which cancels it."
+        )
+
+
+def drift(records: Sequence[BootRecord], benchmark: str = Phase.TOTAL.value) -> DriftResult | None:
+    """The test on one benchmark of one run. None below 12 boots, or where values have no logarithm."""
+    rows: list[tuple[int, float]] = []
+    for guest in {record.trial.guest for record in records}:
+        series = collect(records, guest).get(benchmark)
+        if series is None or any(not math.isfinite(v) or v <= 0 for v in series.values):
+            continue
+        order = {block: record.trial.index for block, record in final_records(records, guest).items()}
+        values = np.asarray(series.values)
+        logs = np.zeros(values.size) if values.max() == values.min() else np.log(values) - np.log(values).mean()
+        rows += [(order[block], float(value)) for block, value in zip(series.blocks, logs, strict=True)]
+    if len(rows) < LEAST_BOOTS:
+        return None
+    rows.sort()
+    return time_series(benchmark, [index for index, _ in rows], [value for _, value in rows])
+
+
+def time_series(benchmark: str, indices: Sequence[int], residuals: Sequence[float]) -> DriftResult:
+    """The two tests on residual logs in the order of execution; indices: the trials' numbers."""
+    y, x = np.asarray(residuals, dtype=np.float64), np.asarray(indices, dtype=np.float64)
+    n = y.size
+    if y.max() == y.min():
+        return DriftResult(benchmark, n, 0.0, 1.0, 0.0, int(indices[0]), 1.0)
+    ranks = _ranks(y)
+    centred = ranks - ranks.mean()
+    time = np.arange(n) - (n - 1) / 2
+    rho = float((centred * time).sum() / np.sqrt((centred**2).sum() * (time**2).sum()))
+    t = abs(rho) * math.sqrt((n - 2) / max(1 - rho**2, 1e-15))
+    p_trend = min(1.0, 4 * float(stdtr(n - 2, -t)))
+    slope = float(np.polyfit(x, y, 1)[0]) * float(x[-1] - x[0])
+    sums = np.abs(2 * centred.cumsum()[:-1])
+    cut = int(sums.argmax()) + 1
+    p_step = min(1.0, 4 * math.exp(-6 * float(sums[cut - 1]) ** 2 / (n**3 + n**2)))
+    step = float(np.median(y[cut:]) - np.median(y[:cut]))
+    return DriftResult(
+        benchmark,
+        n,
+        math.expm1(slope),
+        min(1.0, 2 * p_trend),
+        math.expm1(step),
+        int(indices[cut]),
+        min(1.0, 2 * p_step),
+    )
+
+
+def _ranks(values: Floats) -> Floats:
+    """Mid-ranks from 1."""
+    ordered = np.sort(values)
+    low, high = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
+    return np.asarray((low + high + 1) / 2)
+
+
+def drifts(records: Sequence[BootRecord]) -> Mapping[str, DriftResult]:
+    """Benchmark → result for `total` and every sample of a run."""
+    names = dict.fromkeys([Phase.TOTAL.value])
+    for guest in {record.trial.guest for record in records}:
+        names |= dict.fromkeys(name for name in collect(records, guest) if name not in PHASES)
+    found = {name: drift(records, name) for name in names}
+    return {name: result for name, result in found.items() if result is not None}

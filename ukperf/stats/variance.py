@@ -1,0 +1,206 @@
+"""Variance taken apart: between boots, between the iterations of a boot, and what that says about the next campaign.
+
+Sources: one-way random effects for unequal groups, Searle, Casella & McCulloch, Variance Components (1992), ch. 3;
+the best number of iterations: Kalibera & Jones, Rigorous Benchmarking in Reasonable Time (ISMM 2013), eq. 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from ukperf.model import BootRecord, Outcome, Unit
+from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.paired import paired_effect
+from ukperf.stats.perboot import Series, collect, final_records, merged, quantiles_of, sample_name
+from ukperf.stats.steady import LEAST_ITERATIONS, steady_mean
+from ukperf.stats.within import refusal
+
+MOST_ITERATIONS = 1_000_000
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """Standard deviations of the logs, so 0.01 is 1 %.
+
+    icc: share of the variance that lies between boots; None where nothing varies. boots, iterations: what it rests on
+    (iterations: mean number of steady ones a boot).
+    """
+
+    between_boots: float
+    between_iterations: float
+    icc: float | None
+    boots: int
+    iterations: float
+
+
+def variance_parts(boots: Sequence[Sequence[float]]) -> VarianceParts | None:
+    """σ between boots, σ between iterations and ICC by analysis of variance on logs.
+
+    boots: positive finite iterations of each boot, as many as it has. None below 2 boots or if no boot has 2 iterations.
+    Raises ValueError for values without a logarithm.
+    """
+    arrays = [np.asarray(values, dtype=np.float64) for values in boots if len(values)]
+    if any(not np.isfinite(a).all() or (a <= 0).any() for a in arrays):
+        raise ValueError("a value is zero, negative or not finite")
+    sizes = np.array([a.size for a in arrays], dtype=np.float64)
+    k, total = len(arrays), float(sizes.sum()) if arrays else 0.0
+    if k < 2 or total <= k:
+        return None
+    logs = [np.log(a) if a.max() > a.min() else np.full(a.size, math.log(a[0])) for a in arrays]
+    means = np.array([x.mean() if x.max() > x.min() else x[0] for x in logs])
+    within = sum(float(((x - m) ** 2).sum()) for x, m in zip(logs, means, strict=True)) / (total - k)
+    grand = float((sizes * (means - means[0])).sum() / total) + float(means[0])
+    between = float((sizes * (means - grand) ** 2).sum()) / (k - 1)
+    size = (total - float((sizes**2).sum()) / total) / (k - 1)
+    boot_variance = max(0.0, (between - within) / size)
+    everything = boot_variance + within
+    icc = boot_variance / everything if everything > 0 else None
+    return VarianceParts(math.sqrt(boot_variance), math.sqrt(within), icc, k, total / k)
+
+
+def best_iterations(parts: VarianceParts, boot_cost: float, iteration_cost: float) -> int | None:
+    """Iterations a boot that buy the narrowest interval for the time: sqrt(c_boot / c_iter × σ_iter² / σ_boot²).
+
+    Costs in the same unit. None where boots do not differ: then only the cost of a boot limits how long it should run.
+    """
+    if parts.between_iterations == 0 or iteration_cost <= 0:
+        return 1
+    if parts.between_boots == 0:
+        return None
+    ratio = max(boot_cost, 0.0) / iteration_cost
+    best = math.sqrt(ratio) * parts.between_iterations / parts.between_boots
+    return int(min(max(1, math.ceil(best)), MOST_ITERATIONS))
+
+
+@dataclass(frozen=True)
+class SampleParts:
+    """Where one guest's benchmark varies. best: iterations a boot (Kalibera & Jones), None where boots do not differ.
+
+    boot_cost: what a boot costs beside its iterations, iteration_cost: one iteration, both in `unit`.
+    """
+
+    guest: str
+    benchmark: str
+    unit: Unit
+    parts: VarianceParts
+    boot_cost: float
+    iteration_cost: float
+    best: int | None
+
+
+def sample_parts(records: Sequence[BootRecord]) -> list[SampleParts]:
+    """Variance parts of every guest's samples over its good boots, steady iterations only (phases have none)."""
+    found = []
+    for guest in dict.fromkeys(record.trial.guest for record in records):
+        boots: dict[str, list[tuple[tuple[float, ...], Unit, float, float]]] = {}
+        for record in final_records(records, guest).values():
+            if record.outcome is not Outcome.OK:
+                continue
+            for sample in merged(record.samples):
+                if len(sample.values) < 2 or quantiles_of(sample) or not all(_loggable(v) for v in sample.values):
+                    continue
+                start = steady_mean(sample.values)[1] if len(sample.values) >= LEAST_ITERATIONS else 0
+                iteration = sample.loops * math.fsum(sample.values) / len(sample.values)
+                rest = _whole_boot(record) - iteration * len(sample.values)
+                boots.setdefault(sample_name(sample.benchmark), []).append(
+                    (sample.values[start:], sample.unit, rest, iteration)
+                )
+        for name, rows in boots.items():
+            parts = variance_parts([row[0] for row in rows])
+            if parts is None:
+                continue
+            rest, iteration = (float(np.mean([row[i] for row in rows])) for i in (2, 3))
+            best = best_iterations(parts, rest, iteration)
+            found.append(SampleParts(guest, name, rows[0][1], parts, max(rest, 0.0), iteration, best))
+    return found
+
+
+def _loggable(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _whole_boot(record: BootRecord) -> float:
+    return max((float(value) for value in record.phases.values()), default=0.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a wished-for effect needs. boots: blocks for 80 % power; None where the pilot cannot say.
+
+    deviation: standard deviation of one block's log-ratio in the pilot. seconds: the time that many blocks take.
+    """
+
+    benchmark: str
+    guest: str
+    baseline: str
+    pilot: int
+    deviation: float | None
+    boots: int | None
+    seconds: float | None
+    why: str = ""
+
+
+def boots_for(deviation: float, effect: float, power: float = 0.80, family: int = 1) -> int:
+    """Blocks that show a ratio of 1 + effect with the given power at 5 % (over `family`), by the t distribution.
+
+    Raises ValueError for an effect that is not positive or a power outside (0, 1).
+    """
+    if effect <= 0 or not 0 < power < 1:
+        raise ValueError("the effect must be positive and the power between 0 and 1")
+    target = math.log1p(effect)
+
+    def enough(n: int) -> bool:
+        quantiles = float(stdtrit(n - 1, 1 - 0.025 / family)) + float(stdtrit(n - 1, power))
+        return quantiles * deviation / math.sqrt(n) <= target
+
+    low, high = MIN_BOOTS - 1, MIN_BOOTS
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def plan(records: Sequence[BootRecord], baseline: str, effect: float, power: float = 0.80) -> list[Plan]:
+    """For every guest and benchmark of a pilot run (6 blocks or more): the blocks that would show `effect`."""
+    guests = list(dict.fromkeys(record.trial.guest for record in records))
+    series = {guest: collect(records, guest) for guest in guests}
+    pairs = [(guest, name) for guest in guests if guest != baseline for name in series[guest]]
+    block = _block_seconds(records)
+    plans = []
+    for guest, name in sorted(pairs):
+        over, under = series[guest][name], series.get(baseline, {}).get(name)
+        why = refusal(over, under, guest, baseline)
+        if why or under is None:
+            plans.append(Plan(name, guest, baseline, 0, None, None, None, why))
+            continue
+        deviation, pilot = _deviation(over, under)
+        if deviation is None:
+            plans.append(Plan(name, guest, baseline, pilot, None, None, None, "the pilot has fewer than 6 blocks"))
+            continue
+        boots = boots_for(deviation, effect, power, len(pairs))
+        plans.append(Plan(name, guest, baseline, pilot, deviation, boots, boots * block if block else None))
+    return plans
+
+
+def _deviation(over: Series, under: Series) -> tuple[float | None, int]:
+    left, right = over.by_block(), under.by_block()
+    shared = sorted(left.keys() & right.keys())
+    if len(shared) < MIN_BOOTS:
+        return None, len(shared)
+    effect = paired_effect([left[b] for b in shared], [right[b] for b in shared])
+    return (effect.se or 0.0) * math.sqrt(effect.n), effect.n
+
+
+def _block_seconds(records: Sequence[BootRecord]) -> float | None:
+    """Wall-clock time of one block, from the trials' own start and stop events."""
+    blocks: dict[int, float] = {}
+    for record in records:
+        blocks[record.trial.block] = blocks.get(record.trial.block, 0.0) + record.events.get("stopped", 0) / 1e9
+    return float(np.median(list(blocks.values()))) or None
