@@ -90,10 +90,10 @@ def time_series(benchmark: str, indices: Sequence[int], residuals: Sequence[floa
         benchmark,
         n,
         math.expm1(slope),
-        min(1.0, 2 * p_trend),
+        p_trend,
         math.expm1(step),
         int(indices[cut]),
-        min(1.0, 2 * p_step),
+        p_step,
     )
 
 

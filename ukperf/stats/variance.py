@@ -41,7 +41,7 @@ class VarianceParts:
 def variance_parts(boots: Sequence[Sequence[float]]) -> VarianceParts | None:
     """σ between boots, σ between iterations and ICC by analysis of variance on logs.
 
-    boots: positive finite iterations of each boot, as many as it has. None below 2 boots or if no boot has 2 iterations.
+    boots: positive finite iterations of each boot, as many as it has. None below 2 boots, or if no boot has two.
     Raises ValueError for values without a logarithm.
     """
     arrays = [np.asarray(values, dtype=np.float64) for values in boots if len(values)]
