@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import select
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ukperf.hosts.storage import Pool
 from xenhost.build import HostFiles, build
 
 # Without -smap dom0 dies of a page fault; with rdtscp PVH guests crash.
@@ -126,3 +128,13 @@ def xen_host(shares: Sequence[Path] = ()) -> Iterator[XenHost]:
             yield host
         finally:
             host.kill()
+
+
+def content(pool: Pool, path: str) -> bytes:
+    """The bytes of a volume of the host, by its path there."""
+    volume = pool._connection.storageVolLookupByPath(path)
+    stream, sink = pool._connection.newStream(0), io.BytesIO()
+    volume.download(stream, 0, volume.info()[1], 0)
+    stream.recvAll(lambda _stream, data, target: target.write(data), sink)
+    stream.finish()
+    return sink.getvalue()

@@ -12,6 +12,7 @@ from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.imaging.programs import boot_program, count_program, misbehave_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome, Program
+from xenhost.run import content
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 ORDER = (Event.START, Event.CREATED, Event.RESUMED, Event.FIRST_BYTE, Event.MAIN, Event.EXIT, Event.STOPPED)
@@ -92,3 +93,17 @@ def test_what_the_host_cannot_tell_is_left_out_and_named(host: LibvirtHost) -> N
     facts = host.facts()
     assert facts["xen"].startswith("4.17")
     assert facts["left_out"] == "the host's load and steal, the VMM's peak memory, pinning of the emulator"
+
+
+def test_nanos_boots_as_hvm_from_its_disk_and_does_not_change_it(host: LibvirtHost) -> None:
+    there = guests.get("nanos").availability(BuildOptions(MachineKind.XENHVM, Accelerator.XEN))
+    if not there.ok:
+        pytest.skip(f"{there.sentence} {there.hint}")
+    image = guests.get("nanos").build(boot_program(), BuildOptions(MachineKind.XENHVM, Accelerator.XEN))
+    assert image.disk is not None
+    seen = boot(host, "nanos", boot_program())
+    assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
+    assert in_order(seen.events)
+    pool = host._files.pool
+    assert not {volume.name() for volume in pool._pool.listAllVolumes(0) if volume.name().startswith("boot-")}
+    assert content(pool, pool.put(image.disk)) == image.disk.read_bytes()

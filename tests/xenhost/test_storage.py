@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from ukperf.errors import HostError
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.hosts.storage import POOL, Pool, file_digest
+from xenhost.run import content
 
 pytestmark = pytest.mark.real
 
@@ -23,15 +23,6 @@ def pool(host: LibvirtHost) -> Pool:
 
 def volumes(pool: Pool) -> set[str]:
     return {volume.name() for volume in pool._pool.listAllVolumes(0)}
-
-
-def content(pool: Pool, path: str) -> bytes:
-    volume = pool._connection.storageVolLookupByPath(path)
-    stream, sink = pool._connection.newStream(0), io.BytesIO()
-    volume.download(stream, 0, volume.info()[1], 0)
-    stream.recvAll(lambda _stream, data, target: target.write(data), sink)
-    stream.finish()
-    return sink.getvalue()
 
 
 @pytest.fixture
