@@ -274,3 +274,42 @@ class Comparison:
     p_value: float | None = None  # two-sided, Holm-adjusted where a family was given
     boots_needed: int | None = None  # inconclusive only: blocks that would settle it
     warnings: tuple[str, ...] = ()
+
+
+class CallClass(StrEnum):
+    """What a guest does with a system call number (docs/syscalls.md says how each is found out)."""
+
+    WORKS = "works"
+    ERROR = "error"  # answers with an error other than ENOSYS: it knows the call
+    STUB = "stub"  # a success that cannot be true
+    ENOSYS = "enosys"
+    KILLS = "kills"  # the guest ended in it
+    HANGS = "hangs"  # the guest did not come back from it
+    UNPROBED = "unprobed"  # no probe, or none that is safe here
+
+
+@dataclass(frozen=True)
+class SystemCall:
+    """One system call number in one guest. errno: the answer of ERROR and ENOSYS; detail: one phrase, for people."""
+
+    nr: int
+    name: str
+    kind: CallClass
+    errno: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CallTable:
+    """Every x86-64 system call in one guest, by number."""
+
+    guest: str
+    kernel_version: str
+    kernel_digest: str
+    program_digest: str
+    calls: tuple[SystemCall, ...]
+    boots: int
+    complaint: str = ""  # why the table is incomplete, if it is
+
+    def call(self, nr: int) -> SystemCall | None:
+        return next((call for call in self.calls if call.nr == nr), None)

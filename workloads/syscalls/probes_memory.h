@@ -146,17 +146,16 @@ static const char *proof_mq(long queue) { return CALL(mq_unlink, L mq_name), pro
 
 static void fill_memory(void)
 {
-    P(mmap, G(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PROOF(proof_memory),
-      X(0, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    P(mprotect, G(L w.page, 4096, PROT_READ), PROOF(proof_protect), X(L w.page + 1, 4096, PROT_READ | PROT_WRITE));
-    P(munmap, RUN(run_munmap), X(L w.page + 1, 4096));
+    P(mmap, G(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PROOF(proof_memory));
+    P(mprotect, G(L w.page, 4096, PROT_READ), PROOF(proof_protect), X(BAD_ADDRESS, 4096, PROT_READ | PROT_WRITE));
+    P(munmap, RUN(run_munmap));
     P(brk, G(0), PROOF(proof_brk));
-    P(mremap, RUN(run_mremap), X(L w.page + 1, 4096, 8192, 0));
-    P(msync, G(L w.page, 4096, MS_SYNC), X(L w.page, 4096, 0x7777));
-    P(mincore, G(L w.page, 4096, L A), OUT(1), X(L w.page + 1, 4096, L A));
+    P(mremap, RUN(run_mremap), X(BAD_ADDRESS, 4096, 8192, 0));
+    P(msync, G(L w.page, 4096, MS_SYNC), X(BAD_ADDRESS, 4096, MS_SYNC));
+    P(mincore, G(L w.page, 4096, L A), OUT(1), X(BAD_ADDRESS, 4096, L A));
     P(madvise, G(L w.page, 4096, MADV_NORMAL), X(L w.page, 4096, 12345));
     P(mlock, G(L w.page, 4096), PROOF(proof_locked), X(BAD_ADDRESS, 4096));
-    P(mlock2, G(L w.page, 4096, 0), PROOF(proof_locked), X(L w.page, 4096, 0x7777));
+    P(mlock2, G(L w.page, 4096, 0), PROOF(proof_locked), X(BAD_ADDRESS, 4096, 0));
     P(munlock, G(L w.page, 4096), X(BAD_ADDRESS, 4096));
     P(mlockall, G(MCL_CURRENT), X(0x7777));
     P(munlockall, G(0));
@@ -172,9 +171,9 @@ static void fill_memory(void)
     P(pkey_free, G(14), X(99));
     P(process_vm_readv, G(w.pid, L &iov_a, 1, L &iov_b, 1, 0), OUT(1), X(BAD_PID, L &iov_a, 1, L &iov_b, 1, 0));
     P(process_vm_writev, G(w.pid, L &iov_b, 1, L &iov_a, 1, 0), OUT(1), X(BAD_PID, L &iov_b, 1, L &iov_a, 1, 0));
-    P(memfd_create, G(L "ukp", 0), PROOF(proof_fd), X(L "ukp", 0x7777));
-    P(memfd_secret, G(0), PROOF(proof_fd), X(0x7777));
-    P(userfaultfd, G(1 | O_CLOEXEC), PROOF(proof_fd), X(0x7776));
+    P(memfd_create, G(L "ukp", 0), PROOF(proof_fd));
+    P(memfd_secret, G(0), PROOF(proof_fd));
+    P(userfaultfd, G(1 | O_CLOEXEC), PROOF(proof_fd));
     P(membarrier, G(0, 0, 0), X(0x77777777, 0, 0));
 }
 

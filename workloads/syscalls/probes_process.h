@@ -22,7 +22,8 @@ struct kernel_action {
     void (*restorer)(void);
     uint64_t mask;
 };
-static struct kernel_action ignore = {.handler = SIG_IGN};
+#define SA_RESTORER_ 0x04000000
+static struct kernel_action ignore = {.handler = SIG_IGN, .flags = SA_RESTORER_, .restorer = (void (*)(void))on_signal};
 
 static const char *proof_action(long result)
 {
@@ -86,8 +87,42 @@ static long run_sigsuspend(void)
     return result == -EINTR && handled == SIGUSR1 ? 0 : result;
 }
 
+/* A call that sends: blocked, its signal must come to be pending. */
+static long send_usr1(long nr, long a, long b, long c, long d)
+{
+    CALL(rt_sigprocmask, SIG_BLOCK, L &set_usr1, 0, 8);
+    return call6(nr, (long[6]){a, b, c, d});
+}
+
+static const char *proof_sent(long result)
+{
+    uint64_t pending = set_usr1;
+    (void)result;
+    CALL(rt_sigpending, L &pending, 8);
+    CALL(rt_sigtimedwait, L &set_usr1, L A, L B, 8);
+    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
+    return pending & set_usr1 ? NULL : "the signal that it sent never came";
+}
+
 static struct { int number, code, error, pad; long rest[14]; } queued = {.code = SI_QUEUE};
-static stack_t bad_stack = {.ss_flags = 0x7777};
+static char other_stack[32768];
+static stack_t stack_set = {.ss_sp = other_stack, .ss_size = sizeof other_stack};
+
+static long run_kill(void) { return send_usr1(SC_kill, w.pid, SIGUSR1, 0, 0); }
+static long run_tkill(void) { return send_usr1(SC_tkill, w.tid, SIGUSR1, 0, 0); }
+static long run_tgkill(void) { return send_usr1(SC_tgkill, w.pid, w.tid, SIGUSR1, 0); }
+static long run_queue(void) { return send_usr1(SC_rt_sigqueueinfo, w.pid, SIGUSR1, L &queued, 0); }
+static long run_tgqueue(void) { return send_usr1(SC_rt_tgsigqueueinfo, w.pid, w.tid, SIGUSR1, L &queued); }
+
+static const char *proof_stack(long result)
+{
+    static stack_t none = {.ss_flags = SS_DISABLE};
+    stack_t now = {0};
+    (void)result;
+    bool asked = CALL(sigaltstack, 0, L &now) == 0;
+    CALL(sigaltstack, L &none, 0);
+    return asked && now.ss_sp != other_stack ? "the stack that was set is not there" : NULL;
+}
 
 static void fill_signals(void)
 {
@@ -96,20 +131,19 @@ static void fill_signals(void)
     P(rt_sigpending, RUN(run_sigpending), OUT(8), PROOF(proof_pending));
     P(rt_sigtimedwait, RUN(run_sigtimedwait), PROOF(proof_usr1));
     P(rt_sigsuspend, RUN(run_sigsuspend));
-    P(rt_sigqueueinfo, G(w.pid, 0, L &queued), X(BAD_PID, 0, L &queued));
-    P(rt_tgsigqueueinfo, G(w.pid, w.tid, 0, L &queued), X(w.pid, BAD_PID, 0, L &queued));
-    P(sigaltstack, G(0, L A), OUT(24), X(L &bad_stack, 0));
-    P(kill, G(w.pid, 0), X(BAD_PID, 0));
-    P(tkill, G(w.tid, 0), X(BAD_PID, 0));
-    P(tgkill, G(w.pid, w.tid, 0), X(w.pid, BAD_PID, 0));
+    P(rt_sigqueueinfo, RUN(run_queue), PROOF(proof_sent));
+    P(rt_tgsigqueueinfo, RUN(run_tgqueue), PROOF(proof_sent));
+    P(sigaltstack, G(L &stack_set, 0), PROOF(proof_stack));
+    P(kill, RUN(run_kill), PROOF(proof_sent));
+    P(tkill, RUN(run_tkill), PROOF(proof_sent));
+    P(tgkill, RUN(run_tgkill), PROOF(proof_sent));
     P(restart_syscall, G(0));
 }
 
 /* ---- identity ---- */
 
 static struct __user_cap_header_struct cap_head = {.version = _LINUX_CAPABILITY_VERSION_3};
-/* One each: the kernel writes the version that it wants into the header that it refuses. */
-static struct __user_cap_header_struct cap_bad_get = {.version = 77}, cap_bad_set = {.version = 77};
+static struct __user_cap_header_struct cap_bad = {.version = 77};
 
 static long run_setgroups(void)
 {
@@ -144,15 +178,15 @@ static void fill_identity(void)
     P(getresgid, G(L A, L A + 4, L A + 8), OUT(12));
     P(setfsuid, G(uid));
     P(setfsgid, G(gid));
-    P(getgroups, G(0, 0), X(-1, L A));
+    P(getgroups, G(0, 0));
     P(setgroups, RUN(run_setgroups), X(0x7fffffff, L A));
     P(getpgrp, G(0));
     P(getpgid, G(0), X(BAD_PID));
     P(setpgid, G(0, 0), X(BAD_PID, 0));
     P(getsid, G(0), X(BAD_PID));
     P(setsid, G(0));
-    P(capget, G(L &cap_head, L A), OUT(24), X(L &cap_bad_get, L A));
-    P(capset, RUN(run_capset), X(L &cap_bad_set, L A));
+    P(capget, G(L &cap_head, L A), OUT(24));
+    P(capset, RUN(run_capset), X(L &cap_bad, L A));
     P(personality, G(0xffffffff));
     P(set_tid_address, G(L &w.tid), PROOF(proof_positive));
     P(getcpu, G(L A, L A + 4, 0), OUT(8));
@@ -272,7 +306,7 @@ static long run_process_madvise(void) { return with_pidfd(SC_process_madvise, L 
 
 static void fill_others(void)
 {
-    P(wait4, G(-1, L A, WNOHANG, 0), X(-1, L A, 0x00777700, 0));
+    P(wait4, G(-1, L A, WNOHANG, 0), X(BAD_PID, L A, WNOHANG, 0));
     P(waitid, G(P_ALL, 0, L A, WNOHANG | WEXITED, 0), X(77, 0, L A, WNOHANG | WEXITED, 0));
     P(ptrace, G(0x7777, BAD_PID, 0, 0), X(0x7777, BAD_PID, 0, 0));
     P(kcmp, G(w.pid, w.pid, 0, w.file, w.file), X(w.pid, w.pid, 77, 0, 0));

@@ -1,0 +1,237 @@
+"""Which system calls a guest has: boots the prober until every number has an answer.
+
+The prober (workloads/syscalls) says `probe` before each call and `syscall` after it. A `probe` without its `syscall`
+is the call that ended or hung the guest; the next boot goes on behind it. Calls that end a program by nature get a boot
+of their own. Nothing here needs a particular host: `Boot` runs the prober with some arguments once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.programs import c_program
+from ukperf.model import CallClass, CallTable, Frame, Image, Observation, Outcome, Program, SystemCall
+from ukperf.resources import data
+
+Boot = Callable[[tuple[str, ...]], Observation]
+Say = Callable[[str], None]
+
+SOURCE = "syscalls/syscalls.c"
+FORMAT = 1  # of the cached tables: raise it when the meaning of a class changes
+ENDS_PROGRAM = frozenset({"exit_group", "reboot"})  # no answer is the answer
+FRUITLESS_MAX = 2  # boots running that do not get a single call further
+BOOTS_MAX = 128  # a guest that dies in more calls than this is given up: its table says so
+
+_TABLE_LINE = re.compile(r"^    X\((\d+), (\w+)\)", re.M)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A line of the prober's own list: alone = it needs a boot of its own."""
+
+    nr: int
+    name: str
+    alone: bool
+
+
+def prober(*words: str, cache: Cache | None = None) -> Program:
+    """The prober with these arguments (`from=NR`, `only=NR`, `harm=1` …)."""
+    return c_program("syscalls", SOURCE, *words, "self=/syscalls", cache=cache)
+
+
+def table_names() -> dict[int, str]:
+    """Number → name, from the table that was generated from the kernel's unistd header."""
+    text = data("workloads", "syscalls", "table.h").read_text(encoding="ascii")
+    names = {int(number): name for number, name in _TABLE_LINE.findall(text)}
+    if not names:
+        raise UkperfError("The table of system calls is empty.", hint="Install ukperf again.")
+    return names
+
+
+def probes_of(listing: Observation) -> tuple[Probe, ...]:
+    """The prober's own list (`list=1`). Raises UkperfError when it did not give one."""
+    names = table_names()
+    probes = [
+        Probe(nr, names[nr], frame.fields.get("how") == "alone")
+        for frame in listing.frames
+        if frame.event == "call" and isinstance(nr := frame.fields.get("nr"), int) and nr in names
+    ]
+    if listing.outcome is not Outcome.OK or len(probes) != len(names):
+        raise UkperfError(f"The prober of system calls did not list them: {listing.reason or listing.outcome}.")
+    return tuple(probes)
+
+
+class Prober:
+    """Collects answers over boots. boot: runs the prober once; harm: the kernel is ours, and may be rebooted for real;
+    powers_off: the guest goes when its program has ended."""
+
+    def __init__(self, boot: Boot, probes: Sequence[Probe], *, harm: bool, powers_off: bool, say: Say) -> None:
+        self._boot, self._probes, self._harm, self._powers_off, self._say = boot, probes, harm, powers_off, say
+        self._names = {probe.nr: probe.name for probe in probes}
+        self.calls: dict[int, SystemCall] = {}
+        self.boots = 0
+        self.complaint = ""
+
+    def run(self) -> tuple[SystemCall, ...]:
+        """All calls, by number; what could not be found out is UNPROBED, and complaint says why."""
+        together = [probe.nr for probe in self._probes if not probe.alone]
+        self._run_together(together)
+        if not self.complaint:
+            # Frames that the guest's own messages spoilt: each once more, with nothing else going on.
+            for nr in [nr for nr in together if nr not in self.calls]:
+                self._run_alone(nr)
+            for probe in self._probes:
+                if probe.alone:
+                    self._run_alone(probe.nr)
+        for nr, name in self._names.items():
+            self.calls.setdefault(nr, SystemCall(nr, name, CallClass.UNPROBED, detail=self.complaint or "no answer"))
+        return tuple(self.calls[nr] for nr in sorted(self.calls))
+
+    def _run_together(self, numbers: Sequence[int]) -> None:
+        left, fruitless = list(numbers), 0
+        while left:
+            if self.boots >= BOOTS_MAX:
+                self.complaint = f"the guest ended in more than {BOOTS_MAX - 1} calls"
+                return
+            seen = self._once(f"from={left[0]}")
+            pending, finished = self._take(seen, numbers)
+            if finished:
+                return
+            if pending is None and left[0] not in self.calls and any(frame.event == "main" for frame in seen.frames):
+                pending = left[0]  # it started, and then its first word was lost in what the guest said as it died
+            if pending is not None:
+                self._record_end(pending, seen)
+            ahead = [nr for nr in left if nr not in self.calls and (pending is None or nr > pending)]
+            fruitless = fruitless + 1 if len(ahead) == len(left) else 0
+            left = ahead
+            if fruitless >= FRUITLESS_MAX:
+                self.complaint = f"the prober did not start: {seen.reason or seen.outcome}"
+                return
+
+    def _run_alone(self, nr: int) -> None:
+        words = (f"only={nr}", "harm=1") if self._harm else (f"only={nr}",)
+        seen = self._once(*words)
+        pending, _ = self._take(seen, [nr])
+        if nr in self.calls:
+            return
+        if pending is None:
+            detail = "not probed where others live on the kernel" if seen.outcome is Outcome.OK else seen.reason
+            self.calls[nr] = SystemCall(nr, self._names[nr], CallClass.UNPROBED, detail=detail)
+        elif self._names[nr] in ENDS_PROGRAM and self._ended(self._names[nr], seen):
+            self.calls[nr] = SystemCall(nr, self._names[nr], CallClass.WORKS, detail="no return, and all was over")
+        else:
+            self._record_end(nr, seen)
+
+    def _ended(self, name: str, seen: Observation) -> bool:
+        """Did a call that ends the program (or the machine) do so? A guest that stays after every exit falls silent."""
+        if not seen.ended_by_host:
+            return seen.outcome is not Outcome.LOST
+        return name == "exit_group" and (seen.exit_status is not None or not self._powers_off)
+
+    def _once(self, *words: str) -> Observation:
+        self.boots += 1
+        return self._boot(words)
+
+    def _take(self, seen: Observation, numbers: Sequence[int]) -> tuple[int | None, bool]:
+        """Takes the answers of one boot; the call announced last and not answered, and whether all was said."""
+        wanted = set(numbers)
+        pending: int | None = None
+        finished = False
+        for frame in seen.frames:
+            nr = frame.fields.get("nr")
+            if frame.event == "exit":
+                finished, pending = True, None
+            elif not isinstance(nr, int) or nr not in wanted:
+                continue
+            elif frame.event == "probe":
+                pending = nr
+            elif frame.event == "syscall":
+                pending = None
+                call = _call(nr, self._names[nr], frame)
+                if call is not None:
+                    self.calls[nr] = call
+        return pending, finished
+
+    def _record_end(self, nr: int, seen: Observation) -> None:
+        hung = seen.outcome in (Outcome.HUNG, Outcome.SILENT)
+        kind = CallClass.HANGS if hung else CallClass.KILLS
+        self.calls[nr] = SystemCall(nr, self._names[nr], kind, detail=seen.reason[:200])
+        self._say(f"{self._names[nr]} ({nr}) {kind}: going on behind it in another boot.")
+
+
+def _call(nr: int, name: str, frame: Frame) -> SystemCall | None:
+    """One answer, or None for one that makes no sense: the guest is not trusted."""
+    kind, errno, proof = frame.fields.get("class"), frame.fields.get("errno"), frame.fields.get("proof", "")
+    if kind not in (CallClass.WORKS, CallClass.ERROR, CallClass.STUB, CallClass.ENOSYS, CallClass.UNPROBED):
+        return None
+    if not isinstance(errno, int) or isinstance(errno, bool) or not 0 <= errno <= 4095 or not isinstance(proof, str):
+        return None
+    return SystemCall(nr, name, CallClass(str(kind)), errno, proof[:200])
+
+
+# ---- results, kept by what they depend on ----
+
+
+def table_of(image: Image, boot: Boot, probes: Sequence[Probe], *, native: bool, say: Say) -> CallTable:
+    """Probes one guest. image: of the prober in that guest (any arguments); boot: runs it with arguments."""
+    run = Prober(boot, probes, harm=not native, powers_off=image.powers_off, say=say)
+    calls = run.run()
+    return CallTable(
+        image.guest, image.kernel_version, image.kernel_digest, image.program_digest, calls, run.boots, run.complaint
+    )
+
+
+def cached_table(
+    cache: Cache, image: Image, context: Sequence[str], *, fresh: bool, make: Callable[[], CallTable]
+) -> CallTable:
+    """The table of this kernel by this prober, from the cache or made. Incomplete tables are not kept.
+
+    context: what else the answer may depend on (accelerator, machine, the user for `native`).
+    """
+    key = cache.key(
+        {
+            "format": FORMAT,
+            "guest": image.guest,
+            "kernel": image.kernel_digest or image.kernel_version,
+            "program": image.program_digest,
+            "context": list(context),
+        }
+    )
+    path = cache.root / "syscalls" / f"{key}.json"
+    if not fresh:
+        kept = _read(path)
+        if kept is not None:
+            return kept
+    table = make()
+    if not table.complaint:
+        _write(path, table)
+    return table
+
+
+def _read(path: Path) -> CallTable | None:
+    """None for what is not there or cannot be understood: it is made again."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        calls = tuple(replace(SystemCall(**call), kind=CallClass(call["kind"])) for call in values.pop("calls"))
+        return CallTable(calls=calls, **values)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, table: CallTable) -> None:
+    draft = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(asdict(table)) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise UkperfError(
+            f"The cache {path.parent} cannot be written: {error.strerror}.",
+            hint="Make room there, or name another folder by UKPERF_CACHE_DIR.",
+        ) from error
