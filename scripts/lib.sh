@@ -193,14 +193,24 @@ ensure_venv() {
     packages_are_there "$1" || { tail -n 25 "$log" >&2; die "pip is content, yet ukperf does not start; the log is $log."; }
 }
 
+# The Linux guest's kernel is the distribution's own, in the user's cache; whoever calls this has asked for it.
+ensure_linux_kernel() {
+    "$root/.venv/bin/python" -c 'import sys
+from ukperf import guests
+from ukperf.guests.base import BuildOptions
+sys.exit(not guests.get("linux").availability(BuildOptions()).ok)' >>"$log" 2>&1 && return 0
+    step "getting the Linux guest's kernel (apt, into your cache)" "$root/.venv/bin/ukperf" images pull linux
+}
+
 # setup EXTRA: make this machine able to run ukperf, with the optional packages EXTRA of pyproject.toml ('': none).
 setup() {
     [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || die "ukperf runs on x86-64 Linux, and this is $(uname -s) on $(uname -m)."
-    open_log
     lock
+    open_log
     find_python
     install_system_packages
     ensure_qemu_user
     ensure_venv "$1"
+    ensure_linux_kernel
     unlock
 }

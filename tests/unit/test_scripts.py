@@ -165,6 +165,18 @@ def test_a_changed_pyproject_installs_the_python_packages_again(machine: Machine
     assert not [call for call in machine.called("venv-python") if "pip install" in call]
 
 
+def test_a_missing_linux_kernel_is_pulled_once(machine: Machine) -> None:
+    machine.with_everything()
+    ukperf, here = machine.checkout / ".venv" / "bin" / "ukperf", machine.home / "kernel"
+    python = ukperf.with_name("python")
+    python.write_text(python.read_text().replace("exit 0", f'case "$*" in *availability*) [ -e {here} ] ;; esac'))
+    ukperf.write_text(ukperf.read_text().replace("exit 0", f'[ "$1" != images ] || : >{here}'))
+    for said in ("ukperf: getting the Linux guest's kernel (apt, into your cache)\n", ""):
+        done = machine.run("first-run.sh")
+        assert (done.returncode, done.stderr) == (0, said)
+    assert machine.called("venv-ukperf").count("images pull linux") == 1
+
+
 def test_nothing_is_written_outside_checkout_and_cache(machine: Machine) -> None:
     machine.with_everything()
     machine.run("first-run.sh")

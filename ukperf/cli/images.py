@@ -25,6 +25,7 @@ class Platform(StrEnum):
 
 
 _GUEST = Annotated[str, typer.Argument(help="nanos or unikraft.", metavar="GUEST")]
+_PULLED = Annotated[str, typer.Argument(help="linux, nanos or unikraft.", metavar="GUEST")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print the same facts as JSON.")]
 _VERSION = Annotated[str | None, typer.Option("--version", help="The version.")]
 _PLATFORM = Annotated[Platform, typer.Option("--platform", help="What the kernel was built for.")]
@@ -53,7 +54,7 @@ def list_(as_json: _JSON = False) -> None:
 
 @app.command()
 def pull(
-    guest: _GUEST,
+    guest: _PULLED,
     version: _VERSION = None,
     mirror: Annotated[
         str | None,
@@ -62,11 +63,21 @@ def pull(
     platform: _PLATFORM = Platform.QEMU,
     as_json: _JSON = False,
 ) -> None:
-    """Download a kernel: the official release of nanos, or Unikraft's official OCI image."""
+    """Download a kernel: this distribution's cloud kernel (linux), the official release of nanos, or Unikraft's image.
+
+    The Linux kernel comes through apt, which checks it, into ukperf's cache; nothing is installed.
+    """
     from ukperf import guests
+    from ukperf.errors import UkperfError
     from ukperf.imaging.kernelstore import KernelStore
     from ukperf.imaging.pull import pull as pull_kernel
 
+    if guest == "linux":
+        if version is not None or mirror is not None:
+            raise UkperfError("apt decides which Linux kernel this is.", hint="Or use your own: --kernel linux=FILE")
+        here = guests.get(guest).obtain()
+        typer.echo(json.dumps({"guest": guest, "here": here}, indent=2) if as_json else here)
+        return
     _check_guest(guest)
     recipe = guests.get(guest).recipe.extra
     pulled = pull_kernel(guest, recipe, KernelStore(), version=version, mirror=mirror, platform=platform.value)
