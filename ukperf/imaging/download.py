@@ -150,8 +150,9 @@ def _redirected(url: str, location: str, headers: dict[str, str]) -> str:
 
 def _plain(error: urllib3.exceptions.HTTPError) -> str:
     """What happened, without the library's own objects in the text."""
-    if isinstance(error, urllib3.exceptions.IncompleteRead):
-        return f"the connection ended {error.expected} bytes too early"
+    cause = next((arg for arg in (error, *error.args) if isinstance(arg, urllib3.exceptions.IncompleteRead)), None)
+    if cause is not None:
+        return f"the connection ended {cause.expected} bytes too early"
     return next((text for kind, text in _REASONS if isinstance(error, kind)), type(error).__name__)
 
 
