@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -155,9 +156,20 @@ def test_an_image_comes_back_as_it_was_built(cache: Cache) -> None:
     first = cache.image({"x": 1}, image)
     again = cache.image({"x": 1}, lambda folder, key: pytest.fail("built again"))
     assert again == first
-    assert first.digest == cache.key({"x": 1})
     assert first.initrd == cache.root / "images" / first.digest / "initrd" and first.initrd.read_bytes() == b"i"
     assert first.kernel == Path("/somewhere/vmlinuz")
+
+
+def test_an_image_of_another_version_of_ukperf_is_not_taken_for_ours(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Later(Image):
+        something_new: int = 0
+
+    later = cache.image({"x": 1}, image)
+    monkeypatch.setattr("ukperf.imaging.cache.Image", Later)
+    assert cache.image({"x": 1}, image).digest != later.digest
 
 
 def test_a_damaged_image_says_what_to_remove(cache: Cache) -> None:

@@ -122,6 +122,20 @@ def test_only_icount_takes_randomness_out_of_linux(cache: Cache, options: BuildO
     assert "nokaslr" in linux.build(boot, dataclasses.replace(options, accelerator=Accelerator.ICOUNT)).cmdline.split()
 
 
+def test_only_a_local_microvm_under_emulation_is_told_the_counters_rate(cache: Cache, options: BuildOptions) -> None:
+    linux, boot = guests.get("linux", cache), boot_program(cache)
+    microvm = dataclasses.replace(options, machine=MachineKind.MICROVM)
+    (word,) = (word for word in linux.build(boot, microvm).cmdline.split() if word.startswith("tsc_early_khz="))
+    assert 100_000 < int(word.partition("=")[2]) < 100_000_000
+    for other in (
+        options,
+        dataclasses.replace(microvm, remote=True),
+        dataclasses.replace(microvm, accelerator=Accelerator.KVM),
+        dataclasses.replace(microvm, accelerator=Accelerator.ICOUNT),
+    ):
+        assert "tsc_early_khz" not in linux.build(boot, other).cmdline
+
+
 def test_a_machine_that_a_guest_does_not_boot_on_is_one_sentence(cache: Cache, options: BuildOptions) -> None:
     with pytest.raises(UkperfError, match="does not boot on xenhvm"):
         guests.get("linux", cache).build(boot_program(cache), dataclasses.replace(options, machine=MachineKind.XENHVM))

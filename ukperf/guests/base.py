@@ -39,6 +39,7 @@ class BuildOptions:
     accelerator: Accelerator = Accelerator.TCG  # resolved: never AUTO
     kernel: Path | None = None  # --kernel GUEST=PATH
     cmdline: str = ""  # added to the guest's own
+    remote: bool = False  # the VM runs on another machine than this
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
 from ukperf.imaging import cpio, distro, kmodules, tree
 from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
 from ukperf.imaging.distro import LinuxKernel
+from ukperf.imaging.hosttsc import tsc_khz
 from ukperf.imaging.programs import compiled_from
-from ukperf.model import Accelerator, Image, Program
+from ukperf.model import Accelerator, Image, MachineKind, Program
 from ukperf.resources import data, data_root
 
 _ENTRIES_MAX = 256  # of each kind, init.c
@@ -46,10 +47,8 @@ class Linux(Guest):
                 f"The workload {program.workload} is a directory tree, and the linux guest has no disk for it yet."
             )
         init = self.init()
-        # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
-        repeatable = str(self.recipe.extra["icount_cmdline"]) if options.accelerator is Accelerator.ICOUNT else ""
         own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
-        cmdline = join_cmdline(own, repeatable, options.cmdline)
+        cmdline = join_cmdline(own, self._for_accelerator(options), options.cmdline)
         kernel_digest = self.cache.digests.file(kernel.vmlinuz)
         conf = init_conf(program)
         description = {
@@ -84,6 +83,16 @@ class Linux(Guest):
             )
 
         return self.cache.image(description, build)
+
+    def _for_accelerator(self, options: BuildOptions) -> str:
+        """What emulation wants on the command line."""
+        # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
+        if options.accelerator is Accelerator.ICOUNT:
+            return str(self.recipe.extra["icount_cmdline"])
+        # On a machine with no clock to measure its counter by, a busy host makes Linux hang without it (hosttsc.py).
+        if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
+            return f"tsc_early_khz={tsc_khz(self.cache)}"
+        return ""
 
     def kernel(self, options: BuildOptions) -> LinuxKernel:
         """The kernel to boot. Raises UkperfError when there is none."""

@@ -67,7 +67,8 @@ class Cache:
         Paths in the image may also lie elsewhere (a kernel in the kernel store, say) if their digests are in the
         description.
         """
-        key = self.key(description)
+        # Two versions of ukperf share a cache, and image.json holds the fields that Image has in each.
+        key = self.key({"inputs": description, "fields": sorted(field.name for field in fields(Image))})
 
         def fill(folder: Path) -> None:
             _save(build(folder, key), folder)
