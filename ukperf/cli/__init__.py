@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # command → module; this order is the order of `ukperf --help`
 COMMANDS: dict[str, str] = {
+    "boot-time": "ukperf.cli.boot_time",
+    "resume": "ukperf.cli.resume",
     "images": "ukperf.cli.images",
 }
 

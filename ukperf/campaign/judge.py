@@ -1,0 +1,97 @@
+"""From what a host saw to one line of the journal: phases, samples, and whether the guest told the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from ukperf.console import assemble
+from ukperf.model import (
+    PHASE_EVENTS,
+    Accelerator,
+    BootRecord,
+    BootSpec,
+    Event,
+    Frame,
+    Observation,
+    Outcome,
+    Phase,
+    Trial,
+    Unit,
+)
+
+# Two frames must lie this far apart before their clocks can be compared to 1 %: the host stamps a frame when it reads
+# it, some hundred microseconds late.
+CLOCK_SPAN_NS = 50_000_000
+
+
+def record_of(trial: Trial, spec: BootSpec, seen: Observation, host: str = "") -> BootRecord:
+    """One boot's record. Under icount phases are in guest instructions, elsewhere in seconds."""
+    counted = spec.accelerator is Accelerator.ICOUNT and spec.image.guest != "native"
+    report = assemble(seen.frames)
+    phases = _instructions(seen.ticks) if counted else _seconds(seen.events, seen.ended_by_host)
+    start = seen.events.get(Event.START, 0)
+    return BootRecord(
+        trial=trial,
+        outcome=seen.outcome,
+        reason=seen.reason,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        phases=phases if seen.outcome is Outcome.OK else {},
+        unit=Unit.INSTRUCTIONS if counted else Unit.SECONDS,
+        samples=report.samples if seen.outcome is Outcome.OK else (),
+        checks=report.checks,
+        exit_status=seen.exit_status,
+        ended_by_host=seen.ended_by_host,
+        clock_ratio=clock_ratio(seen.frames),
+        console_tail="" if seen.outcome is Outcome.OK else seen.console_tail,
+        vmm_peak_rss=seen.vmm_peak_rss,
+        events={event.value: at - start for event, at in seen.events.items()},
+        ticks={event.value: tick for event, tick in seen.ticks.items()},
+        noise=seen.noise,
+        host_calls_ns=seen.host_calls_ns,
+        host=host,
+        image_digest=spec.image.digest,
+    )
+
+
+def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, float]:
+    """Phases between the host's events. A guest that we ended has no stop phase, and its total ends with `exit`."""
+    seen = dict(events)
+    if ended_by_host and Event.EXIT in seen:
+        seen[Event.STOPPED] = seen[Event.EXIT]
+    phases = {
+        phase: (seen[last] - seen[first]) / 1e9
+        for phase, (first, last) in PHASE_EVENTS.items()
+        if first in seen and last in seen
+    }
+    if ended_by_host:
+        phases.pop(Phase.STOP, None)
+    return phases
+
+
+def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
+    """Phases by the guest's own counter, which counts its instructions from reset on.
+
+    The host cannot read that counter, so phases end with frames: `kernel` with the first one, `stop` with `exit`.
+    There is no VMM phase: no guest instruction has run in it.
+    """
+    phases: dict[Phase, float] = {}
+    first = ticks.get(Event.FIRST_BYTE, ticks.get(Event.MAIN))
+    if first is not None:
+        phases[Phase.KERNEL] = float(first)
+    if Event.FIRST_BYTE in ticks and Event.MAIN in ticks:
+        phases[Phase.INIT] = float(ticks[Event.MAIN] - ticks[Event.FIRST_BYTE])
+    if Event.MAIN in ticks and Event.EXIT in ticks:
+        phases[Phase.STOP] = float(ticks[Event.EXIT] - ticks[Event.MAIN])
+    if Event.EXIT in ticks:
+        phases[Phase.TOTAL] = float(ticks[Event.EXIT])
+    return phases
+
+
+def clock_ratio(frames: Sequence[Frame]) -> float | None:
+    """Guest seconds per host second between the program's first and last frame; None if they are too close to tell."""
+    timed = [(frame.fields["t"], frame.at_ns) for frame in frames if frame.event not in ("init", "status")]
+    stamps = [(guest, host) for guest, host in timed if isinstance(guest, int) and guest > 0]
+    if len(stamps) < 2 or stamps[-1][1] - stamps[0][1] < CLOCK_SPAN_NS:
+        return None
+    return (stamps[-1][0] - stamps[0][0]) / (stamps[-1][1] - stamps[0][1])

@@ -1,0 +1,302 @@
+"""From what a person asked for to a finished run: hosts opened, accelerator decided, images built, trials run.
+
+Every measuring command goes through here: it makes a Request, calls `start` (or `resume`), and gets the records.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ukperf
+from ukperf import guests
+from ukperf.campaign import plan as plans
+from ukperf.campaign.journal import JOURNAL, Journal, read_journal
+from ukperf.campaign.plan import Limits, Plan
+from ukperf.campaign.runner import Observer, Runner, Silent
+from ukperf.errors import UkperfError
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.base import Host
+from ukperf.hosts.connection import EMBED, is_local
+from ukperf.hosts.libvirt_host import open_host
+from ukperf.hosts.native import NativeHost
+from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
+from ukperf.imaging.programs import count_program
+from ukperf.model import Accelerator, BootRecord, Image, Launch, Machine, Program
+from ukperf.paths import cache_dir, data_dir, make_dir
+
+Say = Callable[[str], None]
+OPTIONAL = ("nanos", "unikraft")  # join by default where their kernels are there
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override."""
+
+    program: Program
+    guests: tuple[str, ...] = ()
+    default_guests: tuple[str, ...] = ("linux", "floor", "nanos", "unikraft", "native")
+    baseline: str = "linux"
+    machine: Machine = field(default_factory=Machine)
+    accelerator: Accelerator = Accelerator.AUTO
+    launch: Launch = Launch.LIBVIRT
+    connect: tuple[str, ...] = (EMBED,)
+    seed: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    delta: float = 0.01
+    timeout_s: float = 120.0
+    kernels: Mapping[str, Path] = field(default_factory=dict)
+    cmdlines: Mapping[str, str] = field(default_factory=dict)
+    memory_mib: Mapping[str, int] = field(default_factory=dict)
+    folder: Path | None = None
+    share_host: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended. why: the phrase that says what ended it."""
+
+    folder: Path
+    plan: Plan
+    records: tuple[BootRecord, ...]
+    why: str
+    damaged: tuple[int, ...] = ()
+
+
+@contextmanager
+def open_hosts(uris: Sequence[str], run_id: str = "") -> Iterator[dict[str, Host]]:
+    """All hosts of a run, by URI.
+
+    Raises HostError if one of them cannot be opened.
+    """
+    with ExitStack() as stack:
+        yield {uri: stack.enter_context(open_host(uri, run_id)) for uri in dict.fromkeys(uris)}
+
+
+def decide_accelerator(asked: Accelerator, host: Host, *, fresh: bool = False) -> tuple[Accelerator, Truth | None]:
+    """KVM where it is wanted and true, else icount; what was asked for otherwise."""
+    if asked not in (Accelerator.AUTO, Accelerator.KVM):
+        return asked, None
+    truth = truth_about(host, fresh=fresh)
+    return (Accelerator.KVM if truth.believed else Accelerator.ICOUNT), truth
+
+
+def truth_about(host: Host, *, fresh: bool = False) -> Truth:
+    """The truth check with the floor guest and its control, built as needed."""
+    program = count_program(COUNT_LOOPS)
+    floor = guests.get("floor").build(program, BuildOptions(accelerator=Accelerator.KVM))
+    control = guests.get("native").build(program, BuildOptions(accelerator=Accelerator.NATIVE))
+    return check_kvm(host, NativeHost(), floor, control, local=is_local(host.uri), fresh=fresh)
+
+
+def start(
+    request: Request,
+    *,
+    say: Say,
+    observer: Observer | None = None,
+    enough: Callable[[Sequence[BootRecord]], bool] | None = None,
+) -> Result:
+    """Plan and run. say gets sentences about decisions (which accelerator, which guests are missing).
+
+    Raises UkperfError for everything that keeps the run from starting or going on; the journal keeps what was measured.
+    """
+    run_id = secrets.token_hex(8)
+    with ExitStack() as stack:
+        stack.enter_context(alone(request.share_host))
+        hosts = stack.enter_context(open_hosts(request.connect, run_id))
+        plan = make_plan(request, run_id, next(iter(hosts.values())), say)
+        folder = stack.enter_context(run_folder(request.folder, plan))
+        plans.save(plan, folder)
+        return _run(plan, folder, hosts, [], enough, observer)
+
+
+def resume(
+    folder: Path,
+    *,
+    observer: Observer | None = None,
+    enough: Callable[[Sequence[BootRecord]], bool] | None = None,
+    share_host: bool = False,
+) -> Result:
+    """Go on with a run where it was broken off.
+
+    Raises UkperfError if the folder is no run, or its images are gone.
+    """
+    plan = plans.load(folder)
+    for image in plan.images.values():
+        for path in (image.kernel, image.initrd, image.disk):
+            if path is not None and not path.is_file():
+                raise UkperfError(
+                    f"The {image.guest} image of this run is gone ({path}).",
+                    hint="The cache was emptied; start a new run with the same options: " + " ".join(plan.command),
+                )
+    with ExitStack() as stack:
+        stack.enter_context(alone(share_host))
+        stack.enter_context(_locked(folder))
+        contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else None
+        records = list(contents.records) if contents else []
+        hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id))
+        result = _run(plan, folder, hosts, records, enough, observer)
+        return replace(result, damaged=contents.damaged if contents else ())
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    hosts: Mapping[str, Host],
+    records: list[BootRecord],
+    enough: Callable[[Sequence[BootRecord]], bool] | None,
+    observer: Observer | None,
+) -> Result:
+    with Journal(folder / JOURNAL) as journal:
+        runner = Runner(
+            plan,
+            folder,
+            hosts,
+            NativeHost(),
+            journal,
+            enough or (lambda records: precise(plan, records)),
+            observer or Silent(),
+            records,
+        )
+        try:
+            why = runner.run()
+        except OSError as error:
+            raise UkperfError(
+                f"The run stopped: {error.strerror or error} ({error.filename or folder}).",
+                hint=f"What was measured is kept. Go on with: ukperf resume {folder}",
+            ) from error
+    return Result(folder, plan, tuple(runner.records), why)
+
+
+def precise(plan: Plan, records: Sequence[BootRecord]) -> bool:
+    """The stopping rule of --precision: widths of intervals only."""
+    if plan.limits.precision is None:
+        return False
+    from ukperf.stats.precision import precise_enough
+
+    return precise_enough(records, baseline=plan.baseline, precision=plan.limits.precision)
+
+
+def make_plan(request: Request, run_id: str, host: Host, say: Say) -> Plan:
+    """Decide the accelerator and the guests, and build the images.
+
+    Raises UkperfError if a named guest is missing something, or no guest is left.
+    """
+    accelerator, truth = decide_accelerator(request.accelerator, host)
+    if truth is not None and (not truth.believed or request.accelerator is Accelerator.AUTO):
+        say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
+        if truth.advice:
+            say(truth.advice)
+    images = build_images(request, accelerator, say)
+    baseline = request.baseline
+    if baseline not in images:
+        if request.baseline not in guests.names():
+            guests.get(baseline)  # raises, with the name that was perhaps meant
+        baseline = next(iter(images))
+        say(f"{request.baseline} is not among the guests, so the others are divided by {baseline}.")
+    return Plan(
+        run_id=run_id,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        workload=request.program.workload,
+        images=images,
+        baseline=baseline,
+        machine=request.machine,
+        accelerator=accelerator,
+        launch=request.launch,
+        hosts=request.connect,
+        seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+        limits=request.limits,
+        delta=request.delta,
+        timeout_s=request.timeout_s,
+        memory_mib=request.memory_mib,
+        command=request.command,
+        facts={"ukperf": ukperf.__version__, **host.facts()},
+    )
+
+
+def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[str, Image]:
+    """guest → image. A guest that was named must be there; a default one that is not is left out with a sentence."""
+    named = tuple(dict.fromkeys(request.guests))
+    wanted = named or default_guests(request, accelerator)
+    images: dict[str, Image] = {}
+    for name in wanted:
+        guest = guests.get(name)
+        options = BuildOptions(
+            request.machine.kind, accelerator, request.kernels.get(name), request.cmdlines.get(name, "")
+        )
+        availability = guest.availability(options)
+        if not availability.ok and not named and name in OPTIONAL:
+            say(f"{name} is left out: {availability.sentence}" + (f" {availability.hint}" if availability.hint else ""))
+            continue
+        if not availability.ok and name == "linux" and name not in request.kernels:
+            say(guest.obtain())
+        elif not availability.ok:
+            raise UkperfError(availability.sentence, hint=availability.hint)
+        images[name] = guest.build(request.program, options)
+    if not images:
+        raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
+    unknown = (set(request.kernels) | set(request.cmdlines)) - set(images)
+    if unknown:
+        raise UkperfError(f"{', '.join(sorted(unknown))}: named by --kernel or --append, but not among the guests.")
+    return images
+
+
+def default_guests(request: Request, accelerator: Accelerator) -> tuple[str, ...]:
+    """Guests of a run that names none. Seconds cannot be compared with guest instructions: no native under icount."""
+    known = [name for name in request.default_guests if name in guests.names()]
+    return tuple(name for name in known if name != "native" or accelerator is not Accelerator.ICOUNT)
+
+
+@contextmanager
+def run_folder(named: Path | None, plan: Plan) -> Iterator[Path]:
+    """The run's folder, made and locked for its duration.
+
+    Raises UkperfError if it holds a run already, or cannot be made.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    folder = named or data_dir() / "runs" / f"{stamp}-{plan.workload}-{plan.run_id[:4]}"
+    make_dir(folder)
+    if (folder / plans.PLAN).exists() or (folder / JOURNAL).exists():
+        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
+    with _locked(folder):
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with _lock(folder / ".lock", f"Another ukperf is writing to {folder}.", "Wait until it has ended."):
+        yield
+
+
+@contextmanager
+def alone(share_host: bool) -> Iterator[None]:
+    """Two campaigns on one machine disturb each other's times: the second is refused unless told otherwise."""
+    if share_host:
+        yield
+        return
+    path = make_dir(cache_dir()) / "measuring.lock"
+    with _lock(path, "Another ukperf is measuring on this machine.", "Wait until it has ended, or add --share-host."):
+        yield
+
+
+@contextmanager
+def _lock(path: Path, sentence: str, hint: str) -> Iterator[None]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UkperfError(sentence, hint=hint) from error
+        yield
+    finally:
+        os.close(descriptor)

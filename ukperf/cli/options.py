@@ -1,0 +1,207 @@
+"""Options that the measuring commands share, and how their words become a campaign's Request."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ukperf.errors import UkperfError
+from ukperf.model import Accelerator, Launch, Machine, MachineKind
+
+if TYPE_CHECKING:
+    from ukperf.campaign.plan import Limits
+
+MAX_BOOTS = 100_000
+MAX_MEMORY_MIB = 1 << 20
+MAX_VCPUS = 255
+
+_RUN = "What to compare"
+Guests = Annotated[
+    list[str] | None,
+    typer.Option("--guest", "-g", help="A guest to boot; may be repeated. Default: all that are there."),
+]
+Baseline = Annotated[str, typer.Option(help="The guest that the others are divided by; it joins by itself.")]
+Boots = Annotated[int | None, typer.Option(help="Boots of each guest (blocks). Default: 20, or until --precision.")]
+Precision = Annotated[
+    float | None, typer.Option(metavar="PCT", help="Go on until every ratio is known to ± PCT percent, with 95 %.")
+]
+MaxTime = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Begin no block after this time: 90, 90s, 15m or 2h.")
+]
+Seed = Annotated[int | None, typer.Option(help="Decides the order of the boots. Default: drawn, and shown.")]
+Delta = Annotated[float, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")]
+Accel = Annotated[
+    Accelerator,
+    typer.Option(
+        help="auto: KVM if the truth check believes it, else icount. icount counts guest instructions: repeatable.",
+        click_type=None,
+    ),
+]
+Kind = Annotated[str, typer.Option("--machine", metavar="q35|microvm", help="Machine type.")]
+Memory = Annotated[int, typer.Option(metavar="MIB", help="Memory of each guest.")]
+Vcpus = Annotated[int, typer.Option(help="Virtual CPUs of each guest.")]
+Pin = Annotated[str | None, typer.Option(metavar="CPUS", help="Run guests on these CPUs of the host, like 2 or 0,2-3.")]
+LaunchBy = Annotated[
+    Launch, typer.Option("--launch", help="libvirt runs QEMU, or we do, directly, with the command line it writes.")
+]
+Connect = Annotated[
+    list[str] | None,
+    typer.Option("--connect", "-c", metavar="URI", help="libvirt connection. Default: qemu:///embed, no daemon."),
+]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="A boot that takes longer counts as hung.")]
+Kernel = Annotated[
+    list[str] | None, typer.Option(metavar="GUEST=FILE", help="Use this kernel for a guest; may be repeated.")
+]
+Append = Annotated[
+    list[str] | None, typer.Option(metavar="GUEST=WORDS", help="Add to a guest's kernel command line.")
+]
+RunDir = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: one in your data folder.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ShareHost = Annotated[
+    bool, typer.Option("--share-host", help="Measure although another ukperf is measuring on this machine.")
+]
+
+
+def limits(boots: int | None, precision: float | None, max_time: str | None) -> Limits:
+    """--boots, --precision, --max-time.
+
+    Raises UkperfError for counts and times that cannot be meant.
+    """
+    from ukperf.campaign.plan import Limits
+
+    if boots is not None and not 1 <= boots <= MAX_BOOTS:
+        raise UkperfError(f"--boots {boots} is not between 1 and {MAX_BOOTS}.")
+    if precision is not None and not 0.001 <= precision < 100:
+        raise UkperfError(f"--precision {precision:g} is not between 0.001 and 100 percent.")
+    seconds = None if max_time is None else parse_time(max_time)
+    if boots is None and precision is None:
+        boots = 20
+    return Limits(boots, None if precision is None else precision / 100, seconds)
+
+
+def parse_time(text: str) -> float:
+    """Seconds in `90`, `90s`, `15m`, `2h`.
+
+    Raises UkperfError for anything else, and for what is not positive or is longer than a month.
+    """
+    factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    try:
+        seconds = float(text[:-1]) * factor if factor else float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 31 * 86_400:
+        raise UkperfError(f"{text!r} is no time.", hint="Write 90, 90s, 15m or 2h.")
+    return seconds
+
+
+def machine(kind: str, memory: int, vcpus: int, pin: str | None) -> Machine:
+    """--machine, --memory, --vcpus, --pin.
+
+    Raises UkperfError for sizes that cannot be meant and for CPUs that are not there.
+    """
+    if kind not in set(MachineKind):
+        raise UkperfError(f"There is no machine type {kind!r}.", hint="There are: " + ", ".join(MachineKind) + ".")
+    if not 1 <= memory <= MAX_MEMORY_MIB:
+        raise UkperfError(f"--memory {memory} is not between 1 and {MAX_MEMORY_MIB} MiB.")
+    if not 1 <= vcpus <= MAX_VCPUS:
+        raise UkperfError(f"--vcpus {vcpus} is not between 1 and {MAX_VCPUS}.")
+    return Machine(MachineKind(kind), memory, vcpus, parse_cpus(pin) if pin else ())
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """CPU numbers in `2` or `0,2-3`.
+
+    Raises UkperfError for what is no list of CPUs, or names CPUs that this process may not use.
+    """
+    import os
+
+    cpus: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            low, high = int(first), int(last or first)
+            if not 0 <= low <= high < 4096:
+                raise ValueError(part)
+            cpus.update(range(low, high + 1))
+    except ValueError:
+        raise UkperfError(f"{text!r} is no list of CPUs.", hint="Write for example 2 or 0,2-3.") from None
+    missing = cpus - os.sched_getaffinity(0)
+    if missing:
+        raise UkperfError(
+            f"CPU {min(missing)} is not among those that ukperf may use.",
+            hint="It may use: " + ",".join(map(str, sorted(os.sched_getaffinity(0)))) + ".",
+        )
+    return tuple(sorted(cpus))
+
+
+def pairs(words: list[str] | None, option: str) -> dict[str, str]:
+    """GUEST=VALUE words as a dict.
+
+    Raises UkperfError for words without a guest.
+    """
+    found = {}
+    for word in words or []:
+        guest, equals, value = word.partition("=")
+        if not equals or not guest or not value:
+            raise UkperfError(f"{option} {word!r} names no guest.", hint=f"Write {option} GUEST=VALUE.")
+        found[guest] = value
+    return found
+
+
+def kernels(words: list[str] | None) -> dict[str, Path]:
+    """--kernel GUEST=FILE.
+
+    Raises UkperfError for files that cannot be read.
+    """
+    found = {}
+    for guest, name in pairs(words, "--kernel").items():
+        path = Path(name).absolute()
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise UkperfError(f"The kernel {name} cannot be read: {error.strerror}.") from error
+        found[guest] = path
+    return found
+
+
+def percent(value: float, option: str) -> float:
+    """A percentage as a fraction.
+
+    Raises UkperfError outside 0 … 100.
+    """
+    if not 0 < value < 100:
+        raise UkperfError(f"{option} {value:g} is not between 0 and 100 percent.")
+    return value / 100
+
+
+def seconds(value: float, option: str) -> float:
+    """A duration.
+
+    Raises UkperfError unless it is between 0.1 s and a day.
+    """
+    if not 0.1 <= value <= 86_400:
+        raise UkperfError(f"{option} {value:g} is not between 0.1 and 86400 seconds.")
+    return value
+
+
+def with_baseline(guests: list[str] | None, baseline: str) -> tuple[str, ...]:
+    """The named guests, the baseline among them; empty if none was named."""
+    named = tuple(dict.fromkeys(guests or []))
+    return named if not named or baseline in named else (baseline, *named)
+
+
+def sayer(quiet: bool = False) -> Callable[[str], None]:
+    """Prints sentences about decisions to standard error, where they disturb neither tables nor JSON."""
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            print(f"ukperf: {sentence}", file=sys.stderr)
+
+    return say

@@ -1,0 +1,44 @@
+"""Showing a finished run: suite.json first, then the table or JSON."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ukperf.errors import UkperfError
+
+if TYPE_CHECKING:
+    from ukperf.campaign.session import Result
+
+
+def show_result(result: Result, as_json: bool) -> None:
+    """Write suite.json and print the answer to standard output.
+
+    Raises UkperfError (status 2) after printing if not one boot was good.
+    """
+    import json
+
+    from ukperf.campaign.facts import facts_of
+    from ukperf.model import Outcome
+    from ukperf.reports.jsonout import to_json
+    from ukperf.reports.pyperf_suite import write_suite
+    from ukperf.reports.table import render
+    from ukperf.reports.terminal import stdout_console
+    from ukperf.stats.summary import summarize
+
+    facts = facts_of(result.plan, result.why)
+    suite = result.folder / "suite.json"
+    try:
+        wrote = write_suite(suite, result.records, facts)
+    except OSError as error:
+        raise UkperfError(f"{suite} cannot be written: {error.strerror}.", hint="The journal has everything.") from error
+    summary = summarize(result.records, result.plan.baseline, result.plan.delta)
+    if as_json:
+        print(json.dumps({**to_json(summary, facts), "run": str(result.folder)}, indent=1, allow_nan=False))
+    else:
+        render(summary, facts, stdout_console())
+        print(f"Run: {result.folder}" + (" (suite.json is for python -m pyperf)" if wrote else ""), file=sys.stdout)
+    if not any(record.outcome is Outcome.OK for record in result.records):
+        last = result.records[-1] if result.records else None
+        reason = f" The last one: {last.trial.guest}, {last.reason}." if last else ""
+        raise UkperfError(f"Not one boot was good.{reason}", hint=f"Consoles are in {result.folder / 'console'}.")

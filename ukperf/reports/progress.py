@@ -1,0 +1,115 @@
+"""Progress of a run on a terminal, one line on standard error; silent in a pipe.
+
+The estimate of the time left comes from the trials so far of the guests that are still to come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import mean
+from typing import Protocol
+
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from ukperf.model import BootRecord, Frame, Outcome, Trial
+from ukperf.reports.terminal import stderr_console
+
+
+class _Limits(Protocol):
+    """The part of a campaign's limits that progress is measured against."""
+
+    @property
+    def boots(self) -> int | None: ...
+
+    @property
+    def precision(self) -> float | None: ...
+
+    @property
+    def max_time_s(self) -> float | None: ...
+
+
+class Progress:
+    """An observer of a run; text() is the line at this moment."""
+
+    def __init__(self, limits: _Limits) -> None:
+        self._limits = limits
+        self._started = time.monotonic()
+        self._durations: dict[str, list[float]] = defaultdict(list)
+        self._guests: set[str] = set()
+        self._failed = 0
+        self._trial: Trial | None = None
+        self._trial_started = self._started
+        self._doing = ""
+
+    def trial_starts(self, trial: Trial) -> None:
+        self._trial, self._trial_started, self._doing = trial, time.monotonic(), "boot"
+
+    def frame(self, trial: Trial, frame: Frame) -> None:
+        name = frame.fields.get("name")
+        if frame.event == "phase" and isinstance(name, str):
+            self._doing = name[:40]
+        elif frame.event in ("main", "exit"):
+            self._doing = {"main": "run", "exit": "stop"}[frame.event]
+
+    def trial_ends(self, record: BootRecord) -> None:
+        self._durations[record.trial.guest].append(time.monotonic() - self._trial_started)
+        self._failed += record.outcome is not Outcome.OK
+
+    def text(self) -> Text:
+        if self._trial is None:
+            return Text("building and checking")
+        trial = self._trial
+        blocks = f"/{self._limits.boots}" if self._limits.boots else ""
+        again = ", again" if trial.attempt else ""
+        line = f"block {trial.block + 1}{blocks}  {trial.guest}{again}: {self._doing}, "
+        line += f"{time.monotonic() - self._trial_started:.0f} s"
+        if self._failed:
+            line += f"  {self._failed} failed"
+        left = self._seconds_left(trial)
+        return Text(line + (f"  {_about(left)} left" if left is not None else ""))
+
+    def _seconds_left(self, trial: Trial) -> float | None:
+        """Blocks still to come at the mean duration of each guest's trials; None until every guest has run once."""
+        ends = []
+        if self._limits.boots and trial.block >= 1:
+            block = sum(mean(durations) for durations in self._durations.values())
+            done = sum(len(durations) for durations in self._durations.values())
+            ends.append(block * max(0.0, self._limits.boots - done / max(1, len(self._durations))))
+        if self._limits.max_time_s is not None:
+            ends.append(max(0.0, self._limits.max_time_s - (time.monotonic() - self._started)))
+        return min(ends) if ends else None
+
+
+class _Line:
+    """Asked for its text at each refresh."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._spinner = Spinner("dots")
+
+    def __rich__(self) -> Spinner:
+        self._spinner.update(text=self._progress.text())
+        return self._spinner
+
+
+@contextmanager
+def progress(limits: _Limits) -> Iterator[Progress]:
+    """An observer that shows where a run stands, if standard error is a terminal."""
+    observer = Progress(limits)
+    console = stderr_console()
+    if not console.is_terminal:
+        yield observer
+        return
+    with Live(_Line(observer), console=console, refresh_per_second=4, transient=True):
+        yield observer
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
