@@ -62,7 +62,8 @@ def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, fl
     phases = {
         phase: (seen[last] - seen[first]) / 1e9
         for phase, (first, last) in PHASE_EVENTS.items()
-        if first in seen and last in seen
+        # Two events in one read, or none in between (no VMM), are no phase: nobody can say how long it took.
+        if first in seen and last in seen and seen[last] > seen[first]
     }
     if ended_by_host:
         phases.pop(Phase.STOP, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind, XenBoot
+from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -119,7 +119,4 @@ def image_from(data: Mapping[str, Any]) -> Image:
         if isinstance(value, list):
             values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
     values["protocol"] = BootProtocol(values["protocol"])
-    if values.get("xen") is not None:
-        xen = values["xen"]
-        values["xen"] = XenBoot(tuple(MachineKind(kind) for kind in xen["kinds"]), xen["cmdline"])
     return Image(**values)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "boot-time": "ukperf.cli.boot_time",
     "resume": "ukperf.cli.resume",
+    "doctor": "ukperf.cli.doctor",
     "images": "ukperf.cli.images",
 }
 

@@ -22,28 +22,36 @@ MAX_VCPUS = 255
 _RUN = "What to compare"
 Guests = Annotated[
     list[str] | None,
-    typer.Option("--guest", "-g", help="A guest to boot; may be repeated. Default: all that are there."),
+    typer.Option(
+        "--guest", "-g", metavar="GUEST", help="A guest to boot; may be repeated. Default: all that are there."
+    ),
 ]
-Baseline = Annotated[str, typer.Option(help="The guest that the others are divided by; it joins by itself.")]
-Boots = Annotated[int | None, typer.Option(help="Boots of each guest (blocks). Default: 20, or until --precision.")]
+Baseline = Annotated[
+    str, typer.Option(metavar="GUEST", help="The guest that the others are divided by; it joins by itself.")
+]
+Boots = Annotated[
+    int | None, typer.Option(metavar="N", help="Boots of each guest (blocks). Default: 20, or until --precision.")
+]
 Precision = Annotated[
     float | None, typer.Option(metavar="PCT", help="Go on until every ratio is known to ± PCT percent, with 95 %.")
 ]
 MaxTime = Annotated[
     str | None, typer.Option(metavar="TIME", help="Begin no block after this time: 90, 90s, 15m or 2h.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Decides the order of the boots. Default: drawn, and shown.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Decides the order of the boots. Default: drawn, and shown.")
+]
 Delta = Annotated[float, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")]
 Accel = Annotated[
     Accelerator,
     typer.Option(
+        metavar="auto|kvm|tcg|icount",
         help="auto: KVM if the truth check believes it, else icount. icount counts guest instructions: repeatable.",
-        click_type=None,
     ),
 ]
 Kind = Annotated[str, typer.Option("--machine", metavar="q35|microvm", help="Machine type.")]
 Memory = Annotated[int, typer.Option(metavar="MIB", help="Memory of each guest.")]
-Vcpus = Annotated[int, typer.Option(help="Virtual CPUs of each guest.")]
+Vcpus = Annotated[int, typer.Option(metavar="N", help="Virtual CPUs of each guest.")]
 Pin = Annotated[str | None, typer.Option(metavar="CPUS", help="Run guests on these CPUs of the host, like 2 or 0,2-3.")]
 LaunchBy = Annotated[
     Launch, typer.Option("--launch", help="libvirt runs QEMU, or we do, directly, with the command line it writes.")
@@ -56,9 +64,7 @@ Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="A boot that tak
 Kernel = Annotated[
     list[str] | None, typer.Option(metavar="GUEST=FILE", help="Use this kernel for a guest; may be repeated.")
 ]
-Append = Annotated[
-    list[str] | None, typer.Option(metavar="GUEST=WORDS", help="Add to a guest's kernel command line.")
-]
+Append = Annotated[list[str] | None, typer.Option(metavar="GUEST=WORDS", help="Add to a guest's kernel command line.")]
 RunDir = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: one in your data folder.")
 ]

@@ -31,7 +31,9 @@ def show_result(result: Result, as_json: bool) -> None:
     try:
         wrote = write_suite(suite, result.records, facts)
     except OSError as error:
-        raise UkperfError(f"{suite} cannot be written: {error.strerror}.", hint="The journal has everything.") from error
+        raise UkperfError(
+            f"{suite} cannot be written: {error.strerror}.", hint="The journal has everything."
+        ) from error
     summary = summarize(result.records, result.plan.baseline, result.plan.delta)
     if as_json:
         print(json.dumps({**to_json(summary, facts), "run": str(result.folder)}, indent=1, allow_nan=False))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from ukperf.errors import HostError
-from ukperf.hosts.embed import embedded_root, prepare_environment
+from ukperf.hosts.embed import embedded_root, private_environment
 
 EMBED = "qemu:///embed"
 _DRIVERS = ("qemu", "xen")
@@ -76,11 +76,11 @@ def connect(uri: str) -> Iterator[Any]:
             hint="Say for example qemu:///system, qemu+ssh://user@host/system or xen+ssh://root@host/.",
         )
     if is_embedded(uri):
-        with embedded_root() as root:
-            prepare_environment(root)
-            with _open(f"{EMBED}?root={root}", uri) as connection:
-                connection.ukperf_root = root
-                yield connection
+        with embedded_root() as root, ExitStack() as stack:
+            with private_environment(root):
+                connection = stack.enter_context(_open(f"{EMBED}?root={root}", uri))
+            connection.ukperf_root = root
+            yield connection
     else:
         with _open(uri, uri) as connection:
             yield connection

@@ -58,12 +58,25 @@ def embedded_root() -> Iterator[Path]:
             _copy(learned, kept)
 
 
-def prepare_environment(root: Path) -> None:
-    """Keep libvirt's own files inside the root and its log off the terminal; must run before libvirt is first used."""
-    os.environ["LIBVIRT_LOG_OUTPUTS"] = f"2:file:{root}/libvirt.log"
+@contextmanager
+def private_environment(root: Path) -> Iterator[None]:
+    """Keep libvirt's own files inside the root and its log off the terminal, while it reads its environment.
+
+    It does that once, when it is first opened; what runs later must find the user's own folders again.
+    """
+    ours = {"LIBVIRT_LOG_OUTPUTS": f"2:file:{root}/libvirt.log"}
     # Unprivileged libvirt makes folders below these, whatever the root is (virHostdevManager does, in 9.0).
-    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
-        os.environ[name] = str(root / name.lower())
+    ours |= {name: str(root / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _check(root: Path) -> None:

@@ -180,6 +180,7 @@ class Watch:
         report = assemble(self.frames)
         outcome, reason = self._outcome, self._reason
         if outcome is None:
+            self._clamp()
             outcome, reason = self._judge(report.exit_status, report.signal, report.error)
         if outcome in (Outcome.OK, Outcome.FAILED) and report.lies:
             outcome, reason = Outcome.LIED, report.lies[0]
@@ -199,6 +200,12 @@ class Watch:
             vmm_peak_rss=peak_rss or self.peak_rss,
             host_calls_ns=host_calls_ns,
         )
+
+    def _clamp(self) -> None:
+        """No byte was written after the guest stopped; one that we read later, on a busy host, was written before."""
+        stopped = self.events.get(Event.STOPPED)
+        if stopped is not None:
+            self.events = {event: min(at, stopped) for event, at in self.events.items()}
 
     def _judge(self, status: int | None, sent: int, error: str) -> tuple[Outcome, str]:
         if Event.EXIT not in self.events and status is None:

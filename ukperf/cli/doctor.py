@@ -1,0 +1,36 @@
+"""`ukperf doctor`: what this machine can do, what is missing, and what makes it noisy."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ukperf.cli import options as o
+
+
+def command(
+    connect: Annotated[str, typer.Option("--connect", "-c", metavar="URI", help="The host to look at.")] = (
+        "qemu:///embed"
+    ),
+    json: o.Json = False,
+) -> None:
+    """Say what this machine can do, what is missing and how to get it, and what disturbs timing.
+
+    The truth check boots the floor guest under KVM and compares the speed of its counting loop with that of the same
+    loop on the host. Exit status: 0 if `ukperf boot-time` can run here, 2 if not.
+    """
+    import json as encoder
+
+    from ukperf.campaign.examine import examine
+    from ukperf.reports.doctor import render
+    from ukperf.reports.terminal import stdout_console
+
+    diagnosis = examine(connect)
+    if json:
+        print(encoder.dumps(diagnosis.to_json(), indent=1, allow_nan=False))
+    else:
+        render(diagnosis.to_json(), stdout_console())
+    if not diagnosis.ok:
+        sys.exit(2)
