@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
-from ukperf.imaging import cpio, distro, kmodules, tree
+from ukperf.imaging import cpio, distro, ext4, kmodules, tree
 from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
 from ukperf.imaging.distro import LinuxKernel
 from ukperf.imaging.hosttsc import tsc_khz
@@ -42,10 +42,6 @@ class Linux(Guest):
     def build(self, program: Program, options: BuildOptions) -> Image:
         self.check_machine(options)
         kernel = self.kernel(options)
-        if program.is_tree:
-            raise UkperfError(
-                f"The workload {program.workload} is a directory tree, and the linux guest has no disk for it yet."
-            )
         init = self.init()
         own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
         cmdline = join_cmdline(own, self._for_accelerator(options), options.cmdline)
@@ -64,9 +60,14 @@ class Linux(Guest):
         }
 
         def build(folder: Path, key: str) -> Image:
-            contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
-            entries = tree.files(contents, executable=["/init", program.argv[0]])
-            cpio.write(folder / "initrd.cpio", entries, cpio.BASIC_DEVICES)
+            disk = None
+            if program.is_tree:
+                disk = self.disk(program)
+                disk_initramfs(kernel, init, program, folder / "initrd.cpio")
+            else:
+                contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
+                entries = tree.files(contents, executable=["/init", program.argv[0]])
+                cpio.write(folder / "initrd.cpio", entries, cpio.BASIC_DEVICES)
             return Image(
                 guest=self.name,
                 workload=program.workload,
@@ -75,6 +76,7 @@ class Linux(Guest):
                 protocol=self.recipe.protocol,
                 kernel=kernel.vmlinuz,
                 initrd=folder / "initrd.cpio",
+                disk=disk,
                 cmdline=cmdline,
                 kernel_version=kernel.version,
                 kernel_digest=kernel_digest,
@@ -93,6 +95,12 @@ class Linux(Guest):
         if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
             return f"tsc_early_khz={tsc_khz(self.cache)}"
         return ""
+
+    def disk(self, program: Program) -> Path:
+        """The program's tree as an ext4 disk: one for all command lines that run programs in it."""
+        key = self.cache.key({"format": ext4.FORMAT, "tree": program.digest})
+        entry = self.cache.entry("disks", key, lambda folder: ext4.write_ext4(program.path, folder / "root.ext4"))
+        return entry / "root.ext4"
 
     def kernel(self, options: BuildOptions) -> LinuxKernel:
         """The kernel to boot. Raises UkperfError when there is none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 
-from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.model import Image, Program
 
@@ -21,17 +20,15 @@ class Native(Guest):
         return Availability(True, f"this host, Linux {release}")
 
     def build(self, program: Program, options: BuildOptions) -> Image:
+        argv, env = (str(program.path), *program.argv[1:]), program.env
         if program.is_tree:
-            raise UkperfError(
-                f"The workload {program.workload} is a directory tree, which needs a guest to run in.",
-                hint="Run it on the host by its own command.",
-            )
-        argv = (str(program.path), *program.argv[1:])
+            argv = tuple(_on_host(word, program) for word in program.argv)
+            env = tuple((name, _on_host(value, program)) for name, value in program.env)
         key = self.cache.key(
             {
                 "guest": self.name,
                 "program": program.digest,
-                "argv": argv[1:],
+                "argv": program.argv[1:],
                 "env": [list(pair) for pair in program.env],
             }
         )
@@ -42,6 +39,12 @@ class Native(Guest):
             program_digest=program.digest,
             protocol=self.recipe.protocol,
             argv=argv,
-            env=program.env,
+            env=env,
             kernel_version=platform.release(),
         )
+
+
+def _on_host(word: str, program: Program) -> str:
+    """A path of the program's tree as the host sees it; any other word as it is. No chroot: that would take root."""
+    inside = program.path / word.lstrip("/")
+    return str(inside) if word.startswith("/") and inside.exists() else word

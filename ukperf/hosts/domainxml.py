@@ -129,7 +129,10 @@ def _os(domain: ET.Element, spec: BootSpec) -> None:
 def _cpu(domain: ET.Element, spec: BootSpec) -> None:
     # `maximum` is QEMU's `-cpu max`: everything that the accelerator can do. Under KVM that is the host's own CPU.
     kvm = spec.accelerator is Accelerator.KVM
-    ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
+    cpu = ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
+    if spec.accelerator in (Accelerator.TCG, Accelerator.ICOUNT):
+        # QEMU 7.2's gather instructions fault in guests (NumPy's sort dies of it), and emulated AVX2 is slow besides.
+        ET.SubElement(cpu, "feature", policy="disable", name="avx2")
 
 
 def _clock(domain: ET.Element, spec: BootSpec) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 
+FORMAT = 1  # raise when the same tree gives another image
 BLOCK = 4096
 INODE = 256
 UUID = "5eed5eed-0000-4000-8000-000000000000"
 EPOCH = 1_600_000_000  # seconds; any constant would do
 # Read-only, so no journal; no checksums, because we write inodes ourselves; the rest is for growing and is not wanted.
 FEATURES = "none,extent,filetype,sparse_super,large_file,dir_index,ext_attr"
-EXTENT_OVERHEAD = 340  # entries in one extent block; only files in many pieces need one
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,159 @@
+"""Python programs for guests: the closure from the cache, and a workload's own files laid over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.imaging import bytecode, closure
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.closure import PREFIX, PYTHON, Inputs, PythonTree
+from ukperf.imaging.python_env import ROOTS
+from ukperf.model import Program
+from ukperf.resources import data
+
+BENCH = f"/{PREFIX}/bench"  # where a workload's own files are, in every guest
+FACTS = "tree.json"
+# No site (nothing but the tree is to be found), no writing of bytecode, unbuffered; UTF-8 whatever the locale.
+OPTIONS = ("-S", "-B", "-u", "-X", "utf8")
+MOUNT_POINTS = ("dev", "proc", "sys", "tmp")  # the Linux guest's disk is read-only
+
+
+def python_tree(cache: Cache | None = None, roots: Sequence[str] = ROOTS) -> PythonTree:
+    """The closure of ukperf's own environment, built where no input's size or time of change fits the cache's.
+
+    Raises UkperfError where a package, a library or a compiler is missing.
+    """
+    cache = cache or Cache()
+    memory = _Memory(cache, roots)
+    key = memory.recall()
+    if key is None or not (cache.root / "python" / key).is_dir():
+        inputs = closure.collect(roots)
+        key = cache.key({"inputs": closure.input_key(inputs)})
+
+        def fill(folder: Path) -> None:
+            (folder / "root").mkdir()
+            tree = closure.build(inputs, folder / "root", data("workloads", "python", "launcher.c"))
+            (folder / FACTS).write_text(closure.describe(tree), encoding="utf-8")
+
+        cache.entry("python", key, fill)
+        memory.remember(inputs, key)
+    folder = cache.root / "python" / key
+    return closure.from_description(folder / "root", (folder / FACTS).read_text(encoding="utf-8"))
+
+
+class _Memory:
+    """Which cache entry belongs to the environment as it is: a list of its files with what stat said of them.
+
+    Finding out what belongs to an environment takes a second; looking whether it changed takes milliseconds.
+    """
+
+    def __init__(self, cache: Cache, roots: Sequence[str]) -> None:
+        identity = json.dumps([sys.executable, sys.version, sorted(roots), closure.FORMAT, os.environ.get("CC", "")])
+        name = hashlib.sha256(identity.encode()).hexdigest()
+        self.path = cache.root / "python-environments" / f"{name}.json"
+
+    def recall(self) -> str | None:
+        try:
+            stored = json.loads(self.path.read_text(encoding="utf-8"))
+            key = str(stored["key"])
+            return key if all(_stamp(path) == stamp for path, stamp in stored["files"].items()) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def remember(self, inputs: Inputs, key: str) -> None:
+        paths = {inputs.interpreter.executable, Path("/etc/ld.so.conf")}
+        for f in (*inputs.modules, *inputs.libraries):
+            paths.add(f.source)
+        # A new module or distribution changes a directory that we have read.
+        paths |= {path.parent for path in paths}
+        paths |= {f.source.parents[len(f.target.parts) - 1] for f in inputs.modules if len(f.target.parts) > 1}
+        files = {str(path): _stamp(str(path)) for path in sorted(paths)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False, encoding="utf-8") as draft:
+            json.dump({"key": key, "files": files}, draft)
+        Path(draft.name).replace(self.path)
+
+
+def _stamp(path: str) -> list[int]:
+    """Size and time of change; of a directory only the latter, and none of its __pycache__, which anybody fills."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (thousands of them)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def tree_program(
+    workload: str,
+    files: Mapping[str, Path | bytes],
+    argv: Sequence[str],
+    env: Sequence[tuple[str, str]] = (),
+    *,
+    python: PythonTree,
+    cache: Cache | None = None,
+) -> Program:
+    """A Python workload: files ({path below BENCH: contents}; .py becomes bytecode) over the closure.
+
+    argv: script and arguments behind the interpreter's own. The tree is made of hard links into the closure, so it
+    costs no space. Raises UkperfError for a source that does not compile.
+    """
+    cache = cache or Cache()
+    contents: dict[str, Path | bytes] = {}
+    for name, content in files.items():
+        if name.endswith(".py"):
+            source = content if isinstance(content, bytes) else content.read_bytes()
+            contents[f"{name}c"] = _compiled(source, f"{BENCH}/{name}")
+        else:
+            contents[name] = content
+    overlay = {
+        name: hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else cache.digests.file(content)
+        for name, content in sorted(contents.items())
+    }
+    digest = cache.key({"python": python.digest, "files": overlay})
+
+    def fill(folder: Path) -> None:
+        _link_tree(python.root, folder / "root")
+        for name in MOUNT_POINTS:
+            (folder / "root" / name).mkdir(exist_ok=True)
+        for name, content in contents.items():
+            path = folder / "root" / BENCH.lstrip("/") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+            path.chmod(0o644)
+
+    root = cache.entry("trees", digest, fill) / "root"
+    return Program(workload, digest, root, True, (PYTHON, *OPTIONS, *argv), (*_environment(python), *env))
+
+
+def _compiled(source: bytes, name: str) -> bytes:
+    try:
+        return bytecode.bytecode(source, name)
+    except (SyntaxError, ValueError) as e:
+        raise UkperfError(f"{name} is no valid Python: {e}.") from e
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    for folder, _, names in os.walk(source):
+        copy = target / Path(folder).relative_to(source)
+        copy.mkdir()
+        for name in names:
+            os.link(f"{folder}/{name}", copy / name)
+
+
+def _environment(python: PythonTree) -> tuple[tuple[str, str], ...]:
+    """The same in every guest, and short: Unikraft drops variables behind the first few without a word. PYTHONHOME
+    spares the search for the library; a fixed hash seed makes equal work."""
+    found = [p for top in ("lib", "lib64", "usr") for p in (python.root / top).rglob("libc.so.6")]
+    libraries = found[0].parent
+    return (
+        ("PYTHONHOME", f"/{PREFIX}"),
+        ("LD_LIBRARY_PATH", f"/{libraries.relative_to(python.root)}"),
+        ("PYTHONHASHSEED", "0"),
+    )
