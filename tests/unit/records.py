@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
+from ukperf.campaign.journal import JOURNAL, Journal
+from ukperf.campaign.plan import Limits, Plan, save
+from ukperf.model import (
+    Accelerator,
+    BootProtocol,
+    BootRecord,
+    Image,
+    Launch,
+    Machine,
+    Outcome,
+    Phase,
+    Sample,
+    Trial,
+    Unit,
+)
 
 SHARES = {Phase.VMM: 0.1, Phase.KERNEL: 0.6, Phase.INIT: 0.2, Phase.STOP: 0.1}
 
@@ -57,3 +72,31 @@ def run_of(
             )
             records.append(replace(made, trial=replace(made.trial, position=position), samples=taken))
     return records
+
+
+def save_run(folder: Path, records: Sequence[BootRecord], *, delta: float = 0.01, digest: str = "ab" * 32) -> Path:
+    """A run's folder, as a campaign leaves it: plan, journal, consoles of failed boots."""
+    guests = sorted({record.trial.guest for record in records})
+    image = {guest: Image(guest, "boot", "cd" * 32, digest, BootProtocol.KERNEL) for guest in guests}
+    plan = Plan(
+        run_id="0123456789abcdef",
+        created_at="2026-01-01T00:00:00+00:00",
+        workload="boot",
+        images=image,
+        baseline="linux",
+        machine=Machine(),
+        accelerator=Accelerator.TCG,
+        launch=Launch.LIBVIRT,
+        hosts=("qemu:///embed",),
+        seed=1,
+        limits=Limits(boots=20),
+        delta=delta,
+        command=("ukperf", "boot-time", "--guest", "nanos"),
+        facts={"cpu": "a CPU", "qemu": "7.2.0", "libvirt": "9.0.0"},
+    )
+    folder.mkdir(parents=True)
+    save(plan, folder)
+    with Journal(folder / JOURNAL) as journal:
+        for record in records:
+            journal.append(record)
+    return folder

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "boot-time": "ukperf.cli.boot_time",
     "resume": "ukperf.cli.resume",
+    "compare": "ukperf.cli.compare",
+    "check": "ukperf.cli.check",
+    "plan": "ukperf.cli.plan",
     "doctor": "ukperf.cli.doctor",
     "images": "ukperf.cli.images",
+    "selftest": "ukperf.cli.selftest",
 }
 
 

@@ -84,7 +84,7 @@ def _rows(summary: RunSummary, needs: bool) -> list[list[Text]]:
             comparison = summary.comparison(guest.guest, benchmark)
             if estimate is not None or comparison is not None:
                 location = _location(guest, benchmark, estimate)
-                rows.append([Text(f"  {benchmark}"), *location, *_difference(comparison, needs)])
+                rows.append([Text(f"  {benchmark}"), *location, *difference(comparison, needs)])
     return rows
 
 
@@ -101,7 +101,8 @@ def _location(guest: GuestSummary, benchmark: str, estimate: Estimate | None) ->
     return value, Text(interval((estimate.low, estimate.high), divisor, spread))
 
 
-def _difference(comparison: Comparison | None, needs: bool) -> tuple[Text, Text, Text]:
+def difference(comparison: Comparison | None, needs: bool) -> tuple[Text, Text, Text]:
+    """The cells ratio, interval and verdict; needs: with the boots that would settle it."""
     if comparison is None:
         return Text(""), Text(""), Text("")
     label = comparison.verdict.value

@@ -1,0 +1,215 @@
+"""Runs on disk as data: `ukperf.load(run)` for notebooks, and sides for comparisons.
+
+A run is the folder of a campaign; a pyperf file stands in for one wherever runs are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ukperf.campaign.facts import facts_of
+from ukperf.campaign.journal import JOURNAL, read_journal
+from ukperf.campaign.plan import Plan
+from ukperf.campaign.plan import load as load_plan
+from ukperf.campaign.pyperffile import read_pyperf
+from ukperf.errors import UkperfError
+from ukperf.model import BootRecord, Outcome, Unit
+from ukperf.stats.between import Side
+from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
+from ukperf.stats.summary import RunSummary, summarize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run as records and arrays.
+
+    records: every boot in the order of execution, failed ones and retries included. facts: what the numbers are.
+    context: guest → what must be alike to be compared with it. Times are in seconds; under icount everything is in
+    guest instructions: `unit(guest, benchmark)` says which. damaged: lines of the journal that could not be read.
+    """
+
+    path: Path
+    records: tuple[BootRecord, ...]
+    baseline: str
+    delta: float
+    facts: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    plan: Plan | None = None
+    damaged: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return self.path.stem if self.path.suffix in (".json", ".gz") else self.path.name
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        """The guests in the run, the baseline first."""
+        names = sorted({record.trial.guest for record in self.records})
+        return tuple(sorted(names, key=lambda name: (name != self.baseline, name)))
+
+    def benchmarks(self, guest: str) -> tuple[str, ...]:
+        """Names of the guest's benchmarks: phases (`total` …), samples, quantiles of samples (`latency/p99`)."""
+        return tuple(collect(self.records, self._known(guest)))
+
+    def unit(self, guest: str, benchmark: str) -> Unit:
+        """The unit of `boots` and `iterations`. Raises UkperfError for a guest or benchmark that is not there."""
+        return self._series(guest, benchmark).unit
+
+    def boots(self, guest: str, benchmark: str) -> NDArray[np.float64]:
+        """One number a boot, shape (good boots,), in the order of the blocks: what inference is made from.
+
+        A phase's duration, a sample's mean over its steady iterations, or a quantile of its calls.
+        Raises UkperfError for a guest or benchmark that is not there.
+        """
+        import numpy as np
+
+        return np.asarray(self._series(guest, benchmark).values, dtype=np.float64)
+
+    def blocks(self, guest: str, benchmark: str) -> NDArray[np.int64]:
+        """The block of each of `boots`, same shape: pairs guests with each other."""
+        import numpy as np
+
+        return np.asarray(self._series(guest, benchmark).blocks, dtype=np.int64)
+
+    def iterations(self, guest: str, benchmark: str) -> list[NDArray[np.float64]]:
+        """Every value of a sample, one array of shape (iterations,) for each good boot, warm-ups left out."""
+        import numpy as np
+
+        self._known(guest)
+        found = []
+        for _, record in sorted(final_records(self.records, guest).items()):
+            if record.outcome is Outcome.OK:
+                found += [
+                    np.asarray(sample.values, dtype=np.float64)
+                    for sample in merged(record.samples)
+                    if sample_name(sample.benchmark) == benchmark
+                ]
+        return found
+
+    def summary(self, baseline: str | None = None, delta: float | None = None) -> RunSummary:
+        """Estimates, comparisons and verdicts, as the table shows them. Raises as `stats.summary.summarize`."""
+        return summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
+
+    def side(self, guest: str, label: str) -> Side:
+        """One guest as a side of a comparison. Raises UkperfError for a guest that is not there."""
+        mine = [record for record in self.records if record.trial.guest == self._known(guest)]
+        finals = final_records(mine, guest).values()
+        answers: dict[str, str] = {}
+        for record in finals:
+            answers |= record.checks
+        return Side(
+            label=label,
+            run=str(self.path.resolve()),
+            series=collect(mine, guest),
+            context=self.context.get(guest, {}),
+            answers=answers,
+            lost=sum(record.outcome is not Outcome.OK for record in finals),
+            tried=len(finals),
+        )
+
+    def _known(self, guest: str) -> str:
+        if guest not in self.guests:
+            raise UkperfError(f"{self.path} has no guest {guest!r}.", hint=f"It has: {', '.join(self.guests)}.")
+        return guest
+
+    def _series(self, guest: str, benchmark: str) -> Series:
+        table = collect(self.records, self._known(guest))
+        if benchmark not in table:
+            raise UkperfError(f"{guest} has no benchmark {benchmark!r}.", hint=f"It has: {', '.join(table)}.")
+        return table[benchmark]
+
+
+def load(path: str | Path) -> LoadedRun:
+    """Open a run's folder, or a pyperf file (its processes are the boots; the guest is "" in files that are not ours).
+
+    Raises UkperfError for what is neither, is damaged, or is too large.
+    """
+    where = Path(path)
+    if where.is_dir():
+        return _folder(where)
+    if not where.exists():
+        raise UkperfError(f"{where} does not exist.", hint="Give the folder of a run, or a file of pyperf.")
+    file = read_pyperf(where)
+    records = [record for guest in file.guests.values() for record in guest]
+    baseline = "linux" if "linux" in file.guests else next(iter(file.guests))
+    context = dict.fromkeys(file.guests, file.context)
+    return LoadedRun(where, tuple(records), baseline, 0.01, file.context, context)
+
+
+def _folder(folder: Path) -> LoadedRun:
+    plan = load_plan(folder)
+    contents = read_journal(folder / JOURNAL)
+    facts = facts_of(plan)
+    shared = {
+        "accelerator": plan.accelerator.value,
+        "machine": facts.get("machine", ""),
+        "launch": plan.launch.value,
+        "host": ", ".join(plan.hosts),
+        "cpu": plan.facts.get("cpu", ""),
+        "qemu": plan.facts.get("qemu", ""),
+    }
+    context = {
+        guest: {**shared, "program": image.program_digest, "workload": plan.workload}
+        for guest, image in plan.images.items()
+    }
+    return LoadedRun(folder, contents.records, plan.baseline, plan.delta, facts, context, plan, contents.damaged)
+
+
+def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
+    """What `ukperf compare RUN RUN…` means: the pairs (side, its baseline). The first word is the baseline.
+
+    A word is a run's folder or a pyperf file, or RUN:GUEST for one guest of it. Without guests, each guest of a further
+    run is compared with the same guest of the first; with a guest in any word, every word must come down to one guest.
+    Raises UkperfError for words that are no runs, and for runs that have no guest in common.
+    """
+    opened: dict[Path, LoadedRun] = {}
+    parts = [_split(word) for word in words]
+    for path, _ in parts:
+        if path not in opened:
+            opened[path] = load(path)
+    labels = _labels([path for path, _ in parts], opened)
+    chosen = [(opened[path], guest, label) for (path, guest), label in zip(parts, labels, strict=True)]
+    if any(guest is not None for _, guest, _ in chosen) or any(run.guests == ("",) for run, _, _ in chosen):
+        single = [_single(run, guest, label) for run, guest, label in chosen]
+        return [(other, single[0]) for other in single[1:]]
+    first, _, first_label = chosen[0]
+    pairs = []
+    for run, _, label in chosen[1:]:
+        shared = [guest for guest in first.guests if guest in run.guests]
+        if not shared:
+            raise UkperfError(
+                f"{first.label} and {run.label} have no guest in common.",
+                hint=f"Name one of each, like {words[0]}:{first.guests[0]} {words[1]}:{run.guests[0]}.",
+            )
+        pairs += [(run.side(g, f"{label}:{g}"), first.side(g, f"{first_label}:{g}")) for g in shared]
+    return pairs
+
+
+def _split(word: str) -> tuple[Path, str | None]:
+    if Path(word).exists() or ":" not in word:
+        return Path(word), None
+    path, _, guest = word.rpartition(":")
+    return Path(path), guest
+
+
+def _labels(paths: Sequence[Path], opened: Mapping[Path, LoadedRun]) -> list[str]:
+    """Short names where they tell the runs apart, else the paths as they were given."""
+    short = {path: opened[path].label for path in paths}
+    return [short[path] if list(short.values()).count(short[path]) == 1 else str(path) for path in paths]
+
+
+def _single(run: LoadedRun, guest: str | None, label: str) -> Side:
+    if guest is None and len(run.guests) == 1:
+        guest = run.guests[0]
+    if guest is None:
+        raise UkperfError(
+            f"{run.path} has {len(run.guests)} guests, and one is wanted.", hint=f"Write {run.path}:{run.guests[0]}."
+        )
+    return run.side(guest, f"{label}:{guest}" if guest else label)

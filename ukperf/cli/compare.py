@@ -1,0 +1,53 @@
+"""`ukperf compare`: runs, guests of runs, or pyperf files against each other."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="Folders of runs, RUN:GUEST, or pyperf files. The first is the baseline."),
+    ],
+    baseline: Annotated[
+        str | None, typer.Option(metavar="GUEST", help="With one RUN: the guest that the others are divided by.")
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare runs with each other, guests inside a run, or files of plain pyperf.
+
+    One RUN: its guests, paired over blocks. Several: each guest with the same guest of the first run, by Welch's t on
+    the logs; what changed on the host between two runs is then in the ratio, and a note says so. RUN:GUEST picks one
+    guest, so that different ones can be compared. In pyperf files the processes are the units, not the values.
+    """
+    import json as jsons
+
+    from ukperf.campaign.runs import load, sides
+    from ukperf.cli.runtools import margin
+    from ukperf.reports.compare_table import comparisons_json, render_comparisons
+    from ukperf.reports.jsonout import to_json
+    from ukperf.reports.table import render
+    from ukperf.reports.terminal import stdout_console
+    from ukperf.stats.between import compare_pairs
+
+    if len(run) == 1:
+        loaded = load(run[0])
+        summary = loaded.summary(baseline, margin(delta, loaded.delta))
+        if json:
+            print(jsons.dumps(to_json(summary, loaded.facts), indent=1, allow_nan=False))
+        else:
+            render(summary, loaded.facts, stdout_console())
+        return
+    pairs = sides(run)
+    used = margin(delta, 0.01)
+    comparisons = compare_pairs(pairs, used)
+    if json:
+        print(jsons.dumps(comparisons_json(comparisons, pairs, used), indent=1, allow_nan=False))
+    else:
+        render_comparisons(comparisons, pairs, used, stdout_console())

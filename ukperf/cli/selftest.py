@@ -1,0 +1,60 @@
+"""`ukperf selftest`: measures ukperf's own error rates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    trials: Annotated[int, typer.Option(metavar="N", help="Made-up campaigns at each point, at least 4000.")] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides the made-up campaigns.")] = 1,
+    full: Annotated[bool, typer.Option("--full", help="All combinations of the grid: an hour or so.")] = False,
+    aa: Annotated[
+        str | None, typer.Option("--aa", metavar="GUEST", help="Boot GUEST on this machine and compare it with itself.")
+    ] = None,
+    aa_run: Annotated[
+        Path | None, typer.Option("--aa-run", metavar="RUN", help="The same on the boots of a run of one guest.")
+    ] = None,
+    boots: Annotated[int, typer.Option(metavar="N", help="Boots for --aa.")] = 40,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of the documentation.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Simulate campaigns with a known truth and count false alarms and missed intervals, ours and other methods'.
+
+    Exit status 1 when a rate is beyond its limit: 6 % false alarms of a 5 % test, 94 % coverage. Points at which no
+    t interval can keep the promise are named and shown, not judged. With --aa or --aa-run only the real boots are
+    tested: their labels are drawn by lot thousands of times, and whatever is then called different is a false alarm.
+    """
+    import json as jsons
+
+    from ukperf.cli.selftest_steps import real_boots, with_progress
+    from ukperf.errors import UkperfError
+    from ukperf.reports import selftest_table as tables
+    from ukperf.reports.terminal import stdout_console
+    from ukperf.stats.aa import aa_rates
+    from ukperf.stats.selftest import LEAST_TRIALS
+
+    if not LEAST_TRIALS <= trials <= 10_000_000:
+        raise UkperfError(f"--trials {trials} is not between {LEAST_TRIALS} and 10000000.")
+    if not 12 <= boots <= 100_000:
+        raise UkperfError(f"--boots {boots} is not between 12 and 100000.")
+    real = aa_rates(real_boots(aa, aa_run, boots, seed), trials, seed) if aa or aa_run else []
+    result = None if aa or aa_run else with_progress(trials, seed, full)
+    parts = [tables.aa_table(real)] if real else []
+    parts += tables.tables(result) if result else []
+    passed = (result.passed if result else True) and all(r.kept for r in real)
+    if json:
+        print(jsons.dumps(tables.selftest_json(result, real), indent=1, allow_nan=False))
+    elif markdown:
+        print("\n".join(tables.markdown(*part) for part in parts))
+    else:
+        console = stdout_console()
+        for part in parts:
+            tables.render_table(*part, console)
+            console.print()
+        print("selftest: passed" if passed else "selftest: failed, a rate is beyond its limit")
+    if not passed:
+        raise typer.Exit(1)

@@ -1,0 +1,87 @@
+"""The terminal table of a comparison between runs, guests or files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from ukperf.model import Comparison
+from ukperf.reports.columns import Column, lines, show, width
+from ukperf.reports.jsonout import comparison_json
+from ukperf.reports.table import difference
+from ukperf.reports.units import with_unit
+from ukperf.stats.between import Side
+from ukperf.stats.estimate import median
+from ukperf.stats.perboot import Series
+
+
+def render_comparisons(
+    comparisons: Sequence[Comparison], sides: Sequence[tuple[Side, Side]], delta: float, console: Console
+) -> None:
+    """A group for each pair of sides: medians of both, ratio with its interval, verdict; warnings below, once each."""
+    known = {side.label: side for pair in sides for side in pair}
+    columns = [
+        Column(""),
+        Column("baseline", right=True),
+        Column("compared", right=True),
+        Column("ratio", right=True),
+        Column("95 % interval"),
+        Column("verdict"),
+    ]
+    rows = _rows(comparisons, known, needs=True)
+    gap = 2
+    if console.is_terminal and width(rows, columns) > console.width:
+        rows, gap = _rows(comparisons, known, needs=False), 1
+    for line in lines(rows, columns, gap):
+        show(console, line, wrap=False)
+    show(console, Text(f"Ratios of geometric means over boots; equivalent within ±{100 * delta:g} %."), wrap=True)
+    grouped: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        for warning in comparison.warnings:
+            grouped.setdefault(warning, []).append(comparison)
+    for warning, where in grouped.items():
+        names = ", ".join(dict.fromkeys(c.benchmark for c in where[:4])) if len(where) < len(comparisons) else ""
+        show(console, Text(f"Note{f' ({names})' if names else ''}: {warning}.", style="yellow"), wrap=True)
+
+
+def _rows(comparisons: Sequence[Comparison], known: Mapping[str, Side], needs: bool) -> list[list[Text]]:
+    rows: list[list[Text]] = []
+    group = ("", "")
+    for comparison in comparisons:
+        if (comparison.guest, comparison.baseline) != group:
+            group = (comparison.guest, comparison.baseline)
+            rows.append([Text(f"{comparison.guest} ÷ {comparison.baseline}", style="bold")])
+        cells = [
+            Text(_middle(known[label].series.get(comparison.benchmark)))
+            for label in (comparison.baseline, comparison.guest)
+        ]
+        rows.append([Text(f"  {comparison.benchmark}"), *cells, *difference(comparison, needs)])
+    return rows
+
+
+def _middle(series: Series | None) -> str:
+    if series is None:
+        return "–"
+    try:
+        return with_unit(median(series.values, series.unit).value, series.unit)
+    except ValueError:
+        return "–"
+
+
+def comparisons_json(
+    comparisons: Sequence[Comparison], sides: Sequence[tuple[Side, Side]], delta: float
+) -> dict[str, object]:
+    """The same facts as strict JSON; `comparisons` has the same members as `boot-time --json`."""
+    units = {
+        (side.label, name): series.unit.value for pair in sides for side in pair for name, series in side.series.items()
+    }
+    return {
+        "delta": delta,
+        "comparisons": [comparison_json(c, units.get((c.guest, c.benchmark))) for c in comparisons],
+        "sides": [
+            {"label": side.label, "run": side.run, "failed": side.lost, "tried": side.tried, **side.context}
+            for side in {s.label: s for pair in sides for s in pair}.values()
+        ],
+    }

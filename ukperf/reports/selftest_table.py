@@ -1,0 +1,90 @@
+"""The self-test's figures, as terminal lines and as the Markdown tables of docs/statistics.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from ukperf.reports.columns import Column, lines, show
+from ukperf.stats.aa import AAResult
+from ukperf.stats.contest import METHODS
+from ukperf.stats.selftest import LEAST_COVERAGE, MOST_FALSE_ALARMS, SelfTest
+
+_POINTS = ("campaign", *METHODS, "coverage", "")
+_STOPPING = ("σ of a block ÷ target", "skew", "mean blocks", "coverage", "")
+_POWER = ("drift of 5 %", "blocks, paired", "boots a side, no blocks", "one after the other: false alarms", "")
+_AA = ("A/A run", "blocks", "σ of a boot", *METHODS, "")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _mark(kept: bool, excuse: str = "") -> str:
+    return ("ok" if kept else "beyond") + (f": {excuse}" if excuse else "")
+
+
+def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]]]:
+    """(title, column names, rows) of each part."""
+    points = [
+        [str(p.point), *(_percent(p.false_alarms[m]) for m in METHODS), _percent(p.coverage), _mark(p.kept, p.excuse)]
+        for p in result.points
+    ]
+    stopping = [
+        [f"{s.noise:g}", s.skew.value, f"{s.blocks:.1f}", _percent(s.coverage), _mark(s.kept)] for s in result.stopping
+    ]
+    power = [
+        [p.drift.value, str(p.paired), str(p.unpaired), _percent(p.one_after_the_other), _mark(p.kept)]
+        for p in result.power
+    ]
+    trials = result.points[0].trials if result.points else 0
+    limit = f"limits: {_percent(MOST_FALSE_ALARMS)} false alarms of `paired`, {_percent(LEAST_COVERAGE)} coverage"
+    return [
+        (
+            f"False alarms of a 5 % test, and coverage of our 95 % interval ({trials:,} trials a point; {limit})",
+            _POINTS,
+            points,
+        ),
+        ("Coverage when a campaign stops on the width of its interval (`--precision`)", _STOPPING, stopping),
+        ("Boots that see a ratio of 1.01 with 80 % while the host drifts (a boot scatters by 1 %)", _POWER, power),
+    ]
+
+
+def aa_table(results: Sequence[AAResult]) -> tuple[str, tuple[str, ...], list[list[str]]]:
+    """Title, column names, rows of real A/A runs."""
+    rows = [
+        [
+            f"{r.guest} {r.benchmark}",
+            str(r.blocks),
+            f"{100 * r.spread:.2f} %",
+            *(_percent(r.false_alarms[m]) for m in METHODS),
+            _mark(r.kept),
+        ]
+        for r in results
+    ]
+    return "False alarms between boots of the same image on this machine", _AA, rows
+
+
+def render_table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """One table on the terminal."""
+    show(console, Text(title, style="bold"), wrap=True)
+    columns = [Column(name, right=0 < i < len(names) - 1) for i, name in enumerate(names)]
+    styled = [[Text(cell, style="red" if cell.startswith("beyond") else "") for cell in row] for row in rows]
+    for line in lines(styled, columns):
+        show(console, line, wrap=False)
+
+
+def markdown(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """One table for the docs."""
+    head = [f"| {' | '.join(names)} |", f"|{'|'.join(['---', *['--:'] * (len(names) - 2), '---'])}|"]
+    return "\n".join([f"{title}:", "", *head, *(f"| {' | '.join(row)} |" for row in rows), ""])
+
+
+def selftest_json(result: SelfTest | None, aa: Sequence[AAResult]) -> dict[str, object]:
+    """Everything, as plain data."""
+    data: dict[str, object] = asdict(result) if result else {}
+    passed = (result.passed if result else True) and all(r.kept for r in aa)
+    return {**data, "aa": [asdict(r) for r in aa], "passed": passed}

@@ -1,0 +1,105 @@
+"""Comparisons between runs, or between files of other tools: Welch on logs. Nothing cancels drift between two runs.
+
+Two sides of the same run keep their blocks and are paired, like everything inside a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ukperf.model import Comparison, Verdict
+from ukperf.stats.effect import Effect
+from ukperf.stats.paired import paired_effect
+from ukperf.stats.perboot import Series
+from ukperf.stats.welch import welch_effect
+from ukperf.stats.within import Candidate, judged, refusal
+
+DRIFT = "two runs: what changed on the host between them is in the ratio"
+# A difference in one of these makes the ratio an answer to another question; in the others, to be read with care.
+REFUSED = ("program", "accelerator")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One guest of one run, or one file of another tool.
+
+    label: how it is called in tables. run: identifies the run; two sides with the same one are paired over blocks.
+    context: what must be alike (`program`, `accelerator`) or is worth a warning when it is not (`machine`, `cpu` …).
+    answers: check → digest. lost: failed boots; the boots of each series are what is left.
+    """
+
+    label: str
+    run: str
+    series: Mapping[str, Series]
+    context: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, str] = field(default_factory=dict)
+    lost: int = 0
+    tried: int = 0
+
+
+def compare_sides(baseline: Side, others: Sequence[Side], delta: float) -> tuple[Comparison, ...]:
+    """Each of `others` against `baseline`, for every benchmark that either has; Holm over all of them."""
+    return compare_pairs([(other, baseline) for other in others], delta)
+
+
+def compare_pairs(pairs: Sequence[tuple[Side, Side]], delta: float) -> tuple[Comparison, ...]:
+    """Every (side, its baseline) for every benchmark that either has; one family, Holm over all of it."""
+    candidates = [
+        _candidate(side, baseline, benchmark)
+        for side, baseline in pairs
+        for benchmark in dict.fromkeys([*baseline.series, *side.series])
+    ]
+    return judged(candidates, delta)
+
+
+def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:
+    names = (benchmark, side.label, baseline.label)
+    over, under = side.series.get(benchmark), baseline.series.get(benchmark)
+    why = _other_question(side, baseline) or refusal(over, under, side.label, baseline.label)
+    if why or over is None or under is None:
+        return Candidate(*names, None, why)
+    effect = effect_of(side, baseline, benchmark)
+    if effect is None:
+        return Candidate(*names, None, "no block has a good boot of both", Verdict.INCONCLUSIVE)
+    return Candidate(*names, replace(effect, warnings=tuple(_warnings(side, baseline))))
+
+
+def effect_of(side: Side, baseline: Side, benchmark: str) -> Effect | None:
+    """Paired over blocks inside one run, Welch between two; None where there is nothing to compare."""
+    over, under = side.series.get(benchmark), baseline.series.get(benchmark)
+    if over is None or under is None:
+        return None
+    if side.run != baseline.run:
+        return welch_effect(over.values, under.values)
+    left, right = over.by_block(), under.by_block()
+    shared = sorted(left.keys() & right.keys())
+    return paired_effect([left[b] for b in shared], [right[b] for b in shared]) if shared else None
+
+
+def _other_question(side: Side, baseline: Side) -> str:
+    for key in REFUSED:
+        left, right = side.context.get(key, ""), baseline.context.get(key, "")
+        if left and right and left != right:
+            return f"the {key} differs: {_short(left)} in {side.label}, {_short(right)} in {baseline.label}"
+    for name in sorted(side.answers.keys() & baseline.answers.keys()):
+        left, right = side.answers[name], baseline.answers[name]
+        if left != right:
+            return f"not the same work: {name} is {left} in {side.label}, {right} in {baseline.label}"
+    return ""
+
+
+def _warnings(side: Side, baseline: Side) -> list[str]:
+    warnings = [] if side.run == baseline.run else [DRIFT]
+    for key in sorted(side.context.keys() & baseline.context.keys()):
+        left, right = side.context[key], baseline.context[key]
+        if key not in REFUSED and left != right:
+            warnings.append(f"the {key} differs: {_short(left)} against {_short(right)}")
+    for one in (side, baseline):
+        if one.lost:
+            warnings.append(f"{one.lost} of {one.tried} boots of {one.label} failed")
+    return warnings
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:12] + "…"
