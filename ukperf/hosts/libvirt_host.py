@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, 
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
 from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_of
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
-from ukperf.hosts.reaper import adopt_orphans, reap_when_done
+from ukperf.hosts.reaper import adopting_orphans, reap_when_done
 from ukperf.hosts.remote import RemoteFiles
 from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
@@ -65,7 +65,7 @@ class LibvirtHost:
             connection, uri, in_place=shared_path or is_local(uri), clone_disks=self.is_xen and not self.embedded
         )
         if self.embedded:
-            adopt_orphans()
+            connection.getCapabilities()  # asks QEMU what it can do, now rather than in the first trial
         self._remove_stray_domains()
         self._callbacks = self._listen()
 
@@ -202,7 +202,7 @@ class LibvirtHost:
     @contextmanager
     def _domain(self, spec: BootSpec, calls: _Calls) -> Iterator[Any]:
         xml = self.xml(spec)
-        with calls.timed():
+        with calls.timed(), adopting_orphans() if self.embedded else nullcontext():
             domain = self._connection.createXML(xml, self._libvirt.VIR_DOMAIN_START_PAUSED)
         try:
             yield domain

@@ -2,7 +2,8 @@
 
 Embedded libvirt starts QEMU as a daemon: a child of init, not ours. libvirt then waits for its pid to vanish, which
 takes as long as that init pleases (containers' inits take seconds). As child subreaper (prctl(2)) we become the parent
-and can wait for it at once.
+and can wait for it at once. Only while a domain is created: libvirt starts daemons of its own when it asks QEMU for its
+capabilities, and would wait for ever for those, since nobody would reap them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,21 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def adopt_orphans() -> None:
-    """Make this process the parent of its orphaned descendants; without effect where the kernel refuses."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+@contextmanager
+def adopting_orphans() -> Iterator[None]:
+    """This process becomes the parent of descendants that are orphaned meanwhile, unless the kernel refuses."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def reap_when_done(pid: int) -> threading.Thread:
