@@ -20,7 +20,7 @@ from ukperf.guests.unikraft import Unikraft, quote
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import KernelStore
 from ukperf.imaging.unikernels import check_loadable
-from ukperf.model import BootProtocol, MachineKind, Program
+from ukperf.model import Accelerator, BootProtocol, MachineKind, Program
 
 
 @pytest.fixture
@@ -96,6 +96,14 @@ def test_nanos_on_microvm_boots_the_same_disk_by_its_kernel(tmp_path: Path, cach
     assert direct.kernel is not None
     assert direct.kernel.read_bytes() == nanos_kernel()
     assert direct.qemu_args == ("-machine", "ioapic2=off", "-global", "virtio-mmio.force-legacy=false")
+
+
+def test_nanos_on_microvm_under_icount_is_refused_before_it_hangs(
+    tmp_path: Path, cache: Cache, store: KernelStore
+) -> None:
+    options = BuildOptions(machine=MachineKind.MICROVM, accelerator=Accelerator.ICOUNT)
+    with pytest.raises(UkperfError, match="no clock on microvm"):
+        Nanos(cache, store).build(program(tmp_path), options)
 
 
 def test_nanos_on_xen_powers_off_instead_of_asking_for_a_device_that_is_not_there(
