@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "compare": "ukperf.cli.compare",
     "check": "ukperf.cli.check",
     "plan": "ukperf.cli.plan",
+    "export": "ukperf.cli.export",
     "doctor": "ukperf.cli.doctor",
     "images": "ukperf.cli.images",
     "selftest": "ukperf.cli.selftest",

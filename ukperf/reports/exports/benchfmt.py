@@ -1,0 +1,48 @@
+"""The Go benchmark format, for benchstat: one line a boot, so that benchstat's samples are boots.
+
+`benchstat -col /guest FILE` compares the guests of one run; two files compare two runs. Specification:
+https://golang.org/design/14313-benchmark-format
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ukperf.errors import UkperfError
+from ukperf.model import Unit
+from ukperf.reports.exports import Exportable
+from ukperf.stats.perboot import collect
+
+_UNITS = {
+    Unit.SECONDS: ("ns/op", 1e9),
+    Unit.INSTRUCTIONS: ("instructions/op", 1.0),
+    Unit.CYCLES: ("cycles/op", 1.0),
+    Unit.BYTES: ("B/op", 1.0),
+}
+
+
+def export(run: Exportable) -> str:
+    """Raises UkperfError when no boot gave a value."""
+    lines = [f"{_key(name)}: {' '.join(value.split())}" for name, value in run.facts.items() if _key(name)]
+    results: list[str] = []
+    for guest in run.guests:
+        for benchmark, series in collect(run.records, guest).items():
+            unit, factor = _UNITS[series.unit]
+            name = f"Benchmark{_word(benchmark)}" + ("" if run.guest else f"/guest={guest}")
+            results += [f"{name} 1 {value * factor:.10g} {unit}" for value in series.values if math.isfinite(value)]
+    if not results:
+        raise UkperfError("No boot gave a value: there is nothing to export.")
+    return "\n".join([*lines, "", *results]) + "\n"
+
+
+def _key(name: str) -> str:
+    # a configuration key starts with a lower-case letter and has no upper-case letter, space or colon
+    key = re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-")
+    return key if key[:1].isalpha() else ""
+
+
+def _word(name: str) -> str:
+    # the letter behind `Benchmark` must not be lower case; no white space within a name
+    word = re.sub(r"\s+", "_", name.strip()) or "Unnamed"
+    return word[0].upper() + word[1:]

@@ -1,0 +1,61 @@
+"""Tidy CSV (RFC 4180): a row for each boot and benchmark; failed boots have a row without a value."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+from ukperf.model import Outcome
+from ukperf.reports.exports import Exportable
+from ukperf.stats.perboot import boot_summaries
+
+COLUMNS = (
+    "order",
+    "block",
+    "position",
+    "attempt",
+    "guest",
+    "benchmark",
+    "value",
+    "unit",
+    "outcome",
+    "reason",
+    "started_at",
+    "ended_by_host",
+    "clock_ratio",
+    "vmm_peak_rss",
+)
+
+
+def export(run: Exportable) -> str:
+    """All boots in the order of execution, retries included. Values that are not finite are left empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for record in sorted(run.records, key=lambda r: r.trial.index):
+        trial = record.trial
+        if trial.guest not in run.guests:
+            continue
+        summaries = boot_summaries(record) if record.outcome is Outcome.OK else {}
+        rows = [(name, value, unit.value) for name, (value, unit) in summaries.items()] or [("", math.nan, "")]
+        for name, value, unit in rows:
+            writer.writerow(
+                [
+                    trial.index,
+                    trial.block,
+                    trial.position,
+                    trial.attempt,
+                    trial.guest,
+                    name,
+                    repr(value) if math.isfinite(value) else "",
+                    unit,
+                    record.outcome.value,
+                    record.reason,
+                    record.started_at,
+                    "yes" if record.ended_by_host else "no",
+                    "" if record.clock_ratio is None else record.clock_ratio,
+                    record.vmm_peak_rss or "",
+                ]
+            )
+    return out.getvalue()
