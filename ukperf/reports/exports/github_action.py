@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ukperf.errors import UkperfError
+from ukperf.model import Unit
 from ukperf.reports.exports import Exportable
 from ukperf.reports.units import number
 
