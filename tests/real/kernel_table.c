@@ -1,7 +1,8 @@
 /* kernel_table: reads a Linux kernel's own system call table out of its memory, for the test of the prober.
  *
  * /proc/kallsyms says where sys_call_table and the handlers are, /proc/kcore holds the bytes. One `entry` frame a number:
- * nr, handler (`sys_ni_syscall` where there is none). Needs root and a kernel with CONFIG_PROC_KCORE.
+ * nr, handler (`sys_ni_syscall` where there is none), weak: 1
+ * for a handler that nobody has defined (COND_SYSCALL: the option is off, and what is called only says ENOSYS). Needs root and a kernel with CONFIG_PROC_KCORE.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 #define HANDLERS_MAX 2048
 #define PREFIX "__x64_"
 
-static struct { uint64_t address; char name[64]; } handlers[HANDLERS_MAX];
+static struct { uint64_t address; bool weak; char name[64]; } handlers[HANDLERS_MAX];
 static unsigned handler_count;
 static uint64_t table_address, ni_address;
 
@@ -35,6 +36,7 @@ static bool read_symbols(void)
             ni_address = address;
         else if (strncmp(name, PREFIX, sizeof PREFIX - 1) == 0 && handler_count < HANDLERS_MAX) {
             handlers[handler_count].address = address;
+            handlers[handler_count].weak = kind == 'W' || kind == 'w';
             snprintf(handlers[handler_count++].name, 64, "%.63s", name + sizeof PREFIX - 1);
         }
     }
@@ -61,14 +63,20 @@ static bool read_memory(uint64_t address, void *to, size_t size)
     return done;
 }
 
-static const char *handler_name(uint64_t address)
+static void write_entry(unsigned nr, uint64_t address)
 {
-    if (address == ni_address)
-        return "sys_ni_syscall";
+    const char *name = address == ni_address ? "sys_ni_syscall" : "?";
+    bool weak = false;
     for (unsigned i = 0; i < handler_count; i++)
-        if (handlers[i].address == address)
-            return handlers[i].name;
-    return "?";
+        if (handlers[i].address == address) {
+            name = handlers[i].name;
+            weak = handlers[i].weak;
+        }
+    uk_begin("entry");
+    uk_member_number("nr", nr);
+    uk_member_text("handler", name, UK_TEXT_MAX);
+    uk_member_number("weak", weak);
+    uk_end();
 }
 
 int main(void)
@@ -81,11 +89,7 @@ int main(void)
         uk_error("the kernel's table cannot be read");
         return uk_exit(1);
     }
-    for (unsigned nr = 0; nr < NUMBERS; nr++) {
-        uk_begin("entry");
-        uk_member_number("nr", nr);
-        uk_member_text("handler", handler_name(table[nr]), UK_TEXT_MAX);
-        uk_end();
-    }
+    for (unsigned nr = 0; nr < NUMBERS; nr++)
+        write_entry(nr, table[nr]);
     return uk_exit(0);
 }

@@ -28,6 +28,13 @@
         return bad < 0 ? -errno : 0;                                 \
     }
 
+/* An operation that wants a descriptor, and reports why there is none. */
+#define WANTS(name, fd)                                              \
+    static long name(uint64_t n, struct cc_span *span)               \
+    {                                                                \
+        return (fd) < 0 ? (fd) : name##_loop(n, span);               \
+    }
+
 /* ---- entry and exit ---- */
 
 CC_BODY_UNCHECKED(noop_raw_loop, raw0(UNUSED_NR))
@@ -76,16 +83,32 @@ static inline __attribute__((always_inline)) long open_close_libc_once(void)
     return fd < 0 ? fd : close(fd);
 }
 
-CC_BODY(read_raw, raw3(SYS_read, world.zero, (long)bytes_, 1))
-LIBC(read_libc, read(world.zero, bytes_, 1))
-CC_BODY(write_raw, raw3(SYS_write, world.null, (long)bytes_, 1))
-LIBC(write_libc, write(world.null, bytes_, 1))
-CC_BODY(open_close_raw, open_close_raw_once())
-LIBC(open_close_libc, open_close_libc_once())
-CC_BODY(fstat_raw, raw2(SYS_fstat, world.file, (long)&stat_))
-LIBC(fstat_libc, fstat(world.file, &stat_))
-CC_BODY(lseek_raw, raw3(SYS_lseek, world.file, 0, SEEK_SET))
-LIBC(lseek_libc, lseek(world.file, 0, SEEK_SET))
+CC_BODY(read_raw_loop, raw3(SYS_read, world.zero, (long)bytes_, 1))
+LIBC(read_libc_loop, read(world.zero, bytes_, 1))
+CC_BODY(pread_raw_loop, raw4(SYS_pread64, world.file, (long)bytes_, 1, 0))
+LIBC(pread_libc_loop, pread(world.file, bytes_, 1, 0))
+CC_BODY(write_raw_loop, raw3(SYS_write, world.null, (long)bytes_, 1))
+LIBC(write_libc_loop, write(world.null, bytes_, 1))
+CC_BODY(open_close_raw_loop, open_close_raw_once())
+LIBC(open_close_libc_loop, open_close_libc_once())
+CC_BODY(fstat_raw_loop, raw2(SYS_fstat, world.file, (long)&stat_))
+LIBC(fstat_libc_loop, fstat(world.file, &stat_))
+CC_BODY(lseek_raw_loop, raw3(SYS_lseek, world.file, 0, SEEK_SET))
+LIBC(lseek_libc_loop, lseek(world.file, 0, SEEK_SET))
+
+WANTS(read_raw, world.zero)
+WANTS(read_libc, world.zero)
+WANTS(pread_raw, world.file)
+WANTS(pread_libc, world.file)
+WANTS(write_raw, world.null)
+WANTS(write_libc, world.null)
+WANTS(open_close_raw, world.file)
+WANTS(open_close_libc, world.file)
+WANTS(fstat_raw, world.file)
+WANTS(fstat_libc, world.file)
+WANTS(lseek_raw, world.file)
+WANTS(lseek_libc, world.file)
+
 CC_BODY(getrandom_raw, raw3(SYS_getrandom, (long)bytes_, sizeof bytes_, 0))
 LIBC(getrandom_libc, getrandom(bytes_, sizeof bytes_, 0))
 
@@ -211,10 +234,16 @@ static CC_NOINLINE long futex_ping_pong(uint64_t n, struct cc_span *span)
         sent_ < 0 ? sent_ : (long)(read_call);               \
     })
 
-CC_BODY(pipe_raw, ROUND_TRIP(raw3(SYS_write, world.pipe[1], (long)bytes_, 1), raw3(SYS_read, world.pipe[0], (long)bytes_, 1)))
-LIBC(pipe_libc, ROUND_TRIP(write(world.pipe[1], bytes_, 1), read(world.pipe[0], bytes_, 1)))
-CC_BODY(socketpair_raw,
+CC_BODY(pipe_raw_loop,
+        ROUND_TRIP(raw3(SYS_write, world.pipe[1], (long)bytes_, 1), raw3(SYS_read, world.pipe[0], (long)bytes_, 1)))
+LIBC(pipe_libc_loop, ROUND_TRIP(write(world.pipe[1], bytes_, 1), read(world.pipe[0], bytes_, 1)))
+CC_BODY(socketpair_raw_loop,
         ROUND_TRIP(raw3(SYS_write, world.pair[1], (long)bytes_, 1), raw3(SYS_read, world.pair[0], (long)bytes_, 1)))
-LIBC(socketpair_libc, ROUND_TRIP(write(world.pair[1], bytes_, 1), read(world.pair[0], bytes_, 1)))
+LIBC(socketpair_libc_loop, ROUND_TRIP(write(world.pair[1], bytes_, 1), read(world.pair[0], bytes_, 1)))
+
+WANTS(pipe_raw, world.pipe[0])
+WANTS(pipe_libc, world.pipe[0])
+WANTS(socketpair_raw, world.pair[0])
+WANTS(socketpair_libc, world.pair[0])
 
 #endif

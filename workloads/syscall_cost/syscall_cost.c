@@ -48,6 +48,8 @@ static const struct operation operations[] = {
     {"nanosleep0.libc", "time", "nanosleep of 0 ns", nanosleep0_libc, 1024, 1, true},
     {"read1.raw", "file", "read 1 B from /dev/zero", read_raw, LOOPS, 1, false},
     {"read1.libc", "file", "read 1 B from /dev/zero", read_libc, LOOPS, 1, false},
+    {"pread1.raw", "file", "pread 1 B of a regular file", pread_raw, LOOPS, 1, false},
+    {"pread1.libc", "file", "pread 1 B of a regular file", pread_libc, LOOPS, 1, false},
     {"write1.raw", "file", "write 1 B to /dev/null", write_raw, LOOPS, 1, false},
     {"write1.libc", "file", "write 1 B to /dev/null", write_libc, LOOPS, 1, false},
     {"open_close.raw", "file", "open and close a regular file", open_close_raw, LOOPS, 1, false},
