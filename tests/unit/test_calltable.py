@@ -59,7 +59,7 @@ def test_the_difference_is_what_one_supports_and_the_other_does_not() -> None:
 
 
 def test_json_holds_every_call() -> None:
-    data = json.loads(json.dumps(calltable.to_json([table("nanos", *KINDS)]), allow_nan=False))
+    data = json.loads(json.dumps(calltable.to_json([table("nanos", *KINDS)], NAMES), allow_nan=False))
     guest = data["guests"][0]
     assert guest["counts"]["stub"] == 1
     assert guest["calls"][1] == {"nr": 1, "name": "write", "class": "error", "errno": "EBADF", "detail": None}

@@ -54,6 +54,8 @@ class Request:
     kernels: Mapping[str, Path] = field(default_factory=dict)
     cmdlines: Mapping[str, str] = field(default_factory=dict)
     memory_mib: Mapping[str, int] = field(default_factory=dict)
+    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # guest → more words for its program
+    variants: Mapping[str, str] = field(default_factory=dict)  # a guest under a second name, with arguments of its own
     folder: Path | None = None
     share_host: bool = False
     command: tuple[str, ...] = ()
@@ -226,10 +228,11 @@ def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[s
     named = tuple(dict.fromkeys(request.guests))
     wanted = named or default_guests(request, accelerator)
     images: dict[str, Image] = {}
-    for name in wanted:
-        guest = guests.get(name)
+    for name in (*wanted, *request.variants):
+        kind = request.variants.get(name, name)
+        guest = guests.get(kind)
         options = BuildOptions(
-            request.machine.kind, accelerator, request.kernels.get(name), request.cmdlines.get(name, "")
+            request.machine.kind, accelerator, request.kernels.get(kind), request.cmdlines.get(kind, "")
         )
         availability = guest.availability(options)
         if not availability.ok and not named and name in OPTIONAL:
@@ -239,7 +242,8 @@ def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[s
             say(guest.obtain())
         elif not availability.ok:
             raise UkperfError(availability.sentence, hint=availability.hint)
-        images[name] = guest.build(request.program, options)
+        words = (*request.program.argv, *request.arguments.get(name, ()))
+        images[name] = guest.build(replace(request.program, argv=words), options)
     if not images:
         raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
     unknown = (set(request.kernels) | set(request.cmdlines)) - set(images)

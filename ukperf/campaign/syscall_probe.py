@@ -8,19 +8,22 @@ of their own. Nothing here needs a particular host: `Boot` runs the prober with 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ukperf.campaign.oneboot import single_boots
+from ukperf.campaign.session import Request, Say
+from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
-from ukperf.model import CallClass, CallTable, Frame, Image, Observation, Outcome, Program, SystemCall
+from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, Program, SystemCall
 from ukperf.resources import data
 
 Boot = Callable[[tuple[str, ...]], Observation]
-Say = Callable[[str], None]
 
 SOURCE = "syscalls/syscalls.c"
 FORMAT = 1  # of the cached tables: raise it when the meaning of a class changes
@@ -41,7 +44,7 @@ class Probe:
 
 
 def prober(*words: str, cache: Cache | None = None) -> Program:
-    """The prober with these arguments (`from=NR`, `only=NR`, `harm=1` …)."""
+    """The prober, which guests know as /syscalls, with these arguments (`from=NR`, `only=NR`, `harm=1` …)."""
     return c_program("syscalls", SOURCE, *words, "self=/syscalls", cache=cache)
 
 
@@ -173,6 +176,32 @@ def _call(nr: int, name: str, frame: Frame) -> SystemCall | None:
     if not isinstance(errno, int) or isinstance(errno, bool) or not 0 <= errno <= 4095 or not isinstance(proof, str):
         return None
     return SystemCall(nr, name, CallClass(str(kind)), errno, proof[:200])
+
+
+# ---- all guests ----
+
+
+def tables(request: Request, *, fresh: bool, say: Say) -> tuple[CallTable, ...]:
+    """The tables of all guests of a request (its program is replaced), from the cache where they are known.
+
+    Raises UkperfError as every campaign does.
+    """
+    probes = probes_of(run_here(prober("list=1")))
+    found = []
+    with single_boots(replace(request, program=prober()), say, exact=False) as one:
+        for guest, image in one.images.items():
+            native = image.protocol is BootProtocol.EXEC
+
+            def boot(words: tuple[str, ...], guest: str = guest) -> Observation:
+                return one.boot(guest, prober(*words), request.timeout_s)
+
+            def make(image: Image = image, boot: Boot = boot, native: bool = native) -> CallTable:
+                return table_of(image, boot, probes, native=native, say=say)
+
+            # On this machine itself the answers are those that its user gets.
+            context = (*one.context(), f"uid {os.getuid()}") if native else one.context()
+            found.append(cached_table(Cache(), image, context, fresh=fresh, make=make))
+    return tuple(found)
 
 
 # ---- results, kept by what they depend on ----

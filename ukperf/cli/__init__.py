@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # command → module; this order is the order of `ukperf --help`
 COMMANDS: dict[str, str] = {
     "boot-time": "ukperf.cli.boot_time",
+    "syscall-cost": "ukperf.cli.syscall_cost",
+    "syscalls": "ukperf.cli.syscalls",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",
     "check": "ukperf.cli.check",

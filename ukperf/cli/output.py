@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
@@ -19,27 +20,42 @@ def show_result(result: Result, as_json: bool) -> None:
     import json
 
     from ukperf.campaign.facts import facts_of
-    from ukperf.model import Outcome
     from ukperf.reports.jsonout import to_json
-    from ukperf.reports.pyperf_suite import write_suite
     from ukperf.reports.table import render
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.summary import summarize
 
     facts = facts_of(result.plan, result.why)
-    suite = result.folder / "suite.json"
-    try:
-        wrote = write_suite(suite, result.records, facts)
-    except OSError as error:
-        raise UkperfError(
-            f"{suite} cannot be written: {error.strerror}.", hint="The journal has everything."
-        ) from error
+    wrote = save_suite(result, facts)
     summary = summarize(result.records, result.plan.baseline, result.plan.delta)
     if as_json:
         print(json.dumps({**to_json(summary, facts), "run": str(result.folder)}, indent=1, allow_nan=False))
     else:
         render(summary, facts, stdout_console())
         print(f"Run: {result.folder}" + (" (suite.json is for python -m pyperf)" if wrote else ""), file=sys.stdout)
+    refuse_if_none_good(result)
+
+
+def save_suite(result: Result, facts: Mapping[str, str]) -> bool:
+    """Write the run's suite.json; False where no boot gave a value.
+
+    Raises UkperfError if it cannot be written.
+    """
+    from ukperf.reports.pyperf_suite import write_suite
+
+    suite = result.folder / "suite.json"
+    try:
+        return write_suite(suite, result.records, facts)
+    except OSError as error:
+        raise UkperfError(
+            f"{suite} cannot be written: {error.strerror}.", hint="The journal has everything."
+        ) from error
+
+
+def refuse_if_none_good(result: Result) -> None:
+    """Raises UkperfError (status 2) if not one boot was good."""
+    from ukperf.model import Outcome
+
     if not any(record.outcome is Outcome.OK for record in result.records):
         last = result.records[-1] if result.records else None
         reason = f" The last one: {last.trial.guest}, {last.reason}." if last else ""

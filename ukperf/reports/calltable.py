@@ -6,10 +6,12 @@ import errno
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from rich.console import Console
 from rich.text import Text
 
+from ukperf.errors import UkperfError
 from ukperf.model import CallClass, CallTable, SystemCall
 from ukperf.reports.columns import Column, lines, show
 
@@ -156,8 +158,21 @@ def _cell(call: SystemCall | None) -> Text:
     return text
 
 
-def to_json(tables: Sequence[CallTable]) -> dict[str, object]:
-    """Every call of every guest, the counts, and the paper's numbers."""
+def matching(tables: Sequence[CallTable], globs: str) -> list[str]:
+    """Names of calls that one of the globs (commas between them) matches, by number.
+
+    Raises UkperfError when there is none.
+    """
+    names = {call.name: None for table in tables for call in table.calls}
+    found = [name for name in names if any(fnmatchcase(name, glob.strip()) for glob in globs.split(","))]
+    if not found:
+        raise UkperfError(f"No system call is named like {globs}.", hint="ukperf syscalls --list names them.")
+    return found
+
+
+def to_json(tables: Sequence[CallTable], names: Sequence[str]) -> dict[str, object]:
+    """The calls in `names` of every guest, the counts over all calls, and the paper's numbers."""
+    wanted = set(names)
     return {
         "paper": {guest: {"kernel": name, "supported": number} for guest, (name, number) in PAPER.items()},
         "guests": [
@@ -180,6 +195,7 @@ def to_json(tables: Sequence[CallTable]) -> dict[str, object]:
                         "detail": call.detail or None,
                     }
                     for call in table.calls
+                    if call.name in wanted
                 ],
             }
             for table in tables

@@ -181,19 +181,19 @@ static long run_pause(void)
 
 static void fill_alone(bool harm)
 {
-    P(exit, ALONE, RUN(run_exit), PROOF(proof_exit));
-    P(exit_group, ALONE, RUN(run_exit_group), PROOF(proof_ended));
-    P(fork, ALONE, RUN(run_fork), PROOF(proof_child));
-    P(vfork, ALONE, RUN(run_vfork), PROOF(proof_child));
-    P(clone, ALONE, RUN(run_clone), PROOF(proof_thread));
-    P(clone3, ALONE, RUN(run_clone3), PROOF(proof_thread));
-    P(execve, ALONE, RUN(run_execve), PROOF(proof_ended));
-    P(execveat, ALONE, RUN(run_execveat), PROOF(proof_ended));
-    P(rt_sigreturn, ALONE, RUN(run_sigreturn));
-    P(pause, ALONE, RUN(run_pause));
+    P(exit, ALONE, RUN(run_exit), SEEN(proof_exit));
+    P(exit_group, ALONE, RUN(run_exit_group), SEEN(proof_ended));
+    P(fork, ALONE, RUN(run_fork), SEEN(proof_child));
+    P(vfork, ALONE, RUN(run_vfork), SEEN(proof_child));
+    P(clone, ALONE, RUN(run_clone), SEEN(proof_thread));
+    P(clone3, ALONE, RUN(run_clone3), SEEN(proof_thread));
+    P(execve, ALONE, RUN(run_execve), SEEN(proof_ended));
+    P(execveat, ALONE, RUN(run_execveat), SEEN(proof_ended));
+    P(rt_sigreturn, ALONE, RUN(run_sigreturn), SEEN(proof_suspended));
+    P(pause, ALONE, RUN(run_pause), SEEN(proof_suspended));
     P(vhangup, ALONE, HARM, G(0)); /* hangs up the terminal */
     if (harm)
-        P(reboot, ALONE, HARM, RUN(run_reboot), PROOF(proof_ended));
+        P(reboot, ALONE, HARM, RUN(run_reboot), SEEN(proof_ended));
     else
         P(reboot, ALONE, G(0, 0, 0, 0), X(0, 0, 0, 0)); /* wrong magic: a kernel that has it answers EINVAL */
 }

@@ -68,7 +68,7 @@ static void fill_sockets(void)
 {
     mmsg_out.msg_hdr = msg_out, mmsg_in.msg_hdr = msg_in;
     P(socket, RUN(run_socket), PROOF(proof_fd), X(999, SOCK_STREAM, 0));
-    P(socketpair, G(AF_UNIX, SOCK_STREAM, 0, L A), OUT(8), PROOF(proof_pipe), X(999, SOCK_STREAM, 0, L A));
+    P(socketpair, G(AF_UNIX, SOCK_STREAM, 0, L A), OUT(8), SEEN(proof_pipe), X(999, SOCK_STREAM, 0, L A));
     P(bind, RUN(run_bind), X(BAD_FD, L &local, LOCAL_LENGTH));
     P(listen, RUN(run_listen), X(BAD_FD, 1));
     P(connect, RUN(run_connect), X(BAD_FD, L &local, LOCAL_LENGTH));
@@ -206,11 +206,11 @@ static const char *proof_slept(long result)
 
 static void fill_timers(void)
 {
-    P(nanosleep, RUN(run_nanosleep), PROOF(proof_slept));
-    P(clock_nanosleep, RUN(run_clock_nanosleep), PROOF(proof_slept));
+    P(nanosleep, RUN(run_nanosleep), SEEN(proof_slept));
+    P(clock_nanosleep, RUN(run_clock_nanosleep), SEEN(proof_slept));
     P(getitimer, G(ITIMER_REAL, L A), OUT(32), X(77, L A));
-    P(setitimer, G(ITIMER_REAL, L &far_real, 0), PROOF(proof_itimer), X(77, L B, 0));
-    P(alarm, G(1000), PROOF(proof_alarm));
+    P(setitimer, G(ITIMER_REAL, L &far_real, 0), SEEN(proof_itimer), X(77, L B, 0));
+    P(alarm, G(1000), SEEN(proof_alarm));
     P(gettimeofday, G(L A, 0), OUT(16));
     P(settimeofday, G(0, 0), X(L &bad_time, 0));
     P(time, G(0), PROOF(proof_positive));
@@ -226,7 +226,7 @@ static void fill_timers(void)
     P(clock_adjtime, G(CLOCK_REALTIME, L B), X(999, L B));
     P(adjtimex, G(L B));
     P(timerfd_create, G(CLOCK_MONOTONIC, 0), PROOF(proof_fd), X(999, 0));
-    P(timerfd_settime, G(w.timer, 0, L &far_, 0), PROOF(proof_timerfd), X(BAD_FD, 0, L B, 0));
+    P(timerfd_settime, G(w.timer, 0, L &far_, 0), SEEN(proof_timerfd), X(BAD_FD, 0, L B, 0));
     P(timerfd_gettime, G(w.timer, L A), OUT(32), X(BAD_FD, L A));
 }
 

@@ -146,7 +146,7 @@ static const char *proof_mq(long queue) { return CALL(mq_unlink, L mq_name), pro
 
 static void fill_memory(void)
 {
-    P(mmap, G(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PROOF(proof_memory));
+    P(mmap, G(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), SEEN(proof_memory));
     P(mprotect, G(L w.page, 4096, PROT_READ), PROOF(proof_protect), X(BAD_ADDRESS, 4096, PROT_READ | PROT_WRITE));
     P(munmap, RUN(run_munmap));
     P(brk, G(0), PROOF(proof_brk));

@@ -68,7 +68,7 @@ static void fill_system(void)
     P(ustat, RUN(run_ustat), OUT(16), X(0x7777, L A));
     P(modify_ldt, G(0, L A, 64));
     P(arch_prctl, G(0x1003 /* ARCH_GET_FS */, L A), OUT(8), X(0x7777, L A));
-    P(prctl, G(15 /* PR_SET_NAME */, L "ukprobe"), PROOF(proof_name), X(0x77777));
+    P(prctl, G(15 /* PR_SET_NAME */, L "ukprobe"), SEEN(proof_name), X(0x77777));
     P(sethostname, RUN(run_sethostname), X(L A, 9999));
     P(setdomainname, RUN(run_setdomainname), X(L A, 9999));
     P(iopl, G(0), X(9));

@@ -1,0 +1,77 @@
+"""Single boots outside of a campaign: to find out what a guest can do before it is measured, or instead of it.
+
+The hosts, the accelerator and the images are those that the same Request would get in a campaign.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from ukperf import guests
+from ukperf.campaign.session import Request, Say, alone, build_images, decide_accelerator, open_hosts
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.base import Host
+from ukperf.hosts.native import NativeHost
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Observation, Program
+
+
+@dataclass(frozen=True)
+class OneBoot:
+    """An open host with everything decided that a boot needs. images: guest → the request's program in it."""
+
+    request: Request
+    host: Host
+    accelerator: Accelerator
+    images: dict[str, Image]
+    run_id: str
+
+    def boot(self, guest: str, program: Program, timeout_s: float) -> Observation:
+        """Boot `program` in `guest` once. Raises UkperfError for what keeps the image from being built."""
+        image = self.image(guest, program)
+        machine = replace(
+            self.request.machine,
+            memory_mib=self.request.memory_mib.get(guest, self.request.machine.memory_mib),
+        )
+        spec = BootSpec(
+            image=image,
+            machine=machine,
+            accelerator=self.accelerator,
+            launch=self.request.launch,
+            timeout_s=timeout_s,
+            run_id=self.run_id,
+            name=f"ukperf-{self.run_id[:8]}-{guest}",
+        )
+        host = NativeHost() if image.protocol is BootProtocol.EXEC else self.host
+        return host.boot(spec)
+
+    def image(self, guest: str, program: Program) -> Image:
+        """This guest with this program, from the cache."""
+        request = self.request
+        options = BuildOptions(
+            request.machine.kind, self.accelerator, request.kernels.get(guest), request.cmdlines.get(guest, "")
+        )
+        return guests.get(guest).build(program, options)
+
+    def context(self) -> Sequence[str]:
+        """What an answer may depend on besides kernel and program."""
+        machine = self.request.machine
+        return (self.accelerator.value, machine.kind.value, str(machine.vcpus))
+
+
+@contextmanager
+def single_boots(request: Request, say: Say, *, exact: bool = True) -> Iterator[OneBoot]:
+    """The hosts of a request, opened for single boots; another campaign on this machine is refused meanwhile.
+
+    exact: False where only the answers count: then `auto` falls back to plain TCG, which is several times faster than
+    icount. Raises UkperfError as a campaign would.
+    """
+    run_id = secrets.token_hex(8)
+    with alone(request.share_host), open_hosts(request.connect[:1], run_id) as hosts:
+        host = next(iter(hosts.values()))
+        accelerator, _ = decide_accelerator(request.accelerator, host)
+        if not exact and request.accelerator is Accelerator.AUTO and accelerator is Accelerator.ICOUNT:
+            accelerator = Accelerator.TCG
+        yield OneBoot(request, host, accelerator, build_images(request, accelerator, say), run_id)

@@ -1,0 +1,288 @@
+"""What a system call costs: a scout boot of each guest first, then a campaign that leaves out what would hang it.
+
+The scout runs the whole program once with short batches. An operation that hangs or crashes the guest is named by the
+last `phase` frame, and the scout starts again without it; what fails with an errno says so itself. Only then do the
+measured boots begin, each guest with its own list of operations to skip.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import median
+
+from ukperf.campaign.oneboot import OneBoot, single_boots
+from ukperf.campaign.runner import Observer
+from ukperf.campaign.session import Request, Result, Say, start
+from ukperf.campaign.syscall_native import run_here
+from ukperf.errors import UkperfError
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.programs import c_program
+from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit
+
+SOURCE = "syscall_cost/syscall_cost.c"
+FORMAT = 1  # of the kept findings
+TICKS = ".ticks"  # the same operation by the CPU's counter, where the plain name is in seconds
+VSYSCALL = "unikraft+vsyscall"  # Unikraft's function-call entry: the same guest, another boot
+SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100")
+SCOUT_TIMEOUT_S = 60.0
+SCOUTS_MAX = 16
+_OPERATION = re.compile(r"[a-z0-9_.]{1,40}")
+
+Boot = Callable[[tuple[str, ...]], Observation]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the program can measure: name like `getppid.raw`, its group, and a phrase for people."""
+
+    name: str
+    group: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the scout found out about one guest. refused: operation → errno; ended: operation → how the guest ended.
+
+    works: operations that gave figures. complaint: why the guest cannot be measured at all.
+    """
+
+    guest: str
+    works: tuple[str, ...] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
+    ended: Mapping[str, str] = field(default_factory=dict)
+    boots: int = 0
+    complaint: str = ""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A measured run with what the scouts found, and the counter's frequency by two clocks (guest → Hz)."""
+
+    result: Result
+    operations: tuple[Operation, ...]
+    findings: Mapping[str, Finding]
+    hz_by_host: Mapping[str, float]
+    hz_by_guest: Mapping[str, float]
+
+
+def cost_program(*words: str, cache: Cache | None = None) -> Program:
+    """The measuring program with these arguments."""
+    return c_program("syscall_cost", SOURCE, *words, cache=cache)
+
+
+def samples_in(records: Sequence[BootRecord], unit: Unit) -> tuple[BootRecord, ...]:
+    """The records with nothing but the samples in one unit: one family of comparisons, phases left out."""
+    return tuple(
+        replace(record, phases={}, samples=tuple(sample for sample in record.samples if sample.unit is unit))
+        for record in records
+    )
+
+
+def missing(costs: Costs, operation: str) -> dict[str, str]:
+    """Guest → why it has no figure for an operation."""
+    reasons = {}
+    for guest, finding in costs.findings.items():
+        if operation in finding.ended:
+            reasons[guest] = finding.ended[operation]
+        elif operation in finding.refused:
+            reasons[guest] = errno.errorcode.get(finding.refused[operation], "fails")
+    return reasons
+
+
+def operations_of(listing: Observation) -> tuple[Operation, ...]:
+    """The program's own list (`list=1`). Raises UkperfError when it did not give one."""
+    found = []
+    for frame in listing.frames:
+        fields = [frame.fields.get(key) for key in ("benchmark", "group", "what")]
+        if frame.event == "operation" and all(isinstance(value, str) for value in fields):
+            found.append(Operation(*map(str, fields)))
+    if listing.outcome is not Outcome.OK:
+        raise UkperfError(f"The program did not list its operations: {listing.reason or listing.outcome}.")
+    return tuple(found)
+
+
+# ---- scouting ----
+
+
+def scout(guest: str, boot: Boot, say: Say) -> Finding:
+    """Find out which operations a guest has, and which end it. boot: runs the program once with more arguments."""
+    works: dict[str, None] = {}
+    refused: dict[str, int] = {}
+    ended: dict[str, str] = {}
+    for boots in range(1, SCOUTS_MAX + 1):
+        words = (*SCOUT_WORDS, *_skipping([*works, *refused, *ended]))
+        seen = boot(words)
+        pending = _take(seen.frames, works, refused)
+        if any(frame.event == "exit" for frame in seen.frames):
+            return Finding(guest, tuple(works), refused, ended, boots)
+        if pending is None:
+            return Finding(guest, tuple(works), refused, ended, boots, seen.reason or seen.outcome.value)
+        ended[pending] = "hangs" if seen.outcome in (Outcome.HUNG, Outcome.SILENT) else "crashes"
+        works.pop(pending, None)
+        say(f"{guest} {ended[pending]} in {pending}: it is left out there.")
+    return Finding(guest, tuple(works), refused, ended, SCOUTS_MAX, f"it ended in {SCOUTS_MAX} operations")
+
+
+def _take(frames: Sequence[Frame], works: dict[str, None], refused: dict[str, int]) -> str | None:
+    """Takes what one scout boot said; the operation that was under way when it stopped."""
+    pending: str | None = None
+    for frame in frames:
+        name = frame.fields.get("name" if frame.event == "phase" else "benchmark")
+        if not isinstance(name, str) or not _OPERATION.fullmatch(name):
+            continue
+        if frame.event == "phase":
+            pending = name
+        elif frame.event == "samples":
+            works.setdefault(name.removesuffix(TICKS))
+        elif frame.event == "unsupported":
+            number = frame.fields.get("errno")
+            refused[name] = number if isinstance(number, int) and 0 < number <= 4095 else 0
+    return pending
+
+
+def _skipping(names: Sequence[str]) -> tuple[str, ...]:
+    return (f"skip={','.join(names)}",) if names else ()
+
+
+def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Callable[[], Finding]) -> Finding:
+    """A finding for this kernel and program, from the cache or made; complaints are not kept."""
+    key = cache.key(
+        {
+            "format": FORMAT,
+            "guest": image.guest,
+            "kernel": image.kernel_digest or image.kernel_version,
+            "program": image.program_digest,
+            "context": list(context),
+        }
+    )
+    path = cache.root / "syscall-cost" / f"{key}.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Finding(**{**values, "works": tuple(values["works"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    finding = make()
+    if not finding.complaint:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(asdict(finding)) + "\n", encoding="utf-8")
+        draft.replace(path)
+    return finding
+
+
+# ---- the run ----
+
+
+def measure(
+    request: Request, only: str, *, probe_vsyscall: bool, fresh: bool, say: Say, observer: Observer | None = None
+) -> Costs:
+    """Scout, then run. request.program is replaced; only: globs with commas between them.
+
+    Raises UkperfError as every campaign does, and when no guest can be measured.
+    """
+    request = replace(request, program=cost_program(f"only={only}"))
+    operations = list_operations(only)
+    with single_boots(request, say) as one:
+        accelerator, findings = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, say)
+    units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
+    arguments = {
+        name: (units, *_skipping(list(found.ended))) for name, found in findings.items() if not found.complaint
+    }
+    for name, found in findings.items():
+        if found.complaint:
+            say(f"{name} is left out: {found.complaint}.")
+    if not arguments:
+        raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
+    variants = {}
+    if VSYSCALL in arguments:
+        variants[VSYSCALL] = "unikraft"
+        arguments[VSYSCALL] = (*arguments[VSYSCALL], "probe=vsyscall")
+    plain = tuple(name for name in arguments if name not in variants)
+    result = start(
+        replace(request, guests=plain, accelerator=accelerator, arguments=arguments, variants=variants),
+        say=say,
+        observer=observer,
+    )
+    return Costs(result, operations, findings, _hz_by_host(result.records), _hz_by_guest(result.records))
+
+
+def list_operations(only: str) -> tuple[Operation, ...]:
+    """What the program can measure, by asking it here. Raises UkperfError when nothing is named like `only`."""
+    found: dict[str, Operation] = {}
+    for more in ((), ("probe=vsyscall",)):
+        for operation in operations_of(run_here(cost_program(f"only={only}", "list=1", *more))):
+            found.setdefault(operation.name, operation)
+    if not found:
+        raise UkperfError(f"No operation is named like {only}.", hint="ukperf syscall-cost --list names them.")
+    return tuple(found.values())
+
+
+def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: Say) -> dict[str, Finding]:
+    cache = Cache()
+    units = ("units=instructions",) if one.accelerator is Accelerator.ICOUNT else ()
+    findings = {}
+    names = list(one.images)
+    if probe_vsyscall and "unikraft" in names:
+        names.append(VSYSCALL)
+    for name in names:
+        guest, more = ("unikraft", ("probe=vsyscall",)) if name == VSYSCALL else (name, ())
+
+        def boot(words: tuple[str, ...], guest: str = guest, more: tuple[str, ...] = more) -> Observation:
+            program = cost_program(f"only={only}", *units, *more, *words)
+            return one.boot(guest, program, SCOUT_TIMEOUT_S)
+
+        def make(name: str = name, boot: Boot = boot) -> Finding:
+            return scout(name, boot, say)
+
+        context = (*one.context(), only, *more)
+        finding = make() if fresh else kept_finding(cache, one.images[guest], context, make)
+        if name == VSYSCALL and not any(op.endswith(".vsyscall") for op in finding.works):
+            say("unikraft has no __kernel_vsyscall that works: not available.")
+            finding = replace(finding, complaint="no __kernel_vsyscall that works")
+        findings[name] = replace(finding, guest=name)
+    return findings
+
+
+# ---- the counter's frequency ----
+
+
+def frequencies(costs: Costs) -> dict[str, str]:
+    """`linux TSC` → "2.600 GHz by the host's clock, 2.601 by its own", for the line under the table."""
+    facts: dict[str, str] = {}
+    if costs.result.plan.accelerator is Accelerator.ICOUNT:
+        return facts
+    for guest, by_host in costs.hz_by_host.items():
+        own = costs.hz_by_guest.get(guest)
+        by_own = f", {own / 1e9:.3f} by its own" if own is not None else ""
+        facts[f"{guest} TSC"] = f"{by_host / 1e9:.3f} GHz by the host's clock{by_own}"
+    return facts
+
+
+def _hz_by_host(records: Sequence[BootRecord]) -> dict[str, float]:
+    """Guest → ticks per host second between the frames `main` and `exit`, median over boots."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        ticks, events = record.ticks, record.events
+        if all(name in table for table in (ticks, events) for name in ("main", "exit")):
+            span = events["exit"] - events["main"]
+            if record.outcome is Outcome.OK and span > 0:
+                found.setdefault(record.trial.guest, []).append((ticks["exit"] - ticks["main"]) * 1e9 / span)
+    return {guest: median(values) for guest, values in found.items()}
+
+
+def _hz_by_guest(records: Sequence[BootRecord]) -> dict[str, float]:
+    """Guest → ticks per second of its own clock, over the operations timed by both, median over boots."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        seconds = {s.benchmark: s for s in record.samples if s.unit is Unit.SECONDS}
+        ticks = {s.benchmark.removesuffix(TICKS): s for s in record.samples if s.unit is Unit.CYCLES}
+        both = [name for name in seconds if name in ticks and sum(seconds[name].values) > 0]
+        if record.outcome is Outcome.OK and both:
+            ratios = [sum(ticks[name].values) / sum(seconds[name].values) for name in both]
+            found.setdefault(record.trial.guest, []).append(median(ratios))
+    return {guest: median(values) for guest, values in found.items()}

@@ -1,0 +1,149 @@
+"""`ukperf syscall-cost`: what a system call costs in each guest."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ukperf.cli import options as o
+from ukperf.model import Accelerator, Launch
+
+if TYPE_CHECKING:
+    from ukperf.campaign.syscall_cost import Costs
+
+Only = Annotated[str, typer.Option(metavar="GLOB", help="Operations to measure, like 'get*' or 'noop.*,read1.raw'.")]
+List = Annotated[bool, typer.Option("--list", help="Name the operations and do nothing else.")]
+Cycles = Annotated[bool, typer.Option("--cycles", help="Show cycles of the CPU's counter instead of nanoseconds.")]
+Scale = Annotated[
+    str | None, typer.Option(metavar="call", help="call: show each cost in function calls of the same guest.")
+]
+Vsyscall = Annotated[
+    bool, typer.Option("--vsyscall/--no-vsyscall", help="Probe Unikraft's function-call entry, in boots of its own.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Find out again which operations each guest can do.")]
+
+
+def command(
+    guest: o.Guests = None,
+    only: Only = "*",
+    list_: List = False,
+    cycles: Cycles = False,
+    scale: Scale = None,
+    vsyscall: Vsyscall = True,
+    fresh: Fresh = False,
+    baseline: o.Baseline = "linux",
+    boots: o.Boots = None,
+    precision: o.Precision = None,
+    max_time: o.MaxTime = None,
+    delta: o.Delta = 1.0,
+    seed: o.Seed = None,
+    accel: o.Accel = Accelerator.AUTO,
+    machine: o.Kind = "q35",
+    memory: o.Memory = 256,
+    pin: o.Pin = None,
+    launch: o.LaunchBy = Launch.LIBVIRT,
+    connect: o.Connect = None,
+    timeout: o.Timeout = 120.0,
+    kernel: o.Kernel = None,
+    append: o.Append = None,
+    run: o.RunDir = None,
+    json: o.Json = False,
+    share_host: o.ShareHost = False,
+) -> None:
+    """Measure what system calls cost: the instruction itself, the C library's functions, and plain function calls.
+
+    The same program runs in every guest. Each operation is timed in batches that are long enough for the clock, the
+    empty loop is subtracted, and an operation that a guest refuses, hangs or crashes in is named, never timed. Under
+    icount the figures are guest instructions, exact.
+    """
+    from ukperf.campaign.session import Request
+    from ukperf.campaign.syscall_cost import cost_program, list_operations, measure
+    from ukperf.errors import UkperfError
+    from ukperf.hosts.connection import EMBED
+    from ukperf.reports.progress import progress
+
+    if scale not in (None, "call"):
+        raise UkperfError(f"There is no scale {scale!r}.", hint="Write --scale call, or leave it out.")
+    if list_:
+        _show_list(list_operations(only), json)
+        return
+    request = Request(
+        program=cost_program(),
+        guests=o.with_baseline(guest, baseline),
+        default_guests=("linux", "nanos", "unikraft", "native"),
+        baseline=baseline,
+        machine=o.machine(machine, memory, 1, pin),
+        accelerator=accel,
+        launch=launch,
+        connect=tuple(connect or [EMBED]),
+        seed=seed,
+        limits=o.limits(boots, precision, max_time),
+        delta=o.percent(delta, "--delta"),
+        timeout_s=o.seconds(timeout, "--timeout"),
+        kernels=o.kernels(kernel),
+        cmdlines=o.pairs(append, "--append"),
+        folder=run.absolute() if run else None,
+        share_host=share_host,
+        command=("ukperf", *sys.argv[1:]),
+    )
+    with progress(request.limits) as observer:
+        costs = measure(request, only, probe_vsyscall=vsyscall, fresh=fresh, say=o.sayer(), observer=observer)
+    _show(costs, cycles=cycles, as_calls=scale == "call", as_json=json)
+
+
+def _show(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> None:
+    import json
+
+    from ukperf.campaign.costclaims import claims
+    from ukperf.campaign.facts import facts_of
+    from ukperf.campaign.syscall_cost import TICKS, frequencies, missing, samples_in
+    from ukperf.cli.output import refuse_if_none_good, save_suite
+    from ukperf.model import Unit
+    from ukperf.reports.costtable import SCALE, Claim, Row, View, render, to_json
+    from ukperf.reports.terminal import stdout_console
+    from ukperf.stats.summary import summarize
+    from ukperf.stats.within_boot import boot_ratios
+
+    result = costs.result
+    unit = Unit.CYCLES if cycles else Unit.SECONDS
+    if result.plan.accelerator is Accelerator.ICOUNT:
+        unit = Unit.INSTRUCTIONS
+    suffix = (TICKS if unit is Unit.CYCLES else "") + "/p50"
+    records = samples_in(result.records, unit)
+    ratios = boot_ratios(records, SCALE + suffix)
+    view = View(
+        rows=tuple(Row(op.name, op.group, op.what, missing(costs, op.name)) for op in costs.operations),
+        unit=unit.value,
+        suffix=suffix,
+        ratios={(guest, name.removesuffix(suffix)): ratio for (guest, name), ratio in ratios.items()},
+        as_calls=as_calls,
+        claims=tuple(Claim(words, ratio) for words, ratio in claims(records, suffix)),
+    )
+    facts = {**facts_of(result.plan, result.why), **frequencies(costs)}
+    save_suite(result, facts)
+    refuse_if_none_good(result)
+    summary = summarize(records, result.plan.baseline, result.plan.delta)
+    if as_json:
+        print(json.dumps({**to_json(summary, view, facts), "run": str(result.folder)}, indent=1, allow_nan=False))
+    else:
+        render(summary, view, facts, stdout_console())
+        print(f"Run: {result.folder} (suite.json is for python -m pyperf)")
+
+
+def _show_list(operations: object, as_json: bool) -> None:
+    import json
+    from collections.abc import Iterable
+    from dataclasses import asdict
+    from typing import cast
+
+    from ukperf.campaign.syscall_cost import Operation
+    from ukperf.reports.costtable import Row, render_operations
+    from ukperf.reports.terminal import stdout_console
+
+    found = list(cast("Iterable[Operation]", operations))
+    if as_json:
+        print(json.dumps([asdict(op) for op in found], indent=1))
+    else:
+        render_operations([Row(op.name, op.group, op.what) for op in found], stdout_console())

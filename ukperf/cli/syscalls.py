@@ -1,0 +1,101 @@
+"""`ukperf syscalls`: which system calls each guest has."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ukperf.cli import options as o
+from ukperf.model import Accelerator, Launch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ukperf.model import CallTable
+
+Only = Annotated[
+    str | None, typer.Option(metavar="GLOB", help="Show these calls one by one, like 'get*' or '*at,mmap'.")
+]
+Diff = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="GUEST GUEST", help="Show what each of two guests supports and the other does not."),
+]
+List = Annotated[bool, typer.Option("--list", help="Show every call of every guest.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Probe again, although the answers of these kernels are known.")]
+
+
+def command(
+    guest: o.Guests = None,
+    only: Only = None,
+    diff: Diff = None,
+    list_: List = False,
+    fresh: Fresh = False,
+    accel: o.Accel = Accelerator.AUTO,
+    machine: o.Kind = "q35",
+    memory: o.Memory = 256,
+    launch: o.LaunchBy = Launch.LIBVIRT,
+    connect: o.Connect = None,
+    timeout: o.Timeout = 30.0,
+    kernel: o.Kernel = None,
+    append: o.Append = None,
+    json: o.Json = False,
+    share_host: o.ShareHost = False,
+) -> None:
+    """Try every x86-64 system call in each guest: which work, which answer with an error, which only pretend.
+
+    A call that kills or hangs the guest is recorded and the next boot goes on behind it. The answers are kept by the
+    kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
+    """
+    from ukperf.campaign.session import Request
+    from ukperf.campaign.syscall_probe import prober, tables
+    from ukperf.hosts.connection import EMBED
+
+    named = tuple(dict.fromkeys([*(guest or []), *(diff or ())]))
+    request = Request(
+        program=prober(),
+        guests=named,
+        default_guests=("linux", "nanos", "unikraft", "native"),
+        machine=o.machine(machine, memory, 1, None),
+        accelerator=accel,
+        launch=launch,
+        connect=tuple(connect or [EMBED]),
+        timeout_s=o.seconds(timeout, "--timeout"),
+        kernels=o.kernels(kernel),
+        cmdlines=o.pairs(append, "--append"),
+        share_host=share_host,
+        command=("ukperf", *sys.argv[1:]),
+    )
+    found = tables(request, fresh=fresh, say=o.sayer())
+    if diff is not None:
+        _show_difference(found, diff, json)
+    else:
+        _show(found, "*" if list_ else only, json)
+
+
+def _show(found: Sequence[CallTable], only: str | None, as_json: bool) -> None:
+    import json
+
+    from ukperf.reports.calltable import matching, render, render_calls, to_json
+    from ukperf.reports.terminal import stdout_console
+
+    if as_json:
+        print(json.dumps(to_json(found, matching(found, only or "*")), indent=1, allow_nan=False))
+    elif only is None:
+        render(found, stdout_console())
+    else:
+        render_calls(found, matching(found, only), stdout_console())
+
+
+def _show_difference(found: Sequence[CallTable], diff: tuple[str, str], as_json: bool) -> None:
+    import json
+
+    from ukperf.reports.calltable import difference_json, render_difference
+    from ukperf.reports.terminal import stdout_console
+
+    here, there = (next(table for table in found if table.guest == name) for name in diff)
+    if as_json:
+        print(json.dumps(difference_json(here, there), indent=1, allow_nan=False))
+    else:
+        render_difference(here, there, stdout_console())
