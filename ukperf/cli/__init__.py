@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "boot-time": "ukperf.cli.boot_time",
     "syscall-cost": "ukperf.cli.syscall_cost",
     "syscalls": "ukperf.cli.syscalls",
+    "sklearn": "ukperf.cli.sklearn",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",
     "check": "ukperf.cli.check",

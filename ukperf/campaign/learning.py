@@ -1,0 +1,227 @@
+"""The scikit-learn campaign: what to measure, with how many loops, and whether all guests gave the same answers.
+
+The host plays the part of pyperf's manager: it runs the program once on itself (`calibrate`), chooses loops, values and
+warm-ups for each benchmark from that, and fixes them for all guests (workloads/sklearn/bench.py --set). A user's model
+is never loaded on the host, so there it is not calibrated.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+
+from ukperf import guests
+from ukperf.console import assemble
+from ukperf.errors import UkperfError
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.base import OnFrame
+from ukperf.hosts.native import NativeHost
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.python_env import ROOTS
+from ukperf.imaging.pythontree import BENCH, python_tree, tree_program
+from ukperf.model import Accelerator, BootRecord, BootSpec, Machine, Outcome, Program, Sample, Unit
+from ukperf.resources import data
+
+MODELS = (
+    "multinomialnb",
+    "extratrees",
+    "randomforest",
+    "logisticregression",
+    "linearsvc",
+    "sgd",
+    "histgradientboosting",
+    "knn",
+)
+PAPER_MODELS = MODELS[:2]
+EMULATED = (Accelerator.TCG, Accelerator.ICOUNT)
+EMULATED_SCALE = 0.02  # of the data, where nothing else is asked for: one boot takes about half a minute
+SLOWDOWN = 25.0  # emulation against native: 15 to 22 measured, on an idle machine
+VALUE_S = 0.1  # one pyperf value lasts at least this long
+BUDGET_S = {True: 6.0, False: 10.0}  # for the single rows of one model in one boot; emulated, not emulated
+CALLS = (20, 100, 1_000, 10_000)  # p50, then p90, p99 and p99.9 with ten calls beyond them
+MEMORY_MIB = 1024  # the tree is 200 MB, and Unikraft has it twice: packed and unpacked
+CALIBRATION_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked for. data: a folder as imaging.datasets writes it. model_file: instead of models."""
+
+    models: tuple[str, ...]
+    data: Path
+    threads: int = 1
+    model_file: Path | None = None
+    packages: tuple[str, ...] = ()  # further distributions that the user's model needs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """pyperf's numbers for one benchmark."""
+
+    loops: int
+    values: int
+    warmups: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One run on the host: seconds of one call of each benchmark, and the answers."""
+
+    seconds: Mapping[str, float]
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_models(names: Sequence[str]) -> tuple[str, ...]:
+    """The models by their names, each once. Raises UkperfError for one that there is not."""
+    for name in names:
+        if name not in MODELS:
+            raise UkperfError(f"There is no model {name!r}.", hint="There are: " + ", ".join(MODELS) + ".")
+    return tuple(dict.fromkeys(names)) or PAPER_MODELS
+
+
+def program(
+    work: Work, accelerator: Accelerator, settings: Mapping[str, Setting], cache: Cache | None = None
+) -> Program:
+    """The guest program: closure, workload, data, and the command line. Raises UkperfError where a file is missing."""
+    files: dict[str, Path | bytes] = {
+        name: data("workloads", *folder, name)
+        for name, folder in (("bench.py", ["sklearn"]), ("models.py", ["sklearn"]), ("ukperf_wire.py", ["common"]))
+    }
+    files |= {f"data/{path.name}": path for path in sorted(work.data.iterdir())}
+    argv = [f"{BENCH}/bench.pyc", "--wire", "--data", f"{BENCH}/data", "--threads", str(work.threads)]
+    if work.model_file is not None:
+        files["model.bin"] = work.model_file
+        argv += ["--model-file", f"{BENCH}/model.bin"]
+    else:
+        argv += ["--models", ",".join(work.models)]
+    if accelerator is Accelerator.ICOUNT:
+        argv += ["--clock", "instructions"]
+    if settings:
+        argv += ["--set", ",".join(f"{n}={s.loops}:{s.values}:{s.warmups}" for n, s in sorted(settings.items()))]
+    python = python_tree(cache, (*ROOTS, *work.packages))
+    return tree_program("sklearn", files, argv, python=python, cache=cache)
+
+
+def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = None) -> Calibration:
+    """Run everything once on the host. Raises UkperfError with the program's own sentence where it fails.
+
+    A model file is code, so this refuses to run one.
+    """
+    if work.model_file is not None:
+        raise UkperfError("A model file is only ever loaded inside a guest.")
+    once = {f"{name} single-row": Setting(20, 1, 1) for name in work.models}
+    # Small data takes a millisecond or so: the first call alone would mostly show cold caches.
+    native = program(work, Accelerator.NATIVE, once, cache)
+    image = guests.get("native", cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
+    with tempfile.TemporaryDirectory(prefix="ukperf-") as folder:
+        spec = BootSpec(
+            image,
+            Machine(memory_mib=MEMORY_MIB),
+            Accelerator.NATIVE,
+            timeout_s=CALIBRATION_TIMEOUT_S,
+            name="calibration",
+            console_path=Path(folder) / "console.log",
+        )
+        seen = NativeHost().boot(spec, watch)
+    report = assemble(seen.frames)
+    if seen.outcome is not Outcome.OK:
+        raise UkperfError(
+            f"The program does not even run on this host: {report.error or seen.reason}",
+            hint=seen.console_tail.strip().splitlines()[-1] if seen.console_tail.strip() else None,
+        )
+    return Calibration({s.benchmark: s.values[-1] for s in report.samples if s.values}, report.checks)
+
+
+def choose(calibration: Calibration, models: Sequence[str], accelerator: Accelerator) -> dict[str, Setting]:
+    """pyperf's numbers for each benchmark, the same for all guests."""
+    emulated = accelerator in EMULATED
+    factor = SLOWDOWN if emulated else 1.0
+    chosen: dict[str, Setting] = {}
+    for model in models:
+        for what in ("train", "test"):
+            name = f"{model} {what}"
+            chosen[name] = _repeated(calibration.seconds.get(name, 1.0) * factor)
+        name = f"{model} single-row"
+        seconds = calibration.seconds.get(name, 0.01) * factor
+        calls = max(n for n in CALLS if n == CALLS[0] or n * seconds <= BUDGET_S[emulated])
+        chosen[name] = Setting(calls, 1, 0 if calls == CALLS[0] else 1)
+        if chosen[name].warmups:  # a warm-up is as long as a value
+            chosen[name] = Setting(calls, 1, 1 if 2 * calls * seconds <= BUDGET_S[emulated] else 0)
+    return chosen
+
+
+def _repeated(seconds: float) -> Setting:
+    loops = 1 if seconds >= VALUE_S else 2 ** math.ceil(math.log2(VALUE_S / max(seconds, 1e-6)))
+    once = seconds * loops
+    if once < 1:
+        return Setting(loops, 5, 1)
+    return Setting(loops, 3, 0) if once < 3 else Setting(loops, 1, 0)
+
+
+def default_settings(accelerator: Accelerator) -> dict[str, Setting]:
+    """For a user's model, which is never run on the host before."""
+    emulated = accelerator in EMULATED
+    return {"model test": Setting(1, 3, 1), "model single-row": Setting(100 if emulated else 1_000, 1, 0)}
+
+
+def timeout_s(calibration: Calibration | None, settings: Mapping[str, Setting], accelerator: Accelerator) -> float:
+    """How long a boot may take: four times what is expected, and two minutes for boot and import."""
+    if calibration is None:
+        return 900.0
+    factor = SLOWDOWN if accelerator in EMULATED else 1.0
+    calls = {name: s.loops * (s.values + s.warmups) + 1 for name, s in settings.items()}
+    work = sum(calibration.seconds.get(name, 1.0) * count for name, count in calls.items())
+    return 120.0 + 4 * factor * (work + calibration.seconds.get("import", 1.0))
+
+
+PEAK = "peak memory"  # what the guest says of its process
+VMM_PEAK = "peak memory, VMM"  # what the host says of the machine (of the process, for native)
+
+
+def benchmarks_only(records: Sequence[BootRecord]) -> tuple[BootRecord, ...]:
+    """Records without phases: how long a guest boots is boot-time's question, and under icount a boot that waits for
+    its disk has no length (an idle guest's clock leaps). Peak memory is the host's figure unless all guests have one.
+    """
+    good = [r for r in records if r.outcome is Outcome.OK]
+    guests = {r.trial.guest for r in good}
+    own = {r.trial.guest for r in good if any(s.benchmark == PEAK for s in r.samples)} == guests
+    return tuple(_benchmarks(record, own) for record in records)
+
+
+def _benchmarks(record: BootRecord, own: bool) -> BootRecord:
+    samples = [s for s in record.samples if own or s.benchmark != PEAK]
+    if record.vmm_peak_rss and record.outcome is Outcome.OK:
+        samples.append(Sample(VMM_PEAK, Unit.BYTES, (float(record.vmm_peak_rss),)))
+    return replace(record, phases={}, samples=tuple(samples))
+
+
+def odd_answers(records: Sequence[BootRecord], control: Mapping[str, str]) -> list[str]:
+    """Sentences about guests whose answers differ from the host's own, with both values; empty where all agree."""
+    sentences = []
+    for guest in dict.fromkeys(r.trial.guest for r in records):
+        for name, value in control.items():
+            others = {r.checks[name] for r in records if r.trial.guest == guest and name in r.checks} - {value}
+            if others:
+                sentences.append(f"{name}: {guest} says {' and '.join(sorted(others))}, this host {value}.")
+    return sentences
+
+
+def throughput(records: Sequence[BootRecord]) -> dict[str, dict[str, float]]:
+    """{model: {guest: rows a second in batch prediction}}, from the median over boots; seconds only."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in records:
+        for sample in record.samples:
+            rows = _rows(sample)
+            if sample.benchmark.endswith(" test") and sample.unit is Unit.SECONDS and rows and sample.values:
+                by_guest = found.setdefault(sample.benchmark.removesuffix(" test"), {})
+                by_guest.setdefault(record.trial.guest, []).append(rows * len(sample.values) / sum(sample.values))
+    return {model: {guest: median(v) for guest, v in table.items()} for model, table in found.items()}
+
+
+def _rows(sample: Sample) -> float:
+    rows = sample.metadata.get("rows", 0)
+    return float(rows) if isinstance(rows, int | float) else 0.0

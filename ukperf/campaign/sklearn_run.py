@@ -1,0 +1,166 @@
+"""From the options of `ukperf sklearn` to a finished run: accelerator, data, calibration, program, campaign, checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ukperf.campaign import learning
+from ukperf.campaign.learning import Calibration, Setting, Work
+from ukperf.campaign.plan import Limits
+from ukperf.campaign.runner import Observer
+from ukperf.campaign.session import Request, Result, Say, decide_accelerator, open_hosts, start
+from ukperf.errors import UkperfError
+from ukperf.hosts.connection import EMBED
+from ukperf.imaging.datasources import dataset_folder
+from ukperf.model import Accelerator, Frame, Launch, Machine, Outcome, Trial
+
+GUESTS = ("linux", "nanos", "unikraft", "native")
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The options of `ukperf sklearn`; None: choose."""
+
+    guests: tuple[str, ...] = ()
+    baseline: str = "linux"
+    models: tuple[str, ...] = ()
+    data: str = "synthetic"
+    scale: float | None = None
+    model_file: Path | None = None
+    packages: tuple[str, ...] = ()
+    threads: int = 1
+    machine: Machine = field(default_factory=lambda: Machine(memory_mib=learning.MEMORY_MIB))
+    accelerator: Accelerator = Accelerator.AUTO
+    launch: Launch = Launch.LIBVIRT
+    connect: tuple[str, ...] = (EMBED,)
+    seed: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    delta: float = 0.01
+    timeout_s: float | None = None
+    kernels: Mapping[str, Path] = field(default_factory=dict)
+    cmdlines: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    share_host: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished run and what it was made of. control: this host's own answers, empty for a user's model."""
+
+    result: Result
+    data: Mapping[str, object]
+    settings: Mapping[str, Setting]
+    control: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answer:
+    """Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting."""
+    _check(ask)
+    with open_hosts(ask.connect) as hosts:
+        accelerator, truth = decide_accelerator(ask.accelerator, next(iter(hosts.values())))
+    if truth is not None and (not truth.believed or ask.accelerator is Accelerator.AUTO):
+        say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
+    guests = guests_for(ask.guests, accelerator, ask.model_file is not None)
+    emulated = accelerator in learning.EMULATED
+    scale = ask.scale if ask.scale is not None else (learning.EMULATED_SCALE if emulated else 1.0)
+    folder = dataset_folder(ask.data, scale)
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    work = Work(learning.check_models(ask.models), folder, ask.threads, ask.model_file, ask.packages)
+    calibration, settings = _settings(work, accelerator, say, observer)
+    say(_sentence(facts, work))
+    request = Request(
+        program=learning.program(work, accelerator, settings),
+        guests=guests,
+        default_guests=tuple(g for g in GUESTS if g != "native" or ask.model_file is None),
+        baseline=ask.baseline,
+        machine=ask.machine,
+        accelerator=accelerator,
+        launch=ask.launch,
+        connect=ask.connect,
+        seed=ask.seed,
+        limits=ask.limits,
+        delta=ask.delta,
+        timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, accelerator),
+        kernels=ask.kernels,
+        cmdlines=ask.cmdlines,
+        folder=ask.folder,
+        share_host=ask.share_host,
+        command=ask.command,
+    )
+    result = start(request, say=say, observer=observer)
+    control = calibration.checks if calibration else {}
+    return finish(result, facts, settings, control)
+
+
+def finish(
+    result: Result, facts: Mapping[str, object], settings: Mapping[str, Setting], control: Mapping[str, str]
+) -> Answer:
+    """Take the phases out, compare the answers with the host's own."""
+    good = [r for r in result.records if r.outcome is Outcome.OK]
+    notes = learning.odd_answers(good, control)
+    guests = ", ".join(dict.fromkeys(r.trial.guest for r in good))
+    if control and good and not notes:
+        notes = [f"Same work: {guests} and this host itself gave the same {len(control)} answers (digests, accuracy)."]
+    records = learning.benchmarks_only(result.records)
+    return Answer(replace(result, records=records), facts, settings, control, tuple(notes))
+
+
+def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool) -> tuple[str, ...]:
+    """The named guests. Raises UkperfError for `native` where it cannot take part."""
+    if "native" in named and accelerator is Accelerator.ICOUNT:
+        raise UkperfError(
+            "native counts seconds and the other guests count instructions, so they cannot be compared.",
+            hint="Leave native out (its answers are checked anyway), or use --accel tcg.",
+        )
+    if "native" in named and own_model:
+        raise UkperfError(
+            "A model file is code, so ukperf never loads one on this host, and native is this host.",
+            hint="Leave native out.",
+        )
+    return named
+
+
+def _check(ask: Ask) -> None:
+    if not 1 <= ask.threads <= MAX_THREADS:
+        raise UkperfError(f"--threads {ask.threads} is not between 1 and {MAX_THREADS}.")
+    if ask.scale is not None and ask.data != "synthetic":
+        raise UkperfError("--scale is for the synthetic data only.", hint="Leave it out, or use --data synthetic.")
+    if ask.model_file is not None and ask.models:
+        raise UkperfError("--model and --model-file exclude each other.")
+    if ask.model_file is not None and not ask.model_file.is_file():
+        raise UkperfError(f"There is no file {ask.model_file}.", hint="--model-file names a fitted estimator.")
+
+
+def _settings(
+    work: Work, accelerator: Accelerator, say: Say, observer: Observer | None
+) -> tuple[Calibration | None, dict[str, Setting]]:
+    if work.model_file is not None:
+        return None, learning.default_settings(accelerator)
+    say("Calibrating on this host: each benchmark once.")
+    calibration = learning.calibrate(work, _phases(observer))
+    return calibration, learning.choose(calibration, work.models, accelerator)
+
+
+def _phases(observer: Observer | None) -> Callable[[Frame], None] | None:
+    if observer is None:
+        return None
+    trial = Trial(-1, -1, 0, "calibration")
+
+    def listen(frame: Frame) -> None:
+        observer.frame(trial, frame)
+
+    return listen
+
+
+def _sentence(facts: Mapping[str, object], work: Work) -> str:
+    train, test = facts["train"], facts["test"]
+    assert isinstance(train, list)
+    assert isinstance(test, list)
+    shape = f"{train[0]:,} × {train[1]:,} to train, {test[0]:,} rows to test"
+    return f"Data {facts['name']}: {shape}, sha256 {str(facts['digest'])[:12]}; {work.threads} thread(s)."
