@@ -122,10 +122,10 @@ def _documents(count: int, columns: int, topical: float, stream: int) -> Part:
     # Each topic's vocabulary is its own scatter of columns; topics overlap where scatters do.
     of_topic = (rank * (2 * CLASSES + 1) + topic * 7919 + topic * topic * 104_729) % columns
     column = np.where(kind >= topical, np.minimum(common, columns - 1), of_topic)
-    return Part(_counted(owner * columns + column, count, columns), labels.astype(np.int32))
+    return Part(counted(owner * columns + column, count, columns), labels.astype(np.int32))
 
 
-def _counted(keys: npt.NDArray[np.int64], rows: int, columns: int) -> Matrix:
+def counted(keys: npt.NDArray[np.int64], rows: int, columns: int) -> Matrix:
     """Word counts per document, each row of length 1 (Euclid), from one key row * columns + column for each word."""
     cells, counts = np.unique(keys, return_counts=True)
     row = cells // columns

@@ -10,6 +10,7 @@ import codecs
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -87,16 +88,35 @@ def read_npz(path: Path) -> Dataset:
 
 
 def read_svmlight(path: Path) -> Dataset:
-    """`label index:value …` lines, as scikit-learn reads them; the last 40 % of the rows are for testing."""
-    from sklearn.datasets import load_svmlight_file
-
+    """`label index:value … # comment` lines; columns count from 1 unless a 0 is seen; qid: is passed over. The last
+    40 % of the rows are for testing."""
+    labels: list[float] = []
+    indices: list[int] = []
+    values: list[float] = []
+    indptr = [0]
+    number = 0
     try:
-        rows, labels = load_svmlight_file(str(path), dtype=np.float32)
-    except (OSError, ValueError) as e:
-        raise UkperfError(f"{path} is no svmlight file: {e}.") from e
-    rows.sort_indices()
-    arrays = {"data": rows.data, "indices": rows.indices, "indptr": rows.indptr, "shape": np.asarray(rows.shape)}
-    return _split(_sparse(arrays, path), _labels(labels, path), path)
+        with path.open("rb") as lines:
+            for line in lines:
+                number += 1
+                words = line.partition(b"#")[0].split()
+                if not words:
+                    continue
+                pairs = [w.partition(b":")[::2] for w in words[1:] if not w.startswith(b"qid:")]
+                labels.append(float(words[0]))
+                indices += [int(name) for name, _ in pairs]
+                values += [float(value) for _, value in pairs]
+                indptr.append(len(indices))
+    except OSError as e:
+        raise UkperfError(f"{path} cannot be read: {e.strerror}.") from e
+    except ValueError as e:
+        raise UkperfError(f"{path} is no svmlight file: line {number}: {e}.") from e
+    columns = np.asarray(indices, dtype=np.int64)
+    if columns.size and columns.min() > 0:
+        columns -= 1
+    shape = np.asarray([len(labels), int(columns.max()) + 1 if columns.size else 1])
+    arrays = {"data": np.asarray(values), "indices": columns, "indptr": np.asarray(indptr), "shape": shape}
+    return _split(_sparse(arrays, path), _labels(np.asarray(labels), path), path)
 
 
 def _dense(array: npt.NDArray[Any], path: Path) -> Matrix:
@@ -173,12 +193,19 @@ def newsgroups_file() -> Path:
     return path
 
 
+class _Mapping(dict[str, Any]):
+    """In the place of scikit-learn's Bunch."""
+
+    def __setstate__(self, state: object) -> None:
+        """A Bunch has no state besides its items."""
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Knows the four names that the cache needs; nothing that it can build runs code of the file's choosing."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "Bunch" and module in ("sklearn.utils", "sklearn.utils._bunch"):
-            return dict
+            return _Mapping
         core = module.replace("numpy._core.", "numpy.core.")
         allowed = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
         if (core, name) in allowed | {("_codecs", "encode"), ("numpy.core.numeric", "_frombuffer")}:
@@ -187,10 +214,8 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_newsgroups(path: Path) -> Dataset:
-    """Word counts of both parts, rows of length 1, as fetch_20newsgroups_vectorized makes them."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.preprocessing import normalize
-
+    """Word counts of both parts, rows of length 1, as fetch_20newsgroups_vectorized makes them: words of two letters or
+    more in lower case, the vocabulary of the training part."""
     try:
         stored = _PlainUnpickler(io.BytesIO(codecs.decode(path.read_bytes(), "zlib_codec"))).load()
         texts = {part: [str(t) for t in stored[part]["data"]] for part in ("train", "test")}
@@ -200,13 +225,18 @@ def read_newsgroups(path: Path) -> Dataset:
             f"{path} is not scikit-learn's copy of 20 newsgroups: {type(e).__name__}: {e}.",
             hint="Remove it and let scikit-learn download it again, or use --data synthetic.",
         ) from e
-    vectorizer = CountVectorizer(dtype=np.int16)
-    parts = {}
-    for part, matrix in (
-        ("train", vectorizer.fit_transform(texts["train"])),
-        ("test", vectorizer.transform(texts["test"])),
-    ):
-        rows = normalize(matrix.astype(np.float64), copy=False)
-        arrays = {"data": rows.data, "indices": rows.indices, "indptr": rows.indptr, "shape": np.asarray(rows.shape)}
-        parts[part] = Part(_sparse(arrays, path), labels[part])
+    words = {part: [_WORD.findall(text.lower()) for text in texts[part]] for part in texts}
+    vocabulary = {word: column for column, word in enumerate(sorted({w for doc in words["train"] for w in doc}))}
+    if not vocabulary:
+        raise UkperfError(f"{path} holds no words.")
+    parts = {part: Part(_word_counts(words[part], vocabulary), labels[part]) for part in words}
     return _checked(Dataset("newsgroups", parts["train"], parts["test"]), path)
+
+
+_WORD = re.compile(r"(?u)\b\w\w+\b")  # CountVectorizer's
+
+
+def _word_counts(documents: list[list[str]], vocabulary: dict[str, int]) -> Matrix:
+    width = len(vocabulary)
+    keys = [row * width + vocabulary[w] for row, doc in enumerate(documents) for w in doc if w in vocabulary]
+    return datasets.counted(np.asarray(keys, dtype=np.int64), len(documents), width)
