@@ -16,7 +16,9 @@ from ukperf.errors import UkperfError
 from ukperf.hosts.connection import EMBED
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, Frame, Launch, Machine, Outcome, Trial
+from ukperf.paths import make_dir
 
+WORK = "sklearn.json"
 GUESTS = ("linux", "nanos", "unikraft", "native")
 MAX_THREADS = 1024
 
@@ -93,8 +95,10 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
         share_host=ask.share_host,
         command=ask.command,
     )
-    result = start(request, say=say, observer=observer)
     control = calibration.checks if calibration else {}
+    if ask.folder is not None:
+        remember(ask.folder, facts, control)
+    result = start(request, say=say, observer=observer)
     return finish(result, facts, settings, control)
 
 
@@ -109,6 +113,24 @@ def finish(
         notes = [f"Same work: {guests} and this host itself gave the same {len(control)} answers (digests, accuracy)."]
     records = learning.benchmarks_only(result.records)
     return Answer(replace(result, records=records), facts, settings, control, tuple(notes))
+
+
+def remember(folder: Path, facts: Mapping[str, object], control: Mapping[str, str]) -> None:
+    """What a broken-off run's records do not hold: the data and this host's own answers."""
+    try:
+        text = json.dumps({"data": dict(facts), "control": dict(control)}, indent=1, sort_keys=True)
+        (make_dir(folder) / WORK).write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise UkperfError(f"{folder} cannot be written: {e.strerror}.") from e
+
+
+def remembered(folder: Path) -> tuple[dict[str, object], dict[str, str]]:
+    """(facts of the data, this host's answers) of a run's folder; empty where they are not there any more."""
+    try:
+        stored = json.loads((folder / WORK).read_text(encoding="utf-8"))
+        return dict(stored["data"]), {str(k): str(v) for k, v in stored["control"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}, {}
 
 
 def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "syscall-cost": "ukperf.cli.syscall_cost",
     "syscalls": "ukperf.cli.syscalls",
     "sklearn": "ukperf.cli.sklearn",
+    "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",
     "check": "ukperf.cli.check",

@@ -11,7 +11,11 @@ import typer
 from ukperf.cli import options as o
 from ukperf.model import Accelerator, Launch
 
-_WORK = "What to measure"
+Scale = Annotated[
+    float | None,
+    typer.Option(metavar="FACTOR", help="Shrink the synthetic data. Default: 1; 0.02 under emulation."),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="Six boots of each guest: a first look.")]
 
 
 def command(
@@ -24,10 +28,7 @@ def command(
     data: Annotated[
         str, typer.Option(metavar="synthetic|newsgroups|FILE", help="Data set; FILE is an .npz or .svmlight file.")
     ] = "synthetic",
-    scale: Annotated[
-        float | None,
-        typer.Option(metavar="FACTOR", help="Shrink the synthetic data. Default: 1; 0.02 under emulation."),
-    ] = None,
+    scale: Scale = None,
     model_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Your own fitted estimator (joblib, pickle); only ever loaded in guests."),
@@ -39,7 +40,7 @@ def command(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of BLAS and OpenMP. Default: --vcpus.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Six boots of each guest: a first look.")] = False,
+    quick: Quick = False,
     boots: o.Boots = None,
     precision: o.Precision = None,
     max_time: o.MaxTime = None,

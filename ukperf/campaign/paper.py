@@ -1,0 +1,151 @@
+"""The paper from start to end: Table I by `syscalls`, Tables II and III by `sklearn`; its numbers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ukperf.campaign import sklearn_run
+from ukperf.campaign import syscall_probe as probe
+from ukperf.campaign.journal import JOURNAL
+from ukperf.campaign.plan import PLAN
+from ukperf.campaign.runner import Observer
+from ukperf.campaign.session import Request, Say, resume
+from ukperf.campaign.sklearn_run import Answer, Ask
+from ukperf.model import CallTable, Comparison, Estimate, Unit
+from ukperf.paths import make_dir
+from ukperf.stats.summary import summarize
+from ukperf.stats.variance import plan
+
+LEARNING = "sklearn"
+EFFECT = 0.01  # the paper's "1 % advantage"
+
+
+@dataclass(frozen=True)
+class PaperNumber:
+    """One line of the paper's Table II or III, in seconds, on an EC2 t2.micro (Xen)."""
+
+    table: str
+    benchmark: str
+    nanos: float
+    linux: float
+
+
+PAPER = (
+    PaperNumber("II", "multinomialnb train", 0.27, 0.25),
+    PaperNumber("II", "multinomialnb test", 0.039, 0.038),
+    PaperNumber("III", "extratrees train", 44.19, 43.58),
+    PaperNumber("III", "extratrees test", 1.31, 1.32),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A number of the paper beside ours. paper_ratio: nanos / linux, None for guests that the paper could not run.
+
+    boots_for_effect: boots of each guest that would show a difference of 1 % (80 % power), None where unknown.
+    """
+
+    table: str
+    benchmark: str
+    guest: str
+    paper_guest: float | None
+    paper_linux: float | None
+    estimate: Estimate | None
+    baseline: Estimate | None
+    comparison: Comparison | None
+    boots_for_effect: int | None
+
+    @property
+    def paper_ratio(self) -> float | None:
+        return self.paper_guest / self.paper_linux if self.paper_guest and self.paper_linux else None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Everything that `ukperf paper` prints."""
+
+    folder: Path
+    calls: tuple[CallTable, ...]
+    answer: Answer
+    lines: tuple[Line, ...]
+
+
+def reproduce(ask: Ask, folder: Path, *, say: Say, observer: Observer | None = None) -> Paper:
+    """Run what is not in folder yet. Raises UkperfError where it cannot go on; what was measured stays."""
+    make_dir(folder)
+    say("Table I: system calls.")
+    request = Request(
+        program=probe.prober(),
+        default_guests=("linux", "nanos", "unikraft"),
+        accelerator=ask.accelerator,
+        launch=ask.launch,
+        connect=ask.connect,
+        timeout_s=30.0,
+        share_host=ask.share_host,
+        command=ask.command,
+    )
+    calls = probe.tables(request, fresh=False, say=say)
+    say("Tables II and III: scikit-learn.")
+    answer = learn(replace(ask, folder=folder / LEARNING), say=say, observer=observer)
+    return Paper(folder, calls, answer, tuple(lines(answer)))
+
+
+def learn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answer:
+    """The scikit-learn run in ask.folder: begun, gone on with, or only read again where it is complete."""
+    assert ask.folder is not None
+    if not (ask.folder / PLAN).exists() and not (ask.folder / JOURNAL).exists():
+        return sklearn_run.run_sklearn(ask, say=say, observer=observer)
+    say(f"Going on with {ask.folder}.")
+    result = resume(ask.folder, observer=observer, share_host=ask.share_host)
+    facts, control = sklearn_run.remembered(ask.folder)
+    return sklearn_run.finish(result, facts, {}, control)
+
+
+def lines(answer: Answer) -> list[Line]:
+    """The paper's four numbers for each guest but the baseline."""
+    result = answer.result
+    wanted = {number.benchmark for number in PAPER}
+    # The family of comparisons is the paper's four numbers, not all that was measured.
+    records = [
+        replace(record, samples=tuple(s for s in record.samples if s.benchmark in wanted)) for record in result.records
+    ]
+    summary = summarize(records, result.plan.baseline, result.plan.delta)
+    needed = {(p.guest, p.benchmark): p.boots for p in plan(records, result.plan.baseline, EFFECT)}
+    base = summary.guest(result.plan.baseline)
+    found = []
+    for number in PAPER:
+        for guest in summary.guests:
+            if guest.guest == result.plan.baseline:
+                continue
+            known = guest.guest == "nanos"
+            found.append(
+                Line(
+                    number.table,
+                    number.benchmark,
+                    guest.guest,
+                    number.nanos if known else None,
+                    number.linux if known else None,
+                    guest.estimates.get(number.benchmark),
+                    base.estimates.get(number.benchmark) if base else None,
+                    summary.comparison(guest.guest, number.benchmark),
+                    needed.get((guest.guest, number.benchmark)),
+                )
+            )
+    return found
+
+
+def to_json(paper: Paper, calls: Mapping[str, object]) -> dict[str, object]:
+    """Plain data; calls: Table I as reports.calltable has it."""
+    return {
+        "run": str(paper.folder),
+        "table_1": dict(calls),
+        "lines": [{**asdict(line), "paper_ratio": line.paper_ratio} for line in paper.lines],
+        "notes": list(paper.answer.notes),
+        "unit": "instructions" if _counted(paper) else "s",
+    }
+
+
+def _counted(paper: Paper) -> bool:
+    return any(line.estimate is not None and line.estimate.unit is Unit.INSTRUCTIONS for line in paper.lines)

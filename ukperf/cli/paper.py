@@ -1,0 +1,74 @@
+"""`ukperf paper`: the experiments of the paper that ukperf starts from, each number beside ours."""
+
+from __future__ import annotations
+
+import sys
+
+import typer  # noqa: F401 (options are typer's)
+
+from ukperf.cli import options as o
+from ukperf.cli.sklearn import Quick, Scale
+from ukperf.model import Accelerator, Launch
+
+
+def command(
+    quick: Quick = False,
+    guest: o.Guests = None,
+    boots: o.Boots = None,
+    max_time: o.MaxTime = None,
+    delta: o.Delta = 1.0,
+    scale: Scale = None,
+    seed: o.Seed = None,
+    accel: o.Accel = Accelerator.AUTO,
+    memory: o.Memory = 1024,
+    launch: o.LaunchBy = Launch.LIBVIRT,
+    connect: o.Connect = None,
+    run: o.RunDir = None,
+    json: o.Json = False,
+    share_host: o.ShareHost = False,
+) -> None:
+    """Run the paper's experiments end to end: system calls (Table I), MultinomialNB (II) and ExtraTrees (III).
+
+    Prints each of the paper's numbers beside the one measured here, with its interval and verdict, and how many boots
+    would be needed to see the 1 % that the paper reports. The same command goes on where it was broken off, or only
+    prints the result again; `--run DIR` with another folder starts over.
+    """
+    from ukperf.campaign.paper import reproduce, to_json
+    from ukperf.campaign.sklearn_run import Ask
+    from ukperf.hosts.connection import EMBED
+    from ukperf.paths import data_dir
+    from ukperf.reports import calltable
+    from ukperf.reports.papertable import render
+    from ukperf.reports.progress import progress
+    from ukperf.reports.terminal import stdout_console
+
+    limits = o.limits(boots or (6 if quick else 20), None, max_time)
+    ask = Ask(
+        guests=o.with_baseline(guest, "linux"),
+        scale=scale,
+        machine=o.machine("q35", memory, 1, None),
+        accelerator=accel,
+        launch=launch,
+        connect=tuple(connect or [EMBED]),
+        seed=seed,
+        limits=limits,
+        delta=o.percent(delta, "--delta"),
+        share_host=share_host,
+        command=("ukperf", *sys.argv[1:]),
+    )
+    folder = run.absolute() if run else data_dir() / "runs" / f"paper{'-quick' if quick else ''}-{accel.value}"
+    with progress(limits) as observer:
+        paper = reproduce(ask, folder, say=o.sayer(), observer=observer)
+    if json:
+        import json as encoder
+
+        calls = calltable.to_json(paper.calls, ())
+        print(encoder.dumps(to_json(paper, calls), indent=1))
+        return
+    console = stdout_console()
+    print("Table I: system calls supported")
+    calltable.render(paper.calls, console)
+    render(paper.lines, console)
+    for note in paper.answer.notes:
+        print(note)
+    print(f"Run: {paper.folder}; the scikit-learn part in detail: ukperf report {paper.folder / 'sklearn'}")
