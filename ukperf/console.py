@@ -20,7 +20,6 @@ LF = 0x0A
 MAX_FRAME = 16_384  # bytes between RS and LF
 MAX_FRAMES = 100_000
 MAX_MEMBERS = 64
-MAX_KEY = 64
 MAX_TEXT = 512
 MAX_LIST = 4_096
 MAX_NUMBER = 1e18
@@ -29,7 +28,9 @@ MAX_VALUES = 1_000_000  # per trial
 MAX_BENCHMARKS = 512
 TAIL = 4_096
 
-_CRC = re.compile(rb'"crc":"([0-9a-f]{8})"}\Z')
+_INIT = ("init", "status")  # events of our Linux init
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CRC = re.compile(rb',"crc":"([0-9a-f]{8})"}\Z')
 
 
 class FrameDecoder:
@@ -54,8 +55,8 @@ class FrameDecoder:
     @property
     def tail(self) -> str:
         """The console's last kilobytes for a person: frames included, control characters made visible."""
-        text = bytes(self._tail[-TAIL:]).decode("utf-8", "replace")
-        return "".join(c if c.isprintable() or c in "\n\t" else ("" if c == "\r" else "·") for c in text)
+        text = bytes(self._tail[-TAIL:]).decode("utf-8", "replace").replace("\r", "")
+        return printable(text, keep="\n\t")
 
     def feed(self, data: bytes, at_ns: int) -> list[Frame]:
         """Decode what was read at host time at_ns (CLOCK_MONOTONIC, ns)."""
@@ -110,22 +111,30 @@ class FrameDecoder:
         found.append(Frame(str(fields.pop("event")), fields, at_ns))
 
 
-def decode_body(body: bytes) -> dict[str, object] | None:
+def decode_body(body: bytes) -> dict[str, object] | None:  # noqa: PLR0911 — one check, one exit
     """The members of one frame (without crc), or None if anything about it is wrong."""
     body = body.rstrip(b"\r")
     match = _CRC.search(body)
-    if match is None or len(body) > MAX_FRAME or zlib.crc32(body[: match.start()]) != int(match[1], 16):
+    if match is None or len(body) > MAX_FRAME or not body.isascii():
+        return None
+    if zlib.crc32(body[: match.start() + 1]) != int(match[1], 16):
         return None
     try:
         fields = json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict) or len(fields) > MAX_MEMBERS or not isinstance(fields.get("event"), str):
+    if not isinstance(fields, dict) or len(fields) > MAX_MEMBERS or fields.pop("crc", None) is None:
         return None
-    del fields["crc"]
-    if not all(len(key) <= MAX_KEY and _bounded(value) for key, value in fields.items()):
+    if not isinstance(fields.get("event"), str):
         return None
-    return fields
+    if not all(_KEY.fullmatch(key) and _bounded(value) for key, value in fields.items()):
+        return None
+    return {key: printable(value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
+def printable(text: str, keep: str = "") -> str:
+    """What a guest wrote, safe to show: escape sequences cannot reach a terminal, lone surrogates no file."""
+    return "".join(c if c.isprintable() or c in keep else (" " if c.isspace() else "·") for c in text)
 
 
 def encode_frame(event: str, n: int, t: int, tsc: int, **members: object) -> bytes:
@@ -169,10 +178,61 @@ class Report:
     lies: tuple[str, ...]
 
 
+class _Series:
+    """One benchmark while its frames come in."""
+
+    def __init__(self, unit: Unit, loops: int) -> None:
+        self.unit, self.loops = unit, loops
+        self.values: list[float] = []
+        self.warmups: list[float] = []
+        self.metadata: dict[str, object] = {}
+
+
+class _Samples:
+    """All benchmarks of one boot; complaints go to lies."""
+
+    def __init__(self, lies: list[str]) -> None:
+        self._lies = lies
+        self._series: dict[str, _Series] = {}
+        self._room = MAX_VALUES
+
+    def take(self, frame: Frame) -> None:
+        complaint = self._join(frame)
+        if complaint:
+            self._lies.append(complaint)
+
+    def _join(self, frame: Frame) -> str:
+        name, unit = _text(frame, "benchmark"), _text(frame, "unit")
+        values, warmups = _numbers(frame, "values"), _numbers(frame, "warmups", missing=[])
+        loops = _integer(frame, "loops", 2**53)
+        if not name or values is None or warmups is None or unit not in set(Unit) or not loops:
+            return "a samples frame lacks its benchmark, unit, loops or values"
+        if any(value < 0 for value in (*values, *warmups)):
+            return f"{name}: a negative cost"
+        self._room -= len(values) + len(warmups)
+        if self._room < 0:
+            return f"more than {MAX_VALUES} values"
+        if name not in self._series and len(self._series) >= MAX_BENCHMARKS:
+            return f"more than {MAX_BENCHMARKS} benchmarks"
+        series = self._series.setdefault(name, _Series(Unit(unit), loops))
+        if (series.unit, series.loops) != (unit, loops):
+            return f"{name}: its unit or loops change from frame to frame"
+        series.values += map(float, values)
+        series.warmups += map(float, warmups)
+        series.metadata |= {key[5:]: v for key, v in frame.fields.items() if key.startswith("meta_") and _scalar(v)}
+        return ""
+
+    def done(self) -> tuple[Sample, ...]:
+        return tuple(
+            Sample(name, s.unit, tuple(s.values), s.loops, tuple(s.warmups), s.metadata)
+            for name, s in self._series.items()
+        )
+
+
 def assemble(frames: Sequence[Frame]) -> Report:
     """Put the frames of one boot together: samples joined, checks, the exit status (the kernel's word wins)."""
     lies: list[str] = []
-    samples: dict[str, Sample] = {}
+    samples = _Samples(lies)
     checks: dict[str, str] = {}
     status: int | None = None
     said: int | None = None
@@ -180,9 +240,11 @@ def assemble(frames: Sequence[Frame]) -> Report:
     error = ""
     for frame in frames:
         if frame.event == "samples":
-            _join(frame, samples, lies)
+            samples.take(frame)
         elif frame.event == "check" and len(checks) < MAX_BENCHMARKS:
-            checks[_text(frame, "name")] = _text(frame, "digest")[:128]
+            name, digest = _text(frame, "name"), _text(frame, "digest")[:128]
+            if checks.setdefault(name, digest) != digest:
+                lies.append(f"two answers to the check {name}")
         elif frame.event == "error":
             error = _text(frame, "message")
         elif frame.event == "exit":
@@ -190,44 +252,16 @@ def assemble(frames: Sequence[Frame]) -> Report:
         elif frame.event == "status":
             status, signal = _integer(frame, "status", 255), _integer(frame, "signal", 127) or 0
     lies += _contradictions(frames)
-    return Report(tuple(samples.values()), checks, said if status is None else status, signal, error, tuple(lies))
-
-
-def _join(frame: Frame, samples: dict[str, Sample], lies: list[str]) -> None:
-    name, values, unit = _text(frame, "benchmark"), frame.fields.get("values"), frame.fields.get("unit")
-    loops = _integer(frame, "loops", 2**53)
-    if not name or not isinstance(values, list) or unit not in set(Unit) or not loops:
-        lies.append("a samples frame lacks its benchmark, unit, loops or values")
-        return
-    if any(value < 0 for value in values):
-        lies.append(f"{name}: a negative cost")
-        return
-    if name not in samples and len(samples) >= MAX_BENCHMARKS:
-        lies.append(f"more than {MAX_BENCHMARKS} benchmarks")
-        return
-    if sum(len(sample.values) for sample in samples.values()) + len(values) > MAX_VALUES:
-        lies.append(f"more than {MAX_VALUES} values")
-        return
-    warmups = frame.fields.get("warmups", [])
-    meta = {key[5:]: value for key, value in frame.fields.items() if key.startswith("meta_")}
-    before = samples.get(name)
-    samples[name] = Sample(
-        name,
-        Unit(str(unit)),
-        (before.values if before else ()) + tuple(float(v) for v in values),
-        loops,
-        (before.warmups if before else ()) + tuple(float(w) for w in (warmups if isinstance(warmups, list) else [])),
-        {**(before.metadata if before else {}), **meta},
-    )
+    return Report(samples.done(), checks, said if status is None else status, signal, error, tuple(lies))
 
 
 def _contradictions(frames: Sequence[Frame]) -> list[str]:
-    """Sequence numbers and clocks only go up; `main` comes once and before `exit`."""
+    """Sequence numbers and clocks only go up; `main` comes once and before `exit`, which has a status."""
     lies = []
     for before, after in pairwise(frames):
-        if before.event in ("init", "status") or after.event in ("init", "status"):
-            continue  # another program, with numbers of its own
-        if _counter(after, "n") <= _counter(before, "n"):
+        # Our init and the program that it starts number their frames apart; the machine's clocks are the same for both.
+        alike = before.event not in _INIT and after.event not in _INIT
+        if alike and _counter(after, "n") <= _counter(before, "n"):
             lies.append("frames repeat or run backwards")
             break
         if _counter(after, "tsc") < _counter(before, "tsc") or _counter(after, "t") < _counter(before, "t"):
@@ -238,6 +272,8 @@ def _contradictions(frames: Sequence[Frame]) -> list[str]:
         lies.append("more than one main or exit frame")
     elif "exit" in events and "main" not in events[: events.index("exit")]:
         lies.append("an exit frame without a main frame before it")
+    if any(_integer(frame, "status", 255) is None for frame in frames if frame.event in ("exit", "status")):
+        lies.append("an exit frame without a status")
     return lies
 
 
@@ -249,6 +285,15 @@ def _text(frame: Frame, key: str) -> str:
 def _integer(frame: Frame, key: str, most: int) -> int | None:
     value = frame.fields.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
+
+
+def _numbers(frame: Frame, key: str, missing: list[float] | None = None) -> list[float] | None:
+    value = frame.fields.get(key, missing)
+    return value if isinstance(value, list) else None
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def _counter(frame: Frame, key: str) -> int:
