@@ -134,7 +134,8 @@ def decode_body(body: bytes) -> dict[str, object] | None:  # noqa: PLR0911 — o
 
 def printable(text: str, keep: str = "") -> str:
     """What a guest wrote, safe to show: escape sequences cannot reach a terminal, lone surrogates no file."""
-    return "".join(c if c.isprintable() or c in keep else (" " if c.isspace() else "·") for c in text)
+    blank = "\t\n\v\f\r\x85\u2028\u2029"
+    return "".join(c if c.isprintable() or c in keep else (" " if c in blank else "·") for c in text)
 
 
 def encode_frame(event: str, n: int, t: int, tsc: int, **members: object) -> bytes:

@@ -20,9 +20,7 @@ from ukperf.model import Frame, Unit
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True).filter(
     lambda key: key not in ("crc", "event", "n", "t", "tsc")
 )
-NUMBERS = st.one_of(
-    st.integers(-(2**64) + 1, 2**64 - 1), st.floats(-1e18, 1e18, allow_nan=False, allow_infinity=False)
-)
+NUMBERS = st.one_of(st.integers(-(2**64) + 1, 2**64 - 1), st.floats(-1e18, 1e18, allow_nan=False, allow_infinity=False))
 TEXTS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60)
 VALUES = st.one_of(NUMBERS, TEXTS, st.booleans(), st.none(), st.lists(NUMBERS, max_size=8))
 MEMBERS = st.dictionaries(KEYS, VALUES, max_size=6)

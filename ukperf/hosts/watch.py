@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ukperf.console import FrameDecoder, assemble
+from ukperf.console import MAX_FRAMES, FrameDecoder, assemble
 from ukperf.hosts.base import OnFrame
 from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
 
@@ -112,7 +112,7 @@ class Watch:
                     self._stopped(at)
                     return
             if self._decoder.flooded:
-                self._end(Outcome.FLOODED, f"it wrote more than {self.spec.console_limit >> 10} KiB to its console")
+                self._end(Outcome.FLOODED, self._flood())
             elif Event.EXIT in self.events and not self.spec.image.powers_off:
                 self.ended_by_host = True
                 return
@@ -132,6 +132,11 @@ class Watch:
             self._end(Outcome.HUNG, f"no end of the program within {self.spec.timeout_s:g} s")
         else:
             self._end(Outcome.HUNG, f"its program did not start within {self.spec.timeout_s:g} s")
+
+    def _flood(self) -> str:
+        if self._decoder.total > self.spec.console_limit:
+            return f"it wrote more than {self.spec.console_limit >> 10} KiB to its console"
+        return f"it wrote more than {MAX_FRAMES} frames to its console"
 
     def _end(self, outcome: Outcome, reason: str) -> None:
         self._outcome, self._reason = outcome, reason
@@ -156,8 +161,8 @@ class Watch:
         self.frames.append(frame)
         event = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "exit": Event.EXIT}.get(frame.event)
         tick = frame.fields.get("tsc")
-        if event is not None and isinstance(tick, int) and event not in self.ticks:
-            self.ticks[event] = tick
+        if event is not None and isinstance(tick, int) and tick >= 0 and event not in self.ticks:
+            self.ticks[event] = int(tick)
         if event in (Event.MAIN, Event.EXIT) and event not in self.events:
             self.events[event] = frame.at_ns
             if self.sample_rss is not None:

@@ -1,0 +1,297 @@
+"""The watch over one guest: every way in which a guest can end, and the events' times."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ukperf import console as wire
+from ukperf.console import encode_frame
+from ukperf.hosts import watch as watching
+from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Event, Frame, Image, Machine, Observation, Outcome
+
+MAIN = encode_frame("main", 0, 100, 1_000, program="fake", v=1)
+EXIT = encode_frame("exit", 1, 300, 3_000, status=0)
+GUEST = Image("linux", "boot", "0" * 64, "1" * 64, BootProtocol.KERNEL)
+SPEC = BootSpec(GUEST, Machine(), Accelerator.TCG, timeout_s=20.0)
+SOON = 0.05
+
+
+class Stop:
+    """A stop signal that the test gives."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self._descriptor = os.eventfd(0)
+        self._at: int | None = None
+        if at is not None:
+            self.give(at)
+
+    def give(self, at: int | None) -> None:
+        self._at = at
+        os.eventfd_write(self._descriptor, 1)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def stopped_at(self) -> int | None:
+        if self._at is None:
+            os.eventfd_read(self._descriptor)
+        return self._at
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Guest:
+    """The other end of the console, and the VMM's word that it stopped."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.stop = Stop()
+
+    def says(self, data: bytes) -> Guest:
+        self.theirs.setblocking(False)
+        assert self.theirs.send(data) == len(data), "more than the socket's buffer holds"
+        return self
+
+    def stops(self, at: int | None = None) -> Guest:
+        self.stop.give(time.monotonic_ns() if at is None else at)
+        return self
+
+    def watched(self, spec: BootSpec = SPEC, **more: object) -> tuple[Watch, Observation]:
+        events = {Event.START: 1, Event.CREATED: 2, Event.RESUMED: 3}
+        watch = Watch(spec, SocketConsole(self.ours), self.stop, events, **more)  # type: ignore[arg-type]
+        watch.run()
+        return watch, watch.observe()
+
+
+@pytest.fixture
+def guest() -> Iterator[Guest]:
+    made = Guest()
+    yield made
+    made.ours.close()
+    made.theirs.close()
+    made.stop.close()
+
+
+def test_a_good_boot_has_every_event_in_order(guest: Guest) -> None:
+    _, seen = guest.says(b"booting\n" + MAIN + EXIT).stops().watched()
+    assert (seen.outcome, seen.reason, seen.exit_status) == (Outcome.OK, "", 0)
+    assert list(seen.events) == list(Event)
+    times = list(seen.events.values())
+    assert times == sorted(times)
+    assert seen.ticks == {Event.MAIN: 1_000, Event.EXIT: 3_000}
+    assert seen.console_bytes == len(b"booting\n" + MAIN + EXIT)
+    assert [frame.event for frame in seen.frames] == ["main", "exit"]
+
+
+def test_bytes_read_after_the_guest_stopped_were_written_before(guest: Guest) -> None:
+    """On a busy host the VMM's word overtakes the console: no event is later than the stop."""
+    stopped = time.monotonic_ns()
+    _, seen = guest.says(MAIN + EXIT).stops(stopped).watched()
+    assert seen.outcome is Outcome.OK
+    assert seen.events[Event.FIRST_BYTE] == seen.events[Event.EXIT] == seen.events[Event.STOPPED] == stopped
+
+
+def test_what_is_left_on_the_console_is_read_after_the_stop(guest: Guest) -> None:
+    chatter = b"\x1b[0mok\n" * 12_000  # more than one read
+    _, seen = guest.says(MAIN + chatter + EXIT).stops().watched()
+    assert seen.outcome is Outcome.OK
+    assert seen.console_bytes == len(MAIN + chatter + EXIT)
+
+
+def test_the_kernels_status_frame_is_waited_for(guest: Guest) -> None:
+    killed = encode_frame("status", 1, 400, 4_000, status=0, signal=11)
+    _, seen = guest.says(encode_frame("init", 0, 1, 10) + MAIN + EXIT + killed).stops().watched()
+    assert (seen.outcome, seen.reason) == (Outcome.CRASHED, "its program was killed by signal 11")
+    assert seen.ticks[Event.FIRST_BYTE] == 10
+
+
+def test_the_end_of_the_console_is_not_yet_the_end_of_the_guest(guest: Guest) -> None:
+    guest.says(MAIN + EXIT).theirs.shutdown(socket.SHUT_WR)
+
+    class StopsAfterItsEnd(SocketConsole):
+        def read(self) -> tuple[int, bytes] | None:
+            got = super().read()
+            if got is not None and not got[1]:
+                guest.stops()
+            return got
+
+    watch = Watch(SPEC, StopsAfterItsEnd(guest.ours), guest.stop, {})
+    watch.run()
+    seen = watch.observe()
+    assert seen.outcome is Outcome.OK
+    assert Event.STOPPED in seen.events
+
+
+def test_a_console_that_is_reset_is_at_its_end() -> None:
+    class Reset:
+        def setblocking(self, _: bool) -> None: ...
+
+        def recv(self, _: int) -> bytes:
+            raise ConnectionResetError
+
+    got = SocketConsole(Reset()).read()  # type: ignore[arg-type]
+    assert got is not None
+    assert got[1] == b""
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "reason"),
+    [
+        (MAIN + encode_frame("exit", 1, 200, 2_000, status=3), Outcome.FAILED, "its program exited with status 3"),
+        (
+            MAIN
+            + encode_frame("error", 1, 200, 2_000, message="no disk")
+            + encode_frame("exit", 2, 200, 2_000, status=1),
+            Outcome.FAILED,
+            "no disk",
+        ),
+        (b"", Outcome.CRASHED, "the guest ended before main without an exit frame"),
+        (b"panic\n", Outcome.CRASHED, "the guest ended before main without an exit frame"),
+        (MAIN + b"panic\n", Outcome.CRASHED, "the guest ended after main without an exit frame"),
+        (
+            MAIN + EXIT.replace(b"status", b"staxus"),
+            Outcome.CRASHED,
+            "the guest ended after main without an exit frame (1 frames were damaged)",
+        ),
+        (MAIN + EXIT.replace(b"0,", b"x,"), Outcome.CRASHED, "the guest ended after main without an exit frame"),
+        (EXIT, Outcome.CRASHED, "its main frame was lost (0 frames were damaged)"),
+        (EXIT + MAIN, Outcome.LIED, "frames repeat or run backwards"),
+        (MAIN + MAIN + EXIT, Outcome.LIED, "frames repeat or run backwards"),
+        (MAIN + encode_frame("exit", 1, 300, 3_000), Outcome.LIED, "an exit frame without a status"),
+        (
+            MAIN + encode_frame("samples", 1, 200, 2_000, benchmark="b", unit="s", loops=1, values=[-1]) + EXIT,
+            Outcome.LIED,
+            "b: a negative cost",
+        ),
+    ],
+)
+def test_how_a_guest_that_stopped_is_judged(guest: Guest, said: bytes, outcome: Outcome, reason: str) -> None:
+    _, seen = guest.says(said).stops().watched()
+    assert seen.outcome is outcome
+    assert seen.reason.startswith(reason)
+
+
+def test_a_lost_main_frame_is_no_good_boot(guest: Guest) -> None:
+    _, seen = guest.says(MAIN.replace(b"fake", b"fxke") + EXIT).stops().watched()
+    assert seen.outcome in (Outcome.CRASHED, Outcome.LIED)
+    assert seen.bad_frames == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "reason"),
+    [
+        (b"", Outcome.SILENT, "not one byte in 0.05 s"),
+        (b"Loading Linux", Outcome.HUNG, "its program did not start within 0.05 s"),
+        (MAIN, Outcome.HUNG, "no end of the program within 0.05 s"),
+    ],
+)
+def test_a_guest_that_does_not_end_is_ended_in_time(guest: Guest, said: bytes, outcome: Outcome, reason: str) -> None:
+    _, seen = guest.says(said).watched(replace(SPEC, timeout_s=SOON))
+    assert (seen.outcome, seen.reason) == (outcome, reason)
+    assert Event.STOPPED not in seen.events
+    assert seen.console_tail == said.decode().replace("\x1e", "·")
+
+
+def test_a_guest_that_does_not_power_off_gets_a_grace_of_its_own(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "STOP_GRACE_S", SOON)
+    _, seen = guest.says(MAIN + EXIT).watched()  # its time-out is far away
+    assert seen.outcome is Outcome.HUNG
+    assert seen.reason == "its program ended, but the guest did not power off within 0.05 s"
+
+
+def test_the_grace_begins_with_the_exit_frame_even_if_the_time_is_nearly_up(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest.says(MAIN + EXIT)
+    watch = Watch(replace(SPEC, timeout_s=10.0), SocketConsole(guest.ours), guest.stop, {})
+    now = 1_000.0
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now)
+    assert watch._seconds_left(995.0) == 5.0
+    watch.events[Event.EXIT] = int(1_004e9)
+    assert watch._seconds_left(995.0) == 4.0 + watching.STOP_GRACE_S
+    now = 1_030.0
+    assert watch._seconds_left(995.0) < 0
+
+
+def test_a_guest_that_never_powers_off_is_ended_at_its_exit_frame(guest: Guest) -> None:
+    spec = replace(SPEC, image=replace(GUEST, powers_off=False))
+    watch, seen = guest.says(MAIN + EXIT).watched(spec)
+    assert (seen.outcome, seen.ended_by_host) == (Outcome.OK, True)
+    assert Event.STOPPED not in watch.events
+
+
+@pytest.mark.parametrize("said", [b"\x00random\xff" * 1_000, MAIN * 100, b"\x1e" * 9_000])
+def test_a_flood_ends_the_guest(guest: Guest, said: bytes) -> None:
+    _, seen = guest.says(said).watched(replace(SPEC, console_limit=4_096))
+    assert (seen.outcome, seen.reason) == (Outcome.FLOODED, "it wrote more than 4 KiB to its console")
+    assert seen.console_bytes <= len(said)
+
+
+def test_a_flood_of_frames_is_named_as_one(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FRAMES", 5)
+    monkeypatch.setattr(watching, "MAX_FRAMES", 5)
+    frames = b"".join(encode_frame("phase", n, n, n, name="x") for n in range(7))
+    _, seen = guest.says(frames).watched()
+    assert (seen.outcome, seen.reason) == (Outcome.FLOODED, "it wrote more than 5 frames to its console")
+
+
+def test_a_flood_after_the_stop_is_not_read_to_its_end(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "CHUNK", 1_000)
+    _, seen = guest.says(MAIN + EXIT + b"x" * 50_000).stops().watched(replace(SPEC, console_limit=4_096))
+    assert seen.console_bytes < 10_000
+
+
+def test_a_wake_up_without_a_stop_goes_on_watching(guest: Guest) -> None:
+    os.eventfd_write(guest.stop.fileno(), 1)
+    _, seen = guest.says(b"x").watched(replace(SPEC, timeout_s=SOON))
+    assert seen.outcome is Outcome.HUNG
+
+
+def test_the_raw_console_is_kept_but_no_more_of_it_than_the_limit(guest: Guest, tmp_path: Path) -> None:
+    path = tmp_path / "console" / "0.log"
+    guest.says(b"hello\r\n" + MAIN + EXIT).stops().watched(replace(SPEC, console_path=path))
+    assert path.read_bytes() == b"hello\r\n" + MAIN + EXIT
+    flood = Guest()
+    flood.says(b"x" * 100_000).watched(replace(SPEC, console_path=path, console_limit=100))
+    assert path.stat().st_size <= 100 + watching.CHUNK
+
+
+def test_frames_are_passed_on_as_they_come_and_memory_is_read_while_the_vmm_lives(guest: Guest) -> None:
+    passed: list[Frame] = []
+    readings = iter([10, 20])
+    watch, seen = (
+        guest.says(MAIN + EXIT).stops().watched(on_frame=passed.append, sample_rss=lambda: next(readings, None))
+    )
+    assert [frame.event for frame in passed] == ["main", "exit"]
+    assert seen.vmm_peak_rss == 20
+    assert watch.observe(peak_rss=30).vmm_peak_rss == 30
+
+
+def test_a_counter_that_is_none_is_no_tick(guest: Guest) -> None:
+    _, seen = guest.says(encode_frame("main", 0, 1, -5) + encode_frame("exit", 1, 2, 7, status=0)).stops().watched()
+    assert seen.ticks == {Event.EXIT: 7}
+
+
+def test_what_the_vmm_said_goes_with_failures_only(guest: Guest) -> None:
+    watch, _ = guest.says(MAIN).stops().watched()
+    assert watch.observe(extra="qemu: no memory").reason.endswith("; the VMM said: qemu: no memory")
+    good = Guest()
+    watch, _ = good.says(MAIN + EXIT).stops().watched()
+    assert watch.observe(extra="a warning").reason == ""
+
+
+def test_an_observer_that_raises_is_not_swallowed(guest: Guest) -> None:
+    def interrupt(_: Frame) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guest.says(MAIN).watched(on_frame=interrupt)
