@@ -11,19 +11,22 @@ from enum import StrEnum
 from typing import Any
 
 from ukperf import guests
+from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
 from ukperf.campaign.session import decide_accelerator
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import is_local
 from ukperf.hosts.libvirt_host import emulator_path, open_host
+from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import NoiseSource, cpu_model, noise_sources
 from ukperf.hosts.truth import Truth
-from ukperf.model import Accelerator
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine
 from ukperf.paths import cache_dir, data_dir
 
 # Images, kernels and a long run's consoles fit in this.
 FREE_BYTES = 2 << 30
+CLOCK_TIMEOUT_S = 120.0
 
 
 class State(StrEnum):
@@ -69,8 +72,8 @@ class Diagnosis:
         }
 
 
-def examine(uri: str) -> Diagnosis:
-    """Look at everything that a run on this connection needs."""
+def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
+    """Look at everything that a run on this connection needs. guest_clocks: boot every guest to check its clock."""
     local = is_local(uri)
     checks = [_python(), _cpu(), _disk()]
     if local:
@@ -90,6 +93,8 @@ def examine(uri: str) -> Diagnosis:
             )
             accelerator, truth, check = _accelerate(host)
             checks.append(check)
+            if guest_clocks and accelerator is not None:
+                checks += _clocks(host, accelerator, remote=not local)
     except UkperfError as error:
         checks.append(Check("libvirt", State.MISSING, error.message, error.hint or ""))
     return Diagnosis(uri, tuple(checks), accelerator, truth, tuple(noise_sources()) if local else ())
@@ -103,6 +108,22 @@ def _accelerate(host: Host) -> tuple[Accelerator | None, Truth | None, Check]:
     if truth is None or truth.believed:
         return accelerator, truth, Check("KVM", State.OK, truth.sentence if truth else "")
     return accelerator, truth, Check("KVM", State.OPTIONAL, truth.sentence, truth.advice)
+
+
+def _clocks(host: Host, accelerator: Accelerator, *, remote: bool) -> list[Check]:
+    found = []
+    for name in guests.names():
+        guest, options = guests.get(name), BuildOptions(accelerator=accelerator, remote=remote)
+        if name in LINKED_IN_ONLY or not guest.availability(options).ok:
+            continue
+        image = Image(name, "clock", "", "", BootProtocol.EXEC)
+        spec = BootSpec(
+            image, Machine(), accelerator, timeout_s=CLOCK_TIMEOUT_S, name=f"ukperf-doctor-{os.getpid()}-{name}"
+        )
+        clock = check_clock(guest, options, spec, host, NativeHost())
+        advice = "" if clock.honest else "What this guest times itself is off by as much: results are marked."
+        found.append(Check(f"clock {name}", State.OK if clock.honest else State.OPTIONAL, clock.sentence, advice))
+    return found
 
 
 def _check(name: str, otherwise: State, look: Callable[[], str]) -> Check:

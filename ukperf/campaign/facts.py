@@ -26,6 +26,9 @@ def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
     for guest, image in plan.images.items():
         if image.kernel_version:
             facts[f"{guest} kernel"] = image.kernel_version
+    clocks = {name[6:]: value for name, value in plan.facts.items() if name.startswith("clock ")}
+    if clocks:
+        facts["guest clock ÷ host clock"] = ", ".join(f"{guest} {value}" for guest, value in clocks.items())
     if plan.facts.get("qemu"):
         facts["qemu"] = plan.facts["qemu"]
         facts["libvirt"] = plan.facts.get("libvirt", "?")

@@ -42,7 +42,7 @@ def record_of(trial: Trial, spec: BootSpec, seen: Observation, host: str = "") -
         checks=report.checks,
         exit_status=seen.exit_status,
         ended_by_host=seen.ended_by_host,
-        clock_ratio=clock_ratio(seen.frames),
+        clock_ratio=clock_ratio(seen.frames, counted),
         console_tail="" if seen.outcome is Outcome.OK else seen.console_tail,
         vmm_peak_rss=seen.vmm_peak_rss,
         events={event.value: at - start for event, at in seen.events.items()},
@@ -89,10 +89,17 @@ def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
     return phases
 
 
-def clock_ratio(frames: Sequence[Frame]) -> float | None:
-    """Guest seconds per host second between the program's first and last frame; None if they are too close to tell."""
-    timed = [(frame.fields["t"], frame.at_ns) for frame in frames if frame.event not in ("init", "status")]
-    stamps = [(guest, host) for guest, host in timed if isinstance(guest, int) and guest > 0]
+def clock_ratio(frames: Sequence[Frame], counted: bool = False) -> float | None:
+    """Guest seconds per host second between the program's first and last frame; None if they are too close to tell.
+
+    counted: under icount the host's clock means nothing to the guest; there the guest's own counter, one tick a virtual
+    nanosecond, is what its clock must keep pace with.
+    """
+    stamps = []
+    for frame in frames:
+        guest, tick = frame.fields.get("t"), frame.fields.get("tsc")
+        if frame.event not in ("init", "status") and isinstance(guest, int) and isinstance(tick, int) and guest > 0:
+            stamps.append((guest, tick if counted else frame.at_ns))
     if len(stamps) < 2 or stamps[-1][1] - stamps[0][1] < CLOCK_SPAN_NS:
         return None
     return (stamps[-1][0] - stamps[0][0]) / (stamps[-1][1] - stamps[0][1])

@@ -17,6 +17,7 @@ from pathlib import Path
 import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
+from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
 from ukperf.campaign.journal import JOURNAL, Journal, read_journal
 from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer, Runner, Silent
@@ -28,7 +29,7 @@ from ukperf.hosts.libvirt_host import open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.programs import count_program
-from ukperf.model import Accelerator, BootRecord, Image, Launch, Machine, Program
+from ukperf.model import Accelerator, BootRecord, BootSpec, Image, Launch, Machine, Program
 from ukperf.paths import cache_dir, data_dir, make_dir
 
 Say = Callable[[str], None]
@@ -58,6 +59,7 @@ class Request:
     variants: Mapping[str, str] = field(default_factory=dict)  # a guest under a second name, with arguments of its own
     folder: Path | None = None
     share_host: bool = False
+    check_clocks: bool = False  # one boot of each guest first, for programs that are over too soon to tell
     command: tuple[str, ...] = ()
 
 
@@ -115,6 +117,8 @@ def start(
         hosts = stack.enter_context(open_hosts(request.connect, run_id))
         plan = make_plan(request, run_id, next(iter(hosts.values())), say)
         folder = stack.enter_context(run_folder(request.folder, plan))
+        if request.check_clocks:
+            plan = with_clocks(request, plan, hosts, say)
         plans.save(plan, folder)
         return _run(plan, folder, hosts, [], enough, observer)
 
@@ -223,6 +227,32 @@ def make_plan(request: Request, run_id: str, host: Host, say: Say) -> Plan:
     )
 
 
+def with_clocks(request: Request, plan: Plan, hosts: Mapping[str, Host], say: Say) -> Plan:
+    """The plan with each guest's clock among its facts; a clock that is off by more than 1 % is said aloud."""
+    facts = dict(plan.facts)
+    host, native = hosts[plan.hosts[0]], NativeHost()
+    for name, image in plan.images.items():
+        if name in LINKED_IN_ONLY or name in request.variants:
+            continue
+        spec = BootSpec(image, plan.machine, plan.accelerator, plan.launch, plan.timeout_s, name=f"ukperf-{name}")
+        found = check_clock(guests.get(name), build_options(request, plan.accelerator, name), spec, host, native)
+        facts[f"clock {name}"] = found.sentence if found.ratio is None else f"{found.ratio:.4f}"
+        if not found.honest:
+            say(f"The clock of {name} is not to be trusted: {found.sentence}.")
+    return replace(plan, facts=facts)
+
+
+def build_options(request: Request, accelerator: Accelerator, guest: str) -> BuildOptions:
+    """What one guest's image depends on in this request."""
+    return BuildOptions(
+        machine=request.machine.kind,
+        accelerator=accelerator,
+        kernel=request.kernels.get(guest),
+        cmdline=request.cmdlines.get(guest, ""),
+        remote=not is_local(request.connect[0]),
+    )
+
+
 def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[str, Image]:
     """guest → image. A guest that was named must be there; a default one that is not is left out with a sentence."""
     named = tuple(dict.fromkeys(request.guests))
@@ -231,9 +261,7 @@ def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[s
     for name in (*wanted, *request.variants):
         kind = request.variants.get(name, name)
         guest = guests.get(kind)
-        options = BuildOptions(
-            request.machine.kind, accelerator, request.kernels.get(kind), request.cmdlines.get(kind, "")
-        )
+        options = build_options(request, accelerator, kind)
         availability = guest.availability(options)
         if not availability.ok and not named and name in OPTIONAL:
             say(f"{name} is left out: {availability.sentence}" + (f" {availability.hint}" if availability.hint else ""))

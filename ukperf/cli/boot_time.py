@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
+
+import typer
 
 from ukperf.cli import options as o
-from ukperf.cli.output import show_result
+from ukperf.cli.output import show_least_memory, show_result
 from ukperf.model import Accelerator, Launch
 
 
@@ -27,6 +30,10 @@ def command(
     timeout: o.Timeout = 120.0,
     kernel: o.Kernel = None,
     append: o.Append = None,
+    min_memory: Annotated[
+        bool,
+        typer.Option("--min-memory", help="Find the least memory in which each guest reaches main, 3 times of 3."),
+    ] = False,
     run: o.RunDir = None,
     json: o.Json = False,
     share_host: o.ShareHost = False,
@@ -61,8 +68,12 @@ def command(
         cmdlines=o.pairs(append, "--append"),
         folder=run.absolute() if run else None,
         share_host=share_host,
+        check_clocks=True,
         command=("ukperf", *sys.argv[1:]),
     )
+    if min_memory:
+        show_least_memory(request, json)
+        return
     with progress(request.limits) as observer:
         result = start(request, say=o.sayer(), observer=observer)
     show_result(result, json)

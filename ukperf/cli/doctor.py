@@ -14,6 +14,9 @@ def command(
     connect: Annotated[str, typer.Option("--connect", "-c", metavar="URI", help="The host to look at.")] = (
         "qemu:///embed"
     ),
+    guests: Annotated[
+        bool, typer.Option("--guests", help="Boot each guest once and compare its clock with the host's.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """Say what this machine can do, what is missing and how to get it, and what disturbs timing.
@@ -27,7 +30,7 @@ def command(
     from ukperf.reports.doctor import render
     from ukperf.reports.terminal import stdout_console
 
-    diagnosis = examine(connect)
+    diagnosis = examine(connect, guest_clocks=guests)
     if json:
         print(encoder.dumps(diagnosis.to_json(), indent=1, allow_nan=False))
     else:

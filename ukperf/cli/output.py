@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ukperf.errors import UkperfError
 
 if TYPE_CHECKING:
-    from ukperf.campaign.session import Result
+    from ukperf.campaign.session import Request, Result
 
 
 def show_result(result: Result, as_json: bool) -> None:
@@ -60,3 +60,33 @@ def refuse_if_none_good(result: Result) -> None:
         last = result.records[-1] if result.records else None
         reason = f" The last one: {last.trial.guest}, {last.reason}." if last else ""
         raise UkperfError(f"Not one boot was good.{reason}", hint=f"Consoles are in {result.folder / 'console'}.")
+
+
+def show_least_memory(request: Request, as_json: bool) -> None:
+    """Bisect, and print the least memory of each guest.
+
+    Raises UkperfError (status 2) after printing if a guest did not even boot with all the memory that it may have.
+    """
+    import json
+    from dataclasses import asdict
+
+    from ukperf.campaign.facts import facts_of
+    from ukperf.campaign.memory import measure
+    from ukperf.cli.options import sayer
+    from ukperf.reports.memory import render
+    from ukperf.reports.progress import status
+    from ukperf.reports.terminal import stdout_console
+
+    with status("building and checking") as update:
+        plan, found = measure(request, say=sayer(), report=lambda guest, mib: update(f"{guest}: {mib} MiB"))
+    facts = facts_of(plan)
+    rows = [asdict(least) for least in found]
+    if as_json:
+        print(json.dumps({"min_memory": rows, "facts": dict(facts)}, indent=1, allow_nan=False))
+    else:
+        render(rows, facts, stdout_console())
+    hopeless = [least.guest for least in found if least.least_mib is None]
+    if hopeless:
+        raise UkperfError(
+            f"{', '.join(hopeless)} did not reach main with {found[0].greatest_mib} MiB.", hint="Try a larger --memory."
+        )

@@ -28,6 +28,11 @@ def boot_program(cache: Cache | None = None) -> Program:
     return c_program("boot", "boot/boot.c", cache=cache)
 
 
+def clock_program(ms: int = 30, cache: Cache | None = None) -> Program:
+    """Lets its own clock advance by `ms` four times and says so: the host compares (campaign/clock.py)."""
+    return c_program("clock", "boot/clock.c", f"ms={ms}", cache=cache)
+
+
 def count_program(loops: int = 1_000_000, values: int = 5, cache: Cache | None = None) -> Program:
     """The counting loop of the truth check, two instructions a loop; floor has it linked in, with the same words."""
     return c_program("count", "count/count.c", f"loops={loops}", f"values={values}", cache=cache)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import mean
 from typing import Protocol
@@ -113,3 +113,14 @@ def _about(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def status(text: str) -> Iterator[Callable[[str], None]]:
+    """One line that says what is going on, if standard error is a terminal; yields the function that changes it."""
+    console = stderr_console()
+    if not console.is_terminal:
+        yield lambda _text: None
+        return
+    with console.status(text) as shown:
+        yield shown.update

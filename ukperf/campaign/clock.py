@@ -1,0 +1,52 @@
+"""Do guests' clocks tell the truth? One boot of a guest that lets its own clock advance and says when.
+
+Every trial whose frames lie far enough apart is checked too (judge.clock_ratio); a boot to `main` and out again is over
+before two clocks could be told apart to 1 %, so runs of short programs begin with this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ukperf.campaign.judge import clock_ratio
+from ukperf.errors import UkperfError
+from ukperf.guests.base import BuildOptions, Guest
+from ukperf.hosts.base import Host
+from ukperf.imaging.programs import clock_program
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Outcome
+
+TOLERANCE = 0.01
+LINKED_IN_ONLY = ("floor",)  # loads no programs, and has no clock but the TSC
+
+
+@dataclass(frozen=True)
+class ClockCheck:
+    """ratio: guest time over host time (over guest instructions under icount); None where it could not be had."""
+
+    guest: str
+    ratio: float | None
+    sentence: str
+
+    @property
+    def honest(self) -> bool:
+        return self.ratio is not None and abs(self.ratio - 1) <= TOLERANCE
+
+
+def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: Host, native: Host) -> ClockCheck:
+    """Boot `guest` once with the clock program; template says on what machine, and how long at most."""
+    try:
+        image = guest.build(clock_program(), options)
+        spec = replace(template, image=image, console_path=None, name=f"{template.name}-clock")
+        seen = (native if image.protocol is BootProtocol.EXEC else host).boot(spec)
+    except UkperfError as error:
+        return ClockCheck(guest.name, None, f"not checked: {error.message}")
+    if seen.outcome is not Outcome.OK:
+        return ClockCheck(guest.name, None, f"not checked: {seen.outcome.value}, {seen.reason}")
+    counted = options.accelerator is Accelerator.ICOUNT and image.protocol is not BootProtocol.EXEC
+    ratio = clock_ratio(seen.frames, counted)
+    if ratio is None:
+        return ClockCheck(guest.name, None, "not checked: its frames came too close together")
+    against = "instruction" if counted else "host second"
+    unit = "virtual nanoseconds" if counted else "seconds"
+    sentence = f"{ratio:.4f} {unit} of the guest's clock for each {against}"
+    return ClockCheck(guest.name, ratio, sentence)
