@@ -44,7 +44,8 @@ class Linux(Guest):
         kernel = self.kernel(options)
         init = self.init()
         own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
-        cmdline = join_cmdline(own, self._for_accelerator(options), options.cmdline)
+        microvm = str(self.recipe.extra["microvm_cmdline"]) if options.machine is MachineKind.MICROVM else ""
+        cmdline = join_cmdline(own, microvm, self._for_accelerator(options), options.cmdline)
         kernel_digest = self.cache.digests.file(kernel.vmlinuz)
         conf = init_conf(program)
         description = {

@@ -23,7 +23,9 @@ UKPERF_NS = "https://ukperf.example/ns/1"
 #   align=off       the host's clock never holds the guest back
 #   -seed           rdrand and the boot-time seed come from a fixed generator; KASLR and hash seeds follow from them
 #   -rtc clock=vm   the wall clock starts at a fixed second and follows the virtual clock (XML: timer rtc track guest)
-_ICOUNT = ("-icount", "shift=0,align=off,sleep=off", "-seed", "1")
+#   -uuid           libvirt draws one for each domain, firmware hands it on, and Linux feeds it to its random numbers;
+#                   QEMU obeys the last one, so libvirt's own, which must be unique, stays in the XML
+_ICOUNT = ("-icount", "shift=0,align=off,sleep=off", "-seed", "1", "-uuid", "75b4bed0-0000-4000-8000-000000000001")
 _ICOUNT_START = "1767225600"  # 2026-01-01 00:00:00 UTC
 
 

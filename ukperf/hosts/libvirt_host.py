@@ -55,7 +55,7 @@ class LibvirtHost:
     def __init__(self, uri: str, connection: Any, scratch: Path, run_id: str, shared_path: bool = False) -> None:
         self._uri, self._connection, self._scratch = uri, connection, scratch
         self._libvirt = load_libvirt()
-        self._stops: dict[str, DomainStop] = {}
+        self._stops: dict[str, DomainStop] = {}  # by the domain's UUID, as is _resumed
         self._resumed: dict[str, int] = {}
         self._commands: dict[str, CommandLine] = {}
         self._owner = _own(run_id)
@@ -168,7 +168,8 @@ class LibvirtHost:
 
     def _boot_domain(self, spec: BootSpec, on_frame: OnFrame | None) -> Observation:
         calls = _Calls()
-        stop = self._stops[spec.name] = DomainStop()
+        stop = DomainStop()
+        uuid = ""
         events: dict[Event, int] = {}
         try:
             with ExitStack() as stack:
@@ -176,6 +177,11 @@ class LibvirtHost:
                 events[Event.START] = time.monotonic_ns()
                 domain = stack.enter_context(self._domain(spec, calls))
                 events[Event.CREATED] = time.monotonic_ns()
+                # Not by name: the last word about the boot before this one, of the same name, may only come now.
+                uuid = domain.UUIDString()
+                self._stops[uuid] = stop
+                if not domain.isActive():
+                    stop.stop(time.monotonic_ns())  # its end came before we listened
                 pid = self._vmm_pid(spec.name)
                 if pid is not None:
                     reap_when_done(pid)
@@ -186,7 +192,7 @@ class LibvirtHost:
                     domain.resume()
                 watch.run()
                 rss = None if pid is None else peak_rss(pid)
-            events[Event.RESUMED] = self._resumed.pop(spec.name, events[Event.RESUMED])
+            events[Event.RESUMED] = self._resumed.get(uuid, events[Event.RESUMED])
             if stop.host_gone:
                 return Observation(
                     Outcome.LOST, f"the connection to {self._uri} broke", events, host_calls_ns=calls.total_ns
@@ -195,8 +201,8 @@ class LibvirtHost:
         except self._libvirt.libvirtError as error:
             return Observation(Outcome.LOST, f"libvirt: {first_line(error)}", events, host_calls_ns=calls.total_ns)
         finally:
-            del self._stops[spec.name]
-            self._resumed.pop(spec.name, None)
+            self._stops.pop(uuid, None)
+            self._resumed.pop(uuid, None)
             stop.close()
 
     @contextmanager
@@ -275,14 +281,14 @@ class LibvirtHost:
             self._libvirt.VIR_DOMAIN_EVENT_STOPPED,
             self._libvirt.VIR_DOMAIN_EVENT_CRASHED,
         )
-        stop = self._stops.get(domain.name())
+        stop = self._stops.get(domain.UUIDString())
         if stop is not None and event in ended:
             stop.stop(at)
 
     def _monitor(
         self, _connection: Any, domain: Any, event: str, seconds: int, micros: int, _details: str, _opaque: object
     ) -> None:
-        stop = self._stops.get(domain.name())
+        stop = self._stops.get(domain.UUIDString())
         if event not in ("RESUME", "SHUTDOWN") or stop is None:
             return
         # QEMU stamps events with CLOCK_REALTIME; on this machine that converts to our clock.
@@ -290,7 +296,7 @@ class LibvirtHost:
         late = time.time_ns() - (seconds * 1_000_000_000 + micros * 1_000)
         at = now - late if is_local(self._uri) and 0 <= late < 1_000_000_000 else now
         if event == "RESUME":
-            self._resumed.setdefault(domain.name(), at)
+            self._resumed.setdefault(domain.UUIDString(), at)
         else:
             stop.stop(at)
 
