@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyperf
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import boot, failed, run_of, save_run
 from test_compare import cli
@@ -68,6 +68,7 @@ def test_markdown_is_a_table_of_equal_rows() -> None:
     assert "nanos: 1 of 20 boots failed (1 hung)." in lines
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_name_can_break_a_markdown_cell(text: str) -> None:
     assert not re.search(r"(?<!\\)(\\\\)*[|`<]", cell(text)) and len(cell(text).splitlines()) <= 1
@@ -144,6 +145,7 @@ def test_a_run_without_a_good_boot_is_a_sentence_or_an_empty_table(name: str) ->
             export(name, run)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.floats(-1e18, 1e18) | st.sampled_from([float("nan"), float("inf")]))
 def test_whatever_guests_say_exports_stay_well_formed(name: str, value: float) -> None:
     from dataclasses import replace

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -35,6 +35,7 @@ def test_six_boots_are_the_least_that_cover_a_median() -> None:
     assert median([1, 2, 3, 4, 5, 6], Unit.SECONDS).high == 6
 
 
+@settings(deadline=None)
 @given(st.integers(6, 3000))
 def test_median_ranks_are_the_narrowest_that_cover(n: int) -> None:
     low, high = median_ranks(n) or (0, 0)
@@ -67,6 +68,7 @@ def test_logarithms_refuse_zero_and_less(bad: float) -> None:
             call()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(positive, positive), min_size=6, max_size=40))
 def test_paired_agrees_with_scipy_and_with_its_mirror(pairs: list[tuple[float, float]]) -> None:
     left, right = (np.array(side) for side in zip(*pairs, strict=True))
@@ -90,6 +92,7 @@ def test_welch_agrees_with_scipy() -> None:
     assert (effect.df, effect.n) == (pytest.approx(expected.df), 9)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.integers(6, 30))
 def test_exact_repeats_give_an_exact_ratio_and_a_verdict(guest: int, baseline: int, n: int) -> None:
     for make in (paired_effect, welch_effect):
@@ -121,6 +124,7 @@ def test_surely_different_but_inside_the_margin_is_equivalent() -> None:
     assert judge([effect], 0.001)[0].verdict is Verdict.SLOWER
 
 
+@settings(deadline=None)
 @given(st.floats(-0.1, 0.1), st.floats(1e-6, 0.1), st.integers(5, 200), st.floats(0.001, 0.2))
 def test_a_lone_verdict_is_what_its_intervals_say(log_ratio: float, error: float, df: int, delta: float) -> None:
     effect = Effect(log_ratio, error, df, df + 1)
@@ -138,6 +142,7 @@ def test_a_lone_verdict_is_what_its_intervals_say(log_ratio: float, error: float
         assert (judgement.boots_needed or 0) > effect.n
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_holm_lies_between_the_raw_value_and_bonferroni(p_values: list[float]) -> None:
     for raw, adjusted in zip(p_values, holm(p_values), strict=True):

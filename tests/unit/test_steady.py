@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import boot
 
@@ -76,6 +76,7 @@ def test_short_boots_are_taken_as_they_are() -> None:
     assert steady_mean([10.0, 1.0, 1.0]) == (4.0, 0, Warmth.SHORT)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=60))
 def test_any_finite_boot_gets_an_answer(values: list[float]) -> None:
     mean, start, kind = steady_mean(values)

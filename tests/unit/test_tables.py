@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import boot, failed, run_of
 from rich.console import Console
@@ -89,12 +89,14 @@ def test_numbers_get_a_humane_unit(value: float, unit: Unit, text: str) -> None:
     assert with_unit(value, unit) == text
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(0, 1e300))
 def test_any_number_can_be_printed(value: float, spread: float) -> None:
     assert number(value, spread)
     assert interval((value, value), 1.0, spread)
 
 
+@settings(deadline=None)
 @given(st.floats(), st.integers(1, 8))
 def test_json_is_strict_whatever_was_measured(value: float, blocks: int) -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5}, blocks)
@@ -152,6 +154,7 @@ def test_no_suite_without_a_value(tmp_path: Path) -> None:
     assert not (tmp_path / "a.json").exists()
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=20), st.one_of(st.text(max_size=30), st.integers(), st.booleans(), st.floats()), max_size=4

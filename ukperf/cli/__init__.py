@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",
+    "report": "ukperf.cli.report",
     "check": "ukperf.cli.check",
     "plan": "ukperf.cli.plan",
     "export": "ukperf.cli.export",

@@ -15,7 +15,7 @@ from scipy.special import stdtr
 
 from ukperf.model import BootRecord, Phase
 from ukperf.stats.estimate import Floats
-from ukperf.stats.perboot import PHASES, collect, final_records
+from ukperf.stats.perboot import PHASES, Series, collect, final_records
 
 LEAST_BOOTS = 12
 ALPHA = 0.01  # a note in a report, not a verdict: rather late than at every twentieth run
@@ -52,11 +52,20 @@ class DriftResult:
         )
 
 
-def drift(records: Sequence[BootRecord], benchmark: str = Phase.TOTAL.value) -> DriftResult | None:
-    """The test on one benchmark of one run. None below 12 boots, or where values have no logarithm."""
+Tables = Mapping[str, Mapping[str, Series]]
+
+
+def drift(
+    records: Sequence[BootRecord], benchmark: str = Phase.TOTAL.value, tables: Tables | None = None
+) -> DriftResult | None:
+    """The test on one benchmark of one run. None below 12 boots, or where values have no logarithm.
+
+    tables: guest → what `collect` gives, where the caller has it already.
+    """
+    tables = tables or {guest: collect(records, guest) for guest in {record.trial.guest for record in records}}
     rows: list[tuple[int, float]] = []
-    for guest in {record.trial.guest for record in records}:
-        series = collect(records, guest).get(benchmark)
+    for guest, table in tables.items():
+        series = table.get(benchmark)
         if series is None or any(not math.isfinite(v) or v <= 0 for v in series.values):
             continue
         order = {block: record.trial.index for block, record in final_records(records, guest).items()}
@@ -104,10 +113,11 @@ def _ranks(values: Floats) -> Floats:
     return np.asarray((low + high + 1) / 2)
 
 
-def drifts(records: Sequence[BootRecord]) -> Mapping[str, DriftResult]:
-    """Benchmark → result for `total` and every sample of a run."""
+def drifts(records: Sequence[BootRecord], tables: Tables | None = None) -> Mapping[str, DriftResult]:
+    """Benchmark → result for `total` and every sample of a run. tables as for `drift`."""
+    tables = tables or {guest: collect(records, guest) for guest in {record.trial.guest for record in records}}
     names = dict.fromkeys([Phase.TOTAL.value])
-    for guest in {record.trial.guest for record in records}:
-        names |= dict.fromkeys(name for name in collect(records, guest) if name not in PHASES)
-    found = {name: drift(records, name) for name in names}
+    for table in tables.values():
+        names |= dict.fromkeys(name for name in table if name not in PHASES)
+    found = {name: drift(records, name, tables) for name in names}
     return {name: result for name, result in found.items() if result is not None}

@@ -7,7 +7,7 @@ the best number of iterations: Kalibera & Jones, Rigorous Benchmarking in Reason
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series, collect, final_records, merged, quantiles_of, sample_name
-from ukperf.stats.steady import LEAST_ITERATIONS, steady_mean
 from ukperf.stats.within import refusal
 
 MOST_ITERATIONS = 1_000_000
@@ -93,23 +92,29 @@ class SampleParts:
     best: int | None
 
 
-def sample_parts(records: Sequence[BootRecord]) -> list[SampleParts]:
-    """Variance parts of every guest's samples over its good boots, steady iterations only (phases have none)."""
+def sample_parts(
+    records: Sequence[BootRecord], tables: Mapping[str, Mapping[str, Series]] | None = None
+) -> list[SampleParts]:
+    """Variance parts of every guest's samples over its good boots, steady iterations only (phases have none).
+
+    tables: guest → what `collect` gives, where the caller has it already.
+    """
     found = []
     for guest in dict.fromkeys(record.trial.guest for record in records):
+        table = tables[guest] if tables else collect(records, guest)
+        starts = {name: dict(zip(s.blocks, s.starts, strict=True)) for name, s in table.items() if s.starts}
         boots: dict[str, list[tuple[tuple[float, ...], Unit, float, float]]] = {}
         for record in final_records(records, guest).values():
             if record.outcome is not Outcome.OK:
                 continue
             for sample in merged(record.samples):
-                if len(sample.values) < 2 or quantiles_of(sample) or not all(_loggable(v) for v in sample.values):
+                name = sample_name(sample.benchmark)
+                if len(sample.values) < 2 or quantiles_of(sample) or not _loggable(sample.values):
                     continue
-                start = steady_mean(sample.values)[1] if len(sample.values) >= LEAST_ITERATIONS else 0
+                start = starts.get(name, {}).get(record.trial.block, 0)
                 iteration = sample.loops * math.fsum(sample.values) / len(sample.values)
                 rest = _whole_boot(record) - iteration * len(sample.values)
-                boots.setdefault(sample_name(sample.benchmark), []).append(
-                    (sample.values[start:], sample.unit, rest, iteration)
-                )
+                boots.setdefault(name, []).append((sample.values[start:], sample.unit, rest, iteration))
         for name, rows in boots.items():
             parts = variance_parts([row[0] for row in rows])
             if parts is None:
@@ -120,8 +125,9 @@ def sample_parts(records: Sequence[BootRecord]) -> list[SampleParts]:
     return found
 
 
-def _loggable(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+def _loggable(values: Sequence[float]) -> bool:
+    array = np.asarray(values)
+    return bool(np.isfinite(array).all() and (array > 0).all())
 
 
 def _whole_boot(record: BootRecord) -> float:

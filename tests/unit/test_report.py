@@ -1,0 +1,163 @@
+"""The report: what it says first, that it is whole, that nothing a guest wrote becomes markup."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from records import boot, failed, run_of, save_run
+from test_compare import big, cli
+
+from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.reports.html import page
+from ukperf.reports.story import Origin, answers, printable, stories_of
+from ukperf.reports.svg import Scale
+from ukperf.stats.summary import summarize
+
+FACTS = {"accelerator": "tcg", "seed": "1"}
+
+
+class Wellformed(HTMLParser):
+    """Every element closed in order; collects the tags that were seen."""
+
+    VOID = frozenset({"meta", "br", "hr", "img", "link", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def html(records: list[BootRecord], origin: Origin | None = None) -> str:
+    return page(stories_of(records, FACTS, title="run", baseline="linux", delta=0.01, origin=origin))
+
+
+def parsed(text: str) -> Wellformed:
+    parser = Wellformed()
+    # the style sheet is no markup
+    parser.feed(re.sub(r"<style>.*?</style>", "<style></style>", text, flags=re.S))
+    assert not parser.open or parser.open == ["p"]
+    return parser
+
+
+def test_the_answer_is_a_sentence_at_the_top() -> None:
+    text = html(run_of({"linux": 1.0, "nanos": 0.5}))
+    assert text.index("nanos takes 50") < text.index("<h2>")
+    assert "less time than linux to boot and stop" in text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sigma", "words"),
+    [
+        (0.5, 0.01, "less time"),
+        (1.5, 0.01, "more time"),
+        (1.0, 0.001, "equivalent to boot and stop within ±1 %"),
+        (1.0, 0.1, "cannot be told apart"),
+    ],
+)
+def test_every_verdict_has_its_sentence(ratio: float, sigma: float, words: str) -> None:
+    [sentence] = answers(summarize(run_of({"linux": 1.0, "nanos": ratio}, 40, sigma=sigma), "linux"))
+    assert words in sentence
+
+
+def test_instructions_are_not_called_time() -> None:
+    records = run_of({"linux": 1e9, "nanos": 5e8}, sigma=0, unit=Unit.INSTRUCTIONS)
+    [sentence] = answers(summarize(records, "linux"))
+    assert "fewer instructions" in sentence and "time" not in sentence
+
+
+def test_many_benchmarks_are_counted_instead_of_listed() -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5}, samples=[f"call{i}" for i in range(10)])
+    assert answers(summarize(records, "linux")) == ("Against linux, nanos is faster in 10 of 10 benchmarks.",)
+
+
+def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5}, samples=["fit"])
+    records[3] = failed(records[3])
+    text = html(records, Origin("ukperf boot-time --seed 1", "1", "today", (("linux", "image", "ab" * 32),)))
+    seen = parsed(text).seen
+    assert seen.count("svg") >= 5 and "script" not in seen and "link" not in seen and "img" not in seen
+    assert not re.search(r'(src|href|url\()\s*=?\s*["\']?(https?:)?//', text.replace("http://www.w3.org/2000/svg", ""))
+    for words in ("ukperf boot-time --seed 1", "ab" * 32, "1 of 40 boots failed", "panic: &lt;&amp;&gt; ·[31m", "ICC"):
+        assert words in text
+    assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+
+
+def test_every_good_boot_is_a_dot_and_every_failed_one_a_cross() -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5})
+    records[3] = failed(records[3])
+    text = html(records)
+    assert text.count('class="boot g') == 39 and text.count(">×</text>") == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.text(), st.text(), st.floats(0, 1e18) | st.just(float("inf")))
+def test_nothing_that_a_guest_writes_becomes_markup(name: str, tail: str, value: float) -> None:
+    record = replace(boot("linux", 0), samples=(Sample(name, Unit.SECONDS, (value,)),))
+    lost = replace(failed(boot("linux", 1)), console_tail=tail, reason=tail)
+    assert set(parsed(html([record, lost])).seen) <= set(
+        parsed(html([boot("linux", 0), failed(boot("linux", 1))])).seen
+    )
+
+
+@given(st.text())
+def test_consoles_are_made_printable(text: str) -> None:
+    shown = printable(text)
+    assert all(c in "\n\t" or c.isprintable() for c in shown) and len(shown.splitlines()) <= 41
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [boot("linux", 0)],
+        [failed(boot("linux", 0), Outcome.SILENT)],
+        run_of({"linux": 1e9, "nanos": 5e8}, sigma=0, unit=Unit.INSTRUCTIONS),
+        run_of({"linux": 1e9}, sigma=0, unit=Unit.INSTRUCTIONS) + run_of({"native": 0.01}),
+        [replace(r, host=h) for h in ("a", "b") for r in run_of({"linux": 1.0, "nanos": 0.5}, 8)],
+    ],
+    ids=["one boot", "all failed", "exact", "two units", "two hosts"],
+)
+def test_odd_runs_have_a_report_too(records: list[BootRecord]) -> None:
+    assert "How to do it again" in html(records)
+    parsed(html(records))
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1.0001, 1e9), st.booleans())
+def test_ticks_lie_on_their_scale(low: float, factor: float, log: bool) -> None:
+    scale = Scale(low, low * factor, 0, 100, log)
+    ticks = scale.ticks()
+    assert len(ticks) <= 12 and all(-3 <= scale(t) <= 103 for t in ticks)
+
+
+def test_the_command_writes_the_file_or_tells_it_here(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, samples=["fit"]))
+    assert cli("report", run, "--html").strip() == str(run / "report.html")
+    assert "ukperf boot-time --guest nanos" in (run / "report.html").read_text()
+    told = cli("report", run)
+    assert told.startswith("nanos takes") and "σ between boots" in told and "Again: ukperf boot-time" in told
+    assert "cannot be written" in cli("report", run, "--output", "/nowhere/x.html", status=2)
+
+
+def test_a_thousand_boots_of_a_thousand_values_are_reported_in_time() -> None:
+    records = big(1000, 1000, 2)
+    start = time.process_time()  # CPU time: other work on this machine decides nothing
+    text = html(records)
+    assert time.process_time() - start < 20
+    assert len(text) < 3_000_000

@@ -1,0 +1,48 @@
+"""`ukperf report`: a run's whole story, on the terminal or as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")],
+    html: Annotated[bool, typer.Option("--html", help="Write one self-contained HTML file.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to. Default: RUN/report.html.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(metavar="GUEST", help="Default: the run's baseline.")] = None,
+    delta: Annotated[
+        float | None, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")
+    ] = None,
+) -> None:
+    """Say what a run found: the answer first, then every comparison, every boot, failures, and how to reproduce it.
+
+    The HTML file needs no network and nothing beside it; it opens on a phone, in light and dark.
+    """
+    from ukperf.campaign.runs import load
+    from ukperf.cli.runtools import margin, tell
+    from ukperf.errors import UkperfError
+    from ukperf.reports.terminal import stdout_console
+
+    loaded = load(run)
+    stories = tell(loaded, baseline or loaded.baseline, margin(delta, loaded.delta))
+    if not html and output is None:
+        from ukperf.reports.story_text import render_stories
+
+        render_stories(stories, stdout_console())
+        return
+    from ukperf.reports.html import page
+    from ukperf.reports.pyperf_suite import write_atomically
+
+    if output is None and not loaded.path.is_dir():
+        raise UkperfError(f"{run} is a file, so the report needs a name.", hint="Add --output FILE.")
+    target = output or loaded.path / "report.html"
+    try:
+        write_atomically(target, page(stories))
+    except OSError as error:
+        raise UkperfError(f"{target} cannot be written: {error.strerror}.") from error
+    print(target)

@@ -1,0 +1,191 @@
+"""What a report tells: the answer in sentences first, then everything behind it. Data only; `html` and `story_text`
+put it on a page."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict
+from ukperf.reports.units import number
+from ukperf.stats.drift import DriftResult, drifts
+from ukperf.stats.perboot import PHASES, Series, collect
+from ukperf.stats.summary import RunSummary, by_host, summarize
+from ukperf.stats.variance import SampleParts, sample_parts
+
+MOST_TAILS = 20
+TAIL_LINES = 40
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A boot that failed, with the end of its console made printable."""
+
+    trial: int
+    block: int
+    guest: str
+    attempt: int
+    outcome: str
+    reason: str
+    tail: str
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the host did during the boots: median and maximum over them."""
+
+    name: str
+    median: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How to do it again. digests: (guest, what, sha256)."""
+
+    command: str = ""
+    seed: str = ""
+    created_at: str = ""
+    digests: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Story:
+    """One host's part of a run."""
+
+    host: str
+    title: str
+    answers: tuple[str, ...]
+    summary: RunSummary
+    records: tuple[BootRecord, ...]
+    facts: Mapping[str, str]
+    series: Mapping[str, Mapping[str, Series]]  # guest → benchmark → boots
+    drifts: Mapping[str, DriftResult]
+    parts: tuple[SampleParts, ...]
+    failures: tuple[Failure, ...]
+    noise: tuple[Noise, ...]
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """The benchmarks that the run was made for: its samples, or `total` where there are none."""
+        samples = tuple(name for name in self.summary.benchmarks if name not in PHASES)
+        return samples or tuple(name for name in self.summary.benchmarks if name == "total")
+
+
+def stories_of(
+    records: Sequence[BootRecord],
+    facts: Mapping[str, str],
+    *,
+    title: str,
+    baseline: str,
+    delta: float,
+    origin: Origin | None = None,
+) -> list[Story]:
+    """One story for each host of the run. Raises UkperfError as `summarize` does."""
+    hosts = by_host(records) or {"": []}
+    return [_story(title, host, part, facts, baseline, delta, origin or Origin()) for host, part in hosts.items()]
+
+
+def _story(
+    title: str,
+    host: str,
+    records: Sequence[BootRecord],
+    facts: Mapping[str, str],
+    baseline: str,
+    delta: float,
+    origin: Origin,
+) -> Story:
+    summary = summarize(records, baseline, delta)
+    tables = {guest.guest: collect(records, guest.guest) for guest in summary.guests}
+    ordered = tuple(sorted(records, key=lambda r: r.trial.index))
+    return Story(
+        host=host,
+        title=title,
+        answers=answers(summary),
+        summary=summary,
+        records=ordered,
+        facts=facts,
+        series=tables,
+        drifts=drifts(records, tables),
+        parts=tuple(sample_parts(records, tables)),
+        failures=tuple(_failure(r) for r in ordered if r.outcome is not Outcome.OK),
+        noise=_noise(ordered),
+        origin=origin,
+    )
+
+
+def answers(summary: RunSummary) -> tuple[str, ...]:
+    """A sentence for each guest and primary benchmark; for many benchmarks one that counts the verdicts."""
+    samples = [name for name in summary.benchmarks if name not in PHASES]
+    wanted = samples or ["total"]
+    chosen = [c for c in summary.comparisons if c.benchmark in wanted]
+    if not chosen:
+        boots = sum(guest.boots for guest in summary.guests)
+        return (f"{boots} good boots, and nothing to compare.",)
+    if len(chosen) <= 6:
+        return tuple(_sentence(c, summary) for c in chosen)
+    sentences = []
+    for guest in dict.fromkeys(c.guest for c in chosen):
+        mine = [c for c in chosen if c.guest == guest]
+        kinds = [f"{verdict.value} in {n}" for verdict in Verdict if (n := sum(c.verdict is verdict for c in mine))]
+        sentences.append(f"Against {summary.baseline}, {guest} is {', '.join(kinds)} of {len(mine)} benchmarks.")
+    return tuple(sentences)
+
+
+def _sentence(comparison: Comparison, summary: RunSummary) -> str:
+    guest, baseline, name = comparison.guest, comparison.baseline, comparison.benchmark
+    what = "to boot and stop" if name == "total" else f"for {name}"
+    if comparison.ratio is None:
+        why = comparison.warnings[0] if comparison.warnings else "no value"
+        return f"{guest} and {baseline} cannot be compared {what}: {why}."
+    spread = (comparison.high or 0) - (comparison.low or 0) if comparison.low is not None else 0.0
+    figures = f"{number(comparison.ratio, spread)} ×"
+    if comparison.low is not None and comparison.high is not None and comparison.low < comparison.high:
+        low, high = number(comparison.low, spread), number(comparison.high, spread)
+        figures += f", 95 % interval {low} to {high}"
+    figures = f"({figures}, {comparison.n} blocks)"
+    noun = _noun(summary, guest, name)
+    percent = number(100 * abs(comparison.ratio - 1), 100 * spread)
+    if comparison.verdict is Verdict.FASTER:
+        less = "less" if noun == "time" else "fewer"
+        return f"{guest} takes {percent} % {less} {noun} than {baseline} {what} {figures}."
+    if comparison.verdict is Verdict.SLOWER:
+        return f"{guest} takes {percent} % more {noun} than {baseline} {what} {figures}."
+    if comparison.verdict is Verdict.EQUIVALENT:
+        return f"{guest} and {baseline} are equivalent {what} within ±{100 * summary.delta:g} % {figures}."
+    needed = f"; {comparison.boots_needed:,} blocks would settle it" if comparison.boots_needed else ""
+    return f"{guest} and {baseline} cannot be told apart {what} {figures}{needed}."
+
+
+def _noun(summary: RunSummary, guest: str, benchmark: str) -> str:
+    found = summary.guest(guest)
+    estimate = found.estimates.get(benchmark) if found else None
+    unit = estimate.unit if estimate else Unit.SECONDS
+    return {Unit.SECONDS: "time", Unit.BYTES: "bytes"}.get(unit, unit.value)
+
+
+def _failure(record: BootRecord) -> Failure:
+    trial = record.trial
+    return Failure(
+        trial.index,
+        trial.block,
+        trial.guest,
+        trial.attempt,
+        record.outcome.value,
+        record.reason,
+        printable(record.console_tail),
+    )
+
+
+def printable(text: str) -> str:
+    """The last lines of what a guest wrote, with everything that is no visible character made a dot."""
+    clean = "".join(c if c in "\n\t" or c.isprintable() else "·" for c in text.replace("\r", ""))
+    return "\n".join(clean.splitlines()[-TAIL_LINES:])
+
+
+def _noise(records: Sequence[BootRecord]) -> tuple[Noise, ...]:
+    names = sorted({name for record in records for name in record.noise})
+    columns = {name: [record.noise[name] for record in records if name in record.noise] for name in names}
+    return tuple(Noise(name, statistics.median(values), max(values)) for name, values in columns.items())
