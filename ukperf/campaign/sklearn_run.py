@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ukperf.campaign import learning
+from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.learning import Calibration, Setting, Work
+from ukperf.campaign.oneboot import single_boots
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import Request, Result, Say, decide_accelerator, open_hosts, start
@@ -99,7 +101,34 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     if ask.folder is not None:
         remember(ask.folder, facts, control)
     result = start(request, say=say, observer=observer)
-    return finish(result, facts, settings, control)
+    answer = finish(result, facts, settings, control)
+    return replace(answer, notes=(*answer.notes, *_memory_notes(request, result, say)))
+
+
+def _memory_notes(request: Request, result: Result, say: Say) -> list[str]:
+    """For guests that died as one does without memory: how much would do, by trying."""
+    notes = []
+    for guest in memoryadvice.suspects(result.records):
+        had = request.memory_mib.get(guest, request.machine.memory_mib)
+        say(f"{guest} died in every boot: trying it with more memory.")
+
+        def works(mib: int, guest: str = guest) -> bool:
+            wanted = replace(
+                request,
+                guests=(guest,),
+                memory_mib={guest: mib},
+                kernels={g: k for g, k in request.kernels.items() if g == guest},
+                cmdlines={g: c for g, c in request.cmdlines.items() if g == guest},
+            )
+            with single_boots(wanted, say) as one:
+                return one.boot(guest, request.program, request.timeout_s).outcome is Outcome.OK
+
+        notes.append(memoryadvice.find_enough(guest, had, _free_mib() // 2, works).sentence)
+    return notes
+
+
+def _free_mib() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def finish(
@@ -149,6 +178,7 @@ def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool
 
 
 def _check(ask: Ask) -> None:
+    learning.check_models(ask.models)
     if not 1 <= ask.threads <= MAX_THREADS:
         raise UkperfError(f"--threads {ask.threads} is not between 1 and {MAX_THREADS}.")
     if ask.scale is not None and ask.data != "synthetic":

@@ -1,0 +1,58 @@
+"""How much memory would have been enough for a guest that died: found by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ukperf.model import BootRecord, Outcome
+
+DOUBLINGS = 3
+# A guest without memory may say so, be killed, or just stop answering.
+SILENT_DEATHS = frozenset({Outcome.CRASHED, Outcome.HUNG, Outcome.SILENT})
+SIGNS = ("memory", "oom", "signal 9", "sigkill", "bad_alloc", "sigsegv", "signal 11")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """enough_mib: the first size tried that worked, None where none did; tried: all sizes, MiB."""
+
+    guest: str
+    had_mib: int
+    enough_mib: int | None
+    tried: tuple[int, ...]
+
+    @property
+    def sentence(self) -> str:
+        if not self.tried:
+            return f"{self.guest} had {self.had_mib} MiB; this host has no more to try."
+        if self.enough_mib is None:
+            return f"{self.guest} fails with {self.tried[-1]:,} MiB too, so memory is not all that it lacks."
+        return f"{self.guest} does not get through with {self.had_mib:,} MiB; with {self.enough_mib:,} MiB it does."
+
+
+def suspects(records: Sequence[BootRecord]) -> list[str]:
+    """Guests without one good boot whose deaths look like a lack of memory."""
+    good = {r.trial.guest for r in records if r.outcome is Outcome.OK}
+    last = {r.trial.guest: r for r in records if r.trial.guest not in good}
+    return [guest for guest, record in last.items() if guest != "native" and _looks_like_memory(record)]
+
+
+def _looks_like_memory(record: BootRecord) -> bool:
+    text = f"{record.reason}\n{record.console_tail}".lower()
+    signs = any(sign in text for sign in SIGNS)
+    return record.outcome in SILENT_DEATHS or (record.outcome is Outcome.FAILED and signs)
+
+
+def find_enough(guest: str, had_mib: int, most_mib: int, works: Callable[[int], bool]) -> Advice:
+    """Doubles the memory until works(mib), at most three times and never beyond most_mib."""
+    tried: list[int] = []
+    mib = had_mib
+    for _ in range(DOUBLINGS):
+        mib *= 2
+        if mib > most_mib:
+            break
+        tried.append(mib)
+        if works(mib):
+            return Advice(guest, had_mib, mib, tuple(tried))
+    return Advice(guest, had_mib, None, tuple(tried))
