@@ -1,0 +1,86 @@
+"""QEMU guests on a remote host, reached by qemu+tcp://, with files uploaded and consoles streamed."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from remote.daemon import Daemon, libvirt_daemon
+from ukperf import guests
+from ukperf.errors import HostError
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.libvirt_host import LibvirtHost, open_host
+from ukperf.imaging.programs import boot_program
+from ukperf.model import Accelerator, BootSpec, Machine, MachineKind, Observation, Outcome
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+
+
+def boot(
+    host: LibvirtHost,
+    guest: str,
+    accelerator: Accelerator = Accelerator.TCG,
+    *,
+    cmdline: str = "",
+    timeout_s: float = 90,
+) -> Observation:
+    builder = guests.get(guest)
+    machine = host.fit(Machine(memory_mib=builder.recipe.memory_mib), builder.recipe.machines)
+    image = builder.build(boot_program(), BuildOptions(machine.kind, accelerator, cmdline=cmdline))
+    return host.boot(BootSpec(image, machine, accelerator, timeout_s=timeout_s, name=f"ukperf-test-{guest}"))
+
+
+@pytest.mark.parametrize("guest", ["floor", "linux", "nanos"])
+def test_a_guest_boots_from_uploaded_files(daemon: Daemon, guest: str) -> None:
+    there = guests.get(guest).availability(BuildOptions())
+    if not there.ok:
+        pytest.skip(f"{there.sentence} {there.hint}")
+    with open_host(daemon.uri) as host:
+        seen = boot(host, guest)
+        assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
+        assert seen.bad_frames == 0
+        assert host._connection.listAllDomains(0) == []
+        assert host._files.pool.remove_all() > 0
+
+
+def test_a_session_with_the_same_paths_uploads_nothing(daemon: Daemon) -> None:
+    with open_host(daemon.uri, shared_path=True) as host:
+        assert boot(host, "floor").outcome is Outcome.OK
+        assert host._connection.listAllStoragePools(0) == []
+
+
+def test_instructions_are_the_same_on_a_remote_host(daemon: Daemon) -> None:
+    ticks = []
+    for uri in ("qemu:///embed", daemon.uri):
+        with open_host(uri) as host:
+            seen = boot(host, "floor", Accelerator.ICOUNT)
+            assert seen.outcome is Outcome.OK, seen.reason
+            ticks.append(seen.ticks)
+    assert ticks[0] == ticks[1]
+
+
+def test_a_machine_of_xens_is_refused_by_a_qemu_host(daemon: Daemon) -> None:
+    with open_host(daemon.uri) as host, pytest.raises(HostError, match="cannot be xenpv"):
+        host.fit(Machine(MachineKind.XENPV), guests.get("linux").recipe.machines)
+
+
+def test_a_host_that_dies_loses_the_trial_and_says_so_before_the_next(daemon: Daemon) -> None:
+    with open_host(daemon.uri) as host:
+        assert boot(host, "floor").outcome is Outcome.OK
+        cut = threading.Timer(4, daemon.kill)
+        cut.start()
+        try:
+            seen = boot(host, "floor", cmdline="hang", timeout_s=120)
+        finally:
+            cut.join()
+        assert seen.outcome is Outcome.LOST
+        with pytest.raises(HostError, match="went away"):
+            boot(host, "floor")
+
+
+def test_two_hosts_are_open_at_once(daemon: Daemon, tmp_path: Path) -> None:
+    with libvirt_daemon() as other, open_host(daemon.uri) as first, open_host(other.uri) as second:
+        assert first.uri != second.uri
+        assert [boot(host, "floor").outcome for host in (first, second)] == [Outcome.OK, Outcome.OK]
