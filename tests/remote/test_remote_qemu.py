@@ -13,7 +13,7 @@ from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Accelerator, BootSpec, Machine, MachineKind, Observation, Outcome
+from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -51,14 +51,14 @@ def test_a_session_with_the_same_paths_uploads_nothing(daemon: Daemon) -> None:
         assert host._connection.listAllStoragePools(0) == []
 
 
-def test_instructions_are_the_same_on_a_remote_host(daemon: Daemon) -> None:
-    ticks = []
+def test_instructions_are_the_same_on_a_remote_host_to_one_in_a_thousand(daemon: Daemon) -> None:
+    ticks = []  # not to the instruction: firmware sees files under other names there
     for uri in ("qemu:///embed", daemon.uri):
         with open_host(uri) as host:
             seen = boot(host, "floor", Accelerator.ICOUNT)
             assert seen.outcome is Outcome.OK, seen.reason
-            ticks.append(seen.ticks)
-    assert ticks[0] == ticks[1]
+            ticks.append(seen.ticks[Event.MAIN])
+    assert ticks[0] == pytest.approx(ticks[1], rel=1e-3)
 
 
 def test_a_machine_of_xens_is_refused_by_a_qemu_host(daemon: Daemon) -> None:

@@ -101,5 +101,5 @@ def test_a_machine_that_host_or_guest_cannot_be_is_refused_with_what_they_can(as
 
 
 def test_a_guest_without_a_kernel_for_xen_is_refused_there() -> None:
-    with pytest.raises(HostError, match="cannot be q35 on u"):
+    with pytest.raises(HostError, match="It boots on q35 and microvm only, which u has not"):
         xen.fit_machine("u", True, Machine(), (MachineKind.Q35, MachineKind.MICROVM))

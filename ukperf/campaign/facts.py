@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ukperf.campaign.plan import Plan
-from ukperf.model import Accelerator, MachineKind
+from ukperf.model import Accelerator, BootProtocol, MachineKind
 
-_FIRMWARE = {MachineKind.Q35: "SeaBIOS", MachineKind.MICROVM: "QEMU microvm firmware"}
+_FIRMWARE = {
+    MachineKind.Q35: "SeaBIOS",
+    MachineKind.XENHVM: "hvmloader and SeaBIOS",
+    MachineKind.MICROVM: "QEMU microvm firmware",
+}
 
 
 def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
@@ -15,8 +19,8 @@ def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
     machine = plan.machine
     facts = {
         "accelerator": _accelerator(plan.accelerator),
-        "machine": f"{machine.kind}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
-        "firmware": _FIRMWARE.get(machine.kind, "none"),
+        "machine": f"{_kinds(plan)}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
+        "firmware": ", ".join(dict.fromkeys(_FIRMWARE.get(kind, "none") for kind in _by_guest(plan).values())),
         "console": "serial port" if plan.hosts[0].startswith("qemu") else "libvirt console stream",
         "launch": plan.launch.value,
         "host": ", ".join(plan.hosts),
@@ -29,13 +33,27 @@ def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
     clocks = {name[6:]: value for name, value in plan.facts.items() if name.startswith("clock ")}
     if clocks:
         facts["guest clock ÷ host clock"] = ", ".join(f"{guest} {value}" for guest, value in clocks.items())
-    if plan.facts.get("qemu"):
-        facts["qemu"] = plan.facts["qemu"]
-        facts["libvirt"] = plan.facts.get("libvirt", "?")
+    for name in ("qemu", "xen", "libvirt", "left_out"):
+        if plan.facts.get(name):
+            facts[name.replace("_", " ")] = plan.facts[name]
     facts["cpu"] = plan.facts.get("cpu", "?")
     if why:
         facts["ended"] = why
     return facts
+
+
+def _by_guest(plan: Plan) -> dict[str, MachineKind]:
+    """guest → machine type, without those that need none."""
+    virtual = [guest for guest, image in plan.images.items() if image.protocol is not BootProtocol.EXEC]
+    return {guest: plan.machine_of(guest).kind for guest in virtual}
+
+
+def _kinds(plan: Plan) -> str:
+    """The machine type that all guests have, or each one's own: on Xen each guest boots as what it can."""
+    kinds = _by_guest(plan)
+    if len(set(kinds.values())) < 2:
+        return str(next(iter(kinds.values()), plan.machine.kind))
+    return " and ".join(f"{guest} {kind}" for guest, kind in kinds.items())
 
 
 def _accelerator(accelerator: Accelerator) -> str:

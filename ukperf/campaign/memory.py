@@ -35,8 +35,8 @@ def measure(request: Request, *, say: Say, report: Callable[[str, int], None]) -
     Raises UkperfError for everything that keeps guests from booting at all.
     """
     run_id = secrets.token_hex(8)
-    with alone(request.share_host), open_hosts(request.connect, run_id) as hosts:
-        plan = make_plan(request, run_id, next(iter(hosts.values())), say)
+    with alone(request.share_host), open_hosts(request.connect, run_id, request.shared_path) as hosts:
+        plan = make_plan(request, run_id, tuple(hosts.values()), say)
         return plan, least_memory(plan, hosts, report)
 
 
@@ -62,7 +62,7 @@ def _least(plan: Plan, image: Image, host: Host, report: Callable[[str, int], No
         report(image.guest, mib)
         spec = BootSpec(
             image,
-            replace(plan.machine, memory_mib=mib),
+            replace(plan.machine_of(image.guest), memory_mib=mib),
             plan.accelerator,
             plan.launch,
             timeout,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ukperf import guests
-from ukperf.campaign.session import Request, Say, alone, build_images, decide_accelerator, open_hosts
+from ukperf.campaign.session import Request, Say, alone, build_images, decide_accelerator, machine_for, open_hosts
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
 from ukperf.hosts.native import NativeHost
@@ -32,7 +32,7 @@ class OneBoot:
         """Boot `program` in `guest` once. Raises UkperfError for what keeps the image from being built."""
         image = self.image(guest, program)
         machine = replace(
-            self.request.machine,
+            machine_for(self.request, guest, self.host),
             memory_mib=self.request.memory_mib.get(guest, self.request.machine.memory_mib),
         )
         spec = BootSpec(
@@ -51,7 +51,10 @@ class OneBoot:
         """This guest with this program, from the cache."""
         request = self.request
         options = BuildOptions(
-            request.machine.kind, self.accelerator, request.kernels.get(guest), request.cmdlines.get(guest, "")
+            machine_for(request, guest, self.host).kind,
+            self.accelerator,
+            request.kernels.get(guest),
+            request.cmdlines.get(guest, ""),
         )
         return guests.get(guest).build(program, options)
 
@@ -69,9 +72,9 @@ def single_boots(request: Request, say: Say, *, exact: bool = True) -> Iterator[
     icount. Raises UkperfError as a campaign would.
     """
     run_id = secrets.token_hex(8)
-    with alone(request.share_host), open_hosts(request.connect[:1], run_id) as hosts:
+    with alone(request.share_host), open_hosts(request.connect[:1], run_id, request.shared_path) as hosts:
         host = next(iter(hosts.values()))
         accelerator, _ = decide_accelerator(request.accelerator, host)
         if not exact and request.accelerator is Accelerator.AUTO and accelerator is Accelerator.ICOUNT:
             accelerator = Accelerator.TCG
-        yield OneBoot(request, host, accelerator, build_images(request, accelerator, say), run_id)
+        yield OneBoot(request, host, accelerator, build_images(request, accelerator, say, host), run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,19 @@ class Plan:
     delta: float = 0.01
     timeout_s: float = 120.0
     memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that need another amount than machine's
+    kinds: Mapping[str, MachineKind] = field(default_factory=dict)  # guests whose machine type is not machine's
+    shared_path: bool = False
     command: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 
     @property
     def guests(self) -> tuple[str, ...]:
         return tuple(self.images)
+
+    def machine_of(self, guest: str) -> Machine:
+        """The machine that one guest gets."""
+        memory = self.memory_mib.get(guest, self.machine.memory_mib)
+        return replace(self.machine, memory_mib=memory, kind=self.kinds.get(guest, self.machine.kind))
 
 
 def save(plan: Plan, folder: Path) -> None:
@@ -99,6 +106,7 @@ def _plan(data: dict[str, Any]) -> Plan:
             ),
             "accelerator": Accelerator(data["accelerator"]),
             "launch": Launch(data["launch"]),
+            "kinds": {guest: MachineKind(kind) for guest, kind in data.get("kinds", {}).items()},
             "hosts": tuple(data["hosts"]),
             "limits": Limits(**data["limits"]),
             "command": tuple(data["command"]),

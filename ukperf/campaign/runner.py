@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -120,10 +120,9 @@ class Runner:
     def spec(self, trial: Trial) -> BootSpec:
         """What the host is asked to boot for one trial."""
         plan = self.plan
-        memory = plan.memory_mib.get(trial.guest, plan.machine.memory_mib)
         return BootSpec(
             image=plan.images[trial.guest],
-            machine=replace(plan.machine, memory_mib=memory),
+            machine=plan.machine_of(trial.guest),
             accelerator=plan.accelerator,
             launch=plan.launch,
             timeout_s=plan.timeout_s,

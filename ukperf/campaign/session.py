@@ -21,7 +21,7 @@ from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
 from ukperf.campaign.journal import JOURNAL, Journal, read_journal
 from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer, Runner, Silent
-from ukperf.errors import UkperfError
+from ukperf.errors import HostError, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local
@@ -29,7 +29,7 @@ from ukperf.hosts.libvirt_host import open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.programs import count_program
-from ukperf.model import Accelerator, BootRecord, BootSpec, Image, Launch, Machine, Program
+from ukperf.model import Accelerator, BootRecord, BootSpec, Image, Launch, Machine, MachineKind, Program
 from ukperf.paths import cache_dir, data_dir, make_dir
 
 Say = Callable[[str], None]
@@ -60,6 +60,7 @@ class Request:
     folder: Path | None = None
     share_host: bool = False
     check_clocks: bool = False  # one boot of each guest first, for programs that are over too soon to tell
+    shared_path: bool = False  # remote hosts see our files under the same paths
     command: tuple[str, ...] = ()
 
 
@@ -75,17 +76,26 @@ class Result:
 
 
 @contextmanager
-def open_hosts(uris: Sequence[str], run_id: str = "") -> Iterator[dict[str, Host]]:
+def open_hosts(uris: Sequence[str], run_id: str = "", shared_path: bool = False) -> Iterator[dict[str, Host]]:
     """All hosts of a run, by URI.
 
     Raises HostError if one of them cannot be opened.
     """
     with ExitStack() as stack:
-        yield {uri: stack.enter_context(open_host(uri, run_id)) for uri in dict.fromkeys(uris)}
+        yield {uri: stack.enter_context(open_host(uri, run_id, shared_path=shared_path)) for uri in dict.fromkeys(uris)}
 
 
 def decide_accelerator(asked: Accelerator, host: Host, *, fresh: bool = False) -> tuple[Accelerator, Truth | None]:
-    """KVM where it is wanted and true, else icount; what was asked for otherwise."""
+    """KVM where it is wanted and true, else icount; what was asked for otherwise; the host's own where it has but one.
+
+    Raises UkperfError for an accelerator that this host has not.
+    """
+    only = host.only_accelerator
+    if asked not in (Accelerator.AUTO, only) and (only is not None or asked is Accelerator.XEN):
+        have = f"by {only} alone" if only else "by QEMU"
+        raise UkperfError(f"{host.uri} runs guests {have}, so not by {asked}.", hint="Leave out --accel.")
+    if only is not None:
+        return only, None
     if asked not in (Accelerator.AUTO, Accelerator.KVM):
         return asked, None
     truth = truth_about(host, fresh=fresh)
@@ -114,8 +124,8 @@ def start(
     run_id = secrets.token_hex(8)
     with ExitStack() as stack:
         stack.enter_context(alone(request.share_host))
-        hosts = stack.enter_context(open_hosts(request.connect, run_id))
-        plan = make_plan(request, run_id, next(iter(hosts.values())), say)
+        hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
+        plan = make_plan(request, run_id, tuple(hosts.values()), say)
         folder = stack.enter_context(run_folder(request.folder, plan))
         if request.check_clocks:
             plan = with_clocks(request, plan, hosts, say)
@@ -147,7 +157,7 @@ def resume(
         stack.enter_context(_locked(folder))
         contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else None
         records = list(contents.records) if contents else []
-        hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id))
+        hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
         result = _run(plan, folder, hosts, records, enough, observer)
         return replace(result, damaged=contents.damaged if contents else ())
 
@@ -173,6 +183,11 @@ def _run(
         )
         try:
             why = runner.run()
+        except HostError as error:
+            raise HostError(
+                error.message,
+                hint=f"{error.hint or ''} What was measured is kept. Go on with: ukperf resume {folder}".strip(),
+            ) from error
         except OSError as error:
             raise UkperfError(
                 f"The run stopped: {error.strerror or error} ({error.filename or folder}).",
@@ -190,17 +205,25 @@ def precise(plan: Plan, records: Sequence[BootRecord]) -> bool:
     return precise_enough(records, baseline=plan.baseline, precision=plan.limits.precision)
 
 
-def make_plan(request: Request, run_id: str, host: Host, say: Say) -> Plan:
+def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) -> Plan:
     """Decide the accelerator and the guests, and build the images.
 
-    Raises UkperfError if a named guest is missing something, or no guest is left.
+    Raises UkperfError if a named guest is missing something, or no guest is left, or the hosts are not of one kind.
     """
+    host = hosts[0]
     accelerator, truth = decide_accelerator(request.accelerator, host)
+    for other in hosts[1:]:
+        theirs, _ = decide_accelerator(request.accelerator, other)
+        if theirs is not accelerator:
+            raise UkperfError(
+                f"{host.uri} runs guests by {accelerator}, and {other.uri} by {theirs}: one run has one accelerator.",
+                hint="Name one with --accel that both have, or make a run for each host.",
+            )
     if truth is not None and (not truth.believed or request.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
         if truth.advice:
             say(truth.advice)
-    images = build_images(request, accelerator, say)
+    images = build_images(request, accelerator, say, host)
     baseline = request.baseline
     if baseline not in images:
         if request.baseline not in guests.names():
@@ -222,6 +245,8 @@ def make_plan(request: Request, run_id: str, host: Host, say: Say) -> Plan:
         delta=request.delta,
         timeout_s=request.timeout_s,
         memory_mib=request.memory_mib,
+        kinds={name: machine_for(request, request.variants.get(name, name), host).kind for name in images},
+        shared_path=request.shared_path,
         command=request.command,
         facts={"ukperf": ukperf.__version__, **host.facts()},
     )
@@ -234,18 +259,21 @@ def with_clocks(request: Request, plan: Plan, hosts: Mapping[str, Host], say: Sa
     for name, image in plan.images.items():
         if name in LINKED_IN_ONLY or name in request.variants:
             continue
-        spec = BootSpec(image, plan.machine, plan.accelerator, plan.launch, plan.timeout_s, name=f"ukperf-{name}")
-        found = check_clock(guests.get(name), build_options(request, plan.accelerator, name), spec, host, native)
+        machine = plan.machine_of(name)
+        spec = BootSpec(image, machine, plan.accelerator, plan.launch, plan.timeout_s, name=f"ukperf-{name}")
+        found = check_clock(
+            guests.get(name), build_options(request, plan.accelerator, name, machine.kind), spec, host, native
+        )
         facts[f"clock {name}"] = found.sentence if found.ratio is None else f"{found.ratio:.4f}"
         if not found.honest:
             say(f"The clock of {name} is not to be trusted: {found.sentence}.")
     return replace(plan, facts=facts)
 
 
-def build_options(request: Request, accelerator: Accelerator, guest: str) -> BuildOptions:
+def build_options(request: Request, accelerator: Accelerator, guest: str, kind: MachineKind) -> BuildOptions:
     """What one guest's image depends on in this request."""
     return BuildOptions(
-        machine=request.machine.kind,
+        machine=kind,
         accelerator=accelerator,
         kernel=request.kernels.get(guest),
         cmdline=request.cmdlines.get(guest, ""),
@@ -253,7 +281,21 @@ def build_options(request: Request, accelerator: Accelerator, guest: str) -> Bui
     )
 
 
-def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[str, Image]:
+def machine_for(request: Request, guest: str, host: Host) -> Machine:
+    """The machine that a guest gets on a host: the request's, of a kind that both can be.
+
+    Raises HostError where there is none, or the guest would run on another machine than the rest.
+    """
+    kinds = guests.get(guest).recipe.machines
+    if not kinds and not is_local(host.uri) and host.uri.partition("+")[0] in ("qemu", "xen"):
+        raise HostError(
+            f"{guest} runs on this machine and the others on {host.uri}, so they cannot be compared.",
+            hint=f"Leave {guest} out.",
+        )
+    return host.fit(request.machine, kinds)
+
+
+def build_images(request: Request, accelerator: Accelerator, say: Say, host: Host) -> dict[str, Image]:
     """guest → image. A guest that was named must be there; a default one that is not is left out with a sentence."""
     named = tuple(dict.fromkeys(request.guests))
     wanted = named or default_guests(request, accelerator)
@@ -261,7 +303,14 @@ def build_images(request: Request, accelerator: Accelerator, say: Say) -> dict[s
     for name in (*wanted, *request.variants):
         kind = request.variants.get(name, name)
         guest = guests.get(kind)
-        options = build_options(request, accelerator, kind)
+        try:
+            machine = machine_for(request, kind, host)
+        except HostError as error:
+            if named:
+                raise
+            say(f"{name} is left out: {error.message}")
+            continue
+        options = build_options(request, accelerator, kind, machine.kind)
         availability = guest.availability(options)
         if not availability.ok and not named and name in OPTIONAL:
             say(f"{name} is left out: {availability.sentence}" + (f" {availability.hint}" if availability.hint else ""))

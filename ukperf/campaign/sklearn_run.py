@@ -49,6 +49,7 @@ class Ask:
     cmdlines: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     share_host: bool = False
+    shared_path: bool = False
     command: tuple[str, ...] = ()
 
 
@@ -95,6 +96,7 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
         cmdlines=ask.cmdlines,
         folder=ask.folder,
         share_host=ask.share_host,
+        shared_path=ask.shared_path,
         command=ask.command,
     )
     control = calibration.checks if calibration else {}

@@ -37,6 +37,7 @@ def command(
     run: o.RunDir = None,
     json: o.Json = False,
     share_host: o.ShareHost = False,
+    shared_path: o.SharedPath = False,
 ) -> None:
     """Boot each guest many times with the same program and compare how long each phase takes.
 
@@ -69,6 +70,7 @@ def command(
         folder=run.absolute() if run else None,
         share_host=share_host,
         check_clocks=True,
+        shared_path=shared_path,
         command=("ukperf", *sys.argv[1:]),
     )
     if min_memory:

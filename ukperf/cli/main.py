@@ -36,11 +36,24 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
+    *,
+    connect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--connect",
+            "-c",
+            metavar="URI",
+            help="The command's libvirt connection, like xen+ssh://root@host/; twice: two hosts.",
+        ),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = (
         False
     ),
 ) -> None:
     """Holds the options of `ukperf` itself."""
+    if connect:
+        ctx.default_map = {name: {"connect": connect[-1] if name == "doctor" else connect} for name in COMMANDS}
 
 
 for _name in COMMANDS:

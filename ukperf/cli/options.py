@@ -45,11 +45,14 @@ Delta = Annotated[float, typer.Option(metavar="PCT", help="Differences within ±
 Accel = Annotated[
     Accelerator,
     typer.Option(
-        metavar="auto|kvm|tcg|icount",
+        metavar="auto|kvm|tcg|icount|xen",
         help="auto: KVM if the truth check believes it, else icount. icount counts guest instructions: repeatable.",
     ),
 ]
-Kind = Annotated[str, typer.Option("--machine", metavar="q35|microvm", help="Machine type.")]
+Kind = Annotated[
+    str,
+    typer.Option("--machine", metavar="q35|microvm|xenpvh|xenpv|xenhvm", help="Machine type. On Xen q35 means any."),
+]
 Memory = Annotated[int, typer.Option(metavar="MIB", help="Memory of each guest.")]
 Vcpus = Annotated[int, typer.Option(metavar="N", help="Virtual CPUs of each guest.")]
 Pin = Annotated[str | None, typer.Option(metavar="CPUS", help="Run guests on these CPUs of the host, like 2 or 0,2-3.")]
@@ -69,6 +72,10 @@ RunDir = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: one in your data folder.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+SharedPath = Annotated[
+    bool,
+    typer.Option("--shared-path", help="Remote hosts see this machine's files under the same paths: upload nothing."),
+]
 ShareHost = Annotated[
     bool, typer.Option("--share-host", help="Measure although another ukperf is measuring on this machine.")
 ]

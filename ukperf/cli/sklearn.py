@@ -61,6 +61,7 @@ def command(
     run: o.RunDir = None,
     json: o.Json = False,
     share_host: o.ShareHost = False,
+    shared_path: o.SharedPath = False,
 ) -> None:
     """Train and test scikit-learn models inside each guest, ask single rows, and compare.
 
@@ -101,6 +102,7 @@ def command(
         cmdlines=o.pairs(append, "--append"),
         folder=run.absolute() if run else None,
         share_host=share_host,
+        shared_path=shared_path,
         command=("ukperf", *sys.argv[1:]),
     )
     with progress(limits) as observer:

@@ -51,6 +51,7 @@ def command(
     run: o.RunDir = None,
     json: o.Json = False,
     share_host: o.ShareHost = False,
+    shared_path: o.SharedPath = False,
 ) -> None:
     """Measure what system calls cost: the instruction itself, the C library's functions, and plain function calls.
 
@@ -86,6 +87,7 @@ def command(
         cmdlines=o.pairs(append, "--append"),
         folder=run.absolute() if run else None,
         share_host=share_host,
+        shared_path=shared_path,
         command=("ukperf", *sys.argv[1:]),
     )
     with progress(request.limits) as observer:

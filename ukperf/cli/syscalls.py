@@ -42,6 +42,7 @@ def command(
     append: o.Append = None,
     json: o.Json = False,
     share_host: o.ShareHost = False,
+    shared_path: o.SharedPath = False,
 ) -> None:
     """Try every x86-64 system call in each guest: which work, which answer with an error, which only pretend.
 
@@ -65,6 +66,7 @@ def command(
         kernels=o.kernels(kernel),
         cmdlines=o.pairs(append, "--append"),
         share_host=share_host,
+        shared_path=shared_path,
         command=("ukperf", *sys.argv[1:]),
     )
     found = tables(request, fresh=fresh, say=o.sayer())

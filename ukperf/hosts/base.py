@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ukperf.model import BootSpec, Frame, Observation
+from ukperf.model import Accelerator, BootSpec, Frame, Machine, MachineKind, Observation
 
 OnFrame = Callable[[Frame], None]
 
@@ -16,6 +16,18 @@ class Host(Protocol):
     @property
     def uri(self) -> str:
         """The libvirt connection, or `native`, or `fake`."""
+        ...
+
+    @property
+    def only_accelerator(self) -> Accelerator | None:
+        """The accelerator of every guest here, None where there is a choice."""
+        ...
+
+    def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
+        """The machine that a guest gets here; kinds: what it boots on, the preferred first, none: no machine.
+
+        Raises HostError where host, guest and machine do not go together.
+        """
         ...
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.console import FrameDecoder, encode_frame
 from ukperf.hosts.base import OnFrame
-from ukperf.model import BootSpec, Event, Observation, Outcome
+from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
 MS = 1_000_000
 
@@ -58,6 +58,10 @@ class FakeHost:
     booted: list[str] = field(default_factory=list)
     closed: bool = False
     uri: str = "fake"
+    only_accelerator: Accelerator | None = None
+
+    def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
+        return machine
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         self.booted.append(spec.image.guest)

@@ -77,6 +77,10 @@ class LibvirtHost:
     def embedded(self) -> bool:
         return is_embedded(self._uri)
 
+    @property
+    def only_accelerator(self) -> Accelerator | None:
+        return Accelerator.XEN if self.is_xen else None
+
     def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
         """The machine that a guest gets here; kinds: what it boots on, the preferred first.
 

@@ -7,20 +7,24 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.direct import ProcessStop
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
 from ukperf.hosts.watch import SocketConsole, Watch
-from ukperf.model import BootSpec, Event, Observation, Outcome
+from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
 
 class NativeHost:
     """Runs EXEC images. The memory of the machine is no limit here; pinning is."""
 
     uri = "native"
+    only_accelerator = Accelerator.NATIVE
+
+    def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
+        return machine
 
     def facts(self) -> Mapping[str, str]:
         release = os.uname().release

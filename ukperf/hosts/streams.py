@@ -39,6 +39,9 @@ class DomainStop:
 class StreamConsole:
     """A libvirt console stream; bytes are stamped in the event thread, where they arrive."""
 
+    # The end of a domain and its last bytes reach us by different ways; libvirt closes the stream of an ended domain.
+    quiet_s = 2.0
+
     def __init__(self, libvirt: Any, stream: Any) -> None:
         self._libvirt, self._stream = libvirt, stream
         self._queue: deque[tuple[int, bytes]] = deque()

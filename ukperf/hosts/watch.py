@@ -37,6 +37,11 @@ class ConsoleSource(Protocol):
         """(CLOCK_MONOTONIC ns, bytes); b"" at the end of the console; None if there is nothing right now."""
         ...
 
+    @property
+    def quiet_s(self) -> float:
+        """How long after the guest's end the console may be silent before it is taken to be complete."""
+        ...
+
 
 class StopSignal(Protocol):
     """Readable when the guest has stopped."""
@@ -50,6 +55,8 @@ class StopSignal(Protocol):
 
 class SocketConsole:
     """A connected stream socket as console."""
+
+    quiet_s = 0.02
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -174,10 +181,10 @@ class Watch:
         self.events[Event.STOPPED] = at
         poll = select.poll()
         poll.register(self.console.fileno(), select.POLLIN)
-        deadline = time.monotonic() + DRAIN_S
+        deadline = time.monotonic() + max(DRAIN_S, self.console.quiet_s)
         # Until the end of the console, or until nothing more comes: a VMM that is kept alive never closes it.
         while time.monotonic() < deadline and not self._decoder.flooded:
-            if not poll.poll(0 if Event.EXIT in self.events else 20) or not self._read():
+            if not poll.poll(0 if Event.EXIT in self.events else self.console.quiet_s * 1000) or not self._read():
                 return
 
     def observe(self, *, peak_rss: int | None = None, host_calls_ns: int = 0, extra: str = "") -> Observation:

@@ -34,8 +34,15 @@ def fit_machine(uri: str, is_xen: bool, machine: Machine, kinds: Sequence[Machin
     kind = here[0] if is_xen and machine.kind is MachineKind.Q35 and here else machine.kind
     if kind in here:
         return replace(machine, kind=kind)
-    able = f"Here it can be: {', '.join(here)}." if here else "Leave it out with --guest, or use another host."
-    raise HostError(f"A guest that boots on {', '.join(kinds)} cannot be {kind} on {uri}.", hint=able)
+    if not here:
+        raise HostError(
+            f"It boots on {' and '.join(kinds)} only, which {uri} has not.",
+            hint="Leave it out with --guest, or use another host.",
+        )
+    raise HostError(
+        f"A guest that boots on {', '.join(kinds)} cannot be {kind} on {uri}.",
+        hint=f"Here it can be: {', '.join(here)}.",
+    )
 
 
 def xen_xml(spec: BootSpec, metadata: ET.Element) -> str:
