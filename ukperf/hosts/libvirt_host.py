@@ -19,8 +19,9 @@ from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
 from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_of
+from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
-from ukperf.hosts.reaper import adopting_orphans, reap_when_done
+from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles
 from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
@@ -187,8 +188,6 @@ class LibvirtHost:
                 if not domain.isActive():
                     stop.stop(time.monotonic_ns())  # its end came before we listened
                 pid = self._vmm_pid(spec.name)
-                if pid is not None:
-                    reap_when_done(pid)
                 console = stack.enter_context(self._console(domain, server, calls))
                 events[Event.RESUMED] = time.monotonic_ns()
                 watch = Watch(spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid))
@@ -212,16 +211,16 @@ class LibvirtHost:
     @contextmanager
     def _domain(self, spec: BootSpec, calls: _Calls) -> Iterator[Any]:
         xml = self.xml(spec)
-        with calls.timed(), adopting_orphans() if self.embedded else nullcontext():
-            domain = self._connection.createXML(xml, self._libvirt.VIR_DOMAIN_START_PAUSED)
+        adopting = adopting_orphans(self._pid_file(spec.name)) if self.embedded else nullcontext()
+        domain = None
         try:
+            with holding_interrupts(), calls.timed(), adopting:
+                domain = self._connection.createXML(xml, self._libvirt.VIR_DOMAIN_START_PAUSED)
             yield domain
         finally:
-            try:
-                with calls.timed():
+            if domain is not None:
+                with holding_interrupts(), calls.timed(), suppress(self._libvirt.libvirtError):  # gone by itself
                     domain.destroy()
-            except self._libvirt.libvirtError:
-                pass  # gone by itself
 
     @contextmanager
     def _console(self, domain: Any, server: socket.socket | None, calls: _Calls) -> Iterator[ConsoleSource]:
@@ -248,9 +247,12 @@ class LibvirtHost:
         if not self.embedded:
             return None
         try:
-            return int((self._scratch / "run" / "qemu" / f"{name}.pid").read_text(encoding="ascii"))
+            return int(self._pid_file(name).read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
+
+    def _pid_file(self, name: str) -> Path:
+        return self._scratch / "run" / "qemu" / f"{name}.pid"
 
     def _listen(self) -> list[Callable[[], None]]:
         """Subscribe to lifecycle events, and to QEMU's own where libvirt passes them on: they carry QEMU's clock."""

@@ -54,7 +54,7 @@ def scratch() -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _clear(path)
 
 
 def remove_strays() -> int:
@@ -68,12 +68,17 @@ def remove_strays() -> int:
         match = _NAME.match(folder.name)
         if match is None or is_alive(int(match[1]), int(match[2])):
             continue
-        for pid in processes_naming(folder):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
         removed += 1
     return removed
+
+
+def _clear(folder: Path) -> None:
+    """Processes first: once the folder is gone, nobody could tell any more whose they were."""
+    for pid in processes_naming(folder):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def processes_naming(folder: Path) -> list[int]:

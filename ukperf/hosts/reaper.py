@@ -13,30 +13,37 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+POLL_S = 0.005
 
 
 @contextmanager
-def adopting_orphans() -> Iterator[None]:
-    """This process becomes the parent of descendants that are orphaned meanwhile, unless the kernel refuses."""
+def adopting_orphans(pid_file: Path) -> Iterator[None]:
+    """This process becomes the parent of descendants that are orphaned meanwhile, unless the kernel refuses.
+
+    pid_file: where libvirt writes the VMM's pid; that process, and no other, is reaped when it ends, also one that ends
+    before it was ready: libvirt, which wants to see it gone, would else knock on a zombie for half a minute.
+    """
     prctl = ctypes.CDLL(None, use_errno=True).prctl
+    over = threading.Event()
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    threading.Thread(target=_reap, args=(pid_file, over), name="reaper", daemon=True).start()
     try:
         yield
     finally:
         prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        over.set()
 
 
-def reap_when_done(pid: int) -> threading.Thread:
-    """Wait for one adopted process in a thread of its own; ends at once if it is not our child."""
-
-    def wait() -> None:
+def _reap(pid_file: Path, over: threading.Event) -> None:
+    """Wait for the process of the pid file once it is our child; give up when none turned up while there was time."""
+    last = False
+    while not last:
+        last = over.is_set()
         try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass  # not adopted: its init reaps it
-
-    thread = threading.Thread(target=wait, name=f"reap-{pid}", daemon=True)
-    thread.start()
-    return thread
+            os.waitpid(int(pid_file.read_text(encoding="ascii")), 0)
+            return
+        except (OSError, ValueError):  # no file yet, no child of ours yet, or an older boot's file
+            over.wait(POLL_S)

@@ -1,0 +1,154 @@
+"""Running the `ukperf` program in a world of its own, and looking at what it leaves in the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ukperf.paths import cache_dir
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE_S = 240.0
+# What may be shared with the user's own cache: content-addressed, so nobody can tell. Not shared are sockets, locks
+# between runs, and what the truth check remembers.
+SHARED = ("kernels", "programs", "images", "digests", "locks", "tmp")
+MAIN = "import sys; sys.argv[0] = 'ukperf'; from ukperf.cli.main import run; run()"
+
+
+@dataclass
+class World:
+    """A cache, a data and a temporary folder of our own, and `ukperf` running in them."""
+
+    folder: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+    user: int | None = None  # run as this user and group
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "c"
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {"UKPERF_CACHE_DIR": str(self.cache), "UKPERF_DATA_DIR": str(self.path("data"))}
+        ours |= {"TMPDIR": str(self.path("tmp")), "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **self.extra}
+        return {**os.environ, **ours}
+
+    def start(self, *words: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """`ukperf WORDS…`, running, in a session of its own."""
+        command = [self.python, "-c", MAIN, *map(str, words)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        identity: dict[str, Any] = {}
+        if self.user is not None:
+            identity = {"user": self.user, "group": self.user, "extra_groups": []}
+        return subprocess.Popen(
+            command, env=self.environment, start_new_session=True, cwd="/", **{**pipes, **identity, **options}
+        )
+
+    def run(self, *words: str | Path, status: int = 0) -> str:
+        """What `ukperf WORDS…` printed: standard output, or standard error where it must fail."""
+        process = self.start(*words)
+        try:
+            out, err = process.communicate(timeout=PATIENCE_S)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return out if status == 0 else err
+
+    def json(self, *words: str | Path) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(*words, "--json"))
+        return found
+
+    def vmms(self) -> list[int]:
+        """QEMU processes that name a file of this world's cache."""
+        return [
+            pid for pid, argv in processes() if argv[0].rsplit("/", 1)[-1].startswith("qemu") and self._named(argv[1:])
+        ]
+
+    def _named(self, words: Sequence[str]) -> bool:
+        return any(str(self.cache / "embed") in word for word in words)
+
+    def left_behind(self) -> list[str]:
+        """Everything that no trial may leave: processes, sockets, folders, temporary files."""
+        found = [f"process {pid}: {' '.join(argv)[:200]}" for pid, argv in processes() if self._named(argv)]
+        sockets = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+        found += [f"socket: {line}" for line in sockets if str(self.folder) in line]
+        for folder in (self.cache / "embed", self.path("tmp")):
+            found += [f"file: {path}" for path in folder.rglob("*")]
+        return found
+
+
+@contextmanager
+def world(**options: Any) -> Iterator[World]:
+    """In /tmp whatever TMPDIR says: paths of sockets must be short."""
+    shared = cache_dir()
+    folder = Path(tempfile.mkdtemp(prefix="uk-", dir="/tmp"))
+    try:
+        ours = World(folder, **options)
+        for path in (ours.cache, ours.path("data"), ours.path("tmp")):
+            path.mkdir()
+        for name in SHARED:
+            (shared / name).mkdir(parents=True, exist_ok=True)
+            (ours.cache / name).symlink_to(shared / name)
+        if (shared / "libvirt-capabilities").is_dir():  # saves seconds of probing; libvirt itself checks that it fits
+            shutil.copytree(shared / "libvirt-capabilities", ours.cache / "libvirt-capabilities")
+        yield ours
+        for pid in ours.vmms():  # a test failed
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """(pid, argv) of every process that is more than a zombie."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if command:
+                yield int(entry.name), command.decode("utf-8", "replace").rstrip("\0").split("\0")
+
+
+def wait_for(look: Callable[[], Any], what: str, process: subprocess.Popen[str] | None = None) -> Any:
+    """What look() returns once that is true.
+
+    Raises AssertionError when it never is, or the process that should bring it about has ended.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        if process is not None and process.poll() is not None:
+            out, err = process.communicate()
+            raise AssertionError(f"no {what}: ukperf ended with status {process.returncode}\n{out}\n{err}")
+        time.sleep(0.005)
+    raise AssertionError(f"no {what} within {PATIENCE_S:g} s")
+
+
+def journal(run: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's journal; empty where there is none yet."""
+    try:
+        text = (run / "journal.ndjson").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
