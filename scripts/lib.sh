@@ -151,14 +151,18 @@ install_system_packages() {
     [ -z "$missing" ] || die "apt installed $asked, yet what $missing should bring still does not work here."
 }
 
-# As root, libvirt's QEMU driver does not load unless its default user exists. Debian's libvirt-daemon-system makes
-# that user, and brings a daemon with it; we want the user only.
+# As root, libvirt's QEMU driver does not load unless the user and the group that it was built for exist, although we
+# have it use neither. The distributions' libvirt-daemon-system makes them, and brings a daemon with it.
 ensure_qemu_user() {
     [ "$(id -u)" = 0 ] || return 0
+    why="without which libvirt's QEMU driver does not load for root"
+    if grep -qi ubuntu /etc/os-release && ! getent group kvm >/dev/null; then # containers have no udev, which makes it
+        step "adding the system group kvm, $why" groupadd --system kvm
+    fi
     ! getent passwd libvirt-qemu >/dev/null || return 0
     if getent group libvirt-qemu >/dev/null; then group='--gid libvirt-qemu'; else group=--user-group; fi
     # shellcheck disable=SC2086 # one or two words
-    step "adding the system user libvirt-qemu, without which libvirt's QEMU driver does not load for root" \
+    step "adding the system user libvirt-qemu, $why" \
         useradd --system $group --no-create-home --home-dir /var/lib/libvirt --shell /usr/sbin/nologin \
         --comment 'Libvirt Qemu' libvirt-qemu
 }

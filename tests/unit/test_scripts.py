@@ -19,7 +19,8 @@ SCRIPTS = [
     *sorted((ROOT / "scripts" / "no-services").iterdir()),
 ]
 TOOLS = (
-    "basename cat dirname env find flock head id mkdir mktemp printf rm sed sha256sum sh sleep tail touch true uname"
+    "basename cat dirname env find flock grep head id mkdir "
+    "mktemp printf rm sed sha256sum sh sleep tail touch true uname"
 )
 
 
@@ -289,12 +290,29 @@ def test_an_install_starts_no_service(name: str) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("known", "added"), [(True, 0), (False, 1)])
-def test_root_gets_the_user_that_libvirts_driver_wants_once(machine: Machine, *, known: bool, added: int) -> None:
+@pytest.mark.parametrize(("system", "groups"), [("debian", []), ("ubuntu", ["--system kvm"])])
+def test_root_gets_the_user_and_group_that_libvirts_driver_wants(
+    machine: Machine, system: str, groups: list[str]
+) -> None:
     machine.with_everything()
+    release = machine.home.parent / "os-release"
+    release.write_text(f"ID={system}\n")
+    lib = machine.checkout / "scripts" / "lib.sh"
+    lib.write_text(lib.read_text().replace("/etc/os-release", str(release)))
     machine.add("id", "echo 0")
-    machine.add("getent", "true" if known else "exit 2")
+    machine.add("getent", "exit 2")
     machine.add("useradd", "true")
+    machine.add("groupadd", "true")
     done = machine.run("first-run.sh")
     assert done.returncode == 0
-    assert len(machine.called("useradd")) == done.stderr.count("libvirt-qemu") == added
+    assert machine.called("groupadd") == groups
+    assert [call.split()[-1] for call in machine.called("useradd")] == ["libvirt-qemu"]
+    assert done.stderr.count("\n") == 1 + len(groups)
+
+
+def test_a_user_and_group_that_exist_are_left_alone(machine: Machine) -> None:
+    machine.with_everything()
+    machine.add("id", "echo 0")
+    machine.add("getent", "true")
+    done = machine.run("first-run.sh")
+    assert (done.returncode, done.stderr) == (0, "")
