@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ukperf.cli import options as o
+from ukperf.model import Accelerator
+
 
 def command(
     trials: Annotated[int, typer.Option(metavar="N", help="Made-up campaigns at each point, at least 4000.")] = 10_000,
@@ -19,6 +22,10 @@ def command(
         Path | None, typer.Option("--aa-run", metavar="RUN", help="The same on the boots of a run of one guest.")
     ] = None,
     boots: Annotated[int, typer.Option(metavar="N", help="Boots for --aa.")] = 40,
+    share_host: Annotated[
+        bool, typer.Option("--share-host", help="Boot although another ukperf is measuring on this machine.")
+    ] = False,
+    accel: o.Accel = Accelerator.AUTO,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of the documentation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -41,7 +48,7 @@ def command(
         raise UkperfError(f"--trials {trials} is not between {LEAST_TRIALS} and 10000000.")
     if not 12 <= boots <= 100_000:
         raise UkperfError(f"--boots {boots} is not between 12 and 100000.")
-    real = aa_rates(real_boots(aa, aa_run, boots, seed), trials, seed) if aa or aa_run else []
+    real = aa_rates(real_boots(aa, aa_run, boots, seed, accel, share_host), trials, seed) if aa or aa_run else []
     result = None if aa or aa_run else with_progress(trials, seed, full)
     parts = [tables.aa_table(real)] if real else []
     parts += tables.tables(result) if result else []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ukperf.model import BootRecord
+from ukperf.model import Accelerator, BootRecord
 
 if TYPE_CHECKING:
     from ukperf.stats.selftest import SelfTest
@@ -25,7 +25,9 @@ def with_progress(trials: int, seed: int, full: bool) -> SelfTest:
     return run_selftest(trials, seed, full, step)
 
 
-def real_boots(guest: str | None, run: Path | None, boots: int, seed: int) -> Sequence[BootRecord]:
+def real_boots(
+    guest: str | None, run: Path | None, boots: int, seed: int, accel: Accelerator, share_host: bool
+) -> Sequence[BootRecord]:
     """The records of a run, or of a fresh campaign of one guest on this machine."""
     if run is not None:
         from ukperf.campaign.runs import load
@@ -43,6 +45,8 @@ def real_boots(guest: str | None, run: Path | None, boots: int, seed: int) -> Se
         baseline=guest,
         seed=seed,
         limits=Limits(boots),
+        accelerator=accel,
+        share_host=share_host,
         command=("ukperf", "selftest", "--aa", guest),
     )
     result = start(request, say=sayer())

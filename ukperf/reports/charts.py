@@ -63,12 +63,10 @@ def _interval_row(comparison: Comparison, scale: Scale, y: float) -> str:
     low, high = comparison.low or ratio, comparison.high or ratio
     name = _CLASS.get(comparison.verdict, "inconclusive")
     spread = high - low
-    figures = f"{number(ratio, spread)} {interval((comparison.low, comparison.high))}"
+    figures = f"{number(ratio, spread)} {interval((comparison.low, comparison.high))} {comparison.verdict.value}"
     return tag(
         "g",
-        title(
-            f"{comparison.guest} ÷ {comparison.baseline}, {comparison.benchmark}: {figures}, {comparison.verdict.value}"
-        )
+        title(f"{comparison.guest} ÷ {comparison.baseline}, {comparison.benchmark}: {figures}")
         + text(_LEFT, y + 12, comparison.benchmark)
         + text(_RIGHT, y + 12, figures, "end", f"t {name}")
         + tag("line", x1=scale(low), x2=scale(high), y1=y + 22, y2=y + 22, class_=f"bar {name}")

@@ -75,7 +75,8 @@ def welch(data: Campaigns) -> Answers:
     n, mean, variance = _moments(np.log(boot_means(data.guest)))
     m, other, spread = _moments(np.log(boot_means(data.baseline)))
     a, b = variance / np.maximum(n, 1), spread / np.maximum(m, 1)
-    df = (a + b) ** 2 / (a**2 / np.maximum(n - 1, 1) + b**2 / np.maximum(m - 1, 1))
+    spreads = a**2 / np.maximum(n - 1, 1) + b**2 / np.maximum(m - 1, 1)
+    df = (a + b) ** 2 / np.where(spreads > 0, spreads, 1.0)
     return _interval(mean - other, np.sqrt(a + b), df, np.minimum(n, m) >= MIN_BOOTS)
 
 
@@ -89,11 +90,14 @@ def pooled_t(data: Campaigns) -> Answers:
 
 
 def pooled_mann_whitney(data: Campaigns) -> Answers:
-    """Mann-Whitney on all values of all boots (benchstat's and asv's way), normal approximation, no ties."""
+    """Mann-Whitney on all values of all boots (benchstat's and asv's way), normal approximation."""
     trials = data.guest.shape[0]
     left, right = data.guest.reshape(trials, -1), data.baseline.reshape(trials, -1)
     both = np.concatenate([left, right], axis=1)
-    ranks = both.argsort(axis=1).argsort(axis=1) + 1.0  # NaNs come last and are left out
+    # mid-ranks: the mean of the ranks with ties broken forwards and backwards; NaNs come last and are left out
+    forwards = both.argsort(axis=1, kind="stable").argsort(axis=1)
+    backwards = both[:, ::-1].argsort(axis=1, kind="stable").argsort(axis=1)[:, ::-1]
+    ranks = (forwards + backwards) / 2 + 1.0
     n, m = (np.isfinite(side).sum(axis=1).astype(float) for side in (left, right))
     u = np.where(np.isfinite(left), ranks[:, : left.shape[1]], 0.0).sum(axis=1) - n * (n + 1) / 2
     z = (u - n * m / 2) / np.sqrt(np.maximum(n * m * (n + m + 1) / 12, 1))

@@ -80,8 +80,8 @@ def compare_guests(
             if benchmark not in series[guest] and benchmark not in series[baseline]:
                 continue
             over, under = series[guest].get(benchmark), series[baseline].get(benchmark)
-            why = refusal(over, under, guest, baseline)
-            why = why or (ended if benchmark == Phase.STOP else "") or (unequal if benchmark not in PHASES else "")
+            why = ended if benchmark == Phase.STOP else ""
+            why = why or refusal(over, under, guest, baseline) or (unequal if benchmark not in PHASES else "")
             if why or over is None or under is None:
                 candidates.append(Candidate(benchmark, guest, baseline, None, why))
             else:
