@@ -243,3 +243,14 @@ def test_a_thousand_boots_of_a_thousand_values_are_compared_in_time() -> None:
     summary = summarize(records, "linux")
     assert time.process_time() - start < 4
     assert summary.comparison("nanos", "fit") is not None
+
+
+def test_hosts_are_compared_one_by_one_and_never_pooled(tmp_path: Path) -> None:
+    records = [replace(r, host=h) for h in ("xen://a", "xen://b") for r in run_of({"linux": 1.0, "nanos": 0.5}, 8)]
+    run = save_run(tmp_path / "run", records)
+    hosts = json.loads(cli("compare", run, "--json"))["hosts"]
+    assert [part["facts"]["host"] for part in hosts] == ["xen://a", "xen://b"]
+    assert all(part["blocks"] == 8 for part in hosts)
+    assert cli("compare", run).count("÷ linux") == 2
+    assert "never pooled" in cli("compare", run, run, status=2)
+    assert "never pooled" in cli("export", run, "--format", "csv", status=2)

@@ -19,7 +19,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
-from ukperf.stats.summary import RunSummary, summarize
+from ukperf.stats.summary import RunSummary, by_host, summarize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,9 +97,22 @@ class LoadedRun:
         """Estimates, comparisons and verdicts, as the table shows them. Raises as `stats.summary.summarize`."""
         return summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
 
+    def summaries(self, baseline: str | None = None, delta: float | None = None) -> dict[str, RunSummary]:
+        """Host → summary, for runs on more than one host. Raises as `summary`."""
+        used = self.delta if delta is None else delta
+        return {
+            host: summarize(part, baseline or self.baseline, used)
+            for host, part in (by_host(self.records) or {"": []}).items()
+        }
+
     def side(self, guest: str, label: str) -> Side:
         """One guest as a side of a comparison. Raises UkperfError for a guest that is not there."""
         mine = [record for record in self.records if record.trial.guest == self._known(guest)]
+        if len({record.host for record in mine}) > 1:
+            raise UkperfError(
+                f"{self.path} has boots from more than one host, and they are never pooled.",
+                hint=f"Compare its guests, host by host: ukperf compare {self.path}",
+            )
         finals = final_records(mine, guest).values()
         answers: dict[str, str] = {}
         for record in finals:

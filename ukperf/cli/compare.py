@@ -38,11 +38,13 @@ def command(
 
     if len(run) == 1:
         loaded = load(run[0])
-        summary = loaded.summary(baseline, margin(delta, loaded.delta))
+        summaries = loaded.summaries(baseline, margin(delta, loaded.delta))
+        shown = [to_json(summary, {**loaded.facts, **_host(host)}) for host, summary in summaries.items()]
         if json:
-            print(jsons.dumps(to_json(summary, loaded.facts), indent=1, allow_nan=False))
-        else:
-            render(summary, loaded.facts, stdout_console())
+            print(jsons.dumps(shown[0] if len(shown) == 1 else {"hosts": shown}, indent=1, allow_nan=False))
+            return
+        for host, summary in summaries.items():
+            render(summary, {**loaded.facts, **_host(host)}, stdout_console())
         return
     pairs = sides(run)
     used = margin(delta, 0.01)
@@ -51,3 +53,7 @@ def command(
         print(jsons.dumps(comparisons_json(comparisons, pairs, used), indent=1, allow_nan=False))
     else:
         render_comparisons(comparisons, pairs, used, stdout_console())
+
+
+def _host(host: str) -> dict[str, str]:
+    return {"host": host} if host else {}
