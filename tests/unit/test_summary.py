@@ -110,6 +110,11 @@ def test_a_clock_that_lies_is_named() -> None:
     assert "nanos runs 3.0 % fast" in warning
 
 
+def test_a_drifting_host_is_named_in_every_summary() -> None:
+    [warning] = summarize(run_of({"linux": 1.0, "nanos": 0.5}, 30, sigma=0.01, drift=0.05), "linux").warnings
+    assert warning.startswith("The host drifted: total got") and "cancels it" in warning
+
+
 def test_hosts_are_never_pooled() -> None:
     records = run_of({"linux": 1.0}) + [replace(r, host="xen:///system") for r in run_of({"linux": 1.0})]
     with pytest.raises(UkperfError, match="never pooled"):

@@ -109,4 +109,5 @@ def _notes(story: Story) -> list[str]:
         for warning in comparison.warnings:
             grouped.setdefault((comparison.guest, warning), []).append(comparison.benchmark)
     notes = [f"{guest} ({', '.join(names[:5])}): {warning}." for (guest, warning), names in grouped.items()]
-    return [*story.summary.warnings, *notes]
+    shown = {result.sentence() for result in story.drifts.values()}  # these stand at the top
+    return [*(w for w in story.summary.warnings if w not in shown), *notes]

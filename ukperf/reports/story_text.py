@@ -23,6 +23,8 @@ def render_stories(stories: Sequence[Story], console: Console) -> None:
         console.print()
         render(story.summary, story.facts, console)
         for result in story.drifts.values():
+            if result.sentence() in story.summary.warnings:
+                continue
             show(console, Text(result.sentence(), style="yellow" if result.drifted else "dim"), wrap=True)
         for part in story.parts:
             icc = "" if part.parts.icc is None else f", ICC {part.parts.icc:.2f}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
+from ukperf.stats.drift import drift
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
 from ukperf.stats.steady import Warmth, far_out
@@ -76,6 +77,9 @@ def summarize(records: Sequence[BootRecord], baseline: str, delta: float = 0.01)
     series = {name: collect(ordered, name) for name in names}
     benchmarks = _benchmark_order(series)
     warnings = clock_warnings(ordered, names)
+    moved = drift(ordered, tables=series)
+    if moved is not None and moved.drifted:
+        warnings.append(moved.sentence())
     if baseline not in names:
         warnings.append(f"The baseline {baseline} is not in the run: nothing is compared.")
     guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
