@@ -114,7 +114,7 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     if work.model_file is not None:
         raise UkperfError("A model file is only ever loaded inside a guest.")
     once = {f"{name} single-row": Setting(20, 1, 1) for name in work.models}
-    # Small data takes a millisecond or so: the first call alone would mostly show cold caches.
+    once |= {f"{name} test": Setting(1, 3, 0) for name in work.models}
     native = program(work, Accelerator.NATIVE, once, cache)
     image = guests.get("native", cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
     with tempfile.TemporaryDirectory(prefix="ukperf-") as folder:
@@ -133,7 +133,8 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
             f"The program does not even run on this host: {report.error or seen.reason}",
             hint=seen.console_tail.strip().splitlines()[-1] if seen.console_tail.strip() else None,
         )
-    return Calibration({s.benchmark: s.values[-1] for s in report.samples if s.values}, report.checks)
+    # The quickest: first calls also pay for cold caches and late imports.
+    return Calibration({s.benchmark: min(s.values) for s in report.samples if s.values}, report.checks)
 
 
 def choose(calibration: Calibration, models: Sequence[str], accelerator: Accelerator) -> dict[str, Setting]:
@@ -146,7 +147,7 @@ def choose(calibration: Calibration, models: Sequence[str], accelerator: Acceler
             name = f"{model} {what}"
             chosen[name] = _repeated(calibration.seconds.get(name, 1.0) * factor)
         name = f"{model} single-row"
-        seconds = calibration.seconds.get(name, 0.01) * factor
+        seconds = calibration.seconds.get(f"{name} p50", calibration.seconds.get(name, 0.01)) * factor
         calls = max(n for n in CALLS if n == CALLS[0] or n * seconds <= BUDGET_S[emulated])
         chosen[name] = Setting(calls, 1, 0 if calls == CALLS[0] else 1)
         if chosen[name].warmups:  # a warm-up is as long as a value
