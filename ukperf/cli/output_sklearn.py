@@ -9,17 +9,36 @@ if TYPE_CHECKING:
 
 
 def show_sklearn(answer: Answer, as_json: bool) -> None:
-    """Print the table or JSON; sentences about the answers go below it, or to standard error with --json."""
-    from ukperf.campaign.learning import throughput
-    from ukperf.cli.options import sayer
-    from ukperf.cli.output import show_result
-    from ukperf.reports.units import number
+    """Write suite.json and print the answer to standard output.
 
-    show_result(answer.result, as_json)
-    lines = [
-        f"{model}, batch: " + ", ".join(f"{guest} {number(rate)} rows/s" for guest, rate in table.items())
-        for model, table in throughput(answer.result.records).items()
-    ]
-    say = sayer() if as_json else print
-    for line in (*lines, *answer.notes):
-        say(line)
+    Raises UkperfError (status 2) after printing if not one boot was good.
+    """
+    import json
+
+    from ukperf.campaign.facts import facts_of
+    from ukperf.campaign.learning import throughput
+    from ukperf.cli.output import refuse_if_none_good, save_suite
+    from ukperf.reports.jsonout import to_json
+    from ukperf.reports.table import render
+    from ukperf.reports.terminal import stdout_console
+    from ukperf.reports.units import number
+    from ukperf.stats.summary import summarize
+
+    result = answer.result
+    facts = facts_of(result.plan, result.why)
+    save_suite(result, facts)
+    summary = summarize(result.records, result.plan.baseline, result.plan.delta)
+    rates = throughput(result.records)
+    if as_json:
+        more = {"data": dict(answer.data), "rows_per_second": rates, "notes": list(answer.notes)}
+        whole = {**to_json(summary, facts), **more, "run": str(result.folder)}
+        print(json.dumps(whole, indent=1, allow_nan=False))
+    else:
+        render(summary, facts, stdout_console())
+        for model, table in rates.items():
+            listed = ", ".join(f"{guest} {number(rate)}" for guest, rate in sorted(table.items()))
+            print(f"{model}, batch prediction, rows a second: {listed}")
+        for note in answer.notes:
+            print(note)
+        print(f"Run: {result.folder}")
+    refuse_if_none_good(result)
