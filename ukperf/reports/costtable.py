@@ -75,9 +75,10 @@ def render(summary: RunSummary, view: View, facts: Mapping[str, str], console: C
     scale = "function calls" if view.as_calls else _SHOWN[view.unit][1]
     columns = [Column(scale), *_columns(summary.baseline, others)]
     rows: list[list[Text]] = []
-    for group in dict.fromkeys(row.group for row in view.rows):
+    known = [row for row in view.rows if row.missing or any(_estimate(summary, view, row, guest) for guest in guests)]
+    for group in dict.fromkeys(row.group for row in known):
         rows.append([Text(_GROUPS.get(group, group), style="bold")])
-        rows += [_row(summary, view, row, others) for row in view.rows if row.group == group]
+        rows += [_row(summary, view, row, others) for row in known if row.group == group]
     for line in lines(rows, columns):
         show(console, line, wrap=False)
     for claim in view.claims:

@@ -1,0 +1,224 @@
+"""Scouting, the claims, and the table of `ukperf syscall-cost`, without a VM."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ukperf.campaign.costclaims import claims
+from ukperf.campaign.syscall_cost import Finding, kept_finding, samples_in, scout
+from ukperf.imaging.cache import Cache
+from ukperf.model import (
+    BootProtocol,
+    BootRecord,
+    Frame,
+    Image,
+    Observation,
+    Outcome,
+    Phase,
+    Sample,
+    Trial,
+    Unit,
+    Verdict,
+)
+from ukperf.reports.costtable import SCALE, Claim, Row, View, render, to_json
+from ukperf.stats.summary import summarize
+from ukperf.stats.within_boot import boot_ratios
+
+OPERATIONS = ("call.direct", "noop.raw", "getppid.raw", "futex_ping_pong")
+
+
+class Guest:
+    """Runs the operations like the program; ends: operation → how the guest ends in it; refuses: operation → errno."""
+
+    def __init__(self, ends: dict[str, Outcome] | None = None, refuses: dict[str, int] | None = None) -> None:
+        self.ends, self.refuses, self.boots = ends or {}, refuses or {}, list[tuple[str, ...]]()
+
+    def boot(self, words: tuple[str, ...]) -> Observation:
+        self.boots.append(words)
+        skip = next((word[5:].split(",") for word in words if word.startswith("skip=")), [])
+        frames = [Frame("main", {}, 0)]
+        for name in OPERATIONS:
+            if name in skip:
+                continue
+            frames.append(Frame("phase", {"name": name}, 0))
+            if name in self.ends:
+                return Observation(self.ends[name], "it ended", frames=tuple(frames))
+            if name in self.refuses:
+                frames.append(Frame("unsupported", {"benchmark": name, "errno": self.refuses[name]}, 0))
+            else:
+                frames += [Frame("samples", {"benchmark": name + suffix}, 0) for suffix in ("", ".ticks")]
+        return Observation(Outcome.OK, frames=(*frames, Frame("exit", {}, 0)))
+
+
+def find(guest: Guest) -> Finding:
+    return scout("g", guest.boot, lambda _: None)
+
+
+def test_a_guest_that_does_everything_is_scouted_in_one_boot() -> None:
+    found = find(Guest(refuses={"getppid.raw": 38}))
+    assert found.boots == 1
+    assert found.works == ("call.direct", "noop.raw", "futex_ping_pong")
+    assert found.refused == {"getppid.raw": 38}
+    assert not found.ended
+
+
+def test_operations_that_end_the_guest_are_named_and_the_rest_is_scouted_without_them() -> None:
+    guest = Guest(ends={"noop.raw": Outcome.HUNG, "futex_ping_pong": Outcome.CRASHED})
+    found = find(guest)
+    assert found.ended == {"noop.raw": "hangs", "futex_ping_pong": "crashes"}
+    assert found.works == ("call.direct", "getppid.raw")
+    assert found.complaint == ""
+    assert "skip=call.direct,noop.raw" in guest.boots[1]
+
+
+def test_a_guest_that_never_starts_has_a_complaint() -> None:
+    found = scout("g", lambda _: Observation(Outcome.SILENT, "not one byte"), lambda _: None)
+    assert found.complaint == "not one byte"
+
+
+def test_scouting_is_bounded_whatever_the_guest_says() -> None:
+    boots = 0
+
+    def boot(words: tuple[str, ...]) -> Observation:
+        nonlocal boots
+        boots += 1
+        return Observation(Outcome.CRASHED, frames=(Frame("phase", {"name": f"op{boots}"}, 0),))
+
+    assert scout("g", boot, lambda _: None).complaint
+    assert boots == 16
+
+
+def test_names_that_are_no_operations_do_not_get_on_the_next_command_line() -> None:
+    words: list[tuple[str, ...]] = []
+
+    def boot(asked: tuple[str, ...]) -> Observation:
+        words.append(asked)
+        return Observation(Outcome.CRASHED, "gone", frames=(Frame("phase", {"name": 'x" -- /evil'}, 0),))
+
+    assert scout("g", boot, lambda _: None).complaint == "gone"
+    assert len(words) == 1
+
+
+def test_findings_are_kept_by_kernel_and_complaints_are_not(tmp_path: Path) -> None:
+    made: list[str] = []
+    image = Image("g", "w", "i", "p", BootProtocol.KERNEL, kernel_digest="k")
+
+    def make(complaint: str) -> Finding:
+        made.append(complaint)
+        return Finding("g", ("noop.raw",), {"x": 1}, {"y": "hangs"}, 2, complaint)
+
+    for _ in range(2):
+        assert kept_finding(Cache(tmp_path), image, ("tcg",), lambda: make("")).ended == {"y": "hangs"}
+    for _ in range(2):
+        kept_finding(Cache(tmp_path), image, ("kvm",), lambda: make("silent"))
+    assert made == ["", "silent", "silent"]
+
+
+# ---- figures ----
+
+COST = {"linux": {"noop.raw": 240.0, SCALE: 3.0}, "nanos": {"noop.raw": 960.0, SCALE: 3.0}}
+
+
+def records(blocks: int = 6) -> list[BootRecord]:
+    found = []
+    for block in range(blocks):
+        for guest, costs in COST.items():
+            samples = tuple(
+                Sample(name, Unit.INSTRUCTIONS, (value,) * 29 + (9e9,), metadata={"quantiles": "0.5"})
+                for name, value in costs.items()
+            )
+            samples += (Sample("other", Unit.BYTES, (1.0,)),)
+            found.append(
+                BootRecord(
+                    Trial(len(found), block, 0, guest),
+                    Outcome.OK,
+                    "",
+                    "",
+                    {Phase.TOTAL: 5.0},
+                    Unit.INSTRUCTIONS,
+                    samples,
+                )
+            )
+    return found
+
+
+def view(as_calls: bool = False) -> View:
+    mine = samples_in(records(), Unit.INSTRUCTIONS)
+    ratios = {(guest, name.removesuffix("/p50")): r for (guest, name), r in boot_ratios(mine, SCALE + "/p50").items()}
+    rows = (
+        Row(SCALE, "call", "a call"),
+        Row("noop.raw", "entry", "nothing"),
+        Row("getppid.raw", "entry", "parent", {"nanos": "ENOSYS"}),
+        Row("noop.vsyscall", "entry", "nobody has it"),
+    )
+    said = tuple(Claim(words, ratio) for words, ratio in claims(mine, "/p50"))
+    return View(rows, "instructions", "/p50", ratios, as_calls, said)
+
+
+def printed(as_calls: bool = False) -> str:
+    out = io.StringIO()
+    summary = summarize(samples_in(records(), Unit.INSTRUCTIONS), "linux")
+    render(summary, view(as_calls), {"accelerator": "icount"}, Console(file=out, width=300))
+    return out.getvalue()
+
+
+def line(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_a_boots_figure_is_its_median_so_one_interrupt_does_not_show() -> None:
+    assert "240.0" in line(printed(), "noop.raw")
+    assert "960.0" in line(printed(), "noop.raw")
+
+
+def test_the_table_has_ratio_interval_and_verdict() -> None:
+    row = line(printed(), "noop.raw")
+    assert "4.000×" in row
+    assert "exact" in row
+    assert "slower" in row
+
+
+def test_what_a_guest_refuses_stands_in_its_cell_and_what_nobody_has_is_left_out() -> None:
+    text = printed()
+    assert "ENOSYS" in line(text, "getppid.raw")
+    assert "noop.vsyscall" not in text
+
+
+def test_on_the_scale_of_function_calls_a_direct_call_is_1() -> None:
+    text = printed(as_calls=True)
+    assert line(text, SCALE).split()[1] == "1"
+    assert "80.00 exact" in line(text, "noop.raw")
+    assert "320.0 exact" in line(text, "noop.raw")
+
+
+def test_the_papers_factors_stand_beside_the_measured_ones() -> None:
+    text = printed()
+    assert "linux noop.raw ÷ linux call.direct: 80.00× exact over 6 boots (EuroSys'21: 222 / 4 cycles = 55.5×" in text
+    assert "nanos noop.raw ÷ nanos call.direct: 320.0×" in text
+
+
+def test_a_claim_with_one_side_missing_is_not_made() -> None:
+    only = [record for record in samples_in(records(), Unit.INSTRUCTIONS) if record.trial.guest == "linux"]
+    assert [ratio.over for _, ratio in claims(only, "/p50")] == ["linux noop.raw"]
+
+
+def test_json_has_flat_comparisons_under_the_operations_own_names() -> None:
+    summary = summarize(samples_in(records(), Unit.INSTRUCTIONS), "linux")
+    data = json.loads(json.dumps(to_json(summary, view(), {}), allow_nan=False))
+    found = {(c["benchmark"], c["guest"]): c for c in data["comparisons"]}
+    noop = found["noop.raw", "nanos"]
+    assert (noop["baseline"], noop["ratio"], noop["verdict"]) == ("linux", pytest.approx(4.0), Verdict.SLOWER)
+    assert {"low", "high", "n"} <= noop.keys()
+    assert data["guests"][0]["function_calls"]["noop.raw"]["ratio"] == pytest.approx(80.0)
+
+
+def test_phases_and_other_units_are_in_no_family_with_the_costs() -> None:
+    assert all(
+        not r.phases and {s.unit for s in r.samples} == {Unit.INSTRUCTIONS}
+        for r in samples_in(records(), Unit.INSTRUCTIONS)
+    )
