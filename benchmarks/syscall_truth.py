@@ -37,7 +37,8 @@ from ukperf.stats.estimate import geometric_mean  # noqa: E402
 
 LIMIT = 0.05
 TIMEOUT_S = 60
-PRIORITY = 10
+# Round robin, not FIFO: lat_syscall's processes wait for each other by polling.
+AS_ROOT = ("chrt", "--rr", "1")
 LMBENCH = "/usr/lib/lmbench/bin/x86_64-linux-gnu/lat_syscall"
 # our operation → lat_syscall's word; all by the C library, as both tools call them
 OPERATIONS = {
@@ -71,14 +72,15 @@ class Agreement:
         return abs(self.ratio - 1) <= LIMIT
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """Standard output and error of one process, on our own CPU.
+def run(command: Sequence[str], cpu: int, environment: Mapping[str, str] | None = None) -> str:
+    """Standard output and error of one process on one CPU.
 
     Into a file and with its whole session killed afterwards: lat_syscall leaves children behind that hold a pipe open.
     """
+    settled = [*(AS_ROOT if os.geteuid() == 0 else ()), "taskset", "--cpu-list", str(cpu), *command]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            command,
+            settled,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -97,23 +99,23 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         return output.read().decode("utf-8", "replace")
 
 
-def ours(program: Path, operation: str) -> float:
+def ours(program: Path, operation: str, cpu: int) -> float:
     """Nanoseconds of one call: the median of the batches, as every table of ukperf shows it."""
-    text = run([str(program), f"only={operation}", "units=s", "min_batch_us=500"])
+    text = run([str(program), f"only={operation}", "units=s", "min_batch_us=500"], cpu)
     sample = assemble(FrameDecoder().feed(text.encode(), 0)).samples[0]
     assert sample.benchmark == operation and sample.unit is Unit.SECONDS
     return float(str(sample.metadata["median"])) * 1e9
 
 
-def perf(path: str) -> float:
+def perf(path: str, cpu: int) -> float:
     """Nanoseconds of one getppid by perf bench."""
-    text = run([path, "bench", "syscall", "basic", "--loop", str(PERF_LOOPS)])
+    text = run([path, "bench", "syscall", "basic", "--loop", str(PERF_LOOPS)], cpu)
     return float(re.search(r"([\d.]+) usecs/op", text)[1]) * 1e3  # type: ignore[index]
 
 
-def lmbench(path: str, word: str, file: str) -> float:
+def lmbench(path: str, word: str, file: str, cpu: int) -> float:
     """Nanoseconds of one call by lat_syscall; ENOUGH: microseconds that one of its timings lasts."""
-    text = run([path, "-N", "11", word, *([file] if word in ("fstat", "open") else [])], {"ENOUGH": "5000"})
+    text = run([path, "-N", "11", word, *([file] if word in ("fstat", "open") else [])], cpu, {"ENOUGH": "5000"})
     return float(re.search(r": ([\d.]+) microseconds", text)[1]) * 1e3  # type: ignore[index]
 
 
@@ -165,20 +167,17 @@ def main() -> int:
     parser.add_argument("--lat-syscall", default=LMBENCH)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    os.sched_setaffinity(0, {options.cpu})  # children inherit it
-    with contextlib.suppress(PermissionError):  # as root, others on this CPU wait
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     program = build_program("syscall_cost/syscall_cost.c", Cache())
     perf_path, lmbench_path = shutil.which("perf"), shutil.which(options.lat_syscall)
     with tempfile.NamedTemporaryFile(prefix="ukperf-truth-", dir="/tmp") as file:
         jobs: dict[tuple[str, str], Callable[[], float]] = {}
         for operation, word in OPERATIONS.items():
             if lmbench_path or (perf_path and operation == PERF_OPERATION):
-                jobs[operation, "ukperf"] = lambda operation=operation: ours(program, operation)
+                jobs[operation, "ukperf"] = lambda operation=operation: ours(program, operation, options.cpu)
             if lmbench_path:
-                jobs[operation, "lmbench"] = lambda word=word: lmbench(lmbench_path, word, file.name)
+                jobs[operation, "lmbench"] = lambda word=word: lmbench(lmbench_path, word, file.name, options.cpu)
         if perf_path:
-            jobs[PERF_OPERATION, "perf"] = lambda: perf(perf_path)
+            jobs[PERF_OPERATION, "perf"] = lambda: perf(perf_path, options.cpu)
         if not jobs:
             print("Neither perf nor lmbench is installed: nothing to compare with.", file=sys.stderr)
             return 2
