@@ -3,12 +3,14 @@
  * It is the lower limit of a host (nothing boots faster here) and the probe of the truth check (does this accelerator
  * run plain instructions at native speed?). Words on its command line:
  *     loops=N values=N    time the counting loop (default: none, the lower limit counts nothing)
+ *     calls=1 instructions=1   time function calls, in cycles, or in what a tick is under icount
  *     status=N            exit status
  *     silent hang crash   for tests: stop before `main`; after it; or die after it
  */
 #include <stddef.h>
 
 #include "../../workloads/common/ukperf.h"
+#include "../../workloads/common/callcost.h"
 #include "../../workloads/common/count.h"
 #include "floor.h"
 #include "xen.h"
@@ -48,6 +50,36 @@ static int has_word(const char *words, const char *word)
     return 0;
 }
 
+/* What a call of a function costs where there is nothing but functions: the limit for every system call. There is no
+ * clock here, so ticks alone; under the names that syscall_cost gives them. */
+static void calls(int instructions)
+{
+    static const struct { const char *plain, *ticks; cc_body *body; } all[] = {
+        {"call.inline", "call.inline.ticks", cc_call_inline},
+        {"call.direct", "call.direct.ticks", cc_call_direct},
+        {"call.indirect", "call.indirect.ticks", cc_call_indirect},
+    };
+    static struct cc_result result;
+    struct cc_plan plan = {.clock = NULL, .min_batch = 100000};
+    cc_steps(&plan);
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+        uk_phase(all[i].plain);
+        cc_measure(&plan, all[i].body, 1 << 20, &result); /* a call cannot fail */
+        uint64_t each = result.loops * CC_UNROLL;
+        uk_samples_begin(instructions ? all[i].plain : all[i].ticks, instructions ? "instructions" : "cycles", each);
+        uk_samples_meta_text("meta_quantiles", "0.5");
+        uk_samples_meta_text("meta_group", "call");
+        for (unsigned n = 0; n < result.warmups + result.batches; n++) {
+            uint64_t ticks = result.ticks[n] > 0 ? (uint64_t)result.ticks[n] : 0;
+            if (n < result.warmups)
+                uk_samples_warmup_ratio(ticks, each);
+            else
+                uk_samples_ratio(ticks, each);
+        }
+        uk_samples_end();
+    }
+}
+
 static void stop(void)
 {
     while (on_xen) /* Xen takes a halt that nothing can end for a power-off */
@@ -74,6 +106,8 @@ void floor_main(const struct hvm_start_info *info)
         triple_fault();
     if (loops > 0)
         uk_count_samples(loops, uk_option(words, "values", UK_COUNT_VALUES));
+    if (uk_option(words, "calls", 0))
+        calls((int)uk_option(words, "instructions", 0));
     int status = uk_exit((int)uk_option(words, "status", 0));
     if (on_xen)
         xen_power_off();

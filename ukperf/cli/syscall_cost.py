@@ -73,7 +73,7 @@ def command(
     request = Request(
         program=cost_program(),
         guests=o.with_baseline(guest, baseline),
-        default_guests=("linux", "nanos", "unikraft", "native"),
+        default_guests=("linux", "floor", "nanos", "unikraft", "native"),
         baseline=baseline,
         machine=o.machine(machine, memory, 1, pin),
         accelerator=accel,

@@ -1,4 +1,7 @@
-"""floor: our own kernel, compiled here. Its programs are linked in: `boot` (nothing) and `count` (a counting loop)."""
+"""floor: our own kernel, compiled here. Its programs are linked in.
+
+`boot` does nothing, `count` counts, and of `syscall_cost` it has the function calls: there is no system to call.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ukperf.imaging.programs import compiled_from
 from ukperf.model import Image, Program
 from ukperf.resources import data, data_root
 
-LINKED_IN = ("boot", "count")
+LINKED_IN = ("boot", "count", "syscall_cost")
 
 
 class Floor(Guest):
@@ -36,6 +39,8 @@ class Floor(Guest):
             )
         kernel = options.kernel or self.kernel()
         words = program.argv[1:] if program.workload == "count" else ()
+        if program.workload == "syscall_cost":
+            words = ("calls=1", "instructions=1") if "units=instructions" in program.argv else ("calls=1",)
         cmdline = join_cmdline(self.recipe.cmdline, *words, options.cmdline)
         digest = self.cache.digests.file(kernel)
         key = self.cache.key({"guest": self.name, "kernel": digest, "cmdline": cmdline, "workload": program.workload})
