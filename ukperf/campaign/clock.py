@@ -6,16 +6,20 @@ before two clocks could be told apart to 1 %, so runs of short programs begin wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 
 from ukperf.campaign.judge import clock_ratio
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, Guest
 from ukperf.hosts.base import Host
 from ukperf.imaging.programs import clock_program
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Outcome
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome
 
 TOLERANCE = 0.01
+MIN_SPAN_NS = 10_000_000
 LINKED_IN_ONLY = ("floor",)  # loads no programs, and has no clock but the TSC
 
 
@@ -26,6 +30,11 @@ class ClockCheck:
     guest: str
     ratio: float | None
     sentence: str
+
+    @property
+    def lies(self) -> bool:
+        """True only where it is known to be off; an unknown ratio is neither."""
+        return self.ratio is not None and not self.honest
 
     @property
     def honest(self) -> bool:
@@ -43,10 +52,24 @@ def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: H
     if seen.outcome is not Outcome.OK:
         return ClockCheck(guest.name, None, f"not checked: {seen.outcome.value}, {seen.reason}")
     counted = options.accelerator is Accelerator.ICOUNT and image.protocol is not BootProtocol.EXEC
-    ratio = clock_ratio(seen.frames, counted)
-    if ratio is None:
-        return ClockCheck(guest.name, None, "not checked: its frames came too close together")
+    return judge(guest.name, interval_ratios(seen.frames, counted), counted)
+
+
+def judge(guest: str, ratios: Sequence[float], counted: bool) -> ClockCheck:
+    """A clock that is fast or slow is so in every interval; reads that came late on a busy host are not."""
+    if not ratios:
+        return ClockCheck(guest, None, "not checked: its frames came too close together")
+    if max(ratios) - min(ratios) > TOLERANCE and not counted:
+        apart = f"{min(ratios):.3f} and {max(ratios):.3f}"
+        return ClockCheck(guest, None, f"not told: this host is too busy, its ratio to ours came out between {apart}")
+    ratio = median(ratios)
     against = "instruction" if counted else "host second"
     unit = "virtual nanoseconds" if counted else "seconds"
-    sentence = f"{ratio:.4f} {unit} of the guest's clock for each {against}"
-    return ClockCheck(guest.name, ratio, sentence)
+    return ClockCheck(guest, ratio, f"{ratio:.4f} {unit} of the guest's clock for each {against}")
+
+
+def interval_ratios(frames: Sequence[Frame], counted: bool) -> list[float]:
+    """clock_ratio of each interval between two `phase` frames, as far as they are long enough."""
+    ticks = [frame for frame in frames if frame.event in ("main", "phase")]
+    ratios = [clock_ratio(pair, counted, MIN_SPAN_NS) for pair in pairwise(ticks)]
+    return [ratio for ratio in ratios if ratio is not None]

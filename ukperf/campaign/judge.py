@@ -89,7 +89,7 @@ def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
     return phases
 
 
-def clock_ratio(frames: Sequence[Frame], counted: bool = False) -> float | None:
+def clock_ratio(frames: Sequence[Frame], counted: bool = False, span_ns: int = CLOCK_SPAN_NS) -> float | None:
     """Guest seconds per host second between the program's first and last frame; None if they are too close to tell.
 
     counted: under icount the host's clock means nothing to the guest; there the guest's own counter, one tick a virtual
@@ -100,6 +100,6 @@ def clock_ratio(frames: Sequence[Frame], counted: bool = False) -> float | None:
         guest, tick = frame.fields.get("t"), frame.fields.get("tsc")
         if frame.event not in ("init", "status") and isinstance(guest, int) and isinstance(tick, int) and guest > 0:
             stamps.append((guest, tick if counted else frame.at_ns))
-    if len(stamps) < 2 or stamps[-1][1] - stamps[0][1] < CLOCK_SPAN_NS:
+    if len(stamps) < 2 or stamps[-1][1] - stamps[0][1] < span_ns:
         return None
     return (stamps[-1][0] - stamps[0][0]) / (stamps[-1][1] - stamps[0][1])
