@@ -1,20 +1,21 @@
 """The journal: one line a trial, written whole and fsynced before the next trial starts.
 
 Whatever happens to ukperf, at most the trial in flight is lost. A line that was cut off by a crash or a full disk is
-dropped when the journal is opened again; a damaged line in the middle costs that trial alone.
+dropped when the journal is opened again; a damaged line in the middle costs that trial alone. One writer at a time.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ukperf.campaign.decode import decode
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
+from ukperf.model import BootRecord
 
 JOURNAL = "journal.ndjson"
 # A run that is larger than this is no run of ours.
@@ -37,10 +38,20 @@ class Journal:
         self._descriptor = -1
 
     def __enter__(self) -> Journal:
+        """Raises UkperfError if the file cannot be written, or another process writes it."""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._drop_torn_line()
         except OSError as error:
+            raise _unwritable(self._path, error) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._mend_last_line()
+            sync_folder(self._path.parent)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise UkperfError(f"Another ukperf is writing to {self._path}.", hint="Wait until it has ended.") from error
+        except OSError as error:
+            os.close(self._descriptor)
             raise _unwritable(self._path, error) from error
         return self
 
@@ -59,25 +70,48 @@ class Journal:
                 line = line[os.write(self._descriptor, line) :]
             os.fsync(self._descriptor)
         except OSError as error:
-            try:
-                os.ftruncate(self._descriptor, before)
-            except OSError:
-                pass  # the torn line is dropped on resume
+            self._cut(before)
             raise _unwritable(self._path, error) from error
+        except BaseException:  # ^C between two writes
+            self._cut(before)
+            raise
 
-    def _drop_torn_line(self) -> None:
+    def _cut(self, size: int) -> None:
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:
+            pass  # the torn line is dropped on resume
+
+    def _mend_last_line(self) -> None:
+        """Drop a line that was cut off; one that lacks nothing but its line feed is a trial that was measured."""
         size = os.fstat(self._descriptor).st_size
+        start = self._last_line(size)
+        if start == size:
+            return
+        if _record(os.pread(self._descriptor, size - start, start)) is None:
+            os.ftruncate(self._descriptor, start)
+        else:
+            os.write(self._descriptor, b"\n")
+
+    def _last_line(self, size: int) -> int:
+        """Where the text after the last line feed begins; size if there is none."""
         end = size
         while end > 0:
             start = max(0, end - 65_536)
-            chunk = os.pread(self._descriptor, end - start, start)
-            newline = chunk.rfind(b"\n")
+            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
             if newline >= 0:
-                end = start + newline + 1
-                break
+                return start + newline + 1
             end = start
-        if end < size:
-            os.ftruncate(self._descriptor, end)
+        return 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new file's name in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_journal(path: Path) -> Contents:
@@ -97,11 +131,19 @@ def read_journal(path: Path) -> Contents:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            records.append(from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        record = _record(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines):  # text after the last line feed is the trial that was under way
             damaged.append(number)
     return Contents(tuple(records), tuple(damaged))
+
+
+def _record(line: bytes) -> BootRecord | None:
+    try:
+        return from_json(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
 
 
 def to_json(record: BootRecord) -> dict[str, Any]:
@@ -109,28 +151,12 @@ def to_json(record: BootRecord) -> dict[str, Any]:
     return asdict(record)
 
 
-def from_json(data: Mapping[str, Any]) -> BootRecord:
+def from_json(data: object) -> BootRecord:
     """The record of one line.
 
-    Raises ValueError, KeyError or TypeError for anything that is none.
+    Raises ValueError for anything that is none.
     """
-    trial = Trial(**data["trial"])
-    samples = tuple(
-        Sample(
-            str(sample["benchmark"]),
-            Unit(sample["unit"]),
-            tuple(float(value) for value in sample["values"]),
-            int(sample["loops"]),
-            tuple(float(value) for value in sample["warmups"]),
-            dict(sample["metadata"]),
-        )
-        for sample in data["samples"]
-    )
-    rest = {key: value for key, value in data.items() if key not in ("trial", "samples", "outcome", "unit", "phases")}
-    phases = {Phase(name): float(value) for name, value in data["phases"].items()}
-    return BootRecord(
-        trial=trial, outcome=Outcome(data["outcome"]), unit=Unit(data["unit"]), phases=phases, samples=samples, **rest
-    )
+    return decode(BootRecord, data)
 
 
 def _unwritable(path: Path, error: OSError) -> UkperfError:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from ukperf.campaign.decode import decode
+from ukperf.campaign.journal import sync_folder
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind
+from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind
 
 PLAN = "plan.json"
 FORMAT = 1
-_IMAGE_PATHS = ("kernel", "initrd", "disk")
+# A plan that is larger than this is none of ours.
+MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,20 @@ def save(plan: Plan, folder: Path) -> None:
 
     Raises UkperfError if the folder cannot be written.
     """
-    data = {"format": FORMAT, **asdict(plan)}
+    text = json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, default=str, allow_nan=False) + "\n"
     draft = folder / f".{PLAN}.{os.getpid()}"
     try:
-        draft.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(folder / PLAN)
+        sync_folder(folder)
     except OSError as error:
-        raise UkperfError(f"{folder / PLAN} cannot be written: {error.strerror}.") from error
+        draft.unlink(missing_ok=True)
+        raise UkperfError(
+            f"{folder / PLAN} cannot be written: {error.strerror}.", hint="Name another folder with --run DIR."
+        ) from error
 
 
 def load(folder: Path) -> Plan:
@@ -80,51 +89,33 @@ def load(folder: Path) -> Plan:
     """
     path = folder / PLAN
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UkperfError(f"{path} is larger than {MAX_BYTES >> 20} MiB, so it is no plan of ukperf.")
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UkperfError(f"{folder} is no run of ukperf: {PLAN} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
+        raise UkperfError(
+            f"{folder} is no run of ukperf: {PLAN} cannot be read ({error.strerror}).",
+            hint="Give the folder that `ukperf boot-time` named at its end.",
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise UkperfError(f"{path} is damaged: it is no JSON.") from error
+    if not isinstance(data, dict) or "format" not in data:
+        raise UkperfError(f"{path} is damaged: it is no plan of ukperf.")
+    if data.pop("format") != FORMAT:
+        raise UkperfError(f"{path} was written by another version of ukperf.", hint="Use that version for this run.")
     try:
-        if data.pop("format") != FORMAT:
-            raise UkperfError(
-                f"{path} was written by another version of ukperf.", hint="Use that version for this run."
-            )
-        return _plan(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        plan = decode(Plan, data)
+        _check(plan)
+    except ValueError as error:
         raise UkperfError(f"{path} is damaged: {error}.") from error
+    return plan
 
 
-def _plan(data: dict[str, Any]) -> Plan:
-    machine = data.pop("machine")
-    return Plan(
-        **{
-            **data,
-            "images": {guest: image_from(value) for guest, value in data["images"].items()},
-            "machine": Machine(
-                MachineKind(machine["kind"]), machine["memory_mib"], machine["vcpus"], tuple(machine["pin"])
-            ),
-            "accelerator": Accelerator(data["accelerator"]),
-            "launch": Launch(data["launch"]),
-            "kinds": {guest: MachineKind(kind) for guest, kind in data.get("kinds", {}).items()},
-            "hosts": tuple(data["hosts"]),
-            "limits": Limits(**data["limits"]),
-            "command": tuple(data["command"]),
-        }
-    )
-
-
-def image_from(data: Mapping[str, Any]) -> Image:
-    """An Image from its JSON data.
-
-    Raises KeyError, TypeError or ValueError for anything that is none.
-    """
-    values = {item.name: data[item.name] for item in fields(Image) if item.name in data}
-    for name in _IMAGE_PATHS:
-        if values.get(name) is not None:
-            values[name] = Path(values[name])
-    for name, value in values.items():
-        if isinstance(value, list):
-            values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    values["protocol"] = BootProtocol(values["protocol"])
-    return Image(**values)
+def _check(plan: Plan) -> None:
+    """What a run divides by or counts to must be there."""
+    if not plan.images or not plan.hosts:
+        raise ValueError("it has no guests or no hosts")
+    if any(image.guest != guest for guest, image in plan.images.items()):
+        raise ValueError("its images are not its guests'")
+    if plan.limits.boots is None and plan.limits.precision is None:
+        raise ValueError("it has no limit")

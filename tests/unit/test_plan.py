@@ -1,0 +1,186 @@
+"""plan.json comes back as it was, and whatever else stands there is one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ukperf.campaign.plan import PLAN, Limits, Plan, load, save
+from ukperf.campaign.schedule import block_order
+from ukperf.errors import UkperfError
+from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+PATHS = st.from_regex(r"/[a-zé ]{1,8}", fullmatch=True).map(Path)
+NAMES = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
+IMAGES = st.builds(
+    Image,
+    guest=NAMES,
+    workload=TEXT,
+    digest=TEXT,
+    program_digest=TEXT,
+    protocol=st.sampled_from(BootProtocol),
+    kernel=st.none() | PATHS,
+    initrd=st.none() | PATHS,
+    disk=st.none() | PATHS,
+    cmdline=TEXT,
+    argv=st.lists(TEXT, max_size=3).map(tuple),
+    env=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
+    qemu_args=st.lists(TEXT, max_size=2).map(tuple),
+    powers_off=st.booleans(),
+    min_memory_mib=st.integers(0, 10**6),
+)
+FRACTIONS = st.floats(1e-6, 1.0)
+PLANS = st.builds(
+    Plan,
+    run_id=TEXT,
+    created_at=TEXT,
+    workload=TEXT,
+    images=st.lists(IMAGES, min_size=1, max_size=3).map(lambda images: {image.guest: image for image in images}),
+    baseline=TEXT,
+    machine=st.builds(Machine, st.sampled_from(MachineKind), st.integers(1, 10**6), pin=st.just((0, 2))),
+    accelerator=st.sampled_from(Accelerator),
+    launch=st.sampled_from(Launch),
+    hosts=st.lists(TEXT, min_size=1, max_size=2).map(tuple),
+    seed=st.integers(),
+    limits=st.builds(Limits, st.integers(1, 10**5), st.none() | FRACTIONS, st.none() | FRACTIONS),
+    delta=FRACTIONS,
+    memory_mib=st.dictionaries(NAMES, st.integers(1, 10**6), max_size=2),
+    command=st.lists(TEXT, max_size=3).map(tuple),
+    facts=st.dictionaries(TEXT, TEXT, max_size=2),
+)
+PLAIN = Plan(
+    "0123456789abcdef",
+    "2026-01-01T00:00:00+00:00",
+    "boot",
+    {"linux": Image("linux", "boot", "d", "p", BootProtocol.KERNEL, kernel=Path("/k"))},
+    "linux",
+    Machine(),
+    Accelerator.ICOUNT,
+    Launch.LIBVIRT,
+    ("qemu:///embed",),
+    1,
+    Limits(),
+)
+
+
+@given(PLANS)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_any_plan_comes_back_as_it_was(tmp_path: Path, plan: Plan) -> None:
+    save(plan, tmp_path)
+    assert load(tmp_path) == plan
+    assert [entry.name for entry in tmp_path.iterdir()] == [PLAN]
+
+
+def complaint(folder: Path) -> str:
+    with pytest.raises(UkperfError) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "it is no JSON"),
+        ('{"format": 1', "it is no JSON"),
+        ("[" * 100_000, "it is no JSON"),
+        ("[]", "it is no plan of ukperf"),
+        ("{}", "it is no plan of ukperf"),
+        ('{"format": 99}', "another version"),
+        ('{"format": 1}', "Plan lacks 'accelerator'"),
+    ],
+)
+def test_what_is_no_plan_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / PLAN).write_text(text)
+    assert says in complaint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("images", {}),
+        ("images", []),
+        ("images", {"linux": {"guest": "linux"}}),
+        ("images", {"nanos": "IMAGE"}),
+        ("hosts", []),
+        ("hosts", [1]),
+        ("hosts", "qemu:///embed"),
+        ("machine", {"kind": "pdp11", "memory_mib": 1, "vcpus": 1, "pin": []}),
+        ("machine", {"kind": "q35", "memory_mib": "1", "vcpus": 1, "pin": []}),
+        ("limits", {"boots": "many"}),
+        ("limits", {"boots": None, "precision": None}),
+        ("limits", {"boots": 5, "precision": float("nan")}),
+        ("seed", None),
+        ("accelerator", "steam"),
+        ("something", "else"),
+    ],
+)
+def test_a_plan_with_a_wrong_part_is_one_sentence(tmp_path: Path, field: str, value: object) -> None:
+    save(PLAIN, tmp_path)
+    data = json.loads((tmp_path / PLAN).read_text())
+    if value == {"nanos": "IMAGE"}:
+        value = {"nanos": data["images"]["linux"]}
+    (tmp_path / PLAN).write_text(json.dumps({**data, field: value}))
+    assert complaint(tmp_path).startswith(f"{tmp_path / PLAN} is damaged: ")
+
+
+def test_a_folder_without_a_plan_is_no_run(tmp_path: Path) -> None:
+    assert "is no run of ukperf" in complaint(tmp_path)
+    assert "is no run of ukperf" in complaint(tmp_path / "nowhere")
+
+
+def test_bytes_that_are_no_text_and_files_that_are_no_plan_are_sentences(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_bytes(b"\xff\xfe")
+    assert "it is no JSON" in complaint(tmp_path)
+    with (tmp_path / PLAN).open("wb") as file:
+        file.truncate(1 << 30)
+    assert "larger than 16 MiB" in complaint(tmp_path)
+
+
+def test_a_plan_that_cannot_be_written_is_a_sentence_and_leaves_no_draft(tmp_path: Path) -> None:
+    with pytest.raises(UkperfError, match="cannot be written"):
+        save(PLAIN, tmp_path / "nowhere")
+    (tmp_path / PLAN).mkdir()
+    with pytest.raises(UkperfError, match="cannot be written"):
+        save(replace(PLAIN, seed=2), tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [PLAN]
+
+
+# The order of boots in a block.
+
+GUESTS = ("floor", "linux", "nanos")
+
+
+@given(st.sets(NAMES, min_size=1), st.integers(), st.integers(0, 10**6))
+def test_a_block_boots_every_guest_once_in_an_order_of_the_seeds(guests: set[str], seed: int, block: int) -> None:
+    order = block_order(sorted(guests), seed, block)
+    assert sorted(order) == sorted(guests)
+    assert order == block_order(sorted(guests, reverse=True), seed, block)
+
+
+def test_orders_differ_from_block_to_block_and_from_seed_to_seed() -> None:
+    assert len({block_order(GUESTS, 1, block) for block in range(60)}) == 6
+    assert [block_order(GUESTS, 1, b) for b in range(9)] != [block_order(GUESTS, 2, b) for b in range(9)]
+
+
+def test_no_guest_has_a_favourite_place() -> None:
+    """6,000 blocks: each of 9 (guest, place) pairs 2,000 ± 5 σ times; the seed is fixed, so this cannot flicker."""
+    places = Counter((guest, place) for b in range(6_000) for place, guest in enumerate(block_order(GUESTS, 7, b)))
+    assert len(places) == 9
+    assert all(abs(count - 2_000) < 5 * (6_000 * 2 / 9) ** 0.5 for count in places.values())
+
+
+def test_orders_are_those_of_every_version() -> None:
+    """A run that an older ukperf began goes on in the same order."""
+    assert [block_order(GUESTS, 1, block) for block in range(3)] == [
+        ("floor", "nanos", "linux"),
+        ("floor", "linux", "nanos"),
+        ("floor", "linux", "nanos"),
+    ]
