@@ -246,6 +246,7 @@ class BootRecord:
     host_calls_ns: int = 0
     host: str = ""  # connection, where a run has more than one
     image_digest: str = ""
+    elapsed_s: float = 0.0  # of the run when this trial ended, breaks not counted
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from ukperf.console import assemble
 from ukperf.model import (
     PHASE_EVENTS,
     Accelerator,
+    BootProtocol,
     BootRecord,
     BootSpec,
     Event,
@@ -25,9 +26,14 @@ from ukperf.model import (
 CLOCK_SPAN_NS = 50_000_000
 
 
-def record_of(trial: Trial, spec: BootSpec, seen: Observation, host: str = "") -> BootRecord:
-    """One boot's record. Under icount phases are in guest instructions, elsewhere in seconds."""
-    counted = spec.accelerator is Accelerator.ICOUNT and spec.image.guest != "native"
+def record_of(
+    trial: Trial, spec: BootSpec, seen: Observation, host: str = "", started_at: datetime | None = None
+) -> BootRecord:
+    """One boot's record. Under icount phases are in guest instructions, elsewhere in seconds.
+
+    started_at: when the trial began, on the wall clock; default: now.
+    """
+    counted = spec.accelerator is Accelerator.ICOUNT and spec.image.protocol is not BootProtocol.EXEC
     report = assemble(seen.frames)
     phases = _instructions(seen.ticks) if counted else _seconds(seen.events, seen.ended_by_host)
     start = seen.events.get(Event.START, 0)
@@ -35,7 +41,7 @@ def record_of(trial: Trial, spec: BootSpec, seen: Observation, host: str = "") -
         trial=trial,
         outcome=seen.outcome,
         reason=seen.reason,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        started_at=(started_at or datetime.now(UTC)).isoformat(timespec="seconds"),
         phases=phases if seen.outcome is Outcome.OK else {},
         unit=Unit.INSTRUCTIONS if counted else Unit.SECONDS,
         samples=report.samples if seen.outcome is Outcome.OK else (),
@@ -76,17 +82,14 @@ def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
     The host cannot read that counter, so phases end with frames: `kernel` with the first one, `stop` with `exit`.
     There is no VMM phase: no guest instruction has run in it.
     """
-    phases: dict[Phase, float] = {}
-    first = ticks.get(Event.FIRST_BYTE, ticks.get(Event.MAIN))
-    if first is not None:
-        phases[Phase.KERNEL] = float(first)
-    if Event.FIRST_BYTE in ticks and Event.MAIN in ticks:
-        phases[Phase.INIT] = float(ticks[Event.MAIN] - ticks[Event.FIRST_BYTE])
-    if Event.MAIN in ticks and Event.EXIT in ticks:
-        phases[Phase.STOP] = float(ticks[Event.EXIT] - ticks[Event.MAIN])
-    if Event.EXIT in ticks:
-        phases[Phase.TOTAL] = float(ticks[Event.EXIT])
-    return phases
+    first = ticks.get(Event.FIRST_BYTE, ticks.get(Event.MAIN, 0))
+    phases = {
+        Phase.KERNEL: first,
+        Phase.INIT: ticks.get(Event.MAIN, 0) - ticks.get(Event.FIRST_BYTE, ticks.get(Event.MAIN, 0)),
+        Phase.STOP: ticks.get(Event.EXIT, 0) - ticks.get(Event.MAIN, ticks.get(Event.EXIT, 0)),
+        Phase.TOTAL: ticks.get(Event.EXIT, 0),
+    }
+    return {phase: float(count) for phase, count in phases.items() if count > 0}
 
 
 def clock_ratio(frames: Sequence[Frame], counted: bool = False, span_ns: int = CLOCK_SPAN_NS) -> float | None:

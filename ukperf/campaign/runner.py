@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -44,72 +45,110 @@ class Silent:
 class Runner:
     """Runs a plan on open hosts. hosts: URI → host; native: the host of EXEC images.
 
-    enough: called after each complete block with all records so far; True ends the run.
+    enough: called before a block is begun, with all records so far; True ends the run. records: those of the journal,
+    when a run is resumed. What is left to do follows from plan and records alone, so a run that was broken off goes on
+    as if it had not been.
     """
 
     plan: Plan
     folder: Path
     hosts: Mapping[str, Host]
     native: Host
-    journal: Journal
+    journal: Journal | None  # None: only to ask what is left
     enough: Callable[[Sequence[BootRecord]], bool]
     observer: Observer = field(default_factory=Silent)
     records: list[BootRecord] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
 
+    def __post_init__(self) -> None:
+        self._started: float | None = None
+        self._before = max((record.elapsed_s for record in self.records), default=0.0)
+        self._tried: dict[tuple[int, str], list[Outcome]] = {}
+        self._good: set[str] = set()
+        self._failed: dict[str, set[int]] = {guest: set() for guest in self.plan.guests}  # guest → blocks
+        self._block = 0  # all before it are complete
+        for record in self.records:
+            self._count(record)
+
     def run(self) -> str:
-        """Run until the limits say enough; why it ended, as a phrase for people."""
-        started = self.clock()
+        """Run until the limits say enough; why it ended, as a phrase for people.
+
+        Raises HostError if a host goes away, UkperfError if the journal cannot be written.
+        """
+        self._started = self.clock()
+        while (why := self.ended()) is None:
+            while todo := self._todo(self._block):
+                self._trial(*todo[0])
+        return why
+
+    def ended(self) -> str | None:
+        """Why nothing is left to do, as a phrase for people; None while there is."""
         limits = self.plan.limits
         most = limits.boots if limits.boots is not None else MAX_BLOCKS
-        for block in range(most):
-            if limits.max_time_s is not None and self.clock() - started >= limits.max_time_s:
-                return f"the time was up ({limits.max_time_s:g} s)"
-            guests = [guest for guest in self.plan.guests if not self._hopeless(guest, block)]
-            if not guests:
-                return f"no guest had one good boot in {HOPELESS_BLOCKS} blocks"
-            if self._block(block, guests) and self.enough(self.records):
-                return "the intervals were narrow enough"
-        return f"{most} blocks were done"
+        while self._block < most and self._hopeful(self._block) and not self._todo(self._block):
+            self._block += 1
+        if self._block >= most:
+            return f"{most} blocks were done"
+        guests = self._hopeful(self._block)
+        if not guests:
+            return f"no guest had one good boot in {HOPELESS_BLOCKS} blocks"
+        if any((self._block, guest) in self._tried for guest in guests):
+            return None  # a block that was begun is finished, so that it has every guest
+        if self._block > 0 and self.enough(self.records):
+            return "the intervals were narrow enough"
+        if limits.max_time_s is not None and self.elapsed() >= limits.max_time_s:
+            return f"the time was up ({limits.max_time_s:g} s)"
+        return None
 
-    def _block(self, block: int, guests: Sequence[str]) -> bool:
-        """One trial of every guest, failures once more at the end of the block; False if there was nothing to do."""
-        did = False
-        retries: list[tuple[int, str]] = []
-        for position, guest in enumerate(block_order(self.plan.guests, self.plan.seed, block)):
-            if guest not in guests:
-                continue
-            tried = self._tried(block, guest)
-            if not tried:
-                tried = [self._trial(block, position, guest, 0)]
-                did = True
-            if len(tried) == 1 and tried[0].outcome is not Outcome.OK:
-                retries.append((position, guest))
-        for position, guest in retries:
-            self._trial(block, position, guest, 1)
-            did = True
-        return did
+    def elapsed(self) -> float:
+        """Seconds that this run has taken, breaks not counted."""
+        return self._before + (0.0 if self._started is None else self.clock() - self._started)
 
-    def _tried(self, block: int, guest: str) -> list[BootRecord]:
-        return [r for r in self.records if r.trial.block == block and r.trial.guest == guest]
+    def _todo(self, block: int) -> list[tuple[int, int, str, int]]:
+        """(block, position, guest, attempt) of the trials that a block lacks: first attempts, then one retry each."""
+        hopeful = self._hopeful(block)
+        order = [
+            (place, g) for place, g in enumerate(block_order(self.plan.guests, self.plan.seed, block)) if g in hopeful
+        ]
+        first = [(block, place, guest, 0) for place, guest in order if (block, guest) not in self._tried]
+        again = [
+            (block, place, guest, 1)
+            for place, guest in order
+            if len(tried := self._tried.get((block, guest), [])) == 1 and tried[0] is not Outcome.OK
+        ]
+        return first + again
 
-    def _hopeless(self, guest: str, block: int) -> bool:
-        mine = [r for r in self.records if r.trial.guest == guest]
-        blocks = {r.trial.block for r in mine if r.trial.block < block}
-        return len(blocks) >= HOPELESS_BLOCKS and all(r.outcome is not Outcome.OK for r in mine)
+    def _hopeful(self, block: int) -> list[str]:
+        """The guests without those whose first blocks brought no good boot."""
+        return [guest for guest in self.plan.guests if guest in self._good or not self._given_up(guest, block)]
 
-    def _trial(self, block: int, position: int, guest: str, attempt: int) -> BootRecord:
+    def _given_up(self, guest: str, block: int) -> bool:
+        return sum(failed < block for failed in self._failed[guest]) >= HOPELESS_BLOCKS
+
+    def _count(self, record: BootRecord) -> None:
+        trial = record.trial
+        self._tried.setdefault((trial.block, trial.guest), []).append(record.outcome)
+        if record.outcome is Outcome.OK:
+            self._good.add(trial.guest)
+        elif trial.guest not in self._good and trial.guest in self._failed:
+            self._failed[trial.guest].add(trial.block)
+
+    def _trial(self, block: int, position: int, guest: str, attempt: int) -> None:
         uri = self.plan.hosts[block % len(self.plan.hosts)]
         image = self.plan.images[guest]
         host = self.native if image.protocol is BootProtocol.EXEC else self.hosts[uri]
-        trial = Trial(len(self.records), block, position, guest, attempt)
+        index = self.records[-1].trial.index + 1 if self.records else 0
+        trial = Trial(index, block, position, guest, attempt)
         spec = self.spec(trial)
         self.observer.trial_starts(trial)
-        record = record_of(trial, spec, host.boot(spec, self._listener(trial)), uri)
-        self.journal.append(record)
+        at = datetime.now(UTC)
+        seen = host.boot(spec, self._listener(trial))
+        record = replace(record_of(trial, spec, seen, uri, at), elapsed_s=round(self.elapsed(), 3))
+        if self.journal is not None:
+            self.journal.append(record)
         self.records.append(record)
+        self._count(record)
         self.observer.trial_ends(record)
-        return record
 
     def _listener(self, trial: Trial) -> OnFrame:
         def listen(frame: Frame) -> None:
