@@ -22,3 +22,9 @@ class UkperfError(Exception):
 
 class HostError(UkperfError):
     """The host (libvirt connection, VMM) refused or went away; nothing measured is lost."""
+
+
+class Interrupted(UkperfError):
+    """^C, where there is something to say about going on."""
+
+    exit_status = 130

@@ -37,6 +37,8 @@ def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
         if plan.facts.get(name):
             facts[name.replace("_", " ")] = plan.facts[name]
     facts["cpu"] = plan.facts.get("cpu", "?")
+    if plan.hosts == ("native",):
+        facts |= {"machine": "this machine itself", "firmware": "none", "console": "socket", "launch": "fork and exec"}
     if why:
         facts["ended"] = why
     return facts

@@ -8,31 +8,44 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
 from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
-from ukperf.campaign.journal import JOURNAL, Journal, read_journal
+from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer, Runner, Silent
-from ukperf.errors import HostError, UkperfError
+from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local
-from ukperf.hosts.libvirt_host import open_host
+from ukperf.hosts.libvirt_host import emulator_path, open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.programs import count_program
-from ukperf.model import Accelerator, BootRecord, BootSpec, Image, Launch, Machine, MachineKind, Program
+from ukperf.model import (
+    Accelerator,
+    BootProtocol,
+    BootRecord,
+    BootSpec,
+    Image,
+    Launch,
+    Machine,
+    MachineKind,
+    Program,
+)
 from ukperf.paths import cache_dir, data_dir, make_dir
 
 Say = Callable[[str], None]
+NATIVE = NativeHost.uri
 OPTIONAL = ("nanos", "unikraft")  # join by default where their kernels are there
 
 
@@ -77,10 +90,15 @@ class Result:
 
 @contextmanager
 def open_hosts(uris: Sequence[str], run_id: str = "", shared_path: bool = False) -> Iterator[dict[str, Host]]:
-    """All hosts of a run, by URI.
+    """All hosts of a run, by URI; NATIVE is this machine itself, without libvirt.
 
-    Raises HostError if one of them cannot be opened.
+    Raises HostError if one of them cannot be opened, or QEMU is missing where it is to run on this machine.
     """
+    if tuple(uris) == (NATIVE,):
+        yield {NATIVE: NativeHost()}
+        return
+    if any(is_local(uri) and uri.startswith("qemu") for uri in uris):
+        emulator_path()
     with ExitStack() as stack:
         yield {uri: stack.enter_context(open_host(uri, run_id, shared_path=shared_path)) for uri in dict.fromkeys(uris)}
 
@@ -122,6 +140,7 @@ def start(
     Raises UkperfError for everything that keeps the run from starting or going on; the journal keeps what was measured.
     """
     run_id = secrets.token_hex(8)
+    request = checked(request)
     with ExitStack() as stack:
         stack.enter_context(alone(request.share_host))
         hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
@@ -130,7 +149,7 @@ def start(
         if request.check_clocks:
             plan = with_clocks(request, plan, hosts, say)
         plans.save(plan, folder)
-        return _run(plan, folder, hosts, [], enough, observer)
+        return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer)
 
 
 def resume(
@@ -145,21 +164,45 @@ def resume(
     Raises UkperfError if the folder is no run, or its images are gone.
     """
     plan = plans.load(folder)
+    with ExitStack() as stack:
+        stack.enter_context(_locked(folder))
+        contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else Contents((), ())
+        records = list(contents.records)
+        rule = enough or partial(precise, plan)
+        why = Runner(plan, folder, {}, NativeHost(), None, rule, records=records).ended()
+        if why is not None:
+            return Result(folder, plan, contents.records, why, contents.damaged)
+        _refuse_lost_images(plan)
+        stack.enter_context(alone(share_host))
+        hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
+        return replace(_run(plan, folder, hosts, records, rule, observer), damaged=contents.damaged)
+
+
+def checked(request: Request) -> Request:
+    """The request, its names looked up before anything slow begins; no VM host where all guests are programs.
+
+    Raises UkperfError for guests that there are not, and for a folder that holds a run.
+    """
+    for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
+        if name not in request.variants:
+            guests.get(name)  # raises, with the name that was perhaps meant
+    if request.folder is not None:
+        _refuse_used(request.folder)
+    kinds = [request.variants.get(name, name) for name in (*request.guests, *request.variants)]
+    if request.guests and all(guests.get(kind).recipe.protocol is BootProtocol.EXEC for kind in kinds):
+        return replace(request, connect=(NATIVE,))
+    return request
+
+
+def _refuse_lost_images(plan: Plan) -> None:
     for image in plan.images.values():
-        for path in (image.kernel, image.initrd, image.disk):
+        program = Path(image.argv[0]) if image.protocol is BootProtocol.EXEC and image.argv else None
+        for path in (image.kernel, image.initrd, image.disk, program):
             if path is not None and not path.is_file():
                 raise UkperfError(
                     f"The {image.guest} image of this run is gone ({path}).",
-                    hint="The cache was emptied; start a new run with the same options: " + " ".join(plan.command),
+                    hint="The cache was emptied; start a new run with the same options: " + shlex.join(plan.command),
                 )
-    with ExitStack() as stack:
-        stack.enter_context(alone(share_host))
-        stack.enter_context(_locked(folder))
-        contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else None
-        records = list(contents.records) if contents else []
-        hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
-        result = _run(plan, folder, hosts, records, enough, observer)
-        return replace(result, damaged=contents.damaged if contents else ())
 
 
 def _run(
@@ -167,20 +210,11 @@ def _run(
     folder: Path,
     hosts: Mapping[str, Host],
     records: list[BootRecord],
-    enough: Callable[[Sequence[BootRecord]], bool] | None,
+    enough: Callable[[Sequence[BootRecord]], bool],
     observer: Observer | None,
 ) -> Result:
     with Journal(folder / JOURNAL) as journal:
-        runner = Runner(
-            plan,
-            folder,
-            hosts,
-            NativeHost(),
-            journal,
-            enough or (lambda records: precise(plan, records)),
-            observer or Silent(),
-            records,
-        )
+        runner = Runner(plan, folder, hosts, NativeHost(), journal, enough, observer or Silent(), records)
         try:
             why = runner.run()
         except HostError as error:
@@ -188,6 +222,10 @@ def _run(
                 error.message,
                 hint=f"{error.hint or ''} What was measured is kept. Go on with: ukperf resume {folder}".strip(),
             ) from error
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "Interrupted.", hint=f"What was measured is kept. Go on with: ukperf resume {folder}"
+            ) from None
         except OSError as error:
             raise UkperfError(
                 f"The run stopped: {error.strerror or error} ({error.filename or folder}).",
@@ -226,8 +264,6 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     images = build_images(request, accelerator, say, host)
     baseline = request.baseline
     if baseline not in images:
-        if request.baseline not in guests.names():
-            guests.get(baseline)  # raises, with the name that was perhaps meant
         baseline = next(iter(images))
         say(f"{request.baseline} is not among the guests, so the others are divided by {baseline}.")
     return Plan(
@@ -257,8 +293,8 @@ def with_clocks(request: Request, plan: Plan, hosts: Mapping[str, Host], say: Sa
     facts = dict(plan.facts)
     host, native = hosts[plan.hosts[0]], NativeHost()
     for name, image in plan.images.items():
-        if name in LINKED_IN_ONLY or name in request.variants:
-            continue
+        if name in LINKED_IN_ONLY or name in request.variants or image.protocol is BootProtocol.EXEC:
+            continue  # a program of this machine has this machine's clock
         machine = plan.machine_of(name)
         spec = BootSpec(image, machine, plan.accelerator, plan.launch, plan.timeout_s, name=f"ukperf-{name}")
         options = build_options(request, plan.accelerator, name, machine.kind)
@@ -343,10 +379,14 @@ def run_folder(named: Path | None, plan: Plan) -> Iterator[Path]:
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     folder = named or data_dir() / "runs" / f"{stamp}-{plan.workload}-{plan.run_id[:4]}"
     make_dir(folder)
-    if (folder / plans.PLAN).exists() or (folder / JOURNAL).exists():
-        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
+    _refuse_used(folder)
     with _locked(folder):
         yield folder
+
+
+def _refuse_used(folder: Path) -> None:
+    if (folder / plans.PLAN).exists() or (folder / JOURNAL).exists():
+        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
 
 
 @contextmanager

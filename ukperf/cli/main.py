@@ -6,9 +6,11 @@ more than `import typer`; whatever is heavy is imported inside the command.
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,23 +62,56 @@ for _name in COMMANDS:
     add_command(app, _name)
 
 
+# Typer brings its own click or uses the installed one, by version: the base of its usage errors is what both have.
+_UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 def run() -> None:
     """Entry point: exit status 0, 1 (`check` found a regression), 2 (a sentence says why), 130 (^C)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ± or µ gets a question mark, not a traceback
+    _end_in_order()
     try:
-        app()
+        status = app(prog_name="ukperf", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except UkperfError as error:
-        _complain(error)
+        _complain(error.message, error.hint)
         sys.exit(error.exit_status)
+    except _UsageError as error:
+        sys.exit(_misused(error))
     except KeyboardInterrupt:
-        print("ukperf: interrupted.", file=sys.stderr)
+        _complain("interrupted.", None)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our pipe went away (`| head`): not an error. Python would complain at exit otherwise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # A full disk, a folder without permission: the machine's trouble, which a person can act on.
+        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", None)
+        sys.exit(2)
 
 
-def _complain(error: UkperfError) -> None:
-    print(f"ukperf: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
+def _end_in_order() -> None:
+    """SIGTERM and SIGHUP end the guest and the run as an exception does, instead of leaving a VMM behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda which, _frame: sys.exit(128 + which))
+
+
+def _misused(error: Any) -> int:
+    """Two lines for what cannot be parsed. `ukperf` alone, or a group alone, shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "ukperf"
+    _complain(" ".join(error.format_message().split()), f"Type: {path} --help")
+    return 2
+
+
+def _complain(message: str, hint: str | None) -> None:
+    print(f"ukperf: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)

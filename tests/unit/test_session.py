@@ -1,0 +1,322 @@
+"""From a request to a finished run: what is said, what is refused, and what is never opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ukperf.campaign import session
+from ukperf.campaign.journal import JOURNAL, read_journal
+from ukperf.campaign.plan import PLAN, Limits
+from ukperf.campaign.session import Request, Result, resume, start
+from ukperf.errors import HostError, Interrupted, UkperfError
+from ukperf.guests.base import Availability
+from ukperf.hosts.fake import FakeHost, good_boot
+from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Observation, Program
+
+PROGRAM = Program("boot", "ab" * 32, Path("/bin/true"), False, ("/bin/true",))
+
+
+@dataclass
+class FakeGuest:
+    """A guest whose image is one file; ok: everything that it needs is there."""
+
+    name: str
+    kernel: Path
+    ok: bool = True
+    protocol: BootProtocol = BootProtocol.KERNEL
+    obtained: list[str] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> SimpleNamespace:
+        return SimpleNamespace(protocol=self.protocol, machines=())
+
+    def availability(self, options: object) -> Availability:
+        return Availability(self.ok, f"{self.name} is {'here' if self.ok else 'missing'}.", f"get {self.name}")
+
+    def obtain(self) -> str:
+        self.obtained.append(self.name)
+        return f"{self.name} was fetched."
+
+    def build(self, program: Program, options: object) -> Image:
+        argv = (str(self.kernel),) if self.protocol is BootProtocol.EXEC else ()
+        kernel = None if argv else self.kernel
+        return Image(self.name, program.workload, "cd" * 32, program.digest, self.protocol, kernel=kernel, argv=argv)
+
+
+@dataclass
+class Stage:
+    """The house with fakes in it. opened: URIs of the connections that were opened, in order."""
+
+    folder: Path
+    host: FakeHost
+    guests: dict[str, FakeGuest]
+    request: Request
+    opened: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def start(self, **changes: object) -> Result:
+        return start(replace(self.request, **changes), say=self.said.append)  # type: ignore[arg-type]
+
+    def get(self, name: str) -> FakeGuest:
+        if name not in self.guests:
+            raise UkperfError(f"There is no guest {name!r}.", hint="Did you mean linux?")
+        return self.guests[name]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UKPERF_DATA_DIR", str(tmp_path / "data"))
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(b"kernel")
+    names = ("floor", "linux", "nanos", "unikraft", "native")
+    made = {name: FakeGuest(name, kernel) for name in names}
+    made["native"].protocol = BootProtocol.EXEC
+    request = Request(
+        PROGRAM,
+        ("linux", "floor"),
+        accelerator=Accelerator.TCG,
+        limits=Limits(boots=2),
+        seed=1,
+        folder=tmp_path / "run",
+    )
+    stage = Stage(tmp_path, FakeHost(uri="qemu:///embed"), made, request)
+
+    @contextmanager
+    def opened(uri: str, *_: object, **__: object) -> Iterator[FakeHost]:
+        stage.opened.append(uri)
+        yield stage.host
+
+    monkeypatch.setattr(session, "open_host", opened)
+    monkeypatch.setattr(session, "emulator_path", lambda: "/usr/bin/qemu-system-x86_64")
+    monkeypatch.setattr(session, "guests", SimpleNamespace(get=stage.get, names=lambda: names))
+    return stage
+
+
+def refusal(stage: Stage, **changes: object) -> UkperfError:
+    with pytest.raises(UkperfError) as caught:
+        stage.start(**changes)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_run_leaves_plan_and_journal_and_says_why_it_ended(stage: Stage) -> None:
+    result = stage.start()
+    assert (result.why, len(result.records), result.folder) == ("2 blocks were done", 4, stage.folder / "run")
+    assert (result.folder / PLAN).exists()
+    assert read_journal(result.folder / JOURNAL).records == result.records
+    assert result.plan.baseline == "linux"
+    assert stage.opened == ["qemu:///embed"]
+
+
+def test_without_a_name_a_run_gets_a_folder_of_its_own(stage: Stage) -> None:
+    first, second = stage.start(folder=None), stage.start(folder=None)
+    assert first.folder != second.folder
+    assert first.folder.parent == second.folder.parent == stage.folder / "data" / "runs"
+
+
+def test_the_default_guests_are_those_that_are_there(stage: Stage) -> None:
+    stage.guests["nanos"].ok = False
+    result = stage.start(guests=())
+    assert set(result.plan.images) == {"linux", "floor", "unikraft", "native"}
+    assert stage.said == ["nanos is left out: nanos is missing. get nanos"]
+
+
+def test_seconds_of_programs_are_not_mixed_with_instructions_of_guests(stage: Stage) -> None:
+    assert "native" not in stage.start(guests=(), accelerator=Accelerator.ICOUNT).plan.images
+
+
+def test_a_named_guest_that_is_missing_is_refused_with_what_to_do(stage: Stage) -> None:
+    stage.guests["nanos"].ok = False
+    error = refusal(stage, guests=("linux", "nanos"))
+    assert (error.message, error.hint) == ("nanos is missing.", "get nanos")
+
+
+def test_the_linux_kernel_is_fetched_when_it_is_missing(stage: Stage) -> None:
+    stage.guests["linux"].ok = False
+    stage.start()
+    assert stage.guests["linux"].obtained == ["linux"]
+    assert "linux was fetched." in stage.said
+
+
+def test_a_named_kernel_that_is_none_is_not_replaced_by_another(stage: Stage) -> None:
+    stage.guests["linux"].ok = False
+    assert refusal(stage, kernels={"linux": stage.folder / "none"}).message == "linux is missing."
+    assert stage.guests["linux"].obtained == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"guests": ("linux", "linx")},
+        {"baseline": "linx", "guests": ()},
+        {"kernels": {"linx": Path("/k")}},
+        {"cmdlines": {"linx": "quiet"}},
+    ],
+)
+def test_a_guest_that_there_is_not_is_refused_before_anything_is_opened(
+    stage: Stage, changes: dict[str, object]
+) -> None:
+    error = refusal(stage, **changes)
+    assert (error.message, error.hint) == ("There is no guest 'linx'.", "Did you mean linux?")
+    assert stage.opened == []
+    assert not (stage.folder / "run").exists()
+
+
+def test_a_kernel_for_a_guest_that_does_not_take_part_is_refused(stage: Stage) -> None:
+    assert "named by --kernel or --append" in refusal(stage, cmdlines={"nanos": "quiet"}).message
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_opened(stage: Stage) -> None:
+    stage.start()
+    stage.opened.clear()
+    error = refusal(stage)
+    assert error.message == f"{stage.folder / 'run'} holds a run already."
+    assert error.hint == f"Go on with it: ukperf resume {stage.folder / 'run'}"
+    assert stage.opened == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(stage: Stage) -> None:
+    assert "cannot be made" in refusal(stage, folder=stage.folder / "kernel" / "run").message
+
+
+def test_a_second_ukperf_is_refused_unless_it_shares_the_host(stage: Stage) -> None:
+    with session.alone(False):
+        error = refusal(stage)
+        assert error.message == "Another ukperf is measuring on this machine."
+        assert "--share-host" in str(error.hint)
+        stage.start(share_host=True)
+
+
+def test_a_second_ukperf_on_the_same_run_is_refused(stage: Stage) -> None:
+    folder = stage.start().folder
+    with session._locked(folder), pytest.raises(UkperfError, match="Another ukperf is writing to"):
+        resume(folder, share_host=True)
+
+
+def test_a_lock_dies_with_its_process(stage: Stage) -> None:
+    child = os.fork()
+    if child == 0:
+        with session.alone(False):
+            os._exit(0)
+    os.waitpid(child, 0)
+    stage.start()
+
+
+# No VM host where none is needed.
+
+
+def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = FakeHost(uri="native")
+    monkeypatch.setattr(session, "NativeHost", lambda: here)
+    result = stage.start(guests=("native",), baseline="native", accelerator=Accelerator.AUTO)
+    assert stage.opened == []
+    assert here.booted == ["native"] * 2
+    assert (result.plan.accelerator, result.plan.hosts) == (Accelerator.NATIVE, ("native",))
+    resume(result.folder)
+    assert stage.opened == []
+
+
+def test_a_missing_qemu_is_one_sentence_before_anything_is_built(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise HostError("qemu-system-x86_64 is not installed.", hint="apt-get install qemu-system-x86")
+
+    monkeypatch.setattr(session, "emulator_path", missing)
+    assert refusal(stage).message == "qemu-system-x86_64 is not installed."
+    assert stage.opened == []
+
+
+# Going on.
+
+
+def broken_off(stage: Stage, at: int, error: BaseException) -> None:
+    def script(spec: BootSpec, number: int) -> Observation:
+        if number == at:
+            raise error
+        return good_boot()
+
+    stage.host.script = script
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_goes_on(stage: Stage) -> None:
+    broken_off(stage, 3, KeyboardInterrupt())
+    with pytest.raises(Interrupted) as caught:
+        stage.start()
+    folder = stage.folder / "run"
+    assert caught.value.exit_status == 130
+    assert str(caught.value.hint).endswith(f"ukperf resume {folder}")
+    assert len(read_journal(folder / JOURNAL).records) == 3
+    stage.host.script = lambda spec, number: good_boot()
+    result = resume(folder)
+    assert (result.why, len(result.records)) == ("2 blocks were done", 4)
+    assert len(stage.host.booted) == 5
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_the_journal_is_kept(stage: Stage) -> None:
+    broken_off(stage, 2, OSError(28, "No space left on device", "/x/console/00002-linux.log"))
+    error = refusal(stage)
+    assert error.message == "The run stopped: No space left on device (/x/console/00002-linux.log)."
+    assert f"ukperf resume {stage.folder / 'run'}" in str(error.hint)
+    assert len(read_journal(stage.folder / "run" / JOURNAL).records) == 2
+
+
+def test_a_host_that_goes_away_is_one_sentence_and_the_journal_is_kept(stage: Stage) -> None:
+    broken_off(stage, 1, HostError("qemu+ssh://there went away."))
+    assert refusal(stage).message == "qemu+ssh://there went away."
+    assert len(read_journal(stage.folder / "run" / JOURNAL).records) == 1
+
+
+def test_a_finished_run_is_shown_without_opening_a_host_or_having_its_images(stage: Stage) -> None:
+    folder = stage.start().folder
+    stage.opened.clear()
+    (stage.folder / "kernel").unlink()
+    before = (folder / JOURNAL).read_bytes()
+    with session.alone(False):  # nothing is measured, so nobody is disturbed
+        result = resume(folder)
+    assert (result.why, len(result.records)) == ("2 blocks were done", 4)
+    assert stage.opened == []
+    assert (folder / JOURNAL).read_bytes() == before
+
+
+def test_a_run_whose_images_are_gone_says_how_to_begin_again(stage: Stage) -> None:
+    broken_off(stage, 1, KeyboardInterrupt())
+    with pytest.raises(Interrupted):
+        stage.start(command=("ukperf", "boot-time", "--append", "linux=a b"))
+    (stage.folder / "kernel").unlink()
+    with pytest.raises(UkperfError) as caught:
+        resume(stage.folder / "run")
+    assert caught.value.message == f"The linux image of this run is gone ({stage.folder / 'kernel'})."
+    assert str(caught.value.hint).endswith("ukperf boot-time --append 'linux=a b'")
+
+
+def test_damaged_lines_are_counted_and_their_trials_done_again(stage: Stage) -> None:
+    folder = stage.start().folder
+    lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    (folder / JOURNAL).write_bytes(b"".join([lines[0], b"\0\0\n", *lines[2:]]))
+    result = resume(folder)
+    assert result.damaged == (2,)
+    assert len(result.records) == 4
+    assert len(stage.host.booted) == 5
+
+
+def test_a_run_without_a_journal_starts_at_its_beginning(stage: Stage) -> None:
+    folder = stage.start().folder
+    (folder / JOURNAL).unlink()
+    assert len(resume(folder).records) == 4
+
+
+def test_the_callers_own_rule_can_end_a_run(stage: Stage) -> None:
+    def enough(records: object) -> bool:
+        assert isinstance(records, list)
+        assert all(isinstance(record, BootRecord) for record in records)
+        return len(records) >= 4
+
+    result = start(replace(stage.request, limits=Limits(boots=9)), say=stage.said.append, enough=enough)
+    assert (result.why, len(result.records)) == ("the intervals were narrow enough", 4)
