@@ -27,7 +27,8 @@ def make_dir(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UkperfError(
-            f"The folder {path} cannot be made: {error.strerror}.", hint="Name another with an option or XDG_*."
+            f"The folder {path} cannot be made: {error.strerror}.",
+            hint="Name another with --run, XDG_CACHE_HOME or XDG_DATA_HOME.",
         ) from error
     return path
 

@@ -220,6 +220,22 @@ def test_an_interrupt_between_two_pieces_leaves_whole_lines(tmp_path: Path, monk
     assert list(read_journal(path).records) == SOME[:1]
 
 
+def test_an_interrupt_while_the_disk_is_waited_for_keeps_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fsync = tmp_path / JOURNAL, os.fsync
+
+    def interrupted(descriptor: int) -> None:
+        fsync(descriptor)
+        raise KeyboardInterrupt
+
+    with Journal(path) as journal:
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append(SOME[0])
+    assert list(read_journal(path).records) == SOME[:1]
+
+
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
     with Journal(path) as journal:

@@ -72,8 +72,9 @@ class Journal:
         except OSError as error:
             self._cut(before)
             raise _unwritable(self._path, error) from error
-        except BaseException:  # ^C between two writes
-            self._cut(before)
+        except BaseException:  # ^C: half a line goes, a whole one stays
+            if line:
+                self._cut(before)
             raise
 
     def _cut(self, size: int) -> None:

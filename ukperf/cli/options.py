@@ -19,15 +19,29 @@ MAX_BOOTS = 100_000
 MAX_MEMORY_MIB = 1 << 20
 MAX_VCPUS = 255
 
-_RUN = "What to compare"
+
+def _guests(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from ukperf.guests import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
 Guests = Annotated[
     list[str] | None,
     typer.Option(
-        "--guest", "-g", metavar="GUEST", help="A guest to boot; may be repeated. Default: all that are there."
+        "--guest",
+        "-g",
+        metavar="GUEST",
+        autocompletion=_guests,
+        help="A guest to boot; may be repeated. Default: all that are there.",
     ),
 ]
 Baseline = Annotated[
-    str, typer.Option(metavar="GUEST", help="The guest that the others are divided by; it joins by itself.")
+    str,
+    typer.Option(
+        metavar="GUEST", autocompletion=_guests, help="The guest that the others are divided by; it joins by itself."
+    ),
 ]
 Boots = Annotated[
     int | None, typer.Option(metavar="N", help="Boots of each guest (blocks). Default: 20, or until --precision.")
@@ -124,7 +138,7 @@ def machine(kind: str, memory: int, vcpus: int, pin: str | None) -> Machine:
         raise UkperfError(f"--memory {memory} is not between 1 and {MAX_MEMORY_MIB} MiB.")
     if not 1 <= vcpus <= MAX_VCPUS:
         raise UkperfError(f"--vcpus {vcpus} is not between 1 and {MAX_VCPUS}.")
-    return Machine(MachineKind(kind), memory, vcpus, parse_cpus(pin) if pin else ())
+    return Machine(MachineKind(kind), memory, vcpus, () if pin is None else parse_cpus(pin))
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
@@ -137,8 +151,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     cpus: set[int] = set()
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            low, high = int(first), int(last or first)
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
             if not 0 <= low <= high < 4096:
                 raise ValueError(part)
             cpus.update(range(low, high + 1))
@@ -163,6 +177,8 @@ def pairs(words: list[str] | None, option: str) -> dict[str, str]:
         guest, equals, value = word.partition("=")
         if not equals or not guest or not value:
             raise UkperfError(f"{option} {word!r} names no guest.", hint=f"Write {option} GUEST=VALUE.")
+        if not value.isprintable():
+            raise UkperfError(f"{option} {word!r} has characters that cannot be printed.")
         found[guest] = value
     return found
 

@@ -28,5 +28,6 @@ def command(
     with progress(plans.load(folder).limits) as observer:
         result = resume(folder, observer=observer, share_host=share_host)
     if result.damaged:
-        o.sayer()(f"{len(result.damaged)} damaged lines of the journal were left out.")
+        many = len(result.damaged)
+        o.sayer()(f"{many} damaged line{'s' * (many > 1)} of the journal {'were' if many > 1 else 'was'} left out.")
     show_result(result, json)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ukperf.errors import HostError
 from ukperf.hosts.embed import embedded_root, private_environment
@@ -56,8 +56,15 @@ def _start_event_loop(libvirt: Any) -> None:
 
 def is_local(uri: str) -> bool:
     """True where guests of this connection are processes of this machine."""
-    parts = urlsplit(uri)
+    parts = _parts(uri)
     return "+" not in parts.scheme and not parts.netloc and parts.scheme in ("qemu", "xen")
+
+
+def _parts(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError:  # an address like qemu+tcp://[
+        return urlsplit("")
 
 
 def is_embedded(uri: str) -> bool:
@@ -70,7 +77,7 @@ def connect(uri: str) -> Iterator[Any]:
 
     Raises HostError with a sentence if the address is no libvirt URI, or the other side refuses.
     """
-    if urlsplit(uri).scheme.partition("+")[0] not in _DRIVERS:
+    if _parts(uri).scheme.partition("+")[0] not in _DRIVERS:
         raise HostError(
             f"{uri!r} is no libvirt connection to QEMU or Xen.",
             hint="Say for example qemu:///system, qemu+ssh://user@host/system or xen+ssh://root@host/.",
