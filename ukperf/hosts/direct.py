@@ -43,9 +43,12 @@ def strip_for_direct(native: str) -> CommandLine:
     """libvirt's `qemu-argv` text as a command that stands alone.
 
     native: what virConnectDomainXMLToNative returns: shell words, first NAME=VALUE pairs, then the program.
+    Raises HostError if there is no program in it.
     """
-    words = shlex.split(native)
-    first = next(index for index, word in enumerate(words) if "=" not in word.split("/", 1)[0])
+    words = shlex.split(native.replace("\\\n", " "))  # newer versions may break lines
+    first = next((index for index, word in enumerate(words) if "=" not in word.split("/", 1)[0]), None)
+    if first is None:
+        raise HostError("libvirt wrote a command line without a program.")
     env = tuple((name, value) for name, _, value in (word.partition("=") for word in words[:first]))
     argv: list[str] = []
     rest = iter(words[first:])

@@ -1,12 +1,14 @@
 """What is ours on this machine, and what dead ukperf processes left behind.
 
-A scratch folder is named after its owner: pid and the process's start time, which together are unique until reboot. A
-VMM belongs to a scratch folder when its command line names that folder; nothing else is ever killed.
+A scratch folder is named after its owner: pid and the process's start time, which together are unique until reboot,
+and a number where a process has several. A VMM belongs to a scratch folder when its command line names that folder;
+nothing else is ever killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -15,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ukperf.errors import UkperfError
 from ukperf.paths import cache_dir, make_dir
 
-_NAME = re.compile(r"^(\d+)-(\d+)$")
+_NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
 
 
 def process_start(pid: int) -> int | None:
@@ -46,11 +49,21 @@ def scratch_parent() -> Path:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A private folder under the cache, for sockets and libvirt's embedded root; gone afterwards."""
+    """A private folder under the cache, for sockets and libvirt's embedded root; gone afterwards.
+
+    Raises UkperfError where it cannot be made.
+    """
     pid, start = identity()
     parent = make_dir(scratch_parent())
-    path = parent / f"{pid}-{start}"
-    path.mkdir(mode=0o700, exist_ok=True)
+    for number in itertools.count():
+        path = parent / (f"{pid}-{start}-{number}" if number else f"{pid}-{start}")
+        try:
+            path.mkdir(mode=0o700)
+            break
+        except FileExistsError:
+            continue  # this process has one already
+        except OSError as error:
+            raise UkperfError(f"The folder {path} cannot be made: {error.strerror}.") from error
     try:
         yield path
     finally:
@@ -65,7 +78,7 @@ def remove_strays() -> int:
     except OSError:
         return 0
     for folder in folders:
-        match = _NAME.match(folder.name)
+        match = _NAME.fullmatch(folder.name)
         if match is None or is_alive(int(match[1]), int(match[2])):
             continue
         _clear(folder)

@@ -26,6 +26,7 @@ TIMEOUT_S = 5.0
 # Virtualization costs a loop of registers nothing. Noise and frequency changes stay well below 2; emulation is ≥ 10.
 MAX_SLOWDOWN = 2.0
 COUNT_LOOPS = 1_000_000
+_RETRY = "Try again when the machine is calmer: ukperf doctor"
 KVM_DEVICE = Path("/dev/kvm")
 
 
@@ -62,9 +63,20 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
     guest_cycles = _cycles(seen)
     control = native()
     native_cycles = _cycles(control) if control.outcome is Outcome.OK else None
-    if guest_cycles is None or not native_cycles:
-        return Truth(False, "The counting loop gave no figures, so KVM is not used.", "", guest_cycles, native_cycles)
+    if native_cycles is None:
+        return Truth(False, "The counting loop gave no figures here, so KVM is not used.", _RETRY, guest_cycles)
+    if guest_cycles is None:
+        return Truth(False, "The counting loop gave no figures under KVM, so it is not used.", "", None, native_cycles)
     ratio = guest_cycles / native_cycles
+    if ratio < 1 / MAX_SLOWDOWN:
+        return Truth(
+            False,
+            f"KVM's guest counted {1 / ratio:.0f} times as fast as the host itself, which cannot be true, "
+            "so it is not used.",
+            "The counter (TSC) of guests does not keep pace here: ask for a host that lets it.",
+            guest_cycles,
+            native_cycles,
+        )
     if ratio > MAX_SLOWDOWN:
         return Truth(
             False,
@@ -105,7 +117,9 @@ def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, local: bo
         truth = judge(lambda: host.boot(spec), lambda: native.boot(control))
     except UkperfError as error:
         return Truth(False, f"KVM is not used: {error.message}", error.hint or "")
-    if local and not truth.believed:
+    if local and truth.believed:
+        _memo().unlink(missing_ok=True)
+    elif local and truth.advice != _RETRY:
         _remember(truth)
     return truth
 
