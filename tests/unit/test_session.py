@@ -197,7 +197,7 @@ def test_a_second_ukperf_is_refused_unless_it_shares_the_host(stage: Stage) -> N
 
 def test_a_second_ukperf_on_the_same_run_is_refused(stage: Stage) -> None:
     folder = stage.start().folder
-    with session._locked(folder), pytest.raises(UkperfError, match="Another ukperf is writing to"):
+    with session.locked(folder), pytest.raises(UkperfError, match="Another ukperf is writing to"):
         resume(folder, share_host=True)
 
 
@@ -214,7 +214,7 @@ def test_a_lock_dies_with_its_process(stage: Stage) -> None:
 
 
 def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = FakeHost(uri="native")
+    here = FakeHost(uri="native", only_accelerator=Accelerator.NATIVE)
     monkeypatch.setattr(session, "NativeHost", lambda: here)
     result = stage.start(guests=("native",), baseline="native", accelerator=Accelerator.AUTO)
     assert stage.opened == []

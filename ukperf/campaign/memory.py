@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from ukperf.campaign.folders import alone
 from ukperf.campaign.minmemory import TIMES, find_least
 from ukperf.campaign.plan import Plan
-from ukperf.campaign.session import Request, Say, alone, make_plan, open_hosts
+from ukperf.campaign.session import Request, Say, make_plan, open_hosts
 from ukperf.hosts.base import Host
 from ukperf.model import BootProtocol, BootSpec, Event, Image
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ukperf import guests
-from ukperf.campaign.session import Request, Say, alone, build_images, decide_accelerator, machine_for, open_hosts
+from ukperf.campaign.folders import alone
+from ukperf.campaign.session import Request, Say, build_images, decide_accelerator, machine_for, open_hosts
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
 from ukperf.hosts.native import NativeHost

@@ -5,8 +5,6 @@ Every measuring command goes through here: it makes a Request, calls `start` (or
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
 from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
+from ukperf.campaign.folders import alone, locked, refuse_used, run_folder
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer, Runner, Silent
@@ -42,7 +41,6 @@ from ukperf.model import (
     MachineKind,
     Program,
 )
-from ukperf.paths import cache_dir, data_dir, make_dir
 
 Say = Callable[[str], None]
 NATIVE = NativeHost.uri
@@ -165,7 +163,7 @@ def resume(
     """
     plan = plans.load(folder)
     with ExitStack() as stack:
-        stack.enter_context(_locked(folder))
+        stack.enter_context(locked(folder))
         contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else Contents((), ())
         records = list(contents.records)
         rule = enough or partial(precise, plan)
@@ -187,7 +185,7 @@ def checked(request: Request) -> Request:
         if name not in request.variants:
             guests.get(name)  # raises, with the name that was perhaps meant
     if request.folder is not None:
-        _refuse_used(request.folder)
+        refuse_used(request.folder)
     kinds = [request.variants.get(name, name) for name in (*request.guests, *request.variants)]
     if request.guests and all(guests.get(kind).recipe.protocol is BootProtocol.EXEC for kind in kinds):
         return replace(request, connect=(NATIVE,))
@@ -368,55 +366,3 @@ def default_guests(request: Request, accelerator: Accelerator) -> tuple[str, ...
     """Guests of a run that names none. Seconds cannot be compared with guest instructions: no native under icount."""
     known = [name for name in request.default_guests if name in guests.names()]
     return tuple(name for name in known if name != "native" or accelerator is not Accelerator.ICOUNT)
-
-
-@contextmanager
-def run_folder(named: Path | None, plan: Plan) -> Iterator[Path]:
-    """The run's folder, made and locked for its duration.
-
-    Raises UkperfError if it holds a run already, or cannot be made.
-    """
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    folder = named or data_dir() / "runs" / f"{stamp}-{plan.workload}-{plan.run_id[:4]}"
-    make_dir(folder)
-    _refuse_used(folder)
-    with _locked(folder):
-        yield folder
-
-
-def _refuse_used(folder: Path) -> None:
-    if (folder / plans.PLAN).exists() or (folder / JOURNAL).exists():
-        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with _lock(folder / ".lock", f"Another ukperf is writing to {folder}.", "Wait until it has ended."):
-        yield
-
-
-@contextmanager
-def alone(share_host: bool) -> Iterator[None]:
-    """Two campaigns on one machine disturb each other's times: the second is refused unless told otherwise."""
-    if share_host:
-        yield
-        return
-    path = make_dir(cache_dir()) / "measuring.lock"
-    with _lock(path, "Another ukperf is measuring on this machine.", "Wait until it has ended, or add --share-host."):
-        yield
-
-
-@contextmanager
-def _lock(path: Path, sentence: str, hint: str) -> Iterator[None]:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UkperfError(sentence, hint=hint) from error
-        yield
-    finally:
-        os.close(descriptor)

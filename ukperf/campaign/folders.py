@@ -1,0 +1,69 @@
+"""A run's folder, and the locks that keep two ukperf processes out of each other's way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from ukperf.campaign.journal import JOURNAL
+from ukperf.campaign.plan import PLAN, Plan
+from ukperf.errors import UkperfError
+from ukperf.paths import cache_dir, data_dir, make_dir
+
+
+@contextmanager
+def run_folder(named: Path | None, plan: Plan) -> Iterator[Path]:
+    """The run's folder, made and locked for its duration.
+
+    Raises UkperfError if it holds a run already, or cannot be made.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    folder = named or data_dir() / "runs" / f"{stamp}-{plan.workload}-{plan.run_id[:4]}"
+    make_dir(folder)
+    refuse_used(folder)
+    with locked(folder):
+        yield folder
+
+
+def refuse_used(folder: Path) -> None:
+    """Raises UkperfError if the folder holds a run."""
+    if (folder / PLAN).exists() or (folder / JOURNAL).exists():
+        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One writer a run. Raises UkperfError if there is one already."""
+    with _lock(folder / ".lock", f"Another ukperf is writing to {folder}.", "Wait until it has ended."):
+        yield
+
+
+@contextmanager
+def alone(share_host: bool) -> Iterator[None]:
+    """Two campaigns on one machine disturb each other's times: the second is refused unless told otherwise."""
+    if share_host:
+        yield
+        return
+    path = make_dir(cache_dir()) / "measuring.lock"
+    with _lock(path, "Another ukperf is measuring on this machine.", "Wait until it has ended, or add --share-host."):
+        yield
+
+
+@contextmanager
+def _lock(path: Path, sentence: str, hint: str) -> Iterator[None]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UkperfError(sentence, hint=hint) from error
+        yield
+    finally:
+        os.close(descriptor)
