@@ -337,16 +337,15 @@ def test_ukperf_alone_shows_its_help(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "offers"),
+    ("kind", "line", "offers"),
     [
-        ("ukperf boot", "boot-time"),
-        ("ukperf boot-time --prec", "--precision"),
-        ("ukperf boot-time --accel ic", "icount"),
-        ("ukperf boot-time --guest nan", "nanos"),
-        ("ukperf images ", "pull"),
+        ("bash", "ukperf boot", "boot-time"),
+        ("bash", "ukperf boot-time --prec", "--precision"),
+        ("bash", "ukperf boot-time --guest nan", "nanos"),
+        ("zsh", "ukperf images ", "pull"),
+        ("fish", "ukperf boot-time --accel ic", "icount"),
     ],
 )
-@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
 def test_the_shell_completes_commands_options_and_guests(shell: Shell, line: str, offers: str, kind: str) -> None:
     words = line.split(" ")
     environment = {

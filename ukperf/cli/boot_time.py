@@ -32,7 +32,9 @@ def command(
     append: o.Append = None,
     min_memory: Annotated[
         bool,
-        typer.Option("--min-memory", help="Find the least memory in which each guest reaches main, 3 times of 3."),
+        typer.Option(
+            "--min-memory", help="Find the least memory in which each guest reaches main three times out of three."
+        ),
     ] = False,
     run: o.RunDir = None,
     json: o.Json = False,

@@ -36,18 +36,20 @@ class _Limits(Protocol):
 class Progress:
     """An observer of a run; text() is the line at this moment."""
 
-    def __init__(self, limits: _Limits) -> None:
-        self._limits = limits
-        self._started = time.monotonic()
+    def __init__(self, limits: _Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._clock = limits, clock
+        self._started = clock()
+        self._first_block: int | None = None  # of this session: a resumed run begins in the middle
         self._durations: dict[str, list[float]] = defaultdict(list)
-        self._guests: set[str] = set()
         self._failed = 0
         self._trial: Trial | None = None
         self._trial_started = self._started
         self._doing = ""
 
     def trial_starts(self, trial: Trial) -> None:
-        self._trial, self._trial_started, self._doing = trial, time.monotonic(), "boot"
+        self._trial, self._trial_started, self._doing = trial, self._clock(), "boot"
+        if self._first_block is None:
+            self._first_block = trial.block
 
     def frame(self, trial: Trial, frame: Frame) -> None:
         name = frame.fields.get("name")
@@ -57,7 +59,7 @@ class Progress:
             self._doing = {"main": "run", "exit": "stop"}[frame.event]
 
     def trial_ends(self, record: BootRecord) -> None:
-        self._durations[record.trial.guest].append(time.monotonic() - self._trial_started)
+        self._durations[record.trial.guest].append(self._clock() - self._trial_started)
         self._failed += record.outcome is not Outcome.OK
 
     def text(self) -> Text:
@@ -67,7 +69,7 @@ class Progress:
         blocks = f"/{self._limits.boots}" if self._limits.boots else ""
         again = ", again" if trial.attempt else ""
         line = f"block {trial.block + 1}{blocks}  {trial.guest}{again}: {self._doing}, "
-        line += f"{time.monotonic() - self._trial_started:.0f} s"
+        line += f"{self._clock() - self._trial_started:.0f} s"
         if self._failed:
             line += f"  {self._failed} failed"
         left = self._seconds_left(trial)
@@ -76,12 +78,12 @@ class Progress:
     def _seconds_left(self, trial: Trial) -> float | None:
         """Blocks still to come at the mean duration of each guest's trials; None until every guest has run once."""
         ends = []
-        if self._limits.boots and trial.block >= 1:
+        if self._limits.boots and self._first_block is not None and trial.block > self._first_block:
             block = sum(mean(durations) for durations in self._durations.values())
-            done = sum(len(durations) for durations in self._durations.values())
-            ends.append(block * max(0.0, self._limits.boots - done / max(1, len(self._durations))))
+            done = trial.block + trial.position / max(len(self._durations), trial.position + 1)
+            ends.append(block * max(0.0, self._limits.boots - done))
         if self._limits.max_time_s is not None:
-            ends.append(max(0.0, self._limits.max_time_s - (time.monotonic() - self._started)))
+            ends.append(max(0.0, self._limits.max_time_s - (self._clock() - self._started)))
         return min(ends) if ends else None
 
 

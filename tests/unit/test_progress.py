@@ -1,0 +1,121 @@
+"""The line that says where a run stands, at several moments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from records import boot, failed
+
+from ukperf.campaign.plan import Limits
+from ukperf.model import BootRecord, Frame, Trial
+from ukperf.reports.progress import Progress, progress
+
+GUESTS = ("linux", "nanos")
+
+
+class Run:
+    """A run whose time the test makes."""
+
+    def __init__(self, boots: int | None = 4, max_time_s: float | None = None) -> None:
+        self.now = 100.0
+        limits = Limits(boots, None if boots else 0.01, max_time_s)
+        self.progress = Progress(limits, lambda: self.now)
+
+    @property
+    def line(self) -> str:
+        return self.progress.text().plain
+
+    def trial(self, block: int, guest: str, seconds: float, attempt: int = 0, good: bool = True) -> None:
+        self.begin(block, guest, attempt)
+        self.now += seconds
+        record: BootRecord = replace(boot(guest, block), trial=Trial(0, block, GUESTS.index(guest), guest, attempt))
+        self.progress.trial_ends(record if good else failed(record))
+
+    def begin(self, block: int, guest: str, attempt: int = 0) -> None:
+        self.progress.trial_starts(Trial(0, block, GUESTS.index(guest), guest, attempt))
+
+    def frame(self, event: str, **fields: object) -> None:
+        self.progress.frame(Trial(0, 0, 0, "linux"), Frame(event, fields, 0))
+
+
+def test_before_the_first_boot_images_are_built() -> None:
+    assert Run().line == "building and checking"
+
+
+def test_the_line_follows_the_guest() -> None:
+    run = Run()
+    run.begin(0, "linux")
+    assert run.line == "block 1/4  linux: boot, 0 s"
+    run.now += 3
+    run.frame("main")
+    assert run.line == "block 1/4  linux: run, 3 s"
+    run.frame("phase", name="fit")
+    assert run.line == "block 1/4  linux: fit, 3 s"
+    run.frame("phase", name=7)
+    run.frame("samples", name="never mind")
+    assert run.line == "block 1/4  linux: fit, 3 s"
+    run.frame("exit")
+    assert run.line == "block 1/4  linux: stop, 3 s"
+
+
+def test_a_guest_cannot_make_the_line_long() -> None:
+    run = Run()
+    run.begin(0, "linux")
+    run.frame("phase", name="x" * 400)
+    assert len(run.line) < 80
+
+
+def test_failures_are_counted_and_a_retry_is_called_one() -> None:
+    run = Run()
+    run.trial(0, "linux", 10, good=False)
+    run.begin(0, "linux", attempt=1)
+    assert run.line == "block 1/4  linux, again: boot, 0 s  1 failed"
+
+
+def test_the_time_left_is_estimated_from_the_second_block_on() -> None:
+    run = Run()
+    run.trial(0, "linux", 10)
+    run.begin(0, "nanos")
+    assert "left" not in run.line
+    run.trial(0, "nanos", 20)
+    run.begin(1, "linux")
+    assert run.line == "block 2/4  linux: boot, 0 s  90 s left".replace("90 s", "2 min")
+    run.trial(1, "linux", 10)
+    run.begin(1, "nanos")
+    assert run.line.endswith("75 s left")
+
+
+def test_a_resumed_run_is_measured_from_where_it_goes_on() -> None:
+    run = Run(boots=20)
+    run.begin(17, "linux")
+    assert run.line == "block 18/20  linux: boot, 0 s"
+    run.trial(17, "linux", 10)
+    run.trial(17, "nanos", 20)
+    run.begin(18, "linux")
+    assert run.line.endswith("60 s left")
+
+
+@pytest.mark.parametrize(("boots", "shown"), [(None, "block 1  linux: boot, 0 s  100 s left"), (4, "100 s left")])
+def test_the_time_that_was_allowed_is_an_end_too(boots: int | None, shown: str) -> None:
+    run = Run(boots, max_time_s=130.0)
+    run.now += 30
+    run.begin(0, "linux")
+    assert run.line.endswith(shown.replace("100 s", "2 min"))
+    run.now += 500
+    assert run.line.endswith("0 s left")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (5_300, "88 min"), (7_200, "2.0 h")]
+)
+def test_long_times_are_short_to_read(seconds: float, shown: str) -> None:
+    run = Run(None, max_time_s=seconds or 1e-9)
+    run.begin(0, "linux")
+    assert run.line.endswith(f"  {shown} left")
+
+
+def test_in_a_pipe_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(Limits()) as observer:
+        observer.trial_starts(Trial(0, 0, 0, "linux"))
+    assert capsys.readouterr() == ("", "")
