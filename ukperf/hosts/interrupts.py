@@ -7,19 +7,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextmanager
 def holding_interrupts() -> Iterator[None]:
-    """Raises KeyboardInterrupt at the end of the block if ^C came meanwhile. Other threads never get it anyway."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):  # ignored, or not Python's
+    """^C, SIGTERM and SIGHUP that come meanwhile act at the end of the block. Other threads never get them anyway."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # What is ignored, or not Python's, stays as it is.
+    before = {number: handler for number in HELD if callable(handler := signal.getsignal(number))}
     arrived: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _frame: arrived.append(number))
+    for number in before:
+        signal.signal(number, lambda which, _frame: arrived.append(which))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if arrived:
-            raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for which in arrived[:1]:
+            before[signal.Signals(which)](which, None)
