@@ -73,7 +73,7 @@ def refuse_if_none_good(result: Result) -> None:
 
     if not any(record.outcome is Outcome.OK for record in result.records):
         last = result.records[-1] if result.records else None
-        reason = f" The last one: {last.trial.guest}, {last.reason}." if last else ""
+        reason = f" The last one: {last.trial.guest}, {last.reason.rstrip('.')}." if last else ""
         raise UkperfError(f"Not one boot was good.{reason}", hint=f"Consoles are in {result.folder / 'console'}.")
 
 
