@@ -20,12 +20,15 @@ from ukperf.hosts.connection import is_local
 from ukperf.hosts.libvirt_host import emulator_path, open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import NoiseSource, cpu_model, noise_sources
-from ukperf.hosts.truth import Truth
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine
+from ukperf.hosts.truth import COUNT_LOOPS, Truth, count_cycles
+from ukperf.imaging.programs import count_program
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Event, Image, Machine, Outcome
 from ukperf.paths import cache_dir, data_dir
 
 # Images, kernels and a long run's consoles fit in this.
 FREE_BYTES = 2 << 30
+# The counting loop is two instructions a turn; CPUs need one or two cycles, frequency changes and noise aside.
+MAX_LOOP_CYCLES = 8.0
 CLOCK_TIMEOUT_S = 120.0
 
 
@@ -78,7 +81,7 @@ def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
     checks = [_python(), _cpu(), _disk()]
     if local:
         checks.append(_check("qemu", State.MISSING, lambda: f"{emulator_path()}"))
-    checks += [_guest(name) for name in guests.names()]
+        checks += [_guest(name) for name in guests.names()]
     accelerator: Accelerator | None = None
     truth: Truth | None = None
     try:
@@ -88,9 +91,15 @@ def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
                 Check(
                     "libvirt",
                     State.OK,
-                    f"{uri} opens: libvirt {facts.get('libvirt', '?')}, QEMU {facts.get('qemu', '?')}",
+                    f"{uri} opens: libvirt {facts.get('libvirt', '?')}, "
+                    + (f"Xen {facts['xen']}" if "xen" in facts else f"QEMU {facts.get('qemu', '?')}"),
                 )
             )
+            if not local:
+                checks.append(_check("files", State.MISSING, lambda: f"Images are {host.describe_files()}."))
+                checks += [_remote_guest(name, host) for name in guests.names()]
+            if facts.get("left_out"):
+                checks.append(Check("records", State.OPTIONAL, f"They leave out {facts['left_out']}."))
             accelerator, truth, check = _accelerate(host)
             checks.append(check)
             if guest_clocks and accelerator is not None:
@@ -100,7 +109,42 @@ def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
     return Diagnosis(uri, tuple(checks), accelerator, truth, tuple(noise_sources()) if local else ())
 
 
+def _remote_guest(name: str, host: Host) -> Check:
+    """Whether a guest can be booted on another host, and as what."""
+    kinds = guests.get(name).recipe.machines
+    if not kinds:
+        return Check(f"guest {name}", State.OPTIONAL, f"It would run on this machine, not on {host.uri}.")
+    try:
+        kind = host.fit(Machine(), kinds).kind
+    except UkperfError as error:
+        return Check(f"guest {name}", State.OPTIONAL, error.message)
+    found = guests.get(name).availability(BuildOptions(kind, remote=True))
+    essential = State.MISSING if name == "floor" else State.OPTIONAL
+    sentence = f"{found.sentence}, boots as {kind}" if found.ok else found.sentence
+    return Check(f"guest {name}", State.OK if found.ok else essential, sentence, found.hint or "")
+
+
+def _boots(host: Host, accelerator: Accelerator) -> Check:
+    """The truth check of a host with one accelerator: floor must boot there, and its loop must run at a CPU's speed."""
+    floor = guests.get("floor")
+    machine = host.fit(Machine(memory_mib=floor.recipe.memory_mib), floor.recipe.machines)
+    image = floor.build(count_program(COUNT_LOOPS), BuildOptions(machine.kind, accelerator, remote=True))
+    name = f"ukperf-doctor-{os.getpid()}-floor"
+    seen = host.boot(BootSpec(image, machine, accelerator, timeout_s=CLOCK_TIMEOUT_S, name=name))
+    cycles = count_cycles(seen)
+    if seen.outcome is not Outcome.OK or cycles is None:
+        return Check("truth", State.MISSING, f"floor does not boot there: {seen.reason or 'it gave no figures'}.")
+    took = (seen.events[Event.STOPPED] - seen.events[Event.START]) / 1e9
+    sentence = f"floor boots as {machine.kind} in {took:.2f} s, and counts at {cycles:.2f} TSC cycles a loop"
+    if cycles > MAX_LOOP_CYCLES:
+        advice = "Guest instructions are emulated there: figures are not those of a real machine."
+        return Check("truth", State.OPTIONAL, f"{sentence}, which no CPU takes.", advice)
+    return Check("truth", State.OK, f"{sentence}.")
+
+
 def _accelerate(host: Host) -> tuple[Accelerator | None, Truth | None, Check]:
+    if host.only_accelerator is not None:
+        return host.only_accelerator, None, _boots(host, host.only_accelerator)
     try:
         accelerator, truth = decide_accelerator(Accelerator.AUTO, host, fresh=True)
     except UkperfError as error:
@@ -113,12 +157,18 @@ def _accelerate(host: Host) -> tuple[Accelerator | None, Truth | None, Check]:
 def _clocks(host: Host, accelerator: Accelerator, *, remote: bool) -> list[Check]:
     found = []
     for name in guests.names():
-        guest, options = guests.get(name), BuildOptions(accelerator=accelerator, remote=remote)
-        if name in LINKED_IN_ONLY or not guest.availability(options).ok:
+        guest = guests.get(name)
+        try:
+            machine = host.fit(Machine(), guest.recipe.machines)
+        except UkperfError:
+            continue  # said above
+        options = BuildOptions(machine.kind, accelerator, remote=remote)
+        elsewhere = remote and not guest.recipe.machines
+        if elsewhere or name in LINKED_IN_ONLY or not guest.availability(options).ok:
             continue
         image = Image(name, "clock", "", "", BootProtocol.EXEC)
         spec = BootSpec(
-            image, Machine(), accelerator, timeout_s=CLOCK_TIMEOUT_S, name=f"ukperf-doctor-{os.getpid()}-{name}"
+            image, machine, accelerator, timeout_s=CLOCK_TIMEOUT_S, name=f"ukperf-doctor-{os.getpid()}-{name}"
         )
         clock = check_clock(guest, options, spec, host, NativeHost())
         advice = "" if not clock.lies else "What this guest times itself is off by as much: results are marked."

@@ -31,9 +31,13 @@ _ICOUNT_START = "1767225600"  # 2026-01-01 00:00:00 UTC
 
 @dataclass(frozen=True)
 class Console:
-    """The serial device: a unix socket that we listen on, or a pty that libvirt streams to us."""
+    """The serial device: a unix socket that we listen on, or a pty that libvirt streams to us.
+
+    log_path: a file on the host that keeps all that goes through the pty.
+    """
 
     socket_path: str | None
+    log_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,9 @@ def _devices(domain: ET.Element, spec: BootSpec, console: Console, emulator: str
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
     if console.socket_path is None:
-        ET.SubElement(devices, "serial", type="pty")
+        serial = ET.SubElement(devices, "serial", type="pty")
+        if console.log_path is not None:
+            ET.SubElement(serial, "log", file=console.log_path, append="off")
     else:
         serial = ET.SubElement(devices, "serial", type="unix")
         ET.SubElement(serial, "source", mode="connect", path=console.socket_path)

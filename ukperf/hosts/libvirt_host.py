@@ -63,7 +63,11 @@ class LibvirtHost:
         self._gone = False
         self.is_xen: bool = connection.getType() == "Xen"
         self._files = RemoteFiles(
-            connection, uri, in_place=shared_path or is_local(uri), clone_disks=self.is_xen and not self.embedded
+            connection,
+            uri,
+            in_place=shared_path or is_local(uri),
+            clone_disks=self.is_xen,
+            log_folder=scratch if uri.endswith("///session") else None,
         )
         if self.embedded:
             connection.getCapabilities()  # asks QEMU what it can do, now rather than in the first trial
@@ -106,6 +110,10 @@ class LibvirtHost:
             facts["left_out"] = ", ".join(left_out)
         return facts
 
+    def describe_files(self) -> str:
+        """How images reach this host. Raises HostError when they cannot."""
+        return self._files.describe()
+
     def left_out(self) -> tuple[str, ...]:
         """What the records of this host do not have, because it cannot be known from here."""
         missing = [] if is_local(self._uri) else ["the host's load and steal"]
@@ -142,7 +150,9 @@ class LibvirtHost:
                     hint="Leave out --accel and --machine.",
                 )
             return xen_xml(spec, metadata(self._owner))
-        console = Console(str(self._console_path()) if self.embedded else None)
+        console = (
+            Console(str(self._console_path())) if self.embedded else Console(None, self._files.log_path(spec.name))
+        )
         return domain_xml(spec, console, self._owner, emulator_path() if is_local(self._uri) else None)
 
     def command_line(self, spec: BootSpec) -> CommandLine:
@@ -188,7 +198,7 @@ class LibvirtHost:
                 if not domain.isActive():
                     stop.stop(time.monotonic_ns())  # its end came before we listened
                 pid = self._vmm_pid(spec.name)
-                console = stack.enter_context(self._console(domain, server, calls))
+                console = stack.enter_context(self._console(domain, server, calls, spec))
                 events[Event.RESUMED] = time.monotonic_ns()
                 watch = Watch(spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid))
                 with calls.timed():
@@ -223,7 +233,9 @@ class LibvirtHost:
                     domain.destroy()
 
     @contextmanager
-    def _console(self, domain: Any, server: socket.socket | None, calls: _Calls) -> Iterator[ConsoleSource]:
+    def _console(
+        self, domain: Any, server: socket.socket | None, calls: _Calls, spec: BootSpec
+    ) -> Iterator[ConsoleSource]:
         if server is not None:
             server.settimeout(ACCEPT_TIMEOUT_S)
             try:
@@ -236,11 +248,14 @@ class LibvirtHost:
         with calls.timed():
             stream = self._connection.newStream(self._libvirt.VIR_STREAM_NONBLOCK)
             domain.openConsole(None, stream, 0)
-        console = StreamConsole(self._libvirt, stream)
+        log = None if self.is_xen else lambda: self._files.log(spec.name, spec.console_limit)
+        console = StreamConsole(self._libvirt, stream, log)
         try:
             yield console
         finally:
             console.close()
+            if log is not None and not self._gone:
+                self._files.remove_log(spec.name)
 
     def _vmm_pid(self, name: str) -> int | None:
         """QEMU's pid where it is a process that this one may wait for."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ class RemoteFiles:
 
     in_place: the host reads the image's files under their own paths. clone_disks: a disk is copied for each boot, for
     hosts whose domains write to the very file that they are given (QEMU keeps writes apart by itself).
+    log_folder: where a host of our own user may log consoles; others log into the pool, which libvirt lets us read.
     """
 
-    def __init__(self, connection: Any, uri: str, *, in_place: bool, clone_disks: bool) -> None:
+    def __init__(
+        self, connection: Any, uri: str, *, in_place: bool, clone_disks: bool, log_folder: Path | None = None
+    ) -> None:
         self._connection, self._uri = connection, uri
-        self._in_place, self._clone_disks = in_place, clone_disks
+        self._in_place, self._clone_disks, self._log_folder = in_place, clone_disks, log_folder
         self._pool: Pool | None = None
 
     @property
@@ -34,6 +37,10 @@ class RemoteFiles:
         if self._pool is None:
             self._pool = Pool(self._connection, self._uri)
         return self._pool
+
+    def describe(self) -> str:
+        """Where the host gets its files from, for people."""
+        return "used in place, under the same paths" if self._in_place else self.pool.describe()
 
     @contextmanager
     def placed(self, spec: BootSpec) -> Iterator[BootSpec]:
@@ -53,9 +60,28 @@ class RemoteFiles:
         if not self._in_place:
             self.pool.put_image(image)
 
+    def log_path(self, name: str) -> str:
+        """Where the host shall log a domain's console."""
+        return f"{self._log_folder or self.pool.folder}/log-{name}"
+
+    def log(self, name: str, limit: int) -> bytes:
+        """The first `limit` bytes of a console's log; empty where it cannot be read."""
+        if self._log_folder is None:
+            return self.pool.read(f"log-{name}", limit)
+        with suppress(OSError), (self._log_folder / f"log-{name}").open("rb") as file:
+            return file.read(limit)
+        return b""
+
+    def remove_log(self, name: str) -> None:
+        """Delete a console's log; one that is not there, or cannot be reached any more, is none of our trouble."""
+        if self._log_folder is None:
+            self.pool.remove_clone(name)
+        else:
+            (self._log_folder / f"log-{name}").unlink(missing_ok=True)
+
     def remove_clone(self, name: str) -> None:
         """Delete what a dead run's boot of that domain name left in the pool."""
-        if self._clone_disks and not self._in_place:
+        if not self._in_place:
             self.pool.remove_clone(name)
 
 

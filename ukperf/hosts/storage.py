@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from ukperf.errors import HostError
@@ -27,7 +28,7 @@ POOL = "ukperf"
 POOL_PATH = "/var/lib/libvirt/ukperf"  # system daemons; a session's pool is made by its user, who knows a good place
 _WHOLE = ".whole"
 _CHUNK = 1 << 20
-_OURS = re.compile(r"[0-9a-f]{64}(\.whole)?|boot-.+")
+_OURS = re.compile(r"[0-9a-f]{64}(\.whole)?|(boot|log)-.+")
 
 
 class Pool:
@@ -38,6 +39,14 @@ class Pool:
         self._connection, self._uri = connection, uri
         self._pool = self._open()
         self._paths: dict[str, str] = {}
+
+    def describe(self) -> str:
+        """The pool and its room, for people."""
+        try:
+            left = self._pool.info()[3]
+        except self._libvirt.libvirtError as error:
+            raise self._trouble("the pool cannot be asked", error) from error
+        return f"uploaded into the storage pool {POOL}, where {_mib(left)} are free"
 
     def put(self, path: Path) -> str:
         """The path on the host of a file with these bytes, uploaded if it is not there yet."""
@@ -75,12 +84,32 @@ class Pool:
             with contextlib.suppress(self._libvirt.libvirtError):  # the host went away
                 copy.delete(0)
 
-    def remove_clone(self, name: str) -> None:
-        """Delete the copy that a boot of the domain `name` had, if it is still there."""
+    @property
+    def folder(self) -> str:
+        """The pool's folder on the host."""
+        xml: str = self._pool.XMLDesc(0)
+        return ET.fromstring(xml).findtext("target/path") or POOL_PATH
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The first `limit` bytes of a file in the pool's folder; empty where it cannot be had."""
+        data = bytearray()
         with contextlib.suppress(self._libvirt.libvirtError):
-            copy = self._find(f"boot-{name}")
-            if copy is not None:
-                copy.delete(0)
+            self._pool.refresh(0)  # it was made without libvirt's storage driver
+            volume = self._find(name)
+            if volume is not None:
+                stream = self._connection.newStream(0)
+                volume.download(stream, 0, min(limit, volume.info()[1]), 0)
+                stream.recvAll(lambda _stream, chunk, sink: sink.extend(chunk), data)
+                stream.finish()
+        return bytes(data)
+
+    def remove_clone(self, name: str) -> None:
+        """Delete the disk and the log that a boot of the domain `name` had, if they are still there."""
+        with contextlib.suppress(self._libvirt.libvirtError):
+            self._pool.refresh(0)
+            for volume in (self._find(f"boot-{name}"), self._find(f"log-{name}")):
+                if volume is not None:
+                    volume.delete(0)
 
     def remove_all(self) -> int:
         """Delete what ukperf put there; returns bytes freed. Volumes with other names are none of our business."""

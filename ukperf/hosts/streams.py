@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 
@@ -42,8 +43,13 @@ class StreamConsole:
     # The end of a domain and its last bytes reach us by different ways; libvirt closes the stream of an ended domain.
     quiet_s = 2.0
 
-    def __init__(self, libvirt: Any, stream: Any) -> None:
-        self._libvirt, self._stream = libvirt, stream
+    def rest(self, taken: int) -> bytes:
+        # A pty's last bytes are gone when its writer is, and libvirt ends QEMU as soon as the guest has powered off.
+        return b"" if self._whole is None else self._whole()[taken:]
+
+    def __init__(self, libvirt: Any, stream: Any, whole: Callable[[], bytes] | None = None) -> None:
+        """whole: reads the host's own log of this console, where it keeps one."""
+        self._libvirt, self._stream, self._whole = libvirt, stream, whole
         self._queue: deque[tuple[int, bytes]] = deque()
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._open = True

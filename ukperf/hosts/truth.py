@@ -60,9 +60,9 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
             f"KVM did not boot the floor guest {took}, so it is not used.",
             "If this is a virtual machine, its host emulates or forbids nested virtualization: ask for nested KVM.",
         )
-    guest_cycles = _cycles(seen)
+    guest_cycles = count_cycles(seen)
     control = native()
-    native_cycles = _cycles(control) if control.outcome is Outcome.OK else None
+    native_cycles = count_cycles(control) if control.outcome is Outcome.OK else None
     if native_cycles is None:
         return Truth(False, "The counting loop gave no figures here, so KVM is not used.", _RETRY, guest_cycles)
     if guest_cycles is None:
@@ -138,7 +138,7 @@ def _device_refusal() -> Truth | None:
     return None
 
 
-def _cycles(observation: Observation) -> float | None:
+def count_cycles(observation: Observation) -> float | None:
     """Median TSC cycles a loop from the `count` samples, None unless it is positive: a guest may say anything."""
     values: list[float] = []
     for frame in observation.frames:

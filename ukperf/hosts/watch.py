@@ -42,6 +42,10 @@ class ConsoleSource(Protocol):
         """How long after the guest's end the console may be silent before it is taken to be complete."""
         ...
 
+    def rest(self, taken: int) -> bytes:
+        """What came behind the first `taken` bytes and was not read before the console closed, where a log has it."""
+        ...
+
 
 class StopSignal(Protocol):
     """Readable when the guest has stopped."""
@@ -57,6 +61,9 @@ class SocketConsole:
     """A connected stream socket as console."""
 
     quiet_s = 0.02
+
+    def rest(self, _taken: int) -> bytes:
+        return b""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -156,13 +163,16 @@ class Watch:
         at, data = got
         if not data:
             return False
+        self._accept(at, data)
+        return True
+
+    def _accept(self, at: int, data: bytes) -> None:
         if self._log is not None and not self._decoder.flooded:
             self._log.write(data)
         if Event.FIRST_BYTE not in self.events:
             self.events[Event.FIRST_BYTE] = at
         for frame in self._decoder.feed(data, at):
             self._take(frame)
-        return True
 
     def _take(self, frame: Frame) -> None:
         self.frames.append(frame)
@@ -185,7 +195,11 @@ class Watch:
         # Until the end of the console, or until nothing more comes: a VMM that is kept alive never closes it.
         while time.monotonic() < deadline and not self._decoder.flooded:
             if not poll.poll(0 if Event.EXIT in self.events else self.console.quiet_s * 1000) or not self._read():
-                return
+                break
+        if Event.EXIT not in self.events and not self._decoder.flooded:
+            rest = self.console.rest(self._decoder.total)
+            if rest:
+                self._accept(time.monotonic_ns(), rest)
 
     def observe(self, *, peak_rss: int | None = None, host_calls_ns: int = 0, extra: str = "") -> Observation:
         """Sum up. extra: what the VMM itself said (its log's tail), for failures."""
