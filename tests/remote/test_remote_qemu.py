@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from remote.daemon import Daemon, libvirt_daemon
 from ukperf import guests
+from ukperf.campaign.plan import Limits
+from ukperf.campaign.session import Request, start
+from ukperf.cli.output import show_result
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
@@ -92,3 +96,25 @@ def test_two_hosts_are_open_at_once(daemon: Daemon, tmp_path: Path) -> None:
     with libvirt_daemon() as other, open_host(daemon.uri) as first, open_host(other.uri) as second:
         assert first.uri != second.uri
         assert [boot(host, "floor").outcome for host in (first, second)] == [Outcome.OK, Outcome.OK]
+
+
+def test_a_campaign_on_two_hosts_balances_blocks_and_answers_for_each(
+    daemon: Daemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with libvirt_daemon() as other:
+        request = Request(
+            boot_program(),
+            ("floor",),
+            baseline="floor",
+            accelerator=Accelerator.TCG,
+            connect=(daemon.uri, other.uri),
+            limits=Limits(boots=4),
+            folder=tmp_path / "run",
+            share_host=True,
+        )
+        result = start(request, say=lambda _sentence: None)
+    assert [record.host for record in result.records] == [daemon.uri, other.uri] * 2
+    show_result(result, as_json=True)
+    page = json.loads(capsys.readouterr().out)
+    assert [host["host"] for host in page["hosts"]] == [daemon.uri, other.uri]
+    assert [guest["boots"] for host in page["hosts"] for guest in host["guests"]] == [2, 2]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from ukperf.campaign.plan import Limits
+from ukperf.campaign.runner import Silent
+from ukperf.campaign.session import Request, resume, start
 from ukperf.errors import HostError
 from ukperf.hosts.libvirt_host import open_host
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Outcome
+from ukperf.model import Outcome, Trial
 from xenhost.run import XenHost
 from xenhost.test_guests import boot
 
@@ -35,3 +39,39 @@ def test_the_trial_is_lost_at_once_and_the_next_one_says_why_until_the_host_is_b
     with open_host(xen.uri) as host:
         seen = boot(host, "floor", program)
         assert seen.outcome is Outcome.OK, seen.reason
+
+
+class Cutter(Silent):
+    """Cuts the host's power as soon as the third trial begins."""
+
+    def __init__(self, host: XenHost) -> None:
+        self._host = host
+
+    def trial_starts(self, trial: Trial) -> None:
+        if trial.index == 2:
+            self._host.kill()
+
+
+def test_a_campaign_keeps_its_journal_and_goes_on_when_the_host_is_back(xen: XenHost, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    request = Request(
+        boot_program(),
+        ("floor",),
+        baseline="floor",
+        connect=(xen.uri,),
+        limits=Limits(boots=4),
+        folder=folder,
+        share_host=True,
+    )
+    try:
+        with pytest.raises(HostError) as caught:
+            start(request, say=lambda _sentence: None, observer=Cutter(xen))
+        assert f"ukperf resume {folder}" in str(caught.value.hint)
+        with pytest.raises(HostError, match="does not open"):
+            resume(folder, share_host=True)
+    finally:
+        xen.restart()
+    result = resume(folder, share_host=True)
+    good = [record for record in result.records if record.outcome is Outcome.OK]
+    assert sorted(record.trial.block for record in good) == [0, 1, 2, 3]
+    assert len({record.trial.index for record in result.records}) == len(result.records)
