@@ -10,6 +10,7 @@ from ukperf.campaign.folders import alone
 from ukperf.campaign.minmemory import TIMES, find_least
 from ukperf.campaign.plan import Plan
 from ukperf.campaign.session import Request, Say, make_plan, open_hosts
+from ukperf.errors import UkperfError
 from ukperf.hosts.base import Host
 from ukperf.model import BootProtocol, BootSpec, Event, Image
 
@@ -38,6 +39,8 @@ def measure(request: Request, *, say: Say, report: Callable[[str, int], None]) -
     run_id = secrets.token_hex(8)
     with alone(request.share_host), open_hosts(request.connect, run_id, request.shared_path) as hosts:
         plan = make_plan(request, run_id, tuple(hosts.values()), say)
+        if all(image.protocol is BootProtocol.EXEC for image in plan.images.values()):
+            raise UkperfError("A program on this machine has no memory of its own to find.", hint="Name a --guest.")
         return plan, least_memory(plan, hosts, report)
 
 
