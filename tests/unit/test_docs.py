@@ -66,6 +66,9 @@ def examples_in(page: Path) -> Iterator[Example]:
         for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
             command, _, prints = part.partition("\n")
             yield Example(f"{page.relative_to(ROOT)}:{line}: {command}", command, prints, fence["mark"] is not None)
+    for number, line in enumerate(FENCE.sub("", page.read_text()).splitlines(), 1):
+        if line.startswith("    ukperf "):  # an indented block that shows commands alone
+            yield Example(f"{page.relative_to(ROOT)}:~{number}: {line.strip()}", line.strip(), "", False)
 
 
 EXAMPLES = [example for page in PAGES for example in examples_in(page)]
@@ -135,3 +138,8 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 def test_the_readme_names_the_two_commands_first() -> None:
     commands = [example.command for example in examples_in(ROOT / "README.md")]
     assert commands[:2] == ["./scripts/first-run.sh", "./scripts/test.sh"]
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES if page.parent.name == "docs" and f"(docs/{page.name})" not in readme] == []
