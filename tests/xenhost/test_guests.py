@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from ukperf import guests
+from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
+from ukperf.guests.floor import Floor
+from ukperf.guests.unikraft import Unikraft
 from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.imaging.adding import add_files
+from ukperf.imaging.kernelstore import KernelStore
 from ukperf.imaging.programs import boot_program, count_program, misbehave_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome, Program
 from xenhost.run import content
@@ -107,3 +112,25 @@ def test_nanos_boots_as_hvm_from_its_disk_and_does_not_change_it(host: LibvirtHo
     pool = host._files.pool
     assert not {volume.name() for volume in pool._pool.listAllVolumes(0) if volume.name().startswith("boot-")}
     assert content(pool, pool.put(image.disk)) == image.disk.read_bytes()
+
+
+def test_a_kernel_for_xen_with_its_program_linked_in_boots_as_unikraft_and_says_so(
+    host: LibvirtHost, tmp_path: Path
+) -> None:
+    store, kernel = KernelStore(tmp_path / "store"), tmp_path / "kernel"
+    floor = guests.get("floor")
+    assert isinstance(floor, Floor)
+    # Nobody ships such a kernel; floor is one for Xen that has its program linked in, and says `main` as they must.
+    kernel.write_bytes(floor.kernel().read_bytes() + b"Unikraft")
+    unikraft = Unikraft(store=store)
+    options = BuildOptions(MachineKind.XENPVH, Accelerator.XEN)
+    assert "images add unikraft --platform xen" in str(unikraft.availability(options).hint)
+    add_files(store, "unikraft", kernel, None, version="1", platform="xen")
+    image = unikraft.build(boot_program(), options)
+    assert (image.program_digest, image.kernel_version) == ("", "1 with its program linked in")
+    seen = host.boot(
+        BootSpec(image, Machine(MachineKind.XENPVH, 64), Accelerator.XEN, timeout_s=PATIENCE, name="ukperf-test-u")
+    )
+    assert seen.outcome is Outcome.OK, seen.reason
+    with pytest.raises(UkperfError, match="run the one program that is linked into them"):
+        unikraft.build(count_program(), options)

@@ -45,7 +45,13 @@ class StoredGuest(Guest):
         """The kernel to boot. Raises UkperfError, with the line to type, when there is none."""
         if options.kernel is not None:
             return self._named(options.kernel)
-        entry = self.store.find(self.name, platform=self.platform_of(options))
+        platform = self.platform_of(options)
+        entry = self.store.find(self.name, platform=platform)
+        if entry is None and platform != self.platform:
+            raise UkperfError(
+                f"There is no {self.name} kernel for {platform} here.",
+                hint=f"Add one: ukperf images add {self.name} --platform {platform} {self.add_options}",
+            )
         if entry is None:
             raise UkperfError(
                 f"There is no {self.name} kernel yet.",

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, join_cmdline
-from ukperf.guests.stored import StoredGuest
+from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import cpio, tree
 from ukperf.imaging.tree import Entry, Kind
 from ukperf.imaging.unikernels import check_loadable
 from ukperf.model import Image, Program
 
+LINKED_IN = ("boot",)  # what a kernel with its program linked in may stand for
 _ROOT = 'vfs.fstab=[ "initrd0:/:extract::::" ]'
 
 
@@ -28,6 +29,8 @@ class Unikraft(StoredGuest):
         and environment are more than the kernel takes."""
         self.check_machine(options)
         files = self.files(options)
+        if options.machine.on_xen:
+            return self._linked_in(program, files, options)
         path = program.path / program.argv[0].lstrip("/") if program.is_tree else program.path
         check_loadable(path)
         cmdline = self.cmdline(program, options.cmdline)
@@ -61,6 +64,29 @@ class Unikraft(StoredGuest):
             )
 
         return self.cache.image(description, build)
+
+    def _linked_in(self, program: Program, files: Files, options: BuildOptions) -> Image:
+        """A kernel for Xen loads no programs: what it does is what was linked into it."""
+        if program.workload not in LINKED_IN:
+            raise UkperfError(
+                f"Unikraft's kernels for Xen run the one program that is linked into them, and not {program.workload}.",
+                hint="Leave unikraft out with --guest, or measure its boot time.",
+            )
+        key = {"guest": self.name, "recipe": self.recipe.version, "kernel_digest": files.digest}
+        cmdline = join_cmdline(self.recipe.cmdline, options.cmdline)
+        return Image(
+            guest=self.name,
+            workload=program.workload,
+            digest=self.cache.key({**key, "machine": options.machine.value, "cmdline": cmdline}),
+            program_digest="",
+            protocol=self.recipe.protocol,
+            kernel=files.kernel,
+            cmdline=cmdline,
+            kernel_version=f"{files.version} with its program linked in".strip(),
+            kernel_digest=files.digest,
+            powers_off=self.recipe.powers_off,
+            min_memory_mib=self.recipe.min_memory_mib,
+        )
 
     def cmdline(self, program: Program, more: str = "") -> str:
         """Parameters, `--`, the program and its arguments, within what the kernel takes."""
