@@ -234,7 +234,8 @@ def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: 
 
         def boot(words: tuple[str, ...], guest: str = guest, more: tuple[str, ...] = more) -> Observation:
             program = cost_program(f"only={only}", *units, *more, *words)
-            return one.boot(guest, program, SCOUT_TIMEOUT_S)
+            # A slower host, for which --timeout was raised, gets more time for this too.
+            return one.boot(guest, program, max(SCOUT_TIMEOUT_S, one.request.timeout_s / 2))
 
         def make(name: str = name, boot: Boot = boot) -> Finding:
             return scout(name, boot, say)
