@@ -71,6 +71,7 @@ class PairedTrials:
     command: CommandLine
     console: Path
     order: random.Random
+    boots: int
     times: Times = field(default_factory=Times)
     _since: float = 0.0
     _cpu: float = 0.0
@@ -84,7 +85,7 @@ class PairedTrials:
         self._since, self._cpu = time.monotonic(), time.process_time()
 
     def enough(self, records: Sequence[BootRecord]) -> bool:
-        """The runner asks this after each block: journal written and synced, everything of the trial is over."""
+        """The runner asks this before each further block: everything of the trial is over, its line synced to disk."""
         now, cpu = time.monotonic(), time.process_time()
         if records[-1].outcome is not Outcome.OK:
             raise UkperfError(f"A boot failed, so there is nothing to compare: {records[-1].reason}")
@@ -94,6 +95,8 @@ class PairedTrials:
         self.times.cpu.append(cpu - self._cpu)
         if self._plain_last:
             self.times.plain.append(plain_boot(self.command, self.console))
+        if len(self.times.campaign) == self.boots:
+            return True
         self.begin()
         return False
 
@@ -133,7 +136,7 @@ def measure(host: LibvirtHost, folder: Path, options: argparse.Namespace, number
         accelerator=Accelerator(options.accel),
         launch=Launch(options.launch),
         seed=number,
-        limits=Limits(boots=options.boots),
+        limits=Limits(boots=options.boots + 1),  # ended by `enough`, which is not asked after the last block
     )
     plan = make_plan(request, f"{number:016x}", (host,), lambda _sentence: None)
     folder.mkdir()
@@ -142,13 +145,11 @@ def measure(host: LibvirtHost, folder: Path, options: argparse.Namespace, number
         spec = replace(runner.spec(Trial(0, 0, 0, options.guest)), launch=Launch.DIRECT)
         command = host.command_line(spec)
         console = Path(next(word.split("path=")[1] for word in command.argv if "path=" in word and "serial0" in word))
-        pairs = PairedTrials(command, console, random.Random(number))
+        pairs = PairedTrials(command, console, random.Random(number), options.boots)
         runner.enough = pairs.enough
         plain_boot(command, console)  # page cache
         pairs.begin()
         runner.run()
-    # The last begin() may have run a plain boot that has no partner.
-    del pairs.times.plain[len(pairs.times.campaign) :]
     return pairs.times
 
 

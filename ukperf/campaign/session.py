@@ -17,7 +17,7 @@ from pathlib import Path
 import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
-from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
+from ukperf.campaign.clock import LINKED_IN_ONLY, Remembered, check_clock
 from ukperf.campaign.folders import alone, locked, refuse_used, run_folder
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.plan import Limits, Plan
@@ -290,14 +290,20 @@ def with_clocks(request: Request, plan: Plan, hosts: Mapping[str, Host], say: Sa
     """The plan with each guest's clock among its facts; a clock that is off by more than 1 % is said aloud."""
     facts = dict(plan.facts)
     host, native = hosts[plan.hosts[0]], NativeHost()
+    remembered = Remembered(host)
     for name, image in plan.images.items():
         if name in LINKED_IN_ONLY or name in request.variants or image.protocol is BootProtocol.EXEC:
             continue  # a program of this machine has this machine's clock
         machine = plan.machine_of(name)
         spec = BootSpec(image, machine, plan.accelerator, plan.launch, plan.timeout_s, name=f"ukperf-{name}")
+        if (known := remembered.ratio(spec)) is not None:
+            facts[f"clock {name}"] = f"{known:.4f}"
+            continue
         options = build_options(request, plan.accelerator, name, machine.kind)
         found = check_clock(guests.get(name), options, spec, host, native)
         facts[f"clock {name}"] = "unknown" if found.ratio is None else f"{found.ratio:.4f}"
+        if found.honest and found.ratio is not None:
+            remembered.keep(spec, found.ratio)
         if found.lies:
             say(f"The clock of {name} is not to be trusted: {found.sentence}.")
     return replace(plan, facts=facts)
