@@ -1,8 +1,17 @@
-"""For all tests: wall clocks decide nothing, also not for hypothesis, which fails what a busy machine makes slow."""
+"""For all tests: what the machine and the caller happen to be like decides nothing.
+
+Wall clocks: hypothesis fails what a busy machine makes slow, unless told. ^C: a shell that runs us in the background,
+as `scripts/test.sh &` does, has it ignored, and every process of ours would inherit that.
+"""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("ukperf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ukperf")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
