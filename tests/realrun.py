@@ -77,9 +77,13 @@ class World:
         return found
 
     def vmms(self) -> list[int]:
-        """QEMU processes that name a file of this world's cache."""
+        """QEMU processes that run a guest of this world; not those that libvirt asks what QEMU can do."""
         return [
-            pid for pid, argv in processes() if argv[0].rsplit("/", 1)[-1].startswith("qemu") and self._named(argv[1:])
+            pid
+            for pid, argv in processes()
+            if argv[0].rsplit("/", 1)[-1].startswith("qemu")
+            and any(word.startswith("guest=ukperf-") for word in argv[1:])
+            and self._named(argv[1:])
         ]
 
     def _named(self, words: Sequence[str]) -> bool:
