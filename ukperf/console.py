@@ -28,6 +28,8 @@ MAX_VALUES = 1_000_000  # per trial
 MAX_BENCHMARKS = 512
 TAIL = 4_096
 
+CLOCK_STARTED = "clock started"  # names of the phase frames around a program's clock check
+CLOCK_CHECKED = "clock checked"
 _INIT = ("init", "status")  # events of our Linux init
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"}\Z')

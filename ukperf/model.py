@@ -75,6 +75,7 @@ class Event(StrEnum):
     RESUMED = "resumed"  # vCPUs may run; equal to CREATED where the VMM cannot pause
     FIRST_BYTE = "first-byte"  # first byte on the console
     MAIN = "main"  # the program's first statement, by its `main` frame
+    CHECKED = "clock-checked"  # the program's `clock checked` frame; equal to MAIN where there is none
     EXIT = "exit"  # the program's `exit` frame
     STOPPED = "stopped"  # the guest powered itself off (VMM said so, or exited), or was ended by us
 
@@ -83,8 +84,8 @@ PHASE_EVENTS: Mapping[Phase, tuple[Event, Event]] = {
     Phase.VMM: (Event.START, Event.RESUMED),
     Phase.KERNEL: (Event.RESUMED, Event.FIRST_BYTE),
     Phase.INIT: (Event.FIRST_BYTE, Event.MAIN),
-    Phase.STOP: (Event.MAIN, Event.STOPPED),
-    Phase.TOTAL: (Event.START, Event.STOPPED),
+    Phase.STOP: (Event.CHECKED, Event.STOPPED),
+    Phase.TOTAL: (Event.START, Event.STOPPED),  # less the clock check, MAIN to CHECKED
 }
 
 
@@ -237,7 +238,7 @@ class BootRecord:
     checks: Mapping[str, str] = field(default_factory=dict)  # name → digest of the answers
     exit_status: int | None = None
     ended_by_host: bool = False
-    clock_ratio: float | None = None  # guest time / host time between two frames
+    clock_ratio: float | None = None  # guest time / host time (under icount: / instructions) between two frames
     console_tail: str = ""
     vmm_peak_rss: int | None = None
     events: Mapping[str, int] = field(default_factory=dict)  # ns since START

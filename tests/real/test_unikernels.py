@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from realrun import World, journal
 
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.nanos import Nanos
@@ -223,3 +224,28 @@ def test_instructions_to_main_repeat(name: str, machine: MachineKind, cache: Cac
         console, _ = boot(image, machine, ICOUNT)
         counts.append(next(frames(console))["tsc"])
     assert sum(count <= min(counts) * 1.001 for count in counts) >= 3, counts
+
+
+def test_the_four_guests_run_side_by_side_and_every_trial_checks_its_clock(uk: World, cache: Cache) -> None:
+    for name in ("nanos", "unikraft"):
+        guest_or_skip(name, cache)
+    uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
+    four = ("-g", "linux", "-g", "nanos", "-g", "unikraft", "-g", "floor")
+    answer = uk.json("boot-time", *four, "--accel", "icount", "--boots", "2", "--run", uk.path("run"))
+    records = journal(uk.path("run"))
+    assert [record["outcome"] for record in records] == ["ok"] * 8
+    for record in records:
+        ticks = record["ticks"]
+        if record["trial"]["guest"] == "floor":
+            assert record["clock_ratio"] is None, "it has none"
+        else:
+            assert ticks["main"] < ticks["clock-checked"] <= ticks["exit"]
+            # Unikraft's clock does not keep pace with instructions at all; it must say so in every trial
+            expected = 0.0 if record["trial"]["guest"] == "unikraft" else 1.0
+            assert record["clock_ratio"] == pytest.approx(expected, abs=0.01)
+    assert [guest["clock_ratio"] is None for guest in answer["guests"]] == [g == "floor" for g in order(answer)]
+    assert any("clock of unikraft stands still" in warning for warning in answer["warnings"])
+
+
+def order(answer: dict[str, Any]) -> list[str]:
+    return [guest["guest"] for guest in answer["guests"]]

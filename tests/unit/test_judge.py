@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukperf.campaign.judge import CLOCK_SPAN_NS, clock_ratio, record_of
-from ukperf.console import encode_frame
+from ukperf.campaign.judge import CLOCK_SPAN_NS, COUNTED_SPAN, clock_ratio, record_of
+from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED, encode_frame
 from ukperf.hosts.fake import bad_boot, good_boot
 from ukperf.model import (
     PHASE_EVENTS,
@@ -49,19 +49,35 @@ def test_phases_lie_between_their_events() -> None:
     assert (record.image_digest, record.trial) == ("ab" * 32, TRIAL)
 
 
-@given(st.lists(st.integers(1, 10**12), min_size=6, max_size=6))
-def test_phases_add_up_to_the_total(steps: list[int]) -> None:
-    times = [sum(steps[:i]) for i in range(7)]
-    record = judged(replace(good_boot(), events=dict(zip(Event, times, strict=True))))
+@given(st.lists(st.integers(1, 10**12), min_size=7, max_size=7))
+def test_phases_add_up_to_the_total_and_none_has_the_clock_check_in_it(steps: list[int]) -> None:
+    events = dict(zip(Event, (sum(steps[:i]) for i in range(8)), strict=True))
+    record = judged(replace(good_boot(), events=events))
     parts = [record.phases[phase] for phase in (Phase.VMM, Phase.KERNEL, Phase.INIT, Phase.STOP)]
     assert sum(parts) == pytest.approx(record.phases[Phase.TOTAL])
+    checking = events[Event.CHECKED] - events[Event.MAIN]
+    assert record.phases[Phase.TOTAL] == pytest.approx((events[Event.STOPPED] - events[Event.START] - checking) / 1e9)
+
+
+@given(st.dictionaries(st.sampled_from([e for e in Event if e is not Event.CHECKED]), st.integers(0, 10**12)))
+def test_a_phase_is_there_only_if_both_its_events_were_seen_and_time_went_by(events: dict[Event, int]) -> None:
+    known = {**events, Event.CHECKED: events[Event.MAIN]} if Event.MAIN in events else events
+    for phase, seconds in judged(replace(good_boot(), events=events)).phases.items():
+        first, last = PHASE_EVENTS[phase]
+        assert seconds == (known[last] - known[first]) / 1e9 > 0
 
 
 @given(st.dictionaries(st.sampled_from(Event), st.integers(0, 10**12)))
-def test_a_phase_is_there_only_if_both_its_events_were_seen_and_time_went_by(events: dict[Event, int]) -> None:
-    for phase, seconds in judged(replace(good_boot(), events=events)).phases.items():
-        first, last = PHASE_EVENTS[phase]
-        assert seconds == (events[last] - events[first]) / 1e9 > 0
+def test_no_order_of_a_guests_frames_makes_a_phase_shorter_than_nothing(events: dict[Event, int]) -> None:
+    ordered = {**events, Event.START: 0, Event.STOPPED: 10**12 + 1}
+    phases = judged(replace(good_boot(), events=ordered)).phases
+    assert all(seconds > 0 for seconds in phases.values())
+
+
+def test_instructions_of_the_clock_check_are_in_no_phase() -> None:
+    ticks = {Event.FIRST_BYTE: 1_000, Event.MAIN: 1_500, Event.CHECKED: 9_500, Event.EXIT: 9_700}
+    phases = judged(replace(good_boot(), ticks=ticks), Accelerator.ICOUNT).phases
+    assert phases == {Phase.KERNEL: 1_000, Phase.INIT: 500, Phase.STOP: 200, Phase.TOTAL: 1_700}
 
 
 def test_a_guest_that_we_ended_has_no_stop_phase_and_its_total_ends_with_exit() -> None:
@@ -119,6 +135,25 @@ def test_a_clock_is_compared_between_the_first_and_the_last_frame() -> None:
     assert clock_ratio(frames((5, 0), (7, 1), (5 + 2 * CLOCK_SPAN_NS, CLOCK_SPAN_NS))) == 2.0
 
 
+def named(name: str, guest: int, host: int) -> Frame:
+    return Frame("phase", {"name": name, "t": guest, "tsc": guest}, host)
+
+
+def test_a_clock_check_has_two_frames_of_its_own_and_the_others_do_not_count() -> None:
+    span = CLOCK_SPAN_NS
+    told = [
+        Frame("main", {"t": 1, "tsc": 1}, 900_000),  # its code was cold: a millisecond late
+        named(CLOCK_STARTED, 1_000_000, 1_000_000),
+        named(CLOCK_CHECKED, 1_000_000 + span, 1_000_000 + span),
+        Frame("exit", {"t": 2_000_000 + span, "tsc": 2_000_000 + span, "status": 0}, 9_000_000 + span),
+    ]
+    assert clock_ratio(told) == 1.0
+
+
+def test_a_clock_that_runs_fast_is_told_although_its_check_is_short_by_ours() -> None:
+    assert clock_ratio(frames((5, 0), (5 + CLOCK_SPAN_NS, CLOCK_SPAN_NS // 2))) == 2.0
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -137,7 +172,7 @@ def test_clocks_that_cannot_be_told_apart_are_not_compared(told: list[Frame]) ->
 def test_under_icount_the_guests_clock_is_compared_with_its_counter() -> None:
     told = [
         Frame("main", {"t": 10, "tsc": 10}, 0),
-        Frame("exit", {"t": 10 + CLOCK_SPAN_NS, "tsc": 10 + CLOCK_SPAN_NS}, 1),
+        Frame("exit", {"t": 10 + COUNTED_SPAN, "tsc": 10 + COUNTED_SPAN}, 1),
     ]
     assert clock_ratio(told, True) == 1.0
     assert clock_ratio(told) is None

@@ -110,6 +110,27 @@ def test_a_clock_that_lies_is_named() -> None:
     assert "nanos runs 3.0 % fast" in warning
 
 
+@pytest.mark.parametrize(
+    ("ratios", "said"),
+    [
+        ((1.0, 1.0), None),
+        ((1.0001, 0.9999), None),
+        ((0.0, 0.0), "nanos stands still"),
+        ((0.5, 0.5), "nanos runs 50.0 % slow"),
+        ((1.0, 1.02), "nanos is not constant: 1.000 to 1.020"),
+    ],
+)
+def test_a_clock_must_keep_pace_with_the_instructions_in_every_boot(
+    ratios: tuple[float, float], said: str | None
+) -> None:
+    records = [
+        replace(r, unit=Unit.INSTRUCTIONS, clock_ratio=ratios[r.trial.block % 2] if r.trial.guest == "nanos" else 1.0)
+        for r in run_of({"linux": 1, "nanos": 1})
+    ]
+    clocks = [warning for warning in summarize(records, "linux").warnings if "clock" in warning]
+    assert clocks == [] if said is None else said in clocks[0]
+
+
 def test_a_drifting_host_is_named_in_every_summary() -> None:
     [warning] = summarize(run_of({"linux": 1.0, "nanos": 0.5}, 30, sigma=0.01, drift=0.05), "linux").warnings
     assert warning.startswith("The host drifted: total got") and "cancels it" in warning

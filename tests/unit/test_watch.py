@@ -84,12 +84,22 @@ def guest() -> Iterator[Guest]:
 def test_a_good_boot_has_every_event_in_order(guest: Guest) -> None:
     _, seen = guest.says(b"booting\n" + MAIN + EXIT).stops().watched()
     assert (seen.outcome, seen.reason, seen.exit_status) == (Outcome.OK, "", 0)
-    assert list(seen.events) == list(Event)
+    assert list(seen.events) == [event for event in Event if event is not Event.CHECKED]
     times = list(seen.events.values())
     assert times == sorted(times)
     assert seen.ticks == {Event.MAIN: 1_000, Event.EXIT: 3_000}
     assert seen.console_bytes == len(b"booting\n" + MAIN + EXIT)
     assert [frame.event for frame in seen.frames] == ["main", "exit"]
+
+
+def test_the_end_of_a_clock_check_is_an_event_of_its_own_and_other_phases_are_none(guest: Guest) -> None:
+    between = encode_frame("phase", 1, 1_500, 1_500, name="fit") + encode_frame(
+        "phase", 2, 2_000, 2_000, name=wire.CLOCK_CHECKED
+    )
+    _, seen = guest.says(MAIN + between + encode_frame("exit", 3, 3_000, 3_000, status=0)).stops().watched()
+    assert seen.outcome is Outcome.OK
+    assert list(seen.events) == list(Event)
+    assert seen.ticks == {Event.MAIN: 1_000, Event.CHECKED: 2_000, Event.EXIT: 3_000}
 
 
 def test_bytes_read_after_the_guest_stopped_were_written_before(guest: Guest) -> None:

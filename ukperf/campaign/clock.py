@@ -1,15 +1,12 @@
-"""Do guests' clocks tell the truth? One boot of a guest that lets its own clock advance and says when.
+"""Do guests' clocks tell the truth? For `ukperf doctor`: one boot of a guest that lets its clock advance and says when.
 
-Every trial whose frames lie far enough apart is checked too (judge.clock_ratio); a boot to `main` and out again is over
-before two clocks could be told apart to 1 %, so runs of short programs begin with this, unless it is remembered.
+Runs need no such boot: every trial checks its own clock (judge.clock_ratio).
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
@@ -17,12 +14,8 @@ from ukperf.campaign.judge import clock_ratio
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, Guest
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import is_local
-from ukperf.hosts.libvirt_host import boot_id
-from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import clock_program
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome
-from ukperf.paths import cache_dir
 
 TOLERANCE = 0.01
 MIN_SPAN_NS = 10_000_000
@@ -59,45 +52,6 @@ def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: H
         return ClockCheck(guest.name, None, f"not checked: {seen.outcome.value}, {seen.reason}")
     counted = options.accelerator is Accelerator.ICOUNT and image.protocol is not BootProtocol.EXEC
     return judge(guest.name, interval_ratios(seen.frames, counted), counted)
-
-
-class Remembered:
-    """Honest clocks found on this machine since it booted, in the cache: a boot a guest is much for a run of twenty.
-
-    A clock counts as the same where image, machine, accelerator, launch, host and versions are. Other machines than
-    this one are asked every time: nobody here knows whether they were booted anew.
-    """
-
-    def __init__(self, host: Host) -> None:
-        self._host = {"boot": boot_id(), **host.facts()} if is_local(host.uri) else None
-        self._path = cache_dir() / "clocks.json"
-
-    def ratio(self, spec: BootSpec) -> float | None:
-        """The ratio that was found, None if there was none yet."""
-        found = self._load().get(self._key(spec)) if self._host else None
-        return float(found) if isinstance(found, float) and abs(found - 1) <= TOLERANCE else None
-
-    def keep(self, spec: BootSpec, ratio: float) -> None:
-        if not self._host:
-            return
-        known = {**dict(list(self._load().items())[-255:]), self._key(spec): ratio}
-        draft = self._path.with_suffix(f".{os.getpid()}")
-        try:
-            draft.write_text(json.dumps(known), encoding="utf-8")
-            draft.replace(self._path)
-        except OSError:
-            pass  # the next run asks again
-
-    def _key(self, spec: BootSpec) -> str:
-        machine = {"machine": asdict(spec.machine), "accelerator": spec.accelerator, "launch": spec.launch}
-        return Cache.key({"image": spec.image.digest, "host": self._host, **machine})
-
-    def _load(self) -> dict[str, object]:
-        try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
 
 
 def judge(guest: str, ratios: Sequence[float], counted: bool) -> ClockCheck:

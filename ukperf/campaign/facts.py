@@ -30,9 +30,6 @@ def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
     for guest, image in plan.images.items():
         if image.kernel_version:
             facts[f"{guest} kernel"] = image.kernel_version
-    clocks = {name[6:]: value for name, value in plan.facts.items() if name.startswith("clock ")}
-    if clocks:
-        facts["guest clock ÷ host clock"] = ", ".join(f"{guest} {value}" for guest, value in clocks.items())
     for name in ("qemu", "xen", "libvirt", "left_out"):
         if plan.facts.get(name):
             facts[name.replace("_", " ")] = plan.facts[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from ukperf.console import assemble
+from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED, assemble
 from ukperf.model import (
     PHASE_EVENTS,
     Accelerator,
@@ -24,6 +24,9 @@ from ukperf.model import (
 # Two frames must lie this far apart before their clocks can be compared to 1 %: the host stamps a frame when it reads
 # it, some hundred microseconds late.
 CLOCK_SPAN_NS = 50_000_000
+# Under icount nothing is late: enough instructions that the ends of the loop do not show.
+COUNTED_SPAN = 1_000_000
+CHECK_MS = {True: 2, False: CLOCK_SPAN_NS // 1_000_000}  # counted? → how long a program checks its clock
 
 
 def record_of(
@@ -33,9 +36,9 @@ def record_of(
 
     started_at: when the trial began, on the wall clock; default: now.
     """
-    counted = spec.accelerator is Accelerator.ICOUNT and spec.image.protocol is not BootProtocol.EXEC
+    instructions = counted(spec.accelerator, spec.image.protocol)
     report = assemble(seen.frames)
-    phases = _instructions(seen.ticks) if counted else _seconds(seen.events, seen.ended_by_host)
+    phases = _instructions(seen.ticks) if instructions else _seconds(seen.events, seen.ended_by_host)
     start = seen.events.get(Event.START, 0)
     return BootRecord(
         trial=trial,
@@ -43,12 +46,12 @@ def record_of(
         reason=seen.reason,
         started_at=(started_at or datetime.now(UTC)).isoformat(timespec="seconds"),
         phases=phases if seen.outcome is Outcome.OK else {},
-        unit=Unit.INSTRUCTIONS if counted else Unit.SECONDS,
+        unit=Unit.INSTRUCTIONS if instructions else Unit.SECONDS,
         samples=report.samples if seen.outcome is Outcome.OK else (),
         checks=report.checks,
         exit_status=seen.exit_status,
         ended_by_host=seen.ended_by_host,
-        clock_ratio=clock_ratio(seen.frames, counted),
+        clock_ratio=clock_ratio(seen.frames, instructions),
         console_tail="" if seen.outcome is Outcome.OK else seen.console_tail,
         vmm_peak_rss=seen.vmm_peak_rss,
         events={event.value: at - start for event, at in seen.events.items()},
@@ -60,9 +63,14 @@ def record_of(
     )
 
 
+def counted(accelerator: Accelerator, protocol: BootProtocol) -> bool:
+    """Are a boot's figures guest instructions? A program of this machine itself is timed in seconds all the same."""
+    return accelerator is Accelerator.ICOUNT and protocol is not BootProtocol.EXEC
+
+
 def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, float]:
     """Phases between the host's events. A guest that we ended has no stop phase, and its total ends with `exit`."""
-    seen = dict(events)
+    seen, checking = _with_check(events)
     if ended_by_host and Event.EXIT in seen:
         seen[Event.STOPPED] = seen[Event.EXIT]
     phases = {
@@ -71,9 +79,22 @@ def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, fl
         # Two events in one read, or none in between (no VMM), are no phase: nobody can say how long it took.
         if first in seen and last in seen and seen[last] > seen[first]
     }
+    if Phase.TOTAL in phases:
+        phases[Phase.TOTAL] = (seen[Event.STOPPED] - seen[Event.START] - checking) / 1e9
     if ended_by_host:
         phases.pop(Phase.STOP, None)
     return phases
+
+
+def _with_check(seen: Mapping[Event, int]) -> tuple[dict[Event, int], int]:
+    """The events, CHECKED among them wherever MAIN is, and how long the clock check took: it is in no phase."""
+    main = seen.get(Event.MAIN)
+    if main is None:
+        return dict(seen), 0
+    checked = seen.get(Event.CHECKED, main)
+    if not main <= checked <= seen.get(Event.EXIT, main):
+        checked = main  # a frame out of its order: the guest lies, and nothing is taken off
+    return {**seen, Event.CHECKED: checked}, checked - main
 
 
 def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
@@ -83,26 +104,36 @@ def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
     There is no VMM phase: no guest instruction has run in it.
     """
     first = ticks.get(Event.FIRST_BYTE, ticks.get(Event.MAIN, 0))
+    ticks, checking = _with_check(ticks)
     phases = {
         Phase.KERNEL: first,
         Phase.INIT: ticks.get(Event.MAIN, 0) - ticks.get(Event.FIRST_BYTE, ticks.get(Event.MAIN, 0)),
-        Phase.STOP: ticks.get(Event.EXIT, 0) - ticks.get(Event.MAIN, ticks.get(Event.EXIT, 0)),
-        Phase.TOTAL: ticks.get(Event.EXIT, 0),
+        Phase.STOP: ticks.get(Event.EXIT, 0) - ticks.get(Event.CHECKED, ticks.get(Event.EXIT, 0)),
+        Phase.TOTAL: ticks.get(Event.EXIT, 0) - checking,
     }
     return {phase: float(count) for phase, count in phases.items() if count > 0}
 
 
-def clock_ratio(frames: Sequence[Frame], counted: bool = False, span_ns: int = CLOCK_SPAN_NS) -> float | None:
+def clock_ratio(frames: Sequence[Frame], counted: bool = False, span_ns: int | None = None) -> float | None:
     """Guest seconds per host second between the program's first and last frame; None if they are too close to tell.
 
-    counted: under icount the host's clock means nothing to the guest; there the guest's own counter, one tick a virtual
-    nanosecond, is what its clock must keep pace with.
+    Where the program has a clock check, its own two frames count: they are of one length and not the first, so that the
+    console delays both alike. counted: under icount the host's clock means nothing to the guest; there the guest's own
+    counter, one tick a virtual nanosecond, is what its clock must keep pace with. span_ns: how far the frames must lie
+    apart by either clock.
     """
-    stamps = []
+    stamps: list[tuple[int, int]] = []
     for frame in frames:
         guest, tick = frame.fields.get("t"), frame.fields.get("tsc")
         if frame.event not in ("init", "status") and isinstance(guest, int) and isinstance(tick, int) and guest > 0:
+            if frame.fields.get("name") == CLOCK_STARTED:
+                stamps.clear()
             stamps.append((guest, tick if counted else frame.at_ns))
-    if len(stamps) < 2 or stamps[-1][1] - stamps[0][1] < span_ns:
+            if frame.fields.get("name") == CLOCK_CHECKED:
+                break
+    if len(stamps) < 2:
         return None
-    return (stamps[-1][0] - stamps[0][0]) / (stamps[-1][1] - stamps[0][1])
+    passed, against = stamps[-1][0] - stamps[0][0], stamps[-1][1] - stamps[0][1]
+    if span_ns is None:
+        span_ns = COUNTED_SPAN if counted else CLOCK_SPAN_NS
+    return passed / against if against > 0 and max(passed, against) >= span_ns else None

@@ -17,9 +17,9 @@ from pathlib import Path
 import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
-from ukperf.campaign.clock import LINKED_IN_ONLY, Remembered, check_clock
 from ukperf.campaign.folders import alone, locked, refuse_used, run_folder
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
+from ukperf.campaign.judge import CHECK_MS, counted
 from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.errors import HostError, Interrupted, UkperfError
@@ -34,7 +34,6 @@ from ukperf.model import (
     Accelerator,
     BootProtocol,
     BootRecord,
-    BootSpec,
     Image,
     Launch,
     Machine,
@@ -70,7 +69,7 @@ class Request:
     variants: Mapping[str, str] = field(default_factory=dict)  # a guest under a second name, with arguments of its own
     folder: Path | None = None
     share_host: bool = False
-    check_clocks: bool = False  # one boot of each guest first, for programs that are over too soon to tell
+    check_clocks: bool = False  # the program takes `clock=MS`, since it is over too soon to tell otherwise
     shared_path: bool = False  # remote hosts see our files under the same paths
     command: tuple[str, ...] = ()
 
@@ -144,8 +143,6 @@ def start(
         hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
         plan = make_plan(request, run_id, tuple(hosts.values()), say)
         folder = stack.enter_context(run_folder(request.folder, plan))
-        if request.check_clocks:
-            plan = with_clocks(request, plan, hosts, say)
         plans.save(plan, folder)
         return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer)
 
@@ -286,29 +283,6 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     )
 
 
-def with_clocks(request: Request, plan: Plan, hosts: Mapping[str, Host], say: Say) -> Plan:
-    """The plan with each guest's clock among its facts; a clock that is off by more than 1 % is said aloud."""
-    facts = dict(plan.facts)
-    host, native = hosts[plan.hosts[0]], NativeHost()
-    remembered = Remembered(host)
-    for name, image in plan.images.items():
-        if name in LINKED_IN_ONLY or name in request.variants or image.protocol is BootProtocol.EXEC:
-            continue  # a program of this machine has this machine's clock
-        machine = plan.machine_of(name)
-        spec = BootSpec(image, machine, plan.accelerator, plan.launch, plan.timeout_s, name=f"ukperf-{name}")
-        if (known := remembered.ratio(spec)) is not None:
-            facts[f"clock {name}"] = f"{known:.4f}"
-            continue
-        options = build_options(request, plan.accelerator, name, machine.kind)
-        found = check_clock(guests.get(name), options, spec, host, native)
-        facts[f"clock {name}"] = "unknown" if found.ratio is None else f"{found.ratio:.4f}"
-        if found.honest and found.ratio is not None:
-            remembered.keep(spec, found.ratio)
-        if found.lies:
-            say(f"The clock of {name} is not to be trusted: {found.sentence}.")
-    return replace(plan, facts=facts)
-
-
 def build_options(request: Request, accelerator: Accelerator, guest: str, kind: MachineKind) -> BuildOptions:
     """What one guest's image depends on in this request."""
     return BuildOptions(
@@ -358,14 +332,21 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
             say(guest.obtain())
         elif not availability.ok:
             raise UkperfError(availability.sentence, hint=availability.hint)
-        words = (*request.program.argv, *request.arguments.get(name, ()))
-        images[name] = guest.build(replace(request.program, argv=words), options)
+        images[name] = guest.build(_program(request, name, guest.recipe.protocol, accelerator), options)
     if not images:
         raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
     unknown = (set(request.kernels) | set(request.cmdlines)) - set(images)
     if unknown:
         raise UkperfError(f"{', '.join(sorted(unknown))}: named by --kernel or --append, but not among the guests.")
     return images
+
+
+def _program(request: Request, name: str, protocol: BootProtocol, accelerator: Accelerator) -> Program:
+    """The request's program with the words for one guest."""
+    words = (*request.program.argv, *request.arguments.get(name, ()))
+    if request.check_clocks:
+        words += (f"clock={CHECK_MS[counted(accelerator, protocol)]}",)
+    return replace(request.program, argv=words)
 
 
 def default_guests(request: Request, accelerator: Accelerator) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ukperf.console import MAX_FRAMES, FrameDecoder, assemble
+from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, assemble
 from ukperf.hosts.base import OnFrame
 from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
 
@@ -24,6 +24,8 @@ STOP_GRACE_S = 20.0
 # After the VMM said that the guest stopped, the console may still hold bytes for this long.
 DRAIN_S = 0.25
 CHUNK = 65_536
+_EVENTS = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "exit": Event.EXIT}
+
 # The loop wakes at least this often, so that a pause signal or a clock step cannot make it oversleep.
 MAX_WAIT_S = 1.0
 
@@ -176,13 +178,15 @@ class Watch:
 
     def _take(self, frame: Frame) -> None:
         self.frames.append(frame)
-        event = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "exit": Event.EXIT}.get(frame.event)
+        event = _EVENTS.get(frame.event)
+        if frame.event == "phase" and frame.fields.get("name") == CLOCK_CHECKED:
+            event = Event.CHECKED
         tick = frame.fields.get("tsc")
         if event is not None and isinstance(tick, int) and tick >= 0 and event not in self.ticks:
             self.ticks[event] = int(tick)
-        if event in (Event.MAIN, Event.EXIT) and event not in self.events:
+        if event is not None and event is not Event.FIRST_BYTE and event not in self.events:
             self.events[event] = frame.at_ns
-            if self.sample_rss is not None:
+            if self.sample_rss is not None and event is not Event.CHECKED:
                 self.peak_rss = self.sample_rss() or self.peak_rss
         if self.on_frame is not None:
             self.on_frame(frame)

@@ -48,6 +48,7 @@ def _guest_json(guest: GuestSummary) -> dict[str, object]:
         "tried": guest.tried,
         "unit": guest.unit.value,
         "ended_by_host": guest.ended_by_host,
+        "clock_ratio": finite(guest.clock_ratio),
         "failures": {outcome.value: count for outcome, count in guest.failures.items()},
         "reasons": list(guest.reasons),
         "estimates": {name: estimate_json(estimate) for name, estimate in guest.estimates.items()},

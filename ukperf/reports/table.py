@@ -25,8 +25,8 @@ LEGEND = {
     "vmm": "VMM start: create called → virtual CPUs may run",
     "kernel": "firmware and kernel: virtual CPUs may run → first byte on the console",
     "init": "first byte on the console → main of the program",
-    "stop": "main of the program → guest stopped",
-    "total": "create called → guest stopped",
+    "stop": "main of the program, its clock check over → guest stopped",
+    "total": "create called → guest stopped, less the clock check",
 }
 
 
@@ -129,6 +129,10 @@ def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
     boots = sum(guest.boots for guest in summary.guests)
     failed = sum(sum(guest.failures.values()) for guest in summary.guests)
     parts = [f"{name} {value}" for name, value in facts.items()]
+    clocks = [f"{guest.guest} {guest.clock_ratio:.4f}" for guest in summary.guests if guest.clock_ratio is not None]
+    if clocks:
+        counted = any(guest.unit is Unit.INSTRUCTIONS for guest in summary.guests)
+        parts.append(f"guest clock ÷ {'instructions' if counted else 'host clock'} {', '.join(clocks)}")
     parts += [f"{summary.blocks} blocks", f"{boots} good boots", f"{failed} failed"]
     if any(c.ratio is not None for c in summary.comparisons):
         parts.append(f"equivalent within ±{100 * summary.delta:g} %")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from ukperf.stats.drift import drift
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
 from ukperf.stats.steady import Warmth, far_out
-from ukperf.stats.within import clock_warnings, compare_guests
+from ukperf.stats.within import clock_ratios, clock_warning, compare_guests
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class GuestSummary:
     boots: good boots; tried: boots in all, retries included; failures: outcome → count over all, retried or not.
     estimates: benchmark → median of the good boots with its interval; absent where no boot had it, or values were not
     finite. ended_by_host: good boots that the host had to end. warmth: benchmark → what the boots' iterations did.
-    outliers: benchmark → boots outside Tukey's outer fences; they are kept.
+    outliers: benchmark → boots outside Tukey's outer fences; they are kept. clock_ratio: median of the guest's clock ÷
+    the host's (under icount: ÷ instructions), None where it has no clock or its boots were too short to tell.
     """
 
     guest: str
@@ -36,6 +38,7 @@ class GuestSummary:
     estimates: Mapping[str, Estimate]
     warmth: Mapping[str, Mapping[Warmth, int]] = field(default_factory=dict)
     outliers: Mapping[str, int] = field(default_factory=dict)
+    clock_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def summarize(records: Sequence[BootRecord], baseline: str, delta: float = 0.01)
     names = sorted({record.trial.guest for record in ordered}, key=lambda name: (name != baseline, name))
     series = {name: collect(ordered, name) for name in names}
     benchmarks = _benchmark_order(series)
-    warnings = clock_warnings(ordered, names)
+    guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
+    warnings = [said for g in guests if (said := clock_warning(g.guest, clock_ratios(ordered, g.guest), g.unit))]
     moved = drift(ordered, tables=series)
     if moved is not None and moved.drifted:
         warnings.append(moved.sentence())
     if baseline not in names:
         warnings.append(f"The baseline {baseline} is not in the run: nothing is compared.")
-    guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
     warnings += [warning for guest in guests for warning in _inside_warnings(guest)]
     return RunSummary(
         baseline=baseline,
@@ -120,6 +123,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         reasons=tuple(dict.fromkeys(record.reason for record in failed if record.reason)),
         ended_by_host=sum(record.ended_by_host for record in good),
         unit=(good or mine)[0].unit,
+        clock_ratio=statistics.median(clocks) if (clocks := clock_ratios(records, guest)) else None,
         warmth={name: dict(Counter(column.warmth)) for name, column in table.items() if column.warmth},
         outliers={name: count for name, column in table.items() if (count := int(far_out(column.values).sum()))},
         estimates={

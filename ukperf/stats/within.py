@@ -184,23 +184,30 @@ def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) ->
     return ""
 
 
-def clock_warnings(records: Sequence[BootRecord], guests: Sequence[str]) -> list[str]:
-    """One sentence for each guest whose clock runs more than 1 % fast or slow against the host's (seconds only)."""
-    warnings = []
-    for guest in guests:
-        ratios = [
-            record.clock_ratio
-            for record in records
-            if record.trial.guest == guest
-            and record.outcome is Outcome.OK
-            and record.unit is Unit.SECONDS
-            and record.clock_ratio is not None
-        ]
-        # the middle boot: one late read on the host does not make a clock a liar
-        if ratios and abs(statistics.median(ratios) - 1) > CLOCK_TOLERANCE:
-            percent = 100 * (statistics.median(ratios) - 1)
-            warnings.append(
-                f"The clock of {guest} runs {abs(percent):.1f} % {'fast' if percent > 0 else 'slow'}: "
-                "what it timed itself is off by as much."
-            )
-    return warnings
+def clock_ratios(records: Sequence[BootRecord], guest: str) -> list[float]:
+    """Guest clock ÷ host clock (under icount: ÷ instructions) of each good boot that was long enough to tell."""
+    mine = (record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK)
+    return [record.clock_ratio for record in mine if record.clock_ratio is not None]
+
+
+def clock_warning(guest: str, ratios: Sequence[float], unit: Unit) -> str:
+    """A sentence if the guest's clock is off by more than 1 %, or is not constant under icount; else ""."""
+    if not ratios:
+        return ""
+    counted = unit is Unit.INSTRUCTIONS
+    if counted and max(ratios) - min(ratios) > CLOCK_TOLERANCE:
+        return (
+            f"The clock of {guest} is not constant: {min(ratios):.3f} to {max(ratios):.3f} virtual nanoseconds an "
+            "instruction. What it timed itself by its clock means nothing."
+        )
+    # the middle boot: one late read on the host does not make a clock a liar
+    ratio = statistics.median(ratios)
+    if abs(ratio - 1) <= CLOCK_TOLERANCE:
+        return ""
+    if ratio < CLOCK_TOLERANCE:
+        return f"The clock of {guest} stands still: what it timed itself by it means nothing."
+    percent = 100 * (ratio - 1)
+    return (
+        f"The clock of {guest} runs {abs(percent):.1f} % {'fast' if percent > 0 else 'slow'}: "
+        "what it timed itself by it is off by as much."
+    )
