@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
+from records import run_of, save_run
 
 from ukperf.campaign import session
 from ukperf.campaign.journal import JOURNAL, read_journal
@@ -310,6 +312,40 @@ def test_a_terminal_without_greek_letters_gets_no_traceback(shell: Shell) -> Non
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "?" in out
+
+
+def ended(*words: str, out: IO[str], err: IO[str] | int = subprocess.PIPE) -> tuple[int, bytes | None]:
+    """(exit status, standard error) of a process of its own whose standard output is a file of ours."""
+    command = [sys.executable, "-c", "from ukperf.cli.main import run; run()", *words]
+    done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=err, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.fixture
+def gone() -> Iterator[IO[str]]:
+    """A pipe whose reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as file:
+        yield file
+
+
+def test_a_reader_that_leaves_ends_it_quietly_as_sigpipe_does(gone: IO[str]) -> None:
+    assert ended("--help", out=gone) == (141, b"")
+    assert ended("selftest", "--trials", "1", out=gone, err=gone)[0] == 141  # a complaint that nobody reads
+
+
+def test_a_reader_that_leaves_is_no_regression(gone: IO[str], tmp_path: Path) -> None:
+    """rich, too, makes status 1 of a broken pipe, and that is what `check` says of a regression."""
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}))
+    assert ended("report", str(run), out=gone) == (141, b"")
+    assert ended("report", str(run), "--html", out=gone) == (141, b"")
+    assert (run / "report.html").exists()
+
+
+def test_an_answer_that_cannot_be_written_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        assert ended("--version", out=full) == (2, b"ukperf: No space left on device.\n")
 
 
 # Help and completion.

@@ -191,3 +191,25 @@ def test_an_aa_run_has_one_guest_and_enough_boots() -> None:
         aa_rates([boot("linux", i) for i in range(11)])
     zero = [replace(boot("linux", i), samples=(Sample("a", Unit.SECONDS, (0.0,)),)) for i in range(12)]
     assert "a" not in {r.benchmark for r in aa_rates(zero)}
+
+
+def test_the_full_grid_begins_with_its_worst_points() -> None:
+    rates = {"paired": [0.05, 0.058, 0.11], "welch": [0.05, 0.04, 0.12]}
+    made = [Point(6), Point(6, drift=Drift.LINEAR), Point(6, skew=Skew.HEAVY, unequal=True)]
+    points = tuple(
+        PointResult(
+            point,
+            4000,
+            dict.fromkeys(contest.METHODS, 0.0) | {m: rates[m][i] for m in rates},
+            0.95 - i / 200,
+            excuse(point),
+        )
+        for i, point in enumerate(made)
+    )
+    assert len(tables(SelfTest(points, (), ()))) == 3
+    _, _, rows = tables(SelfTest(points, (), (), full=True))[0]
+    assert [row[:6] for row in rows] == [
+        ["6", "normal", "2", "5.8 %", "5.0 %", "94.5 %"],
+        ["6", "heavy skew, σ 3:1", "1", "11.0 %", "12.0 %", "94.0 %"],
+    ]
+    assert rows[0][6] == "ok" and rows[1][6].startswith("beyond: heavy skew")

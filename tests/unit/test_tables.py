@@ -131,7 +131,7 @@ def test_pyperf_reads_the_suite(tmp_path: Path) -> None:
 def test_pyperf_compares_two_guests_files(tmp_path: Path) -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5})
     for guest in ("linux", "nanos"):
-        assert write_suite(tmp_path / f"{guest}.json", records, FACTS, guest)
+        assert write_suite(tmp_path / f"{guest}.json", records, FACTS, [guest])
     assert "total: Mean" in pyperf("compare_to", tmp_path / "linux.json", tmp_path / "nanos.json")
 
 
@@ -171,3 +171,23 @@ def test_any_record_becomes_a_suite_that_pyperf_loads(
     record = replace(boot("linux", 0), samples=(sample,), checks={"a\nb": "x\ny"})
     data = suite([record], {"odd\nname": "a\nb", "empty": ""})
     library.BenchmarkSuite.loads(json.dumps(data, allow_nan=False))
+
+
+def test_phases_that_only_some_boots_showed_say_in_how_many() -> None:
+    records = run_of({"linux": 1.0, "floor": 0.1}, 20)
+    records = [
+        replace(r, phases={p: v for p, v in r.phases.items() if p is not Phase.INIT})
+        if r.trial.guest == "floor" and r.trial.block < 8
+        else r
+        for r in records
+    ]
+    summary = summarize(records, "linux")
+    assert [w for w in summary.warnings if "floor" in w] == ["floor, not seen in every boot: init in 12 of 20."]
+    guests = to_json(summary, {})["guests"]
+    assert isinstance(guests, list)
+    linux, floor = guests
+    assert floor["seen"]["init"] == 12 and floor["boots"] == floor["seen"]["total"] == 20
+    assert set(linux["seen"].values()) == {20}
+    text = io.StringIO()
+    render(summary, {}, Console(file=text, width=200))
+    assert "Note: floor, not seen in every boot: init in 12 of 20." in text.getvalue()

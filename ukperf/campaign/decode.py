@@ -47,6 +47,8 @@ def _tuple(kind: Any, data: object, at: str) -> object:
     if not isinstance(data, list | tuple):
         raise ValueError(f"{at} is no list")
     if items[-1] is Ellipsis:
+        if items[0] is float and set(map(type, data)) == {float} and all(map(math.isfinite, data)):
+            return tuple(data)  # a boot may have thousands of iterations
         return tuple(_decode(items[0], item, at) for item in data)
     if len(items) != len(data):
         raise ValueError(f"{at} has not {len(items)} items")

@@ -14,7 +14,19 @@ def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")],
     format_name: Annotated[str, typer.Option("--format", "-f", metavar=_FORMATS, help="The format.")],
     guest: Annotated[
-        str | None, typer.Option(metavar="GUEST", help="Only this guest; its name is left out of benchmark names.")
+        list[str] | None,
+        typer.Option(
+            "--guest",
+            "-g",
+            metavar="GUEST",
+            help="Only this guest, several times for several. The name of a single one is left out of benchmark names.",
+        ),
+    ] = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--benchmark", "-b", metavar="NAME", help="Only this benchmark or phase; several times for several."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to. Default: standard output.")
@@ -31,9 +43,13 @@ def command(
     from ukperf.reports.pyperf_suite import write_atomically
 
     loaded = load(run)
-    if guest is not None and guest not in loaded.guests:
-        raise UkperfError(f"{run} has no guest {guest!r}.", hint=f"It has: {', '.join(loaded.guests)}.")
-    text = export(format_name, Exportable(loaded.records, loaded.summary(baseline), loaded.facts, guest))
+    summary = loaded.summary(baseline)
+    for kind, asked, there in (("guest", guest, loaded.guests), ("benchmark", benchmark, summary.benchmarks)):
+        for name in asked or ():
+            if name not in there:
+                raise UkperfError(f"{run} has no {kind} {name!r}.", hint=f"It has: {', '.join(there)}.")
+    only = tuple(dict.fromkeys(guest or ()))
+    text = export(format_name, Exportable(loaded.records, summary, loaded.facts, only, tuple(benchmark or ())))
     if output is None:
         print(text, end="")
         return

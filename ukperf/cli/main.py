@@ -67,30 +67,48 @@ _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ 
 
 
 def run() -> None:
-    """Entry point: exit status 0, 1 (`check` found a regression), 2 (a sentence says why), 130 (^C)."""
+    """Entry point: exit status 0, 1 (`check` found a regression), 2 (a sentence says why), 130 (^C), 141 (`| head`)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ± or µ gets a question mark, not a traceback
     _end_in_order()
     try:
-        status = app(prog_name="ukperf", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
+        status = _status()
+    except BrokenPipeError:
+        status = _end_as_sigpipe()
+    except SystemExit as end:
+        # click and rich make status 1 of a broken pipe, and that is `check`'s word for a regression
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        status = _end_as_sigpipe()
+    sys.exit(status)
+
+
+def _status() -> int:
+    try:
+        try:
+            status = app(prog_name="ukperf", standalone_mode=False)
+        finally:
+            sys.stdout.flush()  # what cannot be written is noticed here: at the interpreter's exit it is a traceback
     except UkperfError as error:
         _complain(error.message, error.hint)
-        sys.exit(error.exit_status)
+        return error.exit_status
     except _UsageError as error:
-        sys.exit(_misused(error))
+        return _misused(error)
     except KeyboardInterrupt:
         _complain("interrupted.", None)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        # The reader of our pipe went away (`| head`): not an error. Python would complain at exit otherwise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        raise
     except OSError as error:
         # A full disk, a folder without permission: the machine's trouble, which a person can act on.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _to_nowhere(1)
         _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", None)
-        sys.exit(2)
+        return 2
+    return status if isinstance(status, int) else 0
 
 
 def _end_in_order() -> None:
@@ -98,6 +116,22 @@ def _end_in_order() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda which, _frame: sys.exit(128 + which))
+
+
+def _end_as_sigpipe() -> int:
+    """The reader of our pipe went away (`| head`): quietly, with the status of a program that SIGPIPE ended.
+
+    The signal itself would not have waited until what was being measured is undone.
+    """
+    _to_nowhere(1, 2)
+    return 128 + signal.SIGPIPE
+
+
+def _to_nowhere(*streams: int) -> None:
+    """Let the interpreter's last flush of what could not be written succeed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in streams:
+        os.dup2(nowhere, number)
 
 
 def _misused(error: Any) -> int:

@@ -51,6 +51,7 @@ def _guest_json(guest: GuestSummary) -> dict[str, object]:
         "clock_ratio": finite(guest.clock_ratio),
         "failures": {outcome.value: count for outcome, count in guest.failures.items()},
         "reasons": list(guest.reasons),
+        "seen": dict(guest.seen),
         "estimates": {name: estimate_json(estimate) for name, estimate in guest.estimates.items()},
     }
 

@@ -1,8 +1,8 @@
 """A run as a pyperf suite (JSON 1.0): one pyperf run a boot, so that pyperf's own tools read it.
 
 Benchmarks are named GUEST/BENCHMARK (`linux/total`), because names are unique in a suite and `pyperf compare_to`
-matches two files by name: run against run, guest by guest. With `guest` given it is left out of the names, so that the
-files of two guests can be compared with each other.
+matches two files by name: run against run, guest by guest. With a single guest asked for it is left out of the names,
+so that the files of two guests can be compared with each other.
 """
 
 from __future__ import annotations
@@ -16,26 +16,31 @@ from pathlib import Path
 
 import ukperf
 from ukperf.model import BootRecord, Outcome, Sample, Unit
-from ukperf.stats.perboot import merged, sample_name
+from ukperf.stats.perboot import merged, quantile_name, quantiles_of, sample_name
 
 _UNITS = {Unit.SECONDS: "second", Unit.INSTRUCTIONS: "integer", Unit.CYCLES: "integer", Unit.BYTES: "byte"}
 _SPACE = re.compile(r"\s+")
 Json = dict[str, object]
 
 
-def suite(records: Sequence[BootRecord], facts: Mapping[str, str], guest: str | None = None) -> Json | None:
+def suite(
+    records: Sequence[BootRecord], facts: Mapping[str, str], only: Sequence[str] = (), wanted: Sequence[str] = ()
+) -> Json | None:
     """The suite as plain JSON data, or None when no boot gave a positive value (pyperf knows no empty suite).
 
-    facts become `ukperf_*` metadata of the whole suite. guest: only this guest, its name left out of benchmark names.
+    facts become `ukperf_*` metadata of the whole suite. only: these guests (empty: all); a single one's name is left
+    out of benchmark names. wanted: these benchmarks (empty: all); a quantile, like `latency/p99`, brings its sample.
     Values that pyperf refuses (zero, negative, not finite) are left out; `ukperf_values_left_out` counts them.
     """
     benchmarks: dict[str, list[Json]] = {}
     units: dict[str, Unit] = {}
     for record in sorted(records, key=lambda r: r.trial.index):
-        if record.outcome is not Outcome.OK or guest not in (None, record.trial.guest):
+        if record.outcome is not Outcome.OK or (only and record.trial.guest not in only):
             continue
-        prefix = "" if guest else f"{record.trial.guest}/"
+        prefix = "" if len(only) == 1 else f"{record.trial.guest}/"
         for sample in _samples(record):
+            if wanted and not _asked(sample, wanted):
+                continue
             name = _text(prefix + sample.benchmark) or "unnamed"
             if units.setdefault(name, sample.unit) is not sample.unit:
                 continue
@@ -55,9 +60,14 @@ def suite(records: Sequence[BootRecord], facts: Mapping[str, str], guest: str | 
     }
 
 
-def write_suite(path: Path, records: Sequence[BootRecord], facts: Mapping[str, str], guest: str | None = None) -> bool:
+def _asked(sample: Sample, wanted: Sequence[str]) -> bool:
+    names = {sample.benchmark, *(quantile_name(sample.benchmark, quantile) for quantile in quantiles_of(sample))}
+    return not names.isdisjoint(wanted)
+
+
+def write_suite(path: Path, records: Sequence[BootRecord], facts: Mapping[str, str], only: Sequence[str] = ()) -> bool:
     """Write the suite whole or not at all. False, and no file, when no boot gave a value."""
-    data = suite(records, facts, guest)
+    data = suite(records, facts, only)
     if data is None:
         return False
     write_atomically(path, json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n")
@@ -136,7 +146,8 @@ def _metadata(record: BootRecord, sample: Sample, left_out: int) -> Json:
         data[f"ukperf_check_{_key(name)}"] = text
     for name, extra in sample.metadata.items():
         if isinstance(extra, str | int | float) and (not isinstance(extra, float) or math.isfinite(extra)):
-            data[f"ukperf_{_key(name)}"] = str(extra) if isinstance(extra, bool) else extra
+            # what a guest says of itself never takes the place of what we know
+            data.setdefault(f"ukperf_{_key(name)}", str(extra) if isinstance(extra, bool) else extra)
     cleaned = {name: _text(value) if isinstance(value, str) else value for name, value in data.items()}
     return {name: value for name, value in cleaned.items() if value != ""}
 

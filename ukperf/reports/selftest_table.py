@@ -11,9 +11,11 @@ from rich.text import Text
 from ukperf.reports.columns import Column, lines, show
 from ukperf.stats.aa import AAResult
 from ukperf.stats.contest import METHODS
-from ukperf.stats.selftest import LEAST_COVERAGE, MOST_FALSE_ALARMS, SelfTest
+from ukperf.stats.selftest import LEAST_COVERAGE, MOST_FALSE_ALARMS, PointResult, SelfTest
+from ukperf.stats.simulate import Skew
 
 _POINTS = ("campaign", *METHODS, "coverage", "")
+_WORST = ("boots", "scatter between boots", "campaigns", "worst paired", "worst welch", "worst coverage", "")
 _STOPPING = ("σ of a block ÷ target", "skew", "mean blocks", "coverage", "")
 _POWER = ("drift of 5 %", "blocks, paired", "boots a side, no blocks", "one after the other: false alarms", "")
 _AA = ("A/A run", "blocks", "σ of a boot", *METHODS, "")
@@ -33,6 +35,7 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
         [str(p.point), *(_percent(p.false_alarms[m]) for m in METHODS), _percent(p.coverage), _mark(p.kept, p.excuse)]
         for p in result.points
     ]
+    worst = [worst_of(kind) for kind in _alike(result.points).values()]
     stopping = [
         [f"{s.noise:g}", s.skew.value, f"{s.blocks:.1f}", _percent(s.coverage), _mark(s.kept)] for s in result.stopping
     ]
@@ -42,7 +45,9 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
     ]
     trials = result.points[0].trials if result.points else 0
     limit = f"limits: {_percent(MOST_FALSE_ALARMS)} false alarms of `paired`, {_percent(LEAST_COVERAGE)} coverage"
+    summary = ("The worst of each kind: iterations, ICC, drift and losses vary inside a row", _WORST, worst)
     return [
+        *([summary] if result.full else []),
         (
             f"False alarms of a 5 % test, and coverage of our 95 % interval ({trials:,} trials a point; {limit})",
             _POINTS,
@@ -50,6 +55,28 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
         ),
         ("Coverage when a campaign stops on the width of its interval (`--precision`)", _STOPPING, stopping),
         ("Boots that see a ratio of 1.01 with 80 % while the host drifts (a boot scatters by 1 %)", _POWER, power),
+    ]
+
+
+def _alike(points: Sequence[PointResult]) -> dict[tuple[int, Skew, bool], list[PointResult]]:
+    kinds: dict[tuple[int, Skew, bool], list[PointResult]] = {}
+    for p in points:
+        kinds.setdefault((p.point.boots, p.point.skew, p.point.unequal), []).append(p)
+    return kinds
+
+
+def worst_of(points: Sequence[PointResult]) -> list[str]:
+    """One row for points that have the same number of boots and the same scatter between them."""
+    first = points[0]
+    scatter = "normal" if first.point.skew is Skew.NONE else f"{first.point.skew} skew"
+    alarms = [_percent(max(p.false_alarms[method] for p in points)) for method in ("paired", "welch")]
+    return [
+        str(first.point.boots),
+        scatter + (", σ 3:1" if first.point.unequal else ""),
+        str(len(points)),
+        *alarms,
+        _percent(min(p.coverage for p in points)),
+        _mark(all(p.kept for p in points), first.excuse),
     ]
 
 

@@ -77,6 +77,7 @@ class SelfTest:
     points: tuple[PointResult, ...]
     stopping: tuple[StoppingResult, ...]
     power: tuple[PowerResult, ...]
+    full: bool = False
 
     @property
     def passed(self) -> bool:
@@ -217,7 +218,7 @@ def run_selftest(
     for i, drift in enumerate((Drift.LINEAR, Drift.STEP)):
         power.append(run_power(drift, LEAST_TRIALS, seed + 2000 + i))
         step()
-    return SelfTest(tuple(results), tuple(stopping), tuple(power))
+    return SelfTest(tuple(results), tuple(stopping), tuple(power), full)
 
 
 def smallest_detectable(deviation: float, blocks: int, power: float = 0.80) -> float:

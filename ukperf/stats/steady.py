@@ -3,7 +3,8 @@
 The rule, on the logs of one boot's iterations (on the values where some are not positive):
 
 1. scale: the level is the median of the last half, the noise 1.4826 MAD of first differences / sqrt(2), which a slow
-   trend or a shift of level does not blow up;
+   trend or a shift of level does not blow up. Values without a logarithm are divided by their median first, or by 1e-9
+   of the largest where that is more;
 2. values further than 6 noises from the level are clipped there: an outlier is no change of level (it is flagged and
    kept). A leading run of such values that the last half has nothing like is warm-up;
 3. the rest is cut where the CUSUM of the mean is largest, if its square exceeds 15 ln n (the penalty of Barrett et al.)
@@ -33,6 +34,7 @@ CLIP = 6.0
 TOLERANCE = 1e-3
 LEAST_STEADY = 0.25
 _MOST_CUTS = 50
+_LEAST_SCALE = 1e-9  # of the largest value: a level of about zero is no measure of a change
 _CHUNK = 2_000_000  # values looked at together: bounds the memory
 
 
@@ -66,19 +68,22 @@ def steady_state(values: ArrayLike) -> Steady:
     if not np.isfinite(array).all():
         raise ValueError("a value is not finite")
     boots, n = array.shape
+    # every row is brought below 1 by a power of two, which is exact: so no sum of huge values can overflow
+    exponents = np.frexp(np.abs(array).max(axis=1))[1]
+    scaled = np.ldexp(array, -exponents[:, None])
     if n < LEAST_ITERATIONS:
-        return Steady(np.zeros(boots, np.intp), (Warmth.SHORT,) * boots, array.mean(axis=1))
+        return Steady(np.zeros(boots, np.intp), (Warmth.SHORT,) * boots, np.ldexp(scaled.mean(axis=1), exponents))
     step = max(1, _CHUNK // n)
-    starts = np.concatenate([_starts(array[i : i + step]) for i in range(0, boots, step)])
+    starts = np.concatenate([_starts(array[i : i + step], scaled[i : i + step]) for i in range(0, boots, step)])
     unsteady = starts > n * (1 - LEAST_STEADY)
     used = np.where(unsteady, 0, starts)
-    sums = np.concatenate([np.zeros((boots, 1)), array.cumsum(axis=1)], axis=1)
+    sums = np.concatenate([np.zeros((boots, 1)), scaled.cumsum(axis=1)], axis=1)
     rows = np.arange(boots)
-    means = np.where(used > 0, (sums[:, n] - sums[rows, used]) / (n - used), array.mean(axis=1))
+    means = np.where(used > 0, (sums[:, n] - sums[rows, used]) / (n - used), scaled.mean(axis=1))
     before = sums[rows, used] / np.maximum(used, 1)
     warmth = tuple(map(_warmth, unsteady, starts, before > means))
     same = array.max(axis=1) == array.min(axis=1)
-    return Steady(used, warmth, np.where(same, array[:, 0], means))
+    return Steady(used, warmth, np.where(same, array[:, 0], np.ldexp(means, exponents)))
 
 
 def _warmth(unsteady: bool, start: int, falls: bool) -> Warmth:
@@ -89,11 +94,12 @@ def _warmth(unsteady: bool, start: int, falls: bool) -> Warmth:
     return Warmth.WARMING_UP if falls else Warmth.SLOWING_DOWN
 
 
-def _starts(array: Floats) -> NDArray[np.intp]:
+def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
+    """scaled: the same rows, brought below 1."""
     n = array.shape[1]
     positive = (array > 0).all(axis=1, keepdims=True)
-    scale = np.maximum(np.abs(np.median(array, axis=1, keepdims=True)), np.finfo(float).tiny)
-    logs = np.where(positive, np.log(np.where(positive, array, 1.0)), array / scale)
+    scale = np.maximum(np.abs(np.median(scaled, axis=1, keepdims=True)), _LEAST_SCALE)
+    logs = np.where(positive, np.log(np.where(positive, array, 1.0)), scaled / scale)
     tail = logs[:, n // 2 :]
     level = np.median(tail, axis=1, keepdims=True)
     steps = np.diff(logs, axis=1)

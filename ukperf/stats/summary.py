@@ -26,6 +26,7 @@ class GuestSummary:
     finite. ended_by_host: good boots that the host had to end. warmth: benchmark → what the boots' iterations did.
     outliers: benchmark → boots outside Tukey's outer fences; they are kept. clock_ratio: median of the guest's clock ÷
     the host's (under icount: ÷ instructions), None where it has no clock or its boots were too short to tell.
+    seen: benchmark → good boots that had it: a phase whose events did not all come is missing from its boot.
     """
 
     guest: str
@@ -39,6 +40,12 @@ class GuestSummary:
     warmth: Mapping[str, Mapping[Warmth, int]] = field(default_factory=dict)
     outliers: Mapping[str, int] = field(default_factory=dict)
     clock_ratio: float | None = None
+    seen: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def partly(self) -> Mapping[str, int]:
+        """Of `seen` those that not every good boot had."""
+        return {name: count for name, count in self.seen.items() if count < self.boots}
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
             for name, column in table.items()
             if all(math.isfinite(v) for v in column.values)
         },
+        seen={name: len(column.values) for name, column in table.items()},
     )
 
 
@@ -142,6 +150,9 @@ def _inside_warnings(guest: GuestSummary) -> list[str]:
             if kind not in (Warmth.FLAT, Warmth.SHORT):
                 said.setdefault(kind, []).append(f"{name} in {count} of {sum(kinds.values())} boots")
     warnings = [f"{guest.guest}, {kind.value}: {_listed(said[kind])}{_USED[kind]}." for kind in _USED if kind in said]
+    if guest.partly:
+        listed = _listed([f"{name} in {count}" for name, count in guest.partly.items()])
+        warnings.append(f"{guest.guest}, not seen in every boot: {listed} of {guest.boots}.")
     if guest.outliers:
         listed = _listed([f"{name} {count}" for name, count in guest.outliers.items()])
         warnings.append(f"{guest.guest} has outlying boots, kept: {listed}.")

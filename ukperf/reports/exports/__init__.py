@@ -5,12 +5,13 @@ A new format is a module here with a function `export` and a line in FORMATS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord
+from ukperf.model import BootRecord, Estimate
+from ukperf.stats.perboot import Series, collect
 from ukperf.stats.summary import RunSummary
 
 FORMATS: Mapping[str, str] = {
@@ -26,20 +27,47 @@ FORMATS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Exportable:
-    """A run as exports see it. guest: only this guest, its name left out of benchmark names that have it."""
+    """A run as exports see it.
+
+    only: these guests, empty: all; of a single one the name is left out of benchmark names that have it.
+    benchmarks: these, empty: all.
+    """
 
     records: Sequence[BootRecord]
     summary: RunSummary
     facts: Mapping[str, str]
-    guest: str | None = None
+    only: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
 
     @property
     def guests(self) -> tuple[str, ...]:
-        return tuple(g.guest for g in self.summary.guests if self.guest in (None, g.guest))
+        return tuple(g.guest for g in self.summary.guests if not self.only or g.guest in self.only)
+
+    @property
+    def single(self) -> bool:
+        """One guest was asked for: it goes without saying in names."""
+        return len(self.only) == 1
 
     def name(self, guest: str, benchmark: str) -> str:
-        """`linux/total`, or `total` where one guest is exported."""
-        return benchmark if self.guest else f"{guest}/{benchmark}"
+        """`linux/total`, or `total` where one guest was asked for."""
+        return benchmark if self.single else f"{guest}/{benchmark}"
+
+    def wants(self, benchmark: str) -> bool:
+        return not self.benchmarks or benchmark in self.benchmarks
+
+    def estimates(self) -> Iterator[tuple[str, str, Estimate]]:
+        """(guest, benchmark, its median) of everything that is exported."""
+        for guest in self.summary.guests:
+            for benchmark, estimate in guest.estimates.items() if guest.guest in self.guests else ():
+                if self.wants(benchmark):
+                    yield guest.guest, benchmark, estimate
+
+    def series(self) -> Iterator[tuple[str, str, Series]]:
+        """(guest, benchmark, its boots in the order of the blocks) of everything that is exported."""
+        for guest in self.guests:
+            for benchmark, series in collect(self.records, guest).items():
+                if self.wants(benchmark):
+                    yield guest, benchmark, series
 
 
 def export(format_name: str, run: Exportable) -> str:

@@ -12,7 +12,6 @@ import re
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.exports import Exportable
-from ukperf.stats.perboot import collect
 
 _UNITS = {
     Unit.SECONDS: ("ns/op", 1e9),
@@ -26,11 +25,10 @@ def export(run: Exportable) -> str:
     """Raises UkperfError when no boot gave a value."""
     lines = [f"{_key(name)}: {' '.join(value.split())}" for name, value in run.facts.items() if _key(name)]
     results: list[str] = []
-    for guest in run.guests:
-        for benchmark, series in collect(run.records, guest).items():
-            unit, factor = _UNITS[series.unit]
-            name = f"Benchmark{_word(benchmark)}" + ("" if run.guest else f"/guest={guest}")
-            results += [f"{name} 1 {value * factor:.10g} {unit}" for value in series.values if math.isfinite(value)]
+    for guest, benchmark, series in run.series():
+        unit, factor = _UNITS[series.unit]
+        name = f"Benchmark{_word(benchmark)}" + ("" if run.single else f"/guest={guest}")
+        results += [f"{name} 1 {value * factor:.10g} {unit}" for value in series.values if math.isfinite(value)]
     if not results:
         raise UkperfError("No boot gave a value: there is nothing to export.")
     return "\n".join([*lines, "", *results]) + "\n"

@@ -1,4 +1,8 @@
-"""Tidy CSV (RFC 4180): a row for each boot and benchmark; failed boots have a row without a value."""
+"""Tidy CSV (RFC 4180): a row for each boot and benchmark; failed boots have a row without a value.
+
+Text that a spreadsheet would take for a formula gets an apostrophe in front, as OWASP advises: names of benchmarks and
+the reasons of failures come from guests. Numbers are never touched.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,14 @@ COLUMNS = (
 )
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def _text(cell: str) -> str:
+    # white space in front is skipped by some spreadsheets
+    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) or cell.startswith(_FORMULA) else cell
+
+
 def export(run: Exportable) -> str:
     """All boots in the order of execution, retries included. Values that are not finite are left empty."""
     out = io.StringIO()
@@ -38,7 +50,9 @@ def export(run: Exportable) -> str:
         if trial.guest not in run.guests:
             continue
         summaries = boot_summaries(record) if record.outcome is Outcome.OK else {}
-        rows = [(name, value, unit.value) for name, (value, unit) in summaries.items()] or [("", math.nan, "")]
+        rows = [(name, value, unit.value) for name, (value, unit) in summaries.items() if run.wants(name)]
+        if not summaries:
+            rows = [("", math.nan, "")]
         for name, value, unit in rows:
             writer.writerow(
                 [
@@ -46,12 +60,12 @@ def export(run: Exportable) -> str:
                     trial.block,
                     trial.position,
                     trial.attempt,
-                    trial.guest,
-                    name,
+                    _text(trial.guest),
+                    _text(name),
                     repr(value) if math.isfinite(value) else "",
                     unit,
                     record.outcome.value,
-                    record.reason,
+                    _text(record.reason),
                     record.started_at,
                     "yes" if record.ended_by_host else "no",
                     "" if record.clock_ratio is None else record.clock_ratio,

@@ -12,32 +12,30 @@ import numpy as np
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.exports import Exportable
-from ukperf.stats.perboot import collect
 
 
 def export(run: Exportable) -> str:
     """Raises UkperfError when nothing in the run is in seconds."""
     results: list[dict[str, object]] = []
-    for guest in run.guests:
-        for benchmark, series in collect(run.records, guest).items():
-            times = np.asarray(series.values)
-            if series.unit is not Unit.SECONDS or not np.isfinite(times).all():
-                continue
-            results.append(
-                {
-                    "command": run.name(guest, benchmark),
-                    "mean": float(times.mean()),
-                    "stddev": float(times.std(ddof=1)) if times.size > 1 else None,
-                    "median": float(np.median(times)),
-                    "user": 0.0,
-                    "system": 0.0,
-                    "min": float(times.min()),
-                    "max": float(times.max()),
-                    "times": times.tolist(),
-                    "exit_codes": [0] * times.size,
-                    "parameters": {"guest": guest, "benchmark": benchmark},
-                }
-            )
+    for guest, benchmark, series in run.series():
+        times = np.asarray(series.values)
+        if series.unit is not Unit.SECONDS or not np.isfinite(times).all():
+            continue
+        results.append(
+            {
+                "command": run.name(guest, benchmark),
+                "mean": float(times.mean()),
+                "stddev": float(times.std(ddof=1)) if times.size > 1 else None,
+                "median": float(np.median(times)),
+                "user": 0.0,
+                "system": 0.0,
+                "min": float(times.min()),
+                "max": float(times.max()),
+                "times": times.tolist(),
+                "exit_codes": [0] * times.size,
+                "parameters": {"guest": guest, "benchmark": benchmark},
+            }
+        )
     if not results:
         raise UkperfError("Nothing in this run is in seconds, and hyperfine knows nothing else.")
     return json.dumps({"results": results}, indent=2, allow_nan=False) + "\n"

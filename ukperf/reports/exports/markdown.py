@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 from ukperf.reports.exports import Exportable
 from ukperf.reports.units import interval, number, scale_for
 
+_PLAIN = re.compile(r"[\w ./:()+,;=%÷±·-]*")
+_LINK = re.compile(r"://|\bwww\.|:\w+:", re.IGNORECASE)  # and emoji by their names
+
+
+def quoted(text: str) -> str:
+    """Text that cannot become markup, a link or a mention of somebody: as it is where it is harmless, else as code."""
+    shown = " ".join("".join(c if c.isprintable() else " " if c.isspace() else "·" for c in text).split())
+    if _PLAIN.fullmatch(shown) and not _LINK.search(shown):
+        return shown.replace("_", "\\_")
+    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
+    pad = " " if shown[0] == "`" or shown[-1] == "`" else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
 
 def cell(text: str) -> str:
-    """Text that cannot end its cell or become markup."""
-    safe = " ".join(text.split())
-    for mark in "\\|`*_<>[]":
-        safe = safe.replace(mark, f"\\{mark}")
-    return safe
+    """The same in a table, where a bar would end the cell even inside code."""
+    return quoted(text).replace("|", "\\|")
 
 
 def export(run: Exportable) -> str:
@@ -20,7 +32,7 @@ def export(run: Exportable) -> str:
     head = f"| guest | benchmark | median | 95 % interval | ÷ {cell(summary.baseline)} | 95 % interval | verdict |"
     lines = [head, "|---|---|--:|---|--:|---|---|"]
     for guest in summary.guests:
-        for benchmark in summary.benchmarks if guest.guest in run.guests else ():
+        for benchmark in filter(run.wants, summary.benchmarks) if guest.guest in run.guests else ():
             estimate, comparison = guest.estimates.get(benchmark), summary.comparison(guest.guest, benchmark)
             if estimate is None and comparison is None:
                 continue
@@ -36,11 +48,18 @@ def export(run: Exportable) -> str:
                 cells[5] = interval((comparison.low, comparison.high))
                 cells[6] = comparison.verdict.value
             lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "; ".join(f"{cell(name)} {cell(value)}" for name, value in run.facts.items()) + "."]
+    lines += ["", "; ".join(f"{quoted(name)} {quoted(value)}" for name, value in run.facts.items()) + "."]
     for guest in summary.guests:
-        if guest.failures and guest.guest in run.guests:
+        if guest.guest not in run.guests:
+            continue
+        for benchmark, count in guest.partly.items():
+            if run.wants(benchmark):
+                lines.append(
+                    f"\n{quoted(guest.guest)}: {quoted(benchmark)} was seen in {count} of {guest.boots} boots."
+                )
+        if guest.failures:
             kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
             lines.append(
-                f"\n{cell(guest.guest)}: {sum(guest.failures.values())} of {guest.tried} boots failed ({kinds})."
+                f"\n{quoted(guest.guest)}: {sum(guest.failures.values())} of {guest.tried} boots failed ({kinds})."
             )
     return "\n".join(lines) + "\n"
