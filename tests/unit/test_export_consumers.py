@@ -234,9 +234,7 @@ def test_benchers_published_schema_accepts_it(tmp_path: Path, records: list[Boot
 # github-action-benchmark
 
 
-@pytest.mark.skipif(
-    not (ACTION and shutil.which("node")), reason="no node, or no built github-action-benchmark"
-)
+@pytest.mark.skipif(not (ACTION and shutil.which("node")), reason="no node, or no built github-action-benchmark")
 def test_the_github_action_keeps_our_medians_and_alarms_at_a_slower_one(tmp_path: Path) -> None:
     def action(commit: str, records: list[BootRecord], status: int) -> str:
         (tmp_path / "out.json").write_text(exported("github-action", records))

@@ -97,9 +97,9 @@ def _story(
     delta: float,
     origin: Origin,
 ) -> Story:
-    summary = summarize(records, baseline, delta)
-    tables = {guest.guest: collect(records, guest.guest) for guest in summary.guests}
     ordered = tuple(sorted(records, key=lambda r: r.trial.index))
+    tables = {guest: collect(ordered, guest) for guest in {record.trial.guest for record in ordered}}
+    summary = summarize(ordered, baseline, delta, tables)
     return Story(
         host=host,
         title=title,

@@ -97,9 +97,7 @@ def _warmth(unsteady: bool, start: int, falls: bool) -> Warmth:
 def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
     """scaled: the same rows, brought below 1."""
     n = array.shape[1]
-    positive = (array > 0).all(axis=1, keepdims=True)
-    scale = np.maximum(np.abs(np.median(scaled, axis=1, keepdims=True)), _LEAST_SCALE)
-    logs = np.where(positive, np.log(np.where(positive, array, 1.0)), scaled / scale)
+    logs = np.log(array) if (array > 0).all() else _logs_or_shares(array, scaled)
     tail = logs[:, n // 2 :]
     level = np.median(tail, axis=1, keepdims=True)
     steps = np.diff(logs, axis=1)
@@ -121,6 +119,13 @@ def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
         if not active.size:
             break
     return starts
+
+
+def _logs_or_shares(array: Floats, scaled: Floats) -> Floats:
+    """Logs of the rows that have them, the others as shares of their level."""
+    positive = (array > 0).all(axis=1, keepdims=True)
+    scale = np.maximum(np.abs(np.median(scaled, axis=1, keepdims=True)), _LEAST_SCALE)
+    return np.where(positive, np.log(np.where(positive, array, 1.0)), scaled / scale)
 
 
 def _cut(z: Floats, starts: NDArray[np.intp], tolerance: Floats) -> NDArray[np.intp]:

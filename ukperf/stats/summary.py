@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
-from ukperf.stats.drift import drift
+from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
 from ukperf.stats.steady import Warmth, far_out
@@ -67,12 +67,15 @@ class RunSummary:
         return next((c for c in self.comparisons if c.guest == guest and c.benchmark == benchmark), None)
 
 
-def summarize(records: Sequence[BootRecord], baseline: str, delta: float = 0.01) -> RunSummary:
+def summarize(
+    records: Sequence[BootRecord], baseline: str, delta: float = 0.01, tables: Tables | None = None
+) -> RunSummary:
     """The summary of one run on one host.
 
     records: the journal, in any order; failed boots and retries included. baseline: the guest that the others are
     divided by; if the run has no such guest, nothing is compared and a warning says so. delta: margin of equivalence,
-    0.01 = 1 %. Raises UkperfError for no records, records from more than one host, or a margin outside (0, 1).
+    0.01 = 1 %. tables: guest → what `collect` gives, where the caller has it already.
+    Raises UkperfError for no records, records from more than one host, or a margin outside (0, 1).
     """
     if not records:
         raise UkperfError("The run has no boots.", hint="Run it again, or `ukperf resume` it.")
@@ -84,7 +87,7 @@ def summarize(records: Sequence[BootRecord], baseline: str, delta: float = 0.01)
     ordered = sorted(records, key=lambda r: r.trial.index)
     # the order of execution is random: tables list the baseline, then the others by name
     names = sorted({record.trial.guest for record in ordered}, key=lambda name: (name != baseline, name))
-    series = {name: collect(ordered, name) for name in names}
+    series = {name: collect(ordered, name) if tables is None else tables[name] for name in names}
     benchmarks = _benchmark_order(series)
     guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
     warnings = [said for g in guests if (said := clock_warning(g.guest, clock_ratios(ordered, g.guest), g.unit))]
