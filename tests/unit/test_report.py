@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
+from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +16,9 @@ from hypothesis import strategies as st
 from records import boot, failed, run_of, save_run
 from test_compare import big, cli
 
+from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.reports.exports import FORMATS, Exportable, export
 from ukperf.reports.html import page
 from ukperf.reports.story import Origin, answers, printable, stories_of
 from ukperf.reports.svg import Scale
@@ -115,6 +119,25 @@ def test_nothing_that_a_guest_writes_becomes_markup(name: str, tail: str, value:
     assert set(parsed(html([record, lost])).seen) <= set(
         parsed(html([boot("linux", 0), failed(boot("linux", 1))])).seen
     )
+
+
+SIZES = (1e308, 5e-324, 1e-308, 0.0, -1.0, -1e308, 1.0, 1.0 + 2**-52, 1e-9, 1e30, 1e-30, float(2**53))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 30]), st.sampled_from([1, 6, 14]))
+def test_numbers_of_any_size_are_reported_and_exported(seed: int, iterations: int, blocks: int) -> None:
+    draw = random.Random(seed)
+    few = draw.sample(SIZES, draw.randint(1, 4))
+    records = []
+    for made in run_of({"linux": 1.0, "nanos": 0.5}, blocks):
+        total = draw.choice(few)
+        sample = Sample("a", Unit.SECONDS, tuple(draw.choice(few) for _ in range(iterations)))
+        records.append(replace(made, phases=dict.fromkeys(made.phases, total), samples=(sample,)))
+    parsed(html(records))
+    for kind in FORMATS:
+        with suppress(UkperfError):
+            export(kind, Exportable(records, summarize(records, "linux"), FACTS))
 
 
 @given(st.text())

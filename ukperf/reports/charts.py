@@ -144,10 +144,12 @@ def _histogram(guest: str, values: NDArray[np.float64], unit: Unit, class_: str,
     head = text(_LEFT, y + 14, f"{guest}: median {with_unit(middle, unit)}, {values.size} boots")
     if values.max() == values.min():
         return head + text(_LEFT, y + 36, "every boot the same", "start", "t dim")
-    edges = np.histogram_bin_edges(values, bins="fd")
-    if len(edges) > 61 or len(edges) < 6:
-        edges = np.linspace(values.min(), values.max(), 61 if len(edges) > 61 else 6)
-    counts, edges = np.histogram(values, bins=edges)
+    low, high = np.quantile(values, [0.25, 0.75])
+    width = 2 * (high - low) / np.cbrt(values.size)
+    span = values.max() - values.min()
+    # numpy's own "fd" would make billions of bins for one boot that is far from very quiet others
+    bins = 60 if span > 60 * width else max(5, math.ceil(span / width))
+    counts, edges = np.histogram(values, bins=max(1, min(bins, int(span / np.spacing(np.abs(values).max()) / 4))))
     across = Scale(*padded(values.tolist(), 0.03), _LEFT, _RIGHT)
     base, tall = y + 72, 48.0
     bars = "".join(

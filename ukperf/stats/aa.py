@@ -16,7 +16,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome
 from ukperf.stats.contest import METHODS
 from ukperf.stats.estimate import MIN_BOOTS, Floats
-from ukperf.stats.perboot import PHASES, collect, merged, quantiles_of, sample_name
+from ukperf.stats.perboot import PHASES, collect, merged, quantiles_of, sample_name, within_reason
 from ukperf.stats.selftest import LEAST_TRIALS, MOST_FALSE_ALARMS
 from ukperf.stats.simulate import Campaigns
 
@@ -93,5 +93,5 @@ def _values(records: Sequence[BootRecord], benchmark: str) -> Floats | None:
     if len(rows) < 2 * MIN_BOOTS:
         return None
     shortest = min(len(row) for row in rows)
-    array = np.array([row[:shortest] for row in rows], dtype=np.float64)
+    array = within_reason([row[:shortest] for row in rows])
     return array if array.size and np.isfinite(array).all() and (array > 0).all() else None

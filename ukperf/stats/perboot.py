@@ -8,12 +8,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Unit
+from ukperf.stats.estimate import Floats
 from ukperf.stats.steady import Warmth, steady_state
 
 PHASES = tuple(phase.value for phase in Phase)
+LARGEST, SMALLEST = 1e30, 1e-30  # sizes that squares and ratios can be taken of; nothing measured is beyond them
 _QUANTILE = re.compile(r"0?\.\d{1,6}")
+
+
+def within_reason(values: ArrayLike) -> Floats:
+    """What is larger than 1e30 is infinite, what is smaller than 1e-30 is zero: neither is compared, both are named."""
+    array = np.array(values, dtype=np.float64)
+    size = np.abs(array)
+    if (size > LARGEST).any():
+        array[size > LARGEST] = np.copysign(np.inf, array[size > LARGEST])
+    array[size < SMALLEST] = 0.0
+    return array
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ class _Column:
             self.values.append(value)
 
     def series(self) -> Series:
-        done = [value if isinstance(value, float | int) else math.nan for value in self.values]
+        done = within_reason([v if isinstance(v, float | int) else math.nan for v in self.values]).tolist()
         warmth = [Warmth.SHORT] * len(done)
         starts = [0] * len(done)
         lengths: dict[int, list[int]] = {}
@@ -118,7 +131,7 @@ class _Column:
             if isinstance(value, tuple):
                 lengths.setdefault(len(value), []).append(i)
         for rows in lengths.values():
-            array = np.array([self.values[i] for i in rows], dtype=np.float64)
+            array = within_reason([self.values[i] for i in rows])
             good = np.isfinite(array).all(axis=1)
             for i, row in zip(np.asarray(rows)[~good], array[~good], strict=True):
                 done[i] = float(row[~np.isfinite(row)][0])  # stays visible: comparisons name it and refuse

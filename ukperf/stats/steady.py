@@ -156,10 +156,12 @@ def steady_mean(values: Sequence[float]) -> tuple[float, int, Warmth]:
 
 
 def far_out(values: ArrayLike) -> NDArray[np.bool_]:
-    """Outliers (Tukey's outer fences, 3 IQR), to be flagged and kept. values: shape (n,); all False below 6 values."""
+    """Outliers (Tukey's outer fences, 3 IQR), to be flagged and kept. values: shape (n,), without regard to those that
+    are not finite; all False below 6 values."""
     array = np.asarray(values, dtype=np.float64)
-    if array.size < 6:
+    finite = np.isfinite(array)
+    if finite.sum() < 6:
         return np.zeros(array.shape, np.bool_)
-    low, high = np.quantile(array, [0.25, 0.75])
+    low, high = np.quantile(array[finite], [0.25, 0.75])
     reach = 3 * (high - low)
-    return np.asarray((array < low - reach) | (array > high + reach))
+    return np.asarray(finite & ((array < low - reach) | (array > high + reach)))

@@ -16,7 +16,16 @@ from scipy.special import stdtrit
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.perboot import Series, collect, final_records, merged, quantiles_of, sample_name
+from ukperf.stats.perboot import (
+    LARGEST,
+    Series,
+    collect,
+    final_records,
+    merged,
+    quantiles_of,
+    sample_name,
+    within_reason,
+)
 from ukperf.stats.within import refusal
 
 MOST_ITERATIONS = 1_000_000
@@ -126,12 +135,12 @@ def sample_parts(
 
 
 def _loggable(values: Sequence[float]) -> bool:
-    array = np.asarray(values)
+    array = within_reason(values)
     return bool(np.isfinite(array).all() and (array > 0).all())
 
 
 def _whole_boot(record: BootRecord) -> float:
-    return max((float(value) for value in record.phases.values()), default=0.0)
+    return min(max([0.0, *record.phases.values()]), LARGEST)
 
 
 @dataclass(frozen=True)
