@@ -16,7 +16,7 @@ from ukperf.campaign.session import decide_accelerator
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import is_local
+from ukperf.hosts.connection import is_local, runs_as_us
 from ukperf.hosts.libvirt_host import emulator_path, open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import NoiseSource, cpu_model, noise_sources
@@ -95,8 +95,9 @@ def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
                     + (f"Xen {facts['xen']}" if "xen" in facts else f"QEMU {facts.get('qemu', '?')}"),
                 )
             )
-            if not local:
+            if not runs_as_us(uri):
                 checks.append(_check("files", State.MISSING, lambda: f"Images are {host.describe_files()}."))
+            if not local:
                 checks += [_remote_guest(name, host) for name in guests.names()]
             if facts.get("left_out"):
                 checks.append(Check("records", State.OPTIONAL, f"They leave out {facts['left_out']}."))

@@ -25,7 +25,7 @@ from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import EMBED, is_local
+from ukperf.hosts.connection import EMBED, is_local, runs_as_us
 from ukperf.hosts.libvirt_host import emulator_path, open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
@@ -122,7 +122,7 @@ def truth_about(host: Host, *, fresh: bool = False) -> Truth:
     program = count_program(COUNT_LOOPS)
     floor = guests.get("floor").build(program, BuildOptions(accelerator=Accelerator.KVM))
     control = guests.get("native").build(program, BuildOptions(accelerator=Accelerator.NATIVE))
-    return check_kvm(host, NativeHost(), floor, control, local=is_local(host.uri), fresh=fresh)
+    return check_kvm(host, NativeHost(), floor, control, local=runs_as_us(host.uri), fresh=fresh)
 
 
 def start(

@@ -60,6 +60,11 @@ def is_local(uri: str) -> bool:
     return "+" not in parts.scheme and not parts.netloc and parts.scheme in ("qemu", "xen")
 
 
+def runs_as_us(uri: str) -> bool:
+    """True where QEMU runs as this user: it may read what we may. The system's daemon runs it as a user of its own."""
+    return is_local(uri) and (is_embedded(uri) or _parts(uri).path == "/session")
+
+
 def _parts(uri: str) -> SplitResult:
     try:
         return urlsplit(uri)

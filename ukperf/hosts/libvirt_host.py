@@ -16,7 +16,7 @@ from typing import Any
 from ukperf.errors import HostError
 from ukperf.hosts import ownership
 from ukperf.hosts.base import OnFrame
-from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt
+from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
 from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_of
 from ukperf.hosts.interrupts import holding_interrupts
@@ -65,7 +65,7 @@ class LibvirtHost:
         self._files = RemoteFiles(
             connection,
             uri,
-            in_place=shared_path or is_local(uri),
+            in_place=shared_path or runs_as_us(uri) or (is_local(uri) and self.is_xen),
             clone_disks=self.is_xen,
             log_folder=scratch if uri.endswith("///session") else None,
         )

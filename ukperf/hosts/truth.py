@@ -26,6 +26,8 @@ TIMEOUT_S = 5.0
 # Virtualization costs a loop of registers nothing. Noise and frequency changes stay well below 2; emulation is ≥ 10.
 MAX_SLOWDOWN = 2.0
 COUNT_LOOPS = 1_000_000
+_NOT_NESTED = "If this is a virtual machine, its host emulates or forbids nested virtualization: ask for nested KVM."
+_NO_ACCESS = "Let the user whom that daemon runs QEMU as open /dev/kvm: on Debian, usermod -aG kvm libvirt-qemu."
 _RETRY = "Try again when the machine is calmer: ukperf doctor"
 KVM_DEVICE = Path("/dev/kvm")
 
@@ -58,7 +60,7 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
         return Truth(
             False,
             f"KVM did not boot the floor guest {took}, so it is not used.",
-            "If this is a virtual machine, its host emulates or forbids nested virtualization: ask for nested KVM.",
+            _NO_ACCESS if "Permission denied" in seen.reason else _NOT_NESTED,
         )
     guest_cycles = count_cycles(seen)
     control = native()
@@ -96,7 +98,7 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
 
 
 def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, local: bool, fresh: bool = False) -> Truth:
-    """The truth about KVM on `host`.
+    """The truth about KVM on `host`. local: its QEMU runs here, as this user.
 
     floor, count: images of the counting loop for the guest and for this machine. A KVM that failed is remembered until
     this machine reboots or its QEMU or /dev/kvm changes, since each failure costs seconds; fresh checks anyway. A KVM
