@@ -22,6 +22,7 @@ mount --bind "$1/etc" /etc
 for folder in /run /var/lib /var/cache /var/log; do mount -t tmpfs tmpfs "$folder"; done
 mkdir -p /run/lock
 mount -t proc proc /proc
+[ ! -x "$1/sshd" ] || "$1/sshd"
 # The shell stays as the first process of its name space, to reap: libvirt waits for each QEMU's pid to vanish.
 libvirtd --listen --config /etc/libvirt/libvirtd.conf &
 wait $!
@@ -50,6 +51,7 @@ class Daemon:
     """A running libvirtd; `uri` is its address."""
 
     def __init__(self, folder: Path) -> None:
+        """folder: for its files. An executable `sshd` in it is run first, inside the same name spaces, as root."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]

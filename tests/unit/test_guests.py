@@ -204,3 +204,25 @@ def test_linux_needs_modules_for_a_disk(cache: Cache, options: BuildOptions, tmp
     linux = Linux(cache)
     with pytest.raises(UkperfError, match="has no modules"):
         disk_initramfs(linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "x")
+
+
+def test_a_disk_on_xen_has_xens_name_and_driver(
+    cache: Cache, options: BuildOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ukperf.guests.linux import disk_initramfs, disk_on
+
+    asked: list[str] = []
+
+    def load_order(_folder: Path, names: tuple[str, ...]) -> list[tuple[str, bytes]]:
+        asked.extend(names)
+        return [("xen_blkfront", b"a module")]
+
+    monkeypatch.setattr("ukperf.imaging.kmodules.load_order", load_order)
+    linux = Linux(cache)
+    kernel = dataclasses.replace(linux.kernel(options), modules=tmp_path)
+    for machine, device in ((MachineKind.XENPV, b"/dev/xvda"), (MachineKind.XENPVH, b"/dev/xvda")):
+        disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", disk_on(machine))
+        assert b"module /xen_blkfront.ko\nroot " + device + b"\narg " in (tmp_path / "x").read_bytes()
+    assert set(asked) == {"xen_blkfront"}
+    disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", disk_on(MachineKind.Q35))
+    assert "virtio_blk" in asked and b"root /dev/vda\n" in (tmp_path / "x").read_bytes()

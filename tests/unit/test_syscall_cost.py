@@ -51,7 +51,7 @@ class Guest:
             if name in self.refuses:
                 frames.append(Frame("unsupported", {"benchmark": name, "errno": self.refuses[name]}, 0))
             else:
-                frames += [Frame("samples", {"benchmark": name + suffix}, 0) for suffix in ("", ".ticks")]
+                frames.append(Frame("supported", {"benchmark": name}, 0))
         return Observation(Outcome.OK, frames=(*frames, Frame("exit", {}, 0)))
 
 
@@ -60,8 +60,10 @@ def find(guest: Guest) -> Finding:
 
 
 def test_a_guest_that_does_everything_is_scouted_in_one_boot() -> None:
-    found = find(Guest(refuses={"getppid.raw": 38}))
+    guest = Guest(refuses={"getppid.raw": 38})
+    found = find(guest)
     assert found.boots == 1
+    assert "figures=0" in guest.boots[0]  # a scout's figures are nobody's, and a console may be slow
     assert found.works == ("call.direct", "noop.raw", "futex_ping_pong")
     assert found.refused == {"getppid.raw": 38}
     assert not found.ended

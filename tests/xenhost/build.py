@@ -1,25 +1,22 @@
-"""The emulated Xen host's files, from Debian's packages: apt fetches and verifies, dpkg-deb unpacks, mke2fs packs.
-
-Needs no root and changes nothing of the system: apt works on an empty package status and folders of our own.
-"""
+"""The emulated Xen host's files, from Debian's packages (debpackages.py): unpacked, cut down, packed by mke2fs."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import re
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import platformdirs
+from debpackages import Deb, closure, download, extract, need, run, sbin
+
+from ukperf.imaging import cpio
+from ukperf.imaging.tree import scan
 
 PACKAGES = (
     "xen-hypervisor-4.17-amd64",
@@ -31,6 +28,7 @@ PACKAGES = (
     "linux-image-amd64",
     "busybox-static",
     "iproute2",
+    "openssh-server",
 )
 MODULES = (
     "virtio_pci",
@@ -77,10 +75,6 @@ host_uuid = "6a1e9f0c-53b5-4d6d-9d53-2f1c0f6a7e55"
 HERE = Path(__file__).resolve().parent
 
 
-class CannotBuild(Exception):
-    """A tool or the package mirror is missing here: str() is the reason for a skip. Anything else is a failure."""
-
-
 @dataclass(frozen=True)
 class HostFiles:
     """What QEMU needs. All paths are files in the cache; the disk must be opened with snapshot=on."""
@@ -91,88 +85,14 @@ class HostFiles:
     disk: Path  # ext4
 
 
-@dataclass(frozen=True)
-class _Deb:
-    url: str
-    name: str
-    digest: str
-
-
-def _run(argv: Iterable[str | Path], stdin: IO[bytes] | None = None) -> str:
-    done = subprocess.run([str(a) for a in argv], stdin=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{done.args[0]} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
-
-
-def _apt(work: Path, *arguments: str) -> str:
-    """apt-get on an empty status: it resolves the whole closure, and installs nothing.
-
-    Raises:
-        CannotBuild: apt's lists do not have the packages, or their mirror does not answer.
-    """
-    archives = work / "archives"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
-    (work / "status").touch()
-    options = (
-        f"Dir::State::status={work / 'status'}",
-        f"Dir::Cache::archives={archives}",
-        "APT::Install-Recommends=false",
-        "APT::Sandbox::User=root",
-        "Debug::NoLocking=1",
-    )
-    try:
-        return _run(["apt-get", "-q", "-y", *(f"-o{option}" for option in options), *arguments, "install", *PACKAGES])
-    except RuntimeError as error:
-        raise CannotBuild(str(error)) from error
-
-
-def _need(*tools: str) -> None:
-    missing = [
-        tool for tool in tools if shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None
-    ]
-    if missing:
-        raise CannotBuild(f"not installed: {', '.join(missing)}")
-
-
-def _closure(work: Path) -> list[_Deb]:
-    """Every package of the host with its digest, as apt's signed lists give it.
-
-    Raises:
-        CannotBuild: apt is not there, or its lists do not have the packages.
-    """
-    out = _apt(work, "--print-uris")
-    debs = [
-        _Deb(*match.groups()) for match in re.finditer(r"^'([^']+)' (\S+\.deb) \d+ (\S+)$", out, flags=re.MULTILINE)
-    ]
-    if not debs:
-        raise CannotBuild("apt found no packages for the host")
-    return sorted(debs, key=lambda deb: deb.name)
-
-
-def _digest(debs: Iterable[_Deb]) -> str:
+def _digest(debs: Iterable[Deb]) -> str:
     """sha256 over everything that goes into the host: the packages' digests and this folder's sources."""
     state = hashlib.sha256()
     for deb in debs:
         state.update(f"{deb.name} {deb.digest}\n".encode())
-    for source in ("build.py", "initrd-init.sh", "dom0-init.sh"):
+    for source in ("build.py", "initrd-init.sh", "dom0-init.sh", "../debpackages.py"):
         state.update((HERE / source).read_bytes())
     return state.hexdigest()
-
-
-def _extract(debs: Iterable[Path], root: Path) -> None:
-    for name in ("bin", "sbin", "lib", "lib64"):
-        (root / "usr" / name).mkdir(parents=True)
-        (root / name).symlink_to(f"usr/{name}")
-
-    def unpack(deb: Path) -> None:
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as tar:
-            _run(["tar", "-xf", "-", "--keep-directory-symlink", "--no-same-owner", "-C", root], stdin=tar.stdout)
-        if tar.returncode:
-            raise RuntimeError(f"dpkg-deb could not unpack {deb.name}")
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(unpack, debs))
 
 
 def _modules(tree: Path) -> Iterator[Path]:
@@ -206,16 +126,8 @@ def _initrd(root: Path, work: Path) -> Path:
     for module in order:
         shutil.copy2(module, tree / "modules")
     (tree / "modules/order").write_text("".join(f"{module.name}\n" for module in order))
-    names = "\n".join(sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
     out = work / "initrd.img"
-    with out.open("wb") as sink:
-        subprocess.run(
-            ["cpio", "-o", "-H", "newc", "--quiet", "-R", "0:0"],
-            input=names.encode(),
-            stdout=sink,
-            cwd=tree,
-            check=True,
-        )
+    cpio.write(out, scan(tree))
     return out
 
 
@@ -233,12 +145,13 @@ def _configure(root: Path) -> None:
         if not (root / "var" / name).is_symlink():
             (root / "var" / name).symlink_to("/run" if name == "run" else "/run/lock")
     users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
+    users += "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
     (root / "etc/passwd").write_text(users)
     (root / "etc/group").write_text("root:x:0:\ntty:x:5:\nkvm:x:101:\nlibvirt:x:102:\nnogroup:x:65534:\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost xenhost\n")
     (root / "etc/libvirt/libvirtd.conf").write_text(LIBVIRTD_CONF)
     busybox = root / "usr/bin/busybox"
-    for applet in _run([busybox, "--list"]).split():
+    for applet in run([busybox, "--list"]).split():
         link = root / "usr/bin" / applet
         if not link.exists() and not (root / "usr/sbin" / applet).exists():
             link.symlink_to("busybox")
@@ -249,11 +162,7 @@ def _configure(root: Path) -> None:
     init = root / "usr/sbin/xenhost-init"
     shutil.copy2(HERE / "dom0-init.sh", init)
     init.chmod(0o755)
-    _run([_sbin("ldconfig"), "-r", root])
-
-
-def _sbin(tool: str) -> str:
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or tool
+    run([sbin("ldconfig"), "-r", root])
 
 
 def _disk(root: Path, work: Path) -> Path:
@@ -261,9 +170,9 @@ def _disk(root: Path, work: Path) -> Path:
         if path.is_file() and not path.is_symlink():
             path.chmod(path.stat().st_mode | stat.S_IRUSR)
     out = work / "disk.img"
-    _run(
+    run(
         [
-            _sbin("mke2fs"),
+            sbin("mke2fs"),
             "-q",
             "-F",
             "-t",
@@ -275,16 +184,15 @@ def _disk(root: Path, work: Path) -> Path:
             "-d",
             root,
             out,
-            "1024M",
+            "3072M",  # for the images that guests bring; what is never written takes no room
         ]
     )
     return out
 
 
-def _make(debs: list[_Deb], work: Path, target: Path) -> None:
-    _apt(work, "--download-only")
+def _make(debs: list[Deb], work: Path, target: Path) -> None:
     root = work / "root"
-    _extract(sorted((work / "archives").glob("*.deb")), root)
+    extract(download(work, PACKAGES), root)
     initrd = _initrd(root, work)
     kernel = next((root / "boot").glob("vmlinuz-*"))
     hypervisor = next((root / "boot").glob("xen-*.gz"))
@@ -309,12 +217,12 @@ def build() -> HostFiles:
     Raises:
         CannotBuild: a tool, the packages or their mirror is missing.
     """
-    _need("apt-get", "dpkg-deb", "tar", "cpio", "mke2fs", "ldconfig", "qemu-system-x86_64")
+    need("apt-get", "dpkg-deb", "tar", "mke2fs", "ldconfig", "qemu-system-x86_64")
     cache = platformdirs.user_cache_path("ukperf") / "xenhost"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="work-", dir=cache) as name:
         work = Path(name)
-        debs = _closure(work)
+        debs = closure(work, PACKAGES)
         target = cache / _digest(debs)
         if not target.is_dir():
             _make(debs, work, target)

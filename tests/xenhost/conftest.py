@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from debpackages import CannotBuild
 
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
-from xenhost.build import CannotBuild, build
+from xenhost.build import build
 from xenhost.run import XenHost, xen_host
 
 

@@ -34,6 +34,17 @@ $bin/xenstored --pid-file /run/xenstore.pid || fail "no xenstored"
 $bin/xen-init-dom0 || fail "no xen-init-dom0"
 $bin/xenconsoled --pid-file /run/xenconsoled.pid || fail "no xenconsoled"
 
+# Whoever boots us may log in with this key, and learns ours from the console.
+key=$(sed -n 's/.*xenhost.key=\([^ ]*\).*/\1/p' /proc/cmdline | tr ':' ' ')
+if [ -n "$key" ]; then
+    mkdir -p /run/sshd
+    echo "$key" >/run/sshd.keys
+    ssh-keygen -q -t ed25519 -N '' -f /run/sshd.host
+    /usr/sbin/sshd -f /dev/null -h /run/sshd.host -o PidFile=none -o StrictModes=no -o AuthorizedKeysFile=/run/sshd.keys \
+        -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no || fail "no sshd"
+    echo "xenhost: KEY $(cut -d' ' -f1,2 /run/sshd.host.pub) ."
+fi
+
 echo "xenhost: daemons up after $(cut -d' ' -f1 /proc/uptime) s"
 (
     # libvirtd binds its port when it can serve: that is the only sign of readiness that a client can see too.

@@ -6,13 +6,16 @@ import contextlib
 import io
 import re
 import select
+import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from remote.sshd import new_keys, ssh_client
 
 from ukperf.hosts.storage import Pool
 from xenhost.build import HostFiles, build
@@ -31,12 +34,20 @@ class XenHost:
     port: int
     log: Path
     shares: tuple[Path, ...] = ()
+    ssh_port: int = 0  # 0: no ssh
+    ssh_folder: Path = Path()  # with our key
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     boot_s: float = 0.0  # wall-clock seconds from exec to a libvirtd that listens
 
     @property
     def uri(self) -> str:
         return f"xen+tcp://127.0.0.1:{self.port}/"
+
+    @property
+    def ssh_uri(self) -> str:
+        """The same host by ssh."""
+        client = ssh_client(self.ssh_folder, "key", "known")
+        return f"xen+ssh://root@127.0.0.1:{self.ssh_port}/?command={client}"
 
     def start(self, timeout_s: float = 240) -> None:
         """Boots, and returns when libvirtd listens.
@@ -47,7 +58,7 @@ class XenHost:
         began = time.monotonic()
         with self.log.open("wb") as sink:
             self.process = subprocess.Popen(
-                command_line(self.files, self.port, self.shares),
+                command_line(self.files, self._forwarded(), self.shares, self._key()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=sink,
@@ -58,6 +69,9 @@ class XenHost:
             self.kill()
             raise
         self.boot_s = time.monotonic() - began
+        found = re.search(r"xenhost: KEY (\S+ \S+) \.", self.log.read_text(errors="replace"))
+        if self.ssh_port and found:
+            (self.ssh_folder / "known").write_text(f"[127.0.0.1]:{self.ssh_port} {found.group(1)}\n")
 
     def _wait_ready(self, deadline: float) -> None:
         assert self.process is not None
@@ -74,6 +88,16 @@ class XenHost:
                     why = trouble.group().decode() if trouble else seen[-600:].decode(errors="replace")
                     raise RuntimeError(f"the emulated Xen host did not come up ({self.log}): {why}")
 
+    def _forwarded(self) -> dict[int, int]:
+        return {self.port: 16509, **({self.ssh_port: 22} if self.ssh_port else {})}
+
+    def _key(self) -> str:
+        """Our public key as one word."""
+        if not self.ssh_port:
+            return ""
+        kind, key, *_ = (self.ssh_folder / "key.pub").read_text().split()
+        return f"{kind}:{key}"
+
     def kill(self) -> None:
         """Ends the machine at once; its disk was a snapshot, so nothing is left."""
         if self.process is not None:
@@ -88,15 +112,20 @@ class XenHost:
         self.start()
 
 
-def command_line(files: HostFiles, port: int, shares: Sequence[Path]) -> list[str]:
-    """QEMU's arguments: Xen by multiboot, dom0 as its two modules, libvirtd's port on loopback only."""
+def command_line(files: HostFiles, ports: Mapping[int, int], shares: Sequence[Path], key: str = "") -> list[str]:
+    """QEMU's arguments: Xen by multiboot, dom0 as its two modules, ports (here → there) on loopback only.
+
+    key: a public one, KIND:BASE64, that may log in by ssh.
+    """
     dom0 = f"{DOM0_ARGS} xenhost.shares={','.join(f'share{n}:{path}' for n, path in enumerate(shares))}"
+    dom0 += f" xenhost.key={key}" if key else ""
     modules = f"{files.kernel} {dom0}".replace(",", ",,") + "," + str(files.initrd).replace(",", ",,")
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
     argv += ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU, "-smp", "2", "-m", "2560"]
     argv += ["-kernel", str(files.xen), "-append", XEN_ARGS, "-initrd", modules]
     argv += ["-drive", f"file={str(files.disk).replace(',', ',,')},format=raw,if=virtio,snapshot=on,cache=unsafe"]
-    argv += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:16509"]
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in ports.items())
+    argv += ["-netdev", f"user,id=net,restrict=on{forwards}"]
     argv += ["-device", "virtio-net-pci,netdev=net,romfile=", "-serial", "stdio", "-monitor", "none"]
     for n, path in enumerate(shares):
         argv += ["-virtfs", f"local,path={path},mount_tag=share{n},security_model=none,readonly=on,multidevs=remap"]
@@ -123,6 +152,9 @@ def xen_host(shares: Sequence[Path] = ()) -> Iterator[XenHost]:
     """
     with tempfile.TemporaryDirectory(prefix="ukperf-xenhost-") as folder:
         host = XenHost(build(), free_port(), Path(folder) / "serial.log", tuple(Path(s).resolve() for s in shares))
+        if shutil.which("ssh") and shutil.which("ssh-keygen"):
+            host.ssh_port, host.ssh_folder = free_port(), Path(folder)
+            new_keys(host.ssh_folder, "key")
         try:
             host.start()
             yield host

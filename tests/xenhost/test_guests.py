@@ -12,12 +12,12 @@ from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.floor import Floor
 from ukperf.guests.unikraft import Unikraft
-from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.imaging.adding import add_files
 from ukperf.imaging.kernelstore import KernelStore
 from ukperf.imaging.programs import boot_program, count_program, misbehave_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome, Program
-from xenhost.run import content
+from xenhost.run import XenHost, content
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 ORDER = (Event.START, Event.CREATED, Event.RESUMED, Event.FIRST_BYTE, Event.MAIN, Event.EXIT, Event.STOPPED)
@@ -65,6 +65,14 @@ def test_a_guest_boots_says_main_and_exit_and_powers_off(host: LibvirtHost, gues
     assert names(host) == set()
 
 
+def test_the_same_host_is_reached_by_ssh(xen: XenHost) -> None:
+    if not xen.ssh_port:
+        pytest.skip("not installed: ssh")
+    with open_host(xen.ssh_uri) as host:
+        seen = boot(host, "floor", boot_program())
+        assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
+
+
 def test_no_byte_of_a_console_is_lost_that_is_far_longer_than_its_ring(host: LibvirtHost, tmp_path: Path) -> None:
     console = tmp_path / "console"
     seen = boot(host, "floor", count_program(1000, 4000), console=console)
@@ -97,7 +105,13 @@ def test_what_the_host_cannot_tell_is_left_out_and_named(host: LibvirtHost) -> N
     assert (seen.vmm_peak_rss, dict(seen.noise)) == (None, {})
     facts = host.facts()
     assert facts["xen"].startswith("4.17")
-    assert facts["left_out"] == "the host's load and steal, the VMM's peak memory, pinning of the emulator"
+    assert facts["left_out"].split(", ") == [
+        "the host's load and steal",
+        "the VMM's peak memory",
+        "pinning of the emulator",
+        "a log of the console beside its stream",
+    ]
+    assert facts["cpu"] and facts["cpus"] == "2"
 
 
 def test_nanos_boots_as_hvm_from_its_disk_and_does_not_change_it(host: LibvirtHost) -> None:

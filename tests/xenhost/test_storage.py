@@ -70,12 +70,18 @@ def test_a_boots_copy_of_a_disk_is_gone_afterwards(pool: Pool, file: Path) -> No
 
 
 def test_a_full_pool_is_one_sentence_and_leaves_nothing_there(pool: Pool, tmp_path: Path) -> None:
+    taken = pool._pool.info()[3] - (64 << 20)
+    xml = f"<volume><name>filler</name><capacity>{taken}</capacity><allocation>{taken}</allocation></volume>"
+    filler = pool._pool.createXML(xml, 0)
     huge = tmp_path / "huge.img"
     with huge.open("wb") as sink:
-        sink.truncate(5 << 28)
-    with pytest.raises(HostError, match=r"is full: huge\.img needs 1280\.0 MiB, \d+\.\d MiB are left\."):
-        pool.put(huge)
-    assert volumes(pool) == set()
+        sink.truncate(256 << 20)
+    try:
+        with pytest.raises(HostError, match=r"is full: huge\.img needs 256\.0 MiB, \d+\.\d MiB are left\."):
+            pool.put(huge)
+        assert volumes(pool) == {"filler"}
+    finally:
+        filler.delete(0)
 
 
 def test_only_our_own_volumes_are_removed(pool: Pool, file: Path) -> None:

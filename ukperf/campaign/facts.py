@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ukperf.campaign.plan import Plan
+from ukperf.hosts.connection import is_embedded
 from ukperf.model import Accelerator, BootProtocol, MachineKind
 
 _FIRMWARE = {
@@ -12,18 +13,33 @@ _FIRMWARE = {
     MachineKind.XENHVM: "hvmloader and SeaBIOS",
     MachineKind.MICROVM: "QEMU microvm firmware",
 }
+_RINGS = (MachineKind.XENPV, MachineKind.XENPVH)  # they have no serial port: their console is shared memory
 
 
-def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
-    """Name → value, in the order of printing. why: what ended the run."""
+def of_host(facts: Mapping[str, str], uri: str) -> dict[str, str]:
+    """A further host's facts under the names that they have in a plan."""
+    return {f"{name} of {uri}": value for name, value in facts.items()}
+
+
+def _about(plan: Plan, host: str) -> Mapping[str, str]:
+    """The plan's facts about one host: the first one's are plain, the others' bear its URI."""
+    if host not in plan.hosts[1:] or host == plan.hosts[0]:
+        return plan.facts
+    end = f" of {host}"
+    return {name.removesuffix(end): value for name, value in plan.facts.items() if name.endswith(end)}
+
+
+def facts_of(plan: Plan, why: str = "", host: str = "") -> Mapping[str, str]:
+    """Name → value, in the order of printing. why: what ended the run; host: the one of several that is spoken of."""
     machine = plan.machine
+    known = _about(plan, host)
     facts = {
         "accelerator": _accelerator(plan.accelerator),
         "machine": f"{_kinds(plan)}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
         "firmware": ", ".join(dict.fromkeys(_FIRMWARE.get(kind, "none") for kind in _by_guest(plan).values())),
-        "console": "serial port" if plan.hosts[0].startswith("qemu") else "libvirt console stream",
+        "console": _console(plan, host or plan.hosts[0]),
         "launch": plan.launch.value,
-        "host": ", ".join(plan.hosts),
+        "host": host or ", ".join(plan.hosts),
         "seed": str(plan.seed),
         "pinned": ",".join(map(str, machine.pin)) if machine.pin else "no",
     }
@@ -31,9 +47,9 @@ def facts_of(plan: Plan, why: str = "") -> Mapping[str, str]:
         if image.kernel_version:
             facts[f"{guest} kernel"] = image.kernel_version
     for name in ("qemu", "xen", "libvirt", "left_out"):
-        if plan.facts.get(name):
-            facts[name.replace("_", " ")] = plan.facts[name]
-    facts["cpu"] = plan.facts.get("cpu", "?")
+        if known.get(name):
+            facts[name.replace("_", " ")] = known[name]
+    facts["cpu"] = known.get("cpu", "?")
     if plan.hosts == ("native",):
         facts |= {"machine": "this machine itself", "firmware": "none", "console": "socket", "launch": "fork and exec"}
     if why:
@@ -53,6 +69,16 @@ def _kinds(plan: Plan) -> str:
     if len(set(kinds.values())) < 2:
         return str(next(iter(kinds.values()), plan.machine.kind))
     return " and ".join(f"{guest} {kind}" for guest, kind in kinds.items())
+
+
+def _console(plan: Plan, host: str) -> str:
+    """What a guest writes to, and how its bytes reach us."""
+    kinds = _by_guest(plan)
+    rings = [guest for guest, kind in kinds.items() if kind in _RINGS]
+    device = "serial port"
+    if rings:
+        device = "Xen's console" if len(rings) == len(kinds) else f"Xen's console ({', '.join(rings)}) and serial port"
+    return device if is_embedded(host) else f"{device}, by libvirt stream"
 
 
 def _accelerator(accelerator: Accelerator) -> str:

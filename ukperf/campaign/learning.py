@@ -137,9 +137,8 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     return Calibration({s.benchmark: min(s.values) for s in report.samples if s.values}, report.checks)
 
 
-def choose(calibration: Calibration, models: Sequence[str], accelerator: Accelerator) -> dict[str, Setting]:
-    """pyperf's numbers for each benchmark, the same for all guests."""
-    emulated = accelerator in EMULATED
+def choose(calibration: Calibration, models: Sequence[str], emulated: bool) -> dict[str, Setting]:
+    """pyperf's numbers for each benchmark, the same for all guests. emulated: guests' instructions are."""
     factor = SLOWDOWN if emulated else 1.0
     chosen: dict[str, Setting] = {}
     for model in models:
@@ -163,17 +162,16 @@ def _repeated(seconds: float) -> Setting:
     return Setting(loops, 3, 0) if once < 3 else Setting(loops, 1, 0)
 
 
-def default_settings(accelerator: Accelerator) -> dict[str, Setting]:
+def default_settings(emulated: bool) -> dict[str, Setting]:
     """For a user's model, which is never run on the host before."""
-    emulated = accelerator in EMULATED
     return {"model test": Setting(1, 3, 1), "model single-row": Setting(100 if emulated else 1_000, 1, 0)}
 
 
-def timeout_s(calibration: Calibration | None, settings: Mapping[str, Setting], accelerator: Accelerator) -> float:
+def timeout_s(calibration: Calibration | None, settings: Mapping[str, Setting], emulated: bool) -> float:
     """How long a boot may take: four times what is expected, and two minutes for boot and import."""
     if calibration is None:
         return 900.0
-    factor = SLOWDOWN if accelerator in EMULATED else 1.0
+    factor = SLOWDOWN if emulated else 1.0
     calls = {name: s.loops * (s.values + s.warmups) + 1 for name, s in settings.items()}
     work = sum(calibration.seconds.get(name, 1.0) * count for name, count in calls.items())
     return 120.0 + 4 * factor * (work + calibration.seconds.get("import", 1.0))

@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 
 from ukperf import guests
 from ukperf.campaign.folders import alone
-from ukperf.campaign.session import Request, Say, build_images, decide_accelerator, machine_for, open_hosts
-from ukperf.guests.base import BuildOptions
+from ukperf.campaign.session import (
+    Request,
+    Say,
+    build_images,
+    build_options,
+    decide_accelerator,
+    machine_for,
+    open_hosts,
+)
 from ukperf.hosts.base import Host
+from ukperf.hosts.connection import is_local
 from ukperf.hosts.native import NativeHost
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Observation, Program
 
@@ -50,24 +58,23 @@ class OneBoot:
 
     def image(self, guest: str, program: Program) -> Image:
         """This guest with this program, from the cache."""
-        request = self.request
-        options = BuildOptions(
-            machine_for(request, guest, self.host).kind,
-            self.accelerator,
-            request.kernels.get(guest),
-            request.cmdlines.get(guest, ""),
-        )
-        return guests.get(guest).build(program, options)
+        kind = machine_for(self.request, guest, self.host).kind
+        return guests.get(guest).build(program, build_options(self.request, self.accelerator, guest, kind))
 
-    def context(self) -> Sequence[str]:
+    def context(self, guest: str) -> Sequence[str]:
         """What an answer may depend on besides kernel and program."""
-        machine = self.request.machine
-        return (self.accelerator.value, machine.kind.value, str(machine.vcpus))
+        machine = machine_for(self.request, guest, self.host)
+        context = (self.accelerator.value, machine.kind.value, str(machine.vcpus))
+        if is_local(self.host.uri) or guests.get(guest).recipe.protocol is BootProtocol.EXEC:
+            return context
+        # By its name, not by the way to it.
+        facts = self.host.facts()
+        return (*context, *(facts.get(name, "") for name in ("hostname", "qemu", "xen")))
 
 
 @contextmanager
 def single_boots(request: Request, say: Say, *, exact: bool = True) -> Iterator[OneBoot]:
-    """The hosts of a request, opened for single boots; another campaign on this machine is refused meanwhile.
+    """The first host of a request, opened for single boots; another campaign on this machine is refused meanwhile.
 
     exact: False where only the answers count: then `auto` falls back to plain TCG, which is several times faster than
     icount. Raises UkperfError as a campaign would.

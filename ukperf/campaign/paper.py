@@ -13,6 +13,7 @@ from ukperf.campaign.plan import PLAN
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import Request, Say, resume
 from ukperf.campaign.sklearn_run import Answer, Ask
+from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit
 from ukperf.paths import make_dir
 from ukperf.stats.summary import summarize
@@ -74,6 +75,10 @@ class Paper:
 
 def reproduce(ask: Ask, folder: Path, *, say: Say, observer: Observer | None = None) -> Paper:
     """Run what is not in folder yet. Raises UkperfError where it cannot go on; what was measured stays."""
+    if len(set(ask.connect)) > 1:
+        raise UkperfError(
+            "The paper's numbers are compared with those of one host.", hint="Run it for each host, with its own --run."
+        )
     make_dir(folder)
     say("Table I: system calls.")
     request = Request(

@@ -17,6 +17,7 @@ from pathlib import Path
 import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
+from ukperf.campaign.facts import of_host
 from ukperf.campaign.folders import alone, locked, refuse_used, run_folder
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.judge import CHECK_MS, counted
@@ -115,6 +116,22 @@ def decide_accelerator(asked: Accelerator, host: Host, *, fresh: bool = False) -
         return asked, None
     truth = truth_about(host, fresh=fresh)
     return (Accelerator.KVM if truth.believed else Accelerator.ICOUNT), truth
+
+
+def one_accelerator(asked: Accelerator, hosts: Sequence[Host]) -> tuple[Accelerator, Truth | None]:
+    """What all hosts of a run execute guests by; the truth is that about the first.
+
+    Raises UkperfError as `decide_accelerator` does, and where they differ.
+    """
+    accelerator, truth = decide_accelerator(asked, hosts[0])
+    for other in hosts[1:]:
+        theirs, _ = decide_accelerator(asked, other)
+        if theirs is not accelerator:
+            raise UkperfError(
+                f"{hosts[0].uri} runs guests by {accelerator}, {other.uri} by {theirs}: one run has one accelerator.",
+                hint="Name one with --accel that both have, or make a run for each host.",
+            )
+    return accelerator, truth
 
 
 def truth_about(host: Host, *, fresh: bool = False) -> Truth:
@@ -244,14 +261,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     Raises UkperfError if a named guest is missing something, or no guest is left, or the hosts are not of one kind.
     """
     host = hosts[0]
-    accelerator, truth = decide_accelerator(request.accelerator, host)
-    for other in hosts[1:]:
-        theirs, _ = decide_accelerator(request.accelerator, other)
-        if theirs is not accelerator:
-            raise UkperfError(
-                f"{host.uri} runs guests by {accelerator}, and {other.uri} by {theirs}: one run has one accelerator.",
-                hint="Name one with --accel that both have, or make a run for each host.",
-            )
+    accelerator, truth = one_accelerator(request.accelerator, hosts)
     if truth is not None and (not truth.believed or request.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
         if truth.advice:
@@ -279,8 +289,15 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         kinds={name: machine_for(request, request.variants.get(name, name), host).kind for name in images},
         shared_path=request.shared_path,
         command=request.command,
-        facts={"ukperf": ukperf.__version__, **host.facts()},
+        facts={"ukperf": ukperf.__version__, **_facts(hosts)},
     )
+
+
+def _facts(hosts: Sequence[Host]) -> dict[str, str]:
+    facts = dict(hosts[0].facts())
+    for other in hosts[1:]:
+        facts |= of_host(other.facts(), other.uri)
+    return facts
 
 
 def build_options(request: Request, accelerator: Accelerator, guest: str, kind: MachineKind) -> BuildOptions:
@@ -332,7 +349,12 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
             say(guest.obtain())
         elif not availability.ok:
             raise UkperfError(availability.sentence, hint=availability.hint)
-        images[name] = guest.build(_program(request, name, guest.recipe.protocol, accelerator), options)
+        try:
+            images[name] = guest.build(_program(request, name, guest.recipe.protocol, accelerator), options)
+        except UkperfError as error:
+            if named or name not in OPTIONAL:
+                raise
+            say(f"{name} is left out: {error.message}")
     if not images:
         raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
     unknown = (set(request.kernels) | set(request.cmdlines)) - set(images)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.learning import Calibration, Setting, Work
 from ukperf.campaign.oneboot import single_boots
+from ukperf.campaign.pace import emulates
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, decide_accelerator, open_hosts, start
+from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, start
 from ukperf.errors import UkperfError
+from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, Frame, Launch, Machine, Outcome, Trial
@@ -68,16 +70,16 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     """Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting."""
     _check(ask)
     with open_hosts(ask.connect) as hosts:
-        accelerator, truth = decide_accelerator(ask.accelerator, next(iter(hosts.values())))
+        accelerator, truth = one_accelerator(ask.accelerator, tuple(hosts.values()))
+        emulated = accelerator in learning.EMULATED or _emulating(hosts.values(), accelerator, say)
     if truth is not None and (not truth.believed or ask.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
     guests = guests_for(ask.guests, accelerator, ask.model_file is not None)
-    emulated = accelerator in learning.EMULATED
     scale = ask.scale if ask.scale is not None else (learning.EMULATED_SCALE if emulated else 1.0)
     folder = dataset_folder(ask.data, scale)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     work = Work(learning.check_models(ask.models), folder, ask.threads, ask.model_file, ask.packages)
-    calibration, settings = _settings(work, accelerator, say, observer)
+    calibration, settings = _settings(work, emulated, say, observer)
     say(_sentence(facts, work))
     request = Request(
         program=learning.program(work, accelerator, settings),
@@ -91,7 +93,7 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
         seed=ask.seed,
         limits=ask.limits,
         delta=ask.delta,
-        timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, accelerator),
+        timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, emulated),
         kernels=ask.kernels,
         cmdlines=ask.cmdlines,
         folder=ask.folder,
@@ -105,6 +107,15 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     result = start(request, say=say, observer=observer)
     answer = finish(result, facts, settings, control)
     return replace(answer, notes=(*answer.notes, *_memory_notes(request, result, say)))
+
+
+def _emulating(hosts: Iterable[Host], accelerator: Accelerator, say: Say) -> bool:
+    """Whether a host that has no choice of accelerator emulates all the same, as a Xen inside of QEMU does."""
+    for host in hosts:
+        if host.only_accelerator is not None and emulates(host, accelerator):
+            say(f"{host.uri} emulates guests' instructions, so there is less to do in a boot, and more time for it.")
+            return True
+    return False
 
 
 def _memory_notes(request: Request, result: Result, say: Say) -> list[str]:
@@ -192,13 +203,13 @@ def _check(ask: Ask) -> None:
 
 
 def _settings(
-    work: Work, accelerator: Accelerator, say: Say, observer: Observer | None
+    work: Work, emulated: bool, say: Say, observer: Observer | None
 ) -> tuple[Calibration | None, dict[str, Setting]]:
     if work.model_file is not None:
-        return None, learning.default_settings(accelerator)
+        return None, learning.default_settings(emulated)
     say("Calibrating on this host: each benchmark once.")
     calibration = learning.calibrate(work, _phases(observer))
-    return calibration, learning.choose(calibration, work.models, accelerator)
+    return calibration, learning.choose(calibration, work.models, emulated)
 
 
 def _phases(observer: Observer | None) -> Callable[[Frame], None] | None:

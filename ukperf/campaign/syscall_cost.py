@@ -16,7 +16,7 @@ from statistics import median
 
 from ukperf.campaign.oneboot import OneBoot, single_boots
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, start
+from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, start
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
@@ -27,7 +27,7 @@ SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings
 TICKS = ".ticks"  # the same operation by the CPU's counter, where the plain name is in seconds
 VSYSCALL = "unikraft+vsyscall"  # Unikraft's function-call entry: the same guest, another boot
-SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100")
+SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100", "figures=0")
 SCOUT_TIMEOUT_S = 60.0
 SCOUTS_MAX = 16
 _OPERATION = re.compile(r"[a-z0-9_.]{1,40}")
@@ -61,13 +61,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Costs:
-    """A measured run with what the scouts found, and the counter's frequency by two clocks (guest → Hz)."""
+    """A measured run with what the scouts found: host → guest → finding."""
 
     result: Result
     operations: tuple[Operation, ...]
-    findings: Mapping[str, Finding]
-    hz_by_host: Mapping[str, float]
-    hz_by_guest: Mapping[str, float]
+    findings: Mapping[str, Mapping[str, Finding]]
 
 
 def cost_program(*words: str, cache: Cache | None = None) -> Program:
@@ -83,14 +81,17 @@ def samples_in(records: Sequence[BootRecord], unit: Unit) -> tuple[BootRecord, .
     )
 
 
-def missing(costs: Costs, operation: str) -> dict[str, str]:
-    """Guest → why it has no figure for an operation."""
+def missing(costs: Costs, host: str, operation: str) -> dict[str, str]:
+    """Guest → why it has no figure for an operation on a host."""
     reasons = {}
-    for guest, finding in costs.findings.items():
+    for guest, finding in costs.findings.get(host, {}).items():
+        elsewhere = [found[guest].ended for found in costs.findings.values() if guest in found]
         if operation in finding.ended:
             reasons[guest] = finding.ended[operation]
         elif operation in finding.refused:
             reasons[guest] = errno.errorcode.get(finding.refused[operation], "fails")
+        elif other := next((ended[operation] for ended in elsewhere if operation in ended), None):
+            reasons[guest] = f"{other} elsewhere"  # one run has one command line for each guest
     return reasons
 
 
@@ -137,7 +138,7 @@ def _take(frames: Sequence[Frame], works: dict[str, None], refused: dict[str, in
             continue
         if frame.event == "phase":
             pending = name
-        elif frame.event == "samples":
+        elif frame.event in ("supported", "samples"):
             works.setdefault(name.removesuffix(TICKS))
         elif frame.event == "unsupported":
             number = frame.fields.get("errno")
@@ -187,15 +188,20 @@ def measure(
     """
     request = replace(request, program=cost_program(f"only={only}"))
     operations = list_operations(only)
-    with single_boots(request, say) as one:
-        accelerator, findings = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, say)
+    if len(request.connect) > 1:
+        with open_hosts(request.connect) as hosts:  # before anything slow: do they go together?
+            one_accelerator(request.accelerator, tuple(hosts.values()))
+    findings = {}
+    for uri in dict.fromkeys(request.connect):
+        with single_boots(replace(request, connect=(uri,)), say) as one:
+            accelerator, findings[uri] = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, say)
     units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
-    arguments = {
-        name: (units, *_skipping(list(found.ended))) for name, found in findings.items() if not found.complaint
-    }
-    for name, found in findings.items():
+    arguments = {}
+    for name, found in on_all_hosts(findings).items():
         if found.complaint:
             say(f"{name} is left out: {found.complaint}.")
+        else:
+            arguments[name] = (units, *_skipping(list(found.ended)))
     if not arguments:
         raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
     variants = {}
@@ -208,7 +214,26 @@ def measure(
         say=say,
         observer=observer,
     )
-    return Costs(result, operations, findings, _hz_by_host(result.records), _hz_by_guest(result.records))
+    return Costs(result, operations, findings)
+
+
+def on_all_hosts(findings: Mapping[str, Mapping[str, Finding]]) -> dict[str, Finding]:
+    """Guest → what is true of it on all hosts (host → guest → finding): one run has one command line for each guest.
+
+    An operation that ends it on one is in `ended`; a guest that cannot be measured on one has a complaint.
+    """
+    merged: dict[str, Finding] = {}
+    for name in {guest: None for found in findings.values() for guest in found}:
+        each = [found[name] for found in findings.values() if name in found]
+        merged[name] = Finding(
+            name,
+            works=tuple(operation for operation in each[0].works if all(operation in one.works for one in each)),
+            refused={operation: number for one in each for operation, number in one.refused.items()},
+            ended={operation: how for one in each for operation, how in one.ended.items()},
+            boots=sum(one.boots for one in each),
+            complaint=next((one.complaint for one in each if one.complaint), ""),
+        )
+    return merged
 
 
 def list_operations(only: str) -> tuple[Operation, ...]:
@@ -240,7 +265,7 @@ def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: 
         def make(name: str = name, boot: Boot = boot) -> Finding:
             return scout(name, boot, say)
 
-        context = (*one.context(), only, *more)
+        context = (*one.context(guest), only, *more)
         finding = make() if fresh else kept_finding(cache, one.images[guest], context, make)
         if name == VSYSCALL and not any(op.endswith(".vsyscall") for op in finding.works):
             say("unikraft has no __kernel_vsyscall that works: not available.")
@@ -252,13 +277,17 @@ def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: 
 # ---- the counter's frequency ----
 
 
-def frequencies(costs: Costs) -> dict[str, str]:
-    """`linux TSC` → "2.600 GHz by the host's clock, 2.601 by its own", for the line under the table."""
+def frequencies(records: Sequence[BootRecord], accelerator: Accelerator) -> dict[str, str]:
+    """`linux TSC` → "2.600 GHz by the host's clock, 2.601 by its own", for the line under the table.
+
+    records: of one host.
+    """
     facts: dict[str, str] = {}
-    if costs.result.plan.accelerator is Accelerator.ICOUNT:
+    if accelerator is Accelerator.ICOUNT:
         return facts
-    for guest, by_host in costs.hz_by_host.items():
-        own = costs.hz_by_guest.get(guest)
+    by_guest = _hz_by_guest(records)
+    for guest, by_host in _hz_by_host(records).items():
+        own = by_guest.get(guest)
         by_own = f", {own / 1e9:.3f} by its own" if own is not None else ""
         facts[f"{guest} TSC"] = f"{by_host / 1e9:.3f} GHz by the host's clock{by_own}"
     return facts

@@ -181,8 +181,15 @@ def _call(nr: int, name: str, frame: Frame) -> SystemCall | None:
 # ---- all guests ----
 
 
+def tables_by_host(request: Request, *, fresh: bool, say: Say) -> dict[str, tuple[CallTable, ...]]:
+    """Host → the tables of all guests of a request there. Raises UkperfError as every campaign does."""
+    alone = (replace(request, connect=(uri,)) for uri in dict.fromkeys(request.connect))
+    return {each.connect[0]: tables(each, fresh=fresh, say=say) for each in alone}
+
+
 def tables(request: Request, *, fresh: bool, say: Say) -> tuple[CallTable, ...]:
-    """The tables of all guests of a request (its program is replaced), from the cache where they are known.
+    """The tables of all guests of a request (its program is replaced) on its first host, from the cache where they are
+    known.
 
     Raises UkperfError as every campaign does.
     """
@@ -199,7 +206,7 @@ def tables(request: Request, *, fresh: bool, say: Say) -> tuple[CallTable, ...]:
                 return table_of(image, boot, probes, native=native, say=say)
 
             # On this machine itself the answers are those that its user gets.
-            context = (*one.context(), f"uid {os.getuid()}") if native else one.context()
+            context = (*one.context(guest), f"uid {os.getuid()}") if native else one.context(guest)
             found.append(cached_table(Cache(), image, context, fresh=fresh, make=make))
     return tuple(found)
 

@@ -25,21 +25,20 @@ def show_result(result: Result, as_json: bool) -> None:
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.summary import by_host, summarize
 
-    facts = facts_of(result.plan, result.why)
-    wrote = save_suite(result, facts)
+    wrote = save_suite(result, facts_of(result.plan, result.why))
     hosts = by_host(result.records)
     summaries = {host: summarize(mine, result.plan.baseline, result.plan.delta) for host, mine in hosts.items()}
     if as_json:
-        pages = {host: to_json(summary, {**facts, "host": host}) for host, summary in summaries.items()}
-        print(json.dumps({**_one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
+        pages = {host: to_json(summary, facts_of(result.plan, result.why, host)) for host, summary in summaries.items()}
+        print(json.dumps({**one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
     else:
         for host, summary in summaries.items():
-            render(summary, {**facts, "host": host}, stdout_console())
+            render(summary, facts_of(result.plan, result.why, host), stdout_console())
         print(f"Run: {result.folder}" + (" (suite.json is for python -m pyperf)" if wrote else ""), file=sys.stdout)
     refuse_if_none_good(result)
 
 
-def _one_page(pages: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+def one_page(pages: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     """One host's facts as they are; of several hosts a list, and all comparisons together, each with its host."""
     if len(pages) == 1:
         return dict(next(iter(pages.values())))

@@ -17,27 +17,31 @@ def show_sklearn(answer: Answer, as_json: bool) -> None:
 
     from ukperf.campaign.facts import facts_of
     from ukperf.campaign.learning import throughput
-    from ukperf.cli.output import refuse_if_none_good, save_suite
+    from ukperf.cli.output import one_page, refuse_if_none_good, save_suite
     from ukperf.reports.jsonout import to_json
     from ukperf.reports.table import render
     from ukperf.reports.terminal import stdout_console
     from ukperf.reports.units import number
-    from ukperf.stats.summary import summarize
+    from ukperf.stats.summary import by_host, summarize
 
     result = answer.result
-    facts = facts_of(result.plan, result.why)
-    save_suite(result, facts)
-    summary = summarize(result.records, result.plan.baseline, result.plan.delta)
-    rates = throughput(result.records)
-    if as_json:
-        more = {"data": dict(answer.data), "rows_per_second": rates, "notes": list(answer.notes)}
-        whole = {**to_json(summary, facts), **more, "run": str(result.folder)}
-        print(json.dumps(whole, indent=1, allow_nan=False))
-    else:
+    save_suite(result, facts_of(result.plan, result.why))
+    pages = {}
+    for host, records in by_host(result.records).items():
+        facts = facts_of(result.plan, result.why, host)
+        summary = summarize(records, result.plan.baseline, result.plan.delta)
+        rates = throughput(records)
+        if as_json:
+            pages[host] = {**to_json(summary, facts), "rows_per_second": rates}
+            continue
         render(summary, facts, stdout_console())
         for model, table in rates.items():
             listed = ", ".join(f"{guest} {number(rate)}" for guest, rate in sorted(table.items()))
             print(f"{model}, batch prediction, rows a second: {listed}")
+    if as_json:
+        more = {"data": dict(answer.data), "notes": list(answer.notes), "run": str(result.folder)}
+        print(json.dumps({**one_page(pages), **more}, indent=1, allow_nan=False))
+    else:
         for note in answer.notes:
             print(note)
         print(f"Run: {result.folder}")

@@ -11,7 +11,11 @@ from ukperf.cli import options as o
 from ukperf.model import Accelerator, Launch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ukperf.campaign.syscall_cost import Costs
+    from ukperf.model import BootRecord, Unit
+    from ukperf.reports.costtable import View
 
 Only = Annotated[str, typer.Option(metavar="GLOB", help="Operations to measure, like 'get*' or 'noop.*,read1.raw'.")]
 List = Annotated[bool, typer.Option("--list", help="Name the operations and do nothing else.")]
@@ -98,40 +102,58 @@ def command(
 def _show(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> None:
     import json
 
-    from ukperf.campaign.costclaims import claims
     from ukperf.campaign.facts import facts_of
-    from ukperf.campaign.syscall_cost import TICKS, frequencies, missing, samples_in
-    from ukperf.cli.output import refuse_if_none_good, save_suite
+    from ukperf.campaign.syscall_cost import frequencies, samples_in
+    from ukperf.cli.output import one_page, refuse_if_none_good, save_suite
     from ukperf.model import Unit
-    from ukperf.reports.costtable import SCALE, Claim, Row, View, render, to_json
+    from ukperf.reports.costtable import render, to_json
     from ukperf.reports.terminal import stdout_console
-    from ukperf.stats.summary import summarize
-    from ukperf.stats.within_boot import boot_ratios
+    from ukperf.stats.summary import by_host, summarize
 
     result = costs.result
     unit = Unit.CYCLES if cycles else Unit.SECONDS
     if result.plan.accelerator is Accelerator.ICOUNT:
         unit = Unit.INSTRUCTIONS
+    hosts = by_host(result.records)
+    clocks = {host: frequencies(mine, result.plan.accelerator) for host, mine in hosts.items()}
+    save_suite(
+        result, {**facts_of(result.plan, result.why), **(next(iter(clocks.values())) if len(hosts) == 1 else {})}
+    )
+    refuse_if_none_good(result)
+    pages = {}
+    for host, mine in hosts.items():
+        records = samples_in(mine, unit)
+        view = _view(costs, host, records, unit, as_calls)
+        facts = {**facts_of(result.plan, result.why, host), **clocks[host]}
+        summary = summarize(records, result.plan.baseline, result.plan.delta)
+        if as_json:
+            pages[host] = to_json(summary, view, facts)
+        else:
+            render(summary, view, facts, stdout_console())
+    if as_json:
+        print(json.dumps({**one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
+    else:
+        print(f"Run: {result.folder} (suite.json is for python -m pyperf)")
+
+
+def _view(costs: Costs, host: str, records: Sequence[BootRecord], unit: Unit, as_calls: bool) -> View:
+    """What is shown of one host's records, which are in one unit."""
+    from ukperf.campaign.costclaims import claims
+    from ukperf.campaign.syscall_cost import TICKS, missing
+    from ukperf.model import Unit
+    from ukperf.reports.costtable import SCALE, Claim, Row, View
+    from ukperf.stats.within_boot import boot_ratios
+
     suffix = (TICKS if unit is Unit.CYCLES else "") + "/p50"
-    records = samples_in(result.records, unit)
     ratios = boot_ratios(records, SCALE + suffix)
-    view = View(
-        rows=tuple(Row(op.name, op.group, op.what, missing(costs, op.name)) for op in costs.operations),
+    return View(
+        rows=tuple(Row(op.name, op.group, op.what, missing(costs, host, op.name)) for op in costs.operations),
         unit=unit.value,
         suffix=suffix,
         ratios={(guest, name.removesuffix(suffix)): ratio for (guest, name), ratio in ratios.items()},
         as_calls=as_calls,
         claims=tuple(Claim(words, ratio) for words, ratio in claims(records, suffix)),
     )
-    facts = {**facts_of(result.plan, result.why), **frequencies(costs)}
-    save_suite(result, facts)
-    refuse_if_none_good(result)
-    summary = summarize(records, result.plan.baseline, result.plan.delta)
-    if as_json:
-        print(json.dumps({**to_json(summary, view, facts), "run": str(result.folder)}, indent=1, allow_nan=False))
-    else:
-        render(summary, view, facts, stdout_console())
-        print(f"Run: {result.folder} (suite.json is for python -m pyperf)")
 
 
 def _show_list(operations: object, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from ukperf.cli import options as o
 from ukperf.model import Accelerator, Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ukperf.model import CallTable
 
@@ -50,7 +50,7 @@ def command(
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
     from ukperf.campaign.session import Request
-    from ukperf.campaign.syscall_probe import prober, tables
+    from ukperf.campaign.syscall_probe import prober, tables_by_host
     from ukperf.hosts.connection import EMBED
 
     named = tuple(dict.fromkeys([*(guest or []), *(diff or ())]))
@@ -69,35 +69,42 @@ def command(
         shared_path=shared_path,
         command=("ukperf", *sys.argv[1:]),
     )
-    found = tables(request, fresh=fresh, say=o.sayer())
-    if diff is not None:
-        _show_difference(found, diff, json)
-    else:
-        _show(found, "*" if list_ else only, json)
+    hosts = tables_by_host(request, fresh=fresh, say=o.sayer())
+    if json:
+        _print_json(hosts, "*" if list_ else only, diff)
+        return
+    for host, found in hosts.items():
+        if len(hosts) > 1:
+            print(f"{host}:")
+        _show(found, "*" if list_ else only, diff)
 
 
-def _show(found: Sequence[CallTable], only: str | None, as_json: bool) -> None:
-    import json
-
-    from ukperf.reports.calltable import matching, render, render_calls, to_json
+def _show(found: Sequence[CallTable], only: str | None, diff: tuple[str, str] | None) -> None:
+    from ukperf.reports.calltable import matching, render, render_calls, render_difference
     from ukperf.reports.terminal import stdout_console
 
-    if as_json:
-        print(json.dumps(to_json(found, matching(found, only or "*")), indent=1, allow_nan=False))
+    if diff is not None:
+        render_difference(*_two(found, diff), stdout_console())
     elif only is None:
         render(found, stdout_console())
     else:
         render_calls(found, matching(found, only), stdout_console())
 
 
-def _show_difference(found: Sequence[CallTable], diff: tuple[str, str], as_json: bool) -> None:
+def _print_json(hosts: Mapping[str, Sequence[CallTable]], only: str | None, diff: tuple[str, str] | None) -> None:
+    """One host's page as it is; of several hosts a list."""
     import json
 
-    from ukperf.reports.calltable import difference_json, render_difference
-    from ukperf.reports.terminal import stdout_console
+    from ukperf.reports.calltable import difference_json, matching, to_json
 
+    pages = {
+        host: difference_json(*_two(found, diff)) if diff else to_json(found, matching(found, only or "*"))
+        for host, found in hosts.items()
+    }
+    several = {"hosts": [{"host": host, **page} for host, page in pages.items()]}
+    print(json.dumps(several if len(pages) > 1 else next(iter(pages.values())), indent=1, allow_nan=False))
+
+
+def _two(found: Sequence[CallTable], diff: tuple[str, str]) -> tuple[CallTable, CallTable]:
     here, there = (next(table for table in found if table.guest == name) for name in diff)
-    if as_json:
-        print(json.dumps(difference_json(here, there), indent=1, allow_nan=False))
-    else:
-        render_difference(here, there, stdout_console())
+    return here, there

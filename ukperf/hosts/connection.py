@@ -13,7 +13,7 @@ from ukperf.hosts.embed import embedded_root, private_environment
 
 EMBED = "qemu:///embed"
 _DRIVERS = ("qemu", "xen")
-# What ssh and libvirt say when a host refuses, and what to do then; {host} is the address without its path.
+# What ssh and libvirt say when a host refuses, and what to do then; {host} is what ssh takes for the address.
 _REFUSALS = (
     ("Host key verification failed", "Compare the host's key and accept it: ssh {host} true"),
     ("Permission denied", "Bring your key there: ssh-copy-id {host}"),
@@ -118,11 +118,21 @@ def _open(address: str, shown: str) -> Iterator[Any]:
 def _advice(uri: str, error: Exception) -> str:
     if is_local(uri):
         return "`ukperf doctor` says what is missing."
-    host = urlsplit(uri).netloc
+    host = _for_ssh(urlsplit(uri))
     for words, advice in _REFUSALS:
         if words in str(error):
             return advice.format(host=host, uri=uri)
     return f"Try: virsh -c {uri} version"
+
+
+def _for_ssh(parts: SplitResult) -> str:
+    """The address as ssh wants it on its command line: the port is an option."""
+    user, at, _ = parts.netloc.rpartition("@")
+    try:
+        port = f"-p {parts.port} " if parts.port else ""
+    except ValueError:  # no number
+        return parts.netloc
+    return f"{port}{user}{at}{parts.hostname or ''}"
 
 
 def first_line(error: Exception) -> str:

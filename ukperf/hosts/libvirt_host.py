@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from ukperf.errors import HostError
 from ukperf.hosts import ownership
@@ -99,13 +100,15 @@ class LibvirtHost:
             facts["libvirt"] = _version(self._connection.getLibVersion())
             facts["xen" if self.is_xen else "qemu"] = _version(self._connection.getVersion())
             facts["hostname"] = self._connection.getHostname()
+            if not is_local(self._uri):
+                facts |= remote_cpu(self._connection.getCapabilities(), self._connection.getInfo()[2])
         except self._libvirt.libvirtError as error:
             facts["libvirt_error"] = first_line(error)
         if is_local(self._uri):
             facts["host_kernel"] = platform.release()
             facts["cpu"] = cpu_model()
             facts["cpus"] = str(os.cpu_count())
-        left_out = self.left_out()
+        left_out = self.left_out() if "cpu" in facts else (*self.left_out(), "the CPU's model")
         if left_out:
             facts["left_out"] = ", ".join(left_out)
         return facts
@@ -120,7 +123,7 @@ class LibvirtHost:
         if not self.embedded:
             missing.append("the VMM's peak memory")
         if self.is_xen:
-            missing.append("pinning of the emulator")
+            missing += ["pinning of the emulator", "a log of the console beside its stream"]
         return tuple(missing)
 
     def close(self) -> None:
@@ -364,6 +367,17 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
         host = LibvirtHost(uri, connection, scratch, run_id, shared_path)
         stack.callback(host.close)
         yield host
+
+
+def remote_cpu(capabilities: str, cpus: int) -> dict[str, str]:
+    """The CPU of another host by its capabilities (libvirt's XML), under libvirt's name for the model; and how many."""
+    facts = {"cpus": str(cpus)}
+    with suppress(ET.ParseError):
+        cpu = ET.fromstring(capabilities).find("host/cpu")
+        names = [text for tag in ("vendor", "model") if cpu is not None and (text := cpu.findtext(tag))]
+        if names:
+            facts["cpu"] = " ".join(names)
+    return facts
 
 
 def _own(run_id: str) -> Owner:

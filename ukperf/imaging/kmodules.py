@@ -20,6 +20,8 @@ from ukperf.errors import UkperfError
 
 VIRTIO_DISK = ("virtio_pci", "virtio_mmio", "virtio_blk")
 """For a disk on q35 (PCI) and on microvm (MMIO)."""
+XEN_DISK = ("xen_blkfront",)
+"""For a disk of a PV or PVH domain on Xen."""
 
 _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
 

@@ -6,6 +6,7 @@
  *   skip=GLOB,GLOB    leave these out (they hung or crashed this guest before)
  *   probe=vsyscall    the operations by __kernel_vsyscall, and nothing but the scale beside them
  *   check=1           try each operation once, time nothing: `supported` or `unsupported` frames
+ *   figures=0         time all, but write no figures: for scouts, since a console may need milliseconds for a byte
  *   units=s,cycles    what to report; `instructions` under icount, where a tick is an instruction
  *   min_batch_us=N    a batch lasts at least this (default 100)
  *   budget_ms=N       for one operation (default 3000); past it, fewer batches
@@ -91,9 +92,9 @@ static const struct operation vsyscall_operations[] = {
 
 static struct {
     const char *only, *skip, *units;
-    bool list, check, vsyscall;
+    bool list, check, vsyscall, figures;
     struct cc_plan plan;
-} options = {.only = "*", .skip = "", .units = "s,cycles", .plan = {.clock = uk_clock_ns}};
+} options = {.only = "*", .skip = "", .units = "s,cycles", .figures = true, .plan = {.clock = uk_clock_ns}};
 
 /* Is name matched by one of the globs that commas part? */
 static bool matches(const char *globs, const char *name)
@@ -138,6 +139,8 @@ static void parse(const char *argument)
         options.list = *value == '1';
     else if (IS("check"))
         options.check = *value == '1';
+    else if (IS("figures"))
+        options.figures = *value == '1';
     else if (IS("probe"))
         options.vsyscall = strcmp(value, "vsyscall") == 0;
     else if (IS("min_batch_us"))
@@ -166,13 +169,20 @@ static int by_size(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* Nine digits are more than the clocks have, and half as many bytes as a double's seventeen: on Xen a serial port takes
+ * a millisecond for each. */
+static const char *nine_digits(double value)
+{
+    static char text[40];
+    snprintf(text, sizeof text, "%.9g", value);
+    return text;
+}
+
 /* A double as a member; ukperf.h has only whole numbers. */
 static void meta_double(const char *name, double value)
 {
-    char text[40];
-    snprintf(text, sizeof text, "%.17g", value);
     uk_key(name);
-    uk_text(text);
+    uk_text(nine_digits(value));
 }
 
 static void meta(const struct operation *operation, const struct cc_result *result, const int64_t *totals, uint64_t empty,
@@ -186,11 +196,10 @@ static void meta(const struct operation *operation, const struct cc_result *resu
     for (unsigned i = 0; i < n; i++)
         sum += (double)sorted[i];
     uk_samples_meta_text("meta_quantiles", "0.5"); /* a boot's number is its median: an interrupt falls on few batches */
-    uk_samples_meta_text("meta_group", operation->group);
-    uk_samples_meta_text("meta_what", operation->what);
-    uk_samples_meta_number("meta_batches", n);
-    uk_samples_meta_number("meta_truncated", result->truncated);
-    uk_samples_meta_number("meta_sleeps", operation->sleeps);
+    if (result->truncated)
+        uk_samples_meta_number("meta_truncated", 1);
+    if (operation->sleeps)
+        uk_samples_meta_number("meta_sleeps", 1);
     uk_samples_meta_number("meta_step_ns", options.plan.step_ns);
     uk_samples_meta_number("meta_step_ticks", options.plan.step_ticks);
     meta_double("meta_overhead", (double)empty * scale);
@@ -209,10 +218,7 @@ static void report(const struct operation *operation, const char *name, const ch
     meta(operation, result, totals, empty, scale);
     for (unsigned i = 0; i < result->warmups + result->batches; i++) {
         double each = totals[i] > 0 ? (double)totals[i] * scale : 0; /* no longer than the empty loop: nothing */
-        if (i < result->warmups)
-            uk_samples_warmup(each);
-        else
-            uk_samples_value(each);
+        uk_samples_item(i < result->warmups ? UK_WARMUPS : UK_VALUES, nine_digits(each));
     }
     uk_samples_end();
 }
@@ -223,6 +229,12 @@ static void measure(const struct operation *operation)
     char name[64];
     if (cc_measure(&options.plan, operation->body, operation->max_loops, &result) < 0) {
         describe("unsupported", operation, result.error);
+        return;
+    }
+    if (!options.figures) {
+        uk_begin("supported");
+        uk_member_text("benchmark", operation->name, UK_TEXT_MAX);
+        uk_end();
         return;
     }
     bool seconds = matches(options.units, "s") && options.plan.step_ns;

@@ -1,0 +1,88 @@
+"""Workloads on a real Xen host, through the whole of `ukperf`: from the request to the run's records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ukperf import guests
+from ukperf.campaign import learning
+from ukperf.campaign.learning import Setting, Work
+from ukperf.campaign.pace import emulates
+from ukperf.campaign.plan import Limits
+from ukperf.campaign.session import Request
+from ukperf.campaign.syscall_cost import cost_program, measure
+from ukperf.console import assemble
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.hosts.native import NativeHost
+from ukperf.imaging.datasources import dataset_folder
+from ukperf.model import Accelerator, BootSpec, Machine, MachineKind, Outcome, Program, Unit
+from xenhost.run import XenHost
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+SCALE = 0.005
+ROWS = {"multinomialnb single-row": Setting(20, 1, 0)}
+
+
+def skip_without(guest: str, kind: MachineKind) -> None:
+    there = guests.get(guest).availability(BuildOptions(kind, Accelerator.XEN))
+    if not there.ok:
+        pytest.skip(f"{there.sentence} {there.hint}")
+
+
+@pytest.fixture(scope="module")
+def learner() -> Program:
+    return learning.program(Work(("multinomialnb",), dataset_folder("synthetic", SCALE)), Accelerator.XEN, ROWS)
+
+
+@pytest.fixture(scope="module")
+def answers(learner: Program) -> dict[str, str]:
+    """What this host itself says."""
+    image = guests.get("native").build(learner, BuildOptions(accelerator=Accelerator.NATIVE))
+    seen = NativeHost().boot(BootSpec(image, Machine(), Accelerator.NATIVE, timeout_s=120))
+    assert seen.outcome is Outcome.OK, seen.console_tail
+    return dict(assemble(seen.frames).checks)
+
+
+@pytest.mark.parametrize(
+    ("guest", "kind"),
+    [("linux", MachineKind.XENPV), ("linux", MachineKind.XENPVH), ("nanos", MachineKind.XENHVM)],
+)
+def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
+    host: LibvirtHost, guest: str, kind: MachineKind, learner: Program, answers: dict[str, str]
+) -> None:
+    skip_without(guest, kind)
+    image = guests.get(guest).build(learner, BuildOptions(kind, Accelerator.XEN, remote=True))
+    machine = Machine(kind, learning.MEMORY_MIB)
+    seen = host.boot(BootSpec(image, machine, Accelerator.XEN, timeout_s=350, name=f"ukperf-test-{guest}"))
+    assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
+    assert assemble(seen.frames).checks == answers
+
+
+def test_an_emulated_host_is_known_as_one(host: LibvirtHost) -> None:
+    assert emulates(host, Accelerator.XEN)
+
+
+def test_system_calls_are_measured_in_linux_and_nanos(xen: XenHost, tmp_path: Path) -> None:
+    skip_without("nanos", MachineKind.XENHVM)
+    request = Request(
+        cost_program(),
+        ("linux", "nanos"),
+        connect=(xen.uri,),
+        limits=Limits(boots=1),
+        timeout_s=240,
+        folder=tmp_path / "run",
+        share_host=True,
+    )
+    only = "call.direct,noop.raw,getppid.*,read1.raw,pread1.raw"
+    costs = measure(request, only, probe_vsyscall=False, fresh=True, say=lambda _: None)
+    records = {record.trial.guest: record for record in costs.result.records}
+    assert {record.outcome for record in records.values()} == {Outcome.OK}
+    for record in records.values():
+        figures = {s.benchmark: s for s in record.samples}
+        assert {"call.direct", "noop.raw", "getppid.raw", "noop.raw.ticks"} <= figures.keys()
+        assert figures["noop.raw"].unit is Unit.SECONDS and len(figures["noop.raw"].values) >= 25
+        assert min(figures["getppid.libc"].values) > 0
+    assert "read1.raw" in costs.findings[xen.uri]["nanos"].refused  # it has no /dev/zero
