@@ -167,6 +167,7 @@ class BootSpec:
     accelerator: Accelerator
     launch: Launch = Launch.LIBVIRT
     timeout_s: float = 120.0
+    idle_s: float | None = None  # a guest that says nothing for so long is taken to hang; None: only timeout_s counts
     console_limit: int = 8 << 20  # bytes
     run_id: str = ""
     name: str = ""  # domain name, unique on the host

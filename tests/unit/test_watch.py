@@ -305,3 +305,23 @@ def test_an_observer_that_raises_is_not_swallowed(guest: Guest) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         guest.says(MAIN).watched(on_frame=interrupt)
+
+
+def test_with_a_bound_on_silence_every_word_starts_the_time_anew(guest: Guest) -> None:
+    """A slow console is no hang."""
+    spec = replace(SPEC, timeout_s=60_000.0, idle_s=1_000.0)
+    watch = Watch(spec, SocketConsole(guest.ours), guest.stop, {})
+    long_ago = time.monotonic() - 5_000
+    assert watch._seconds_left(long_ago) < 0
+    watch._accept(1, MAIN)
+    assert 0 < watch._seconds_left(long_ago) <= 1_000
+    assert watch._seconds_left(long_ago - 60_000) < 0  # but not for ever
+
+
+def test_with_a_bound_on_silence_a_guest_that_falls_silent_hangs_long_before_its_deadline(guest: Guest) -> None:
+    began = time.monotonic()
+    _, seen = guest.says(MAIN).watched(replace(SPEC, timeout_s=600.0, idle_s=SOON))
+    assert (seen.outcome, seen.reason) == (Outcome.HUNG, "not one more byte in 0.05 s")
+    assert time.monotonic() - began < 300
+    _, seen = Guest().watched(replace(SPEC, timeout_s=600.0, idle_s=SOON))
+    assert (seen.outcome, seen.reason) == (Outcome.SILENT, "not one byte in 0.05 s")

@@ -29,6 +29,9 @@ PACKAGES = (
     "busybox-static",
     "iproute2",
     "openssh-server",
+    "bash",  # Xen's block script, for disks that are files
+    "mount",
+    "util-linux",
 )
 MODULES = (
     "virtio_pci",
@@ -142,8 +145,11 @@ def _configure(root: Path) -> None:
     for name in ("dev", "proc", "sys", "run", "tmp", "root", "var/log", "var/lib", "var/cache", "etc/libvirt"):
         (root / name).mkdir(parents=True, exist_ok=True)
     for name in ("run", "lock"):  # libvirt locks a console's terminal in /var/lock
-        if not (root / "var" / name).is_symlink():
-            (root / "var" / name).symlink_to("/run" if name == "run" else "/run/lock")
+        link = root / "var" / name
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)
+        if not link.is_symlink():
+            link.symlink_to("/run" if name == "run" else "/run/lock")
     users = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
     users += "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
     (root / "etc/passwd").write_text(users)

@@ -121,7 +121,7 @@ def command_line(files: HostFiles, ports: Mapping[int, int], shares: Sequence[Pa
     dom0 += f" xenhost.key={key}" if key else ""
     modules = f"{files.kernel} {dom0}".replace(",", ",,") + "," + str(files.initrd).replace(",", ",,")
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
-    argv += ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU, "-smp", "2", "-m", "2560"]
+    argv += ["-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", CPU, "-smp", "1", "-m", "2560"]
     argv += ["-kernel", str(files.xen), "-append", XEN_ARGS, "-initrd", modules]
     argv += ["-drive", f"file={str(files.disk).replace(',', ',,')},format=raw,if=virtio,snapshot=on,cache=unsafe"]
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in ports.items())

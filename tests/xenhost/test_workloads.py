@@ -9,7 +9,6 @@ import pytest
 from ukperf import guests
 from ukperf.campaign import learning
 from ukperf.campaign.learning import Setting, Work
-from ukperf.campaign.pace import emulates
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.session import Request
 from ukperf.campaign.syscall_cost import cost_program, measure
@@ -59,10 +58,6 @@ def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
     seen = host.boot(BootSpec(image, machine, Accelerator.XEN, timeout_s=350, name=f"ukperf-test-{guest}"))
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
     assert assemble(seen.frames).checks == answers
-
-
-def test_an_emulated_host_is_known_as_one(host: LibvirtHost) -> None:
-    assert emulates(host, Accelerator.XEN)
 
 
 def test_system_calls_are_measured_in_linux_and_nanos(xen: XenHost, tmp_path: Path) -> None:

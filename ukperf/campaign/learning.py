@@ -23,7 +23,7 @@ from ukperf.hosts.native import NativeHost
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.python_env import ROOTS
 from ukperf.imaging.pythontree import BENCH, python_tree, tree_program
-from ukperf.model import Accelerator, BootRecord, BootSpec, Machine, Outcome, Program, Sample, Unit
+from ukperf.model import Accelerator, BootRecord, BootSpec, Machine, Observation, Outcome, Program, Sample, Unit
 from ukperf.resources import data
 
 MODELS = (
@@ -113,9 +113,7 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     """
     if work.model_file is not None:
         raise UkperfError("A model file is only ever loaded inside a guest.")
-    once = {f"{name} single-row": Setting(20, 1, 1) for name in work.models}
-    once |= {f"{name} test": Setting(1, 3, 0) for name in work.models}
-    native = program(work, Accelerator.NATIVE, once, cache)
+    native = program(work, Accelerator.NATIVE, once(work.models), cache)
     image = guests.get("native", cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
     with tempfile.TemporaryDirectory(prefix="ukperf-") as folder:
         spec = BootSpec(
@@ -133,6 +131,18 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
             f"The program does not even run on this host: {report.error or seen.reason}",
             hint=seen.console_tail.strip().splitlines()[-1] if seen.console_tail.strip() else None,
         )
+    return calibration_of(seen)
+
+
+def once(models: Sequence[str]) -> dict[str, Setting]:
+    """Each benchmark just often enough to know how long it takes."""
+    rows = {f"{name} single-row": Setting(20, 1, 1) for name in models}
+    return rows | {f"{name} test": Setting(1, 3, 0) for name in models}
+
+
+def calibration_of(seen: Observation) -> Calibration:
+    """What a boot with the settings of `once` tells."""
+    report = assemble(seen.frames)
     # The quickest: first calls also pay for cold caches and late imports.
     return Calibration({s.benchmark: min(s.values) for s in report.samples if s.values}, report.checks)
 
@@ -174,7 +184,8 @@ def timeout_s(calibration: Calibration | None, settings: Mapping[str, Setting], 
     factor = SLOWDOWN if emulated else 1.0
     calls = {name: s.loops * (s.values + s.warmups) + 1 for name, s in settings.items()}
     work = sum(calibration.seconds.get(name, 1.0) * count for name, count in calls.items())
-    return 120.0 + 4 * factor * (work + calibration.seconds.get("import", 1.0))
+    before = calibration.seconds.get("import", 1.0) + calibration.seconds.get("read files", 0.0)
+    return 120.0 + 4 * factor * (work + before)
 
 
 PEAK = "peak memory"  # what the guest says of its process

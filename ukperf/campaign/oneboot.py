@@ -37,8 +37,11 @@ class OneBoot:
     images: dict[str, Image]
     run_id: str
 
-    def boot(self, guest: str, program: Program, timeout_s: float) -> Observation:
-        """Boot `program` in `guest` once. Raises UkperfError for what keeps the image from being built."""
+    def boot(self, guest: str, program: Program, timeout_s: float, idle_s: float | None = None) -> Observation:
+        """Boot `program` in `guest` once; idle_s: a guest that says nothing for so long hangs.
+
+        Raises UkperfError for what keeps the image from being built.
+        """
         image = self.image(guest, program)
         machine = replace(
             machine_for(self.request, guest, self.host),
@@ -50,6 +53,7 @@ class OneBoot:
             accelerator=self.accelerator,
             launch=self.request.launch,
             timeout_s=timeout_s,
+            idle_s=idle_s,
             run_id=self.run_id,
             name=f"ukperf-{self.run_id[:8]}-{guest}",
         )

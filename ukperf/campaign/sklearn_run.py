@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.learning import Calibration, Setting, Work
 from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.pace import emulates
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, start
 from ukperf.errors import UkperfError
-from ukperf.hosts.base import Host
-from ukperf.hosts.connection import EMBED
+from ukperf.hosts.connection import EMBED, is_local
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, Frame, Launch, Machine, Outcome, Trial
+from ukperf.model import Accelerator, Frame, Launch, Machine, Outcome, Program, Trial
 from ukperf.paths import make_dir
 
 WORK = "sklearn.json"
@@ -71,18 +70,43 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     _check(ask)
     with open_hosts(ask.connect) as hosts:
         accelerator, truth = one_accelerator(ask.accelerator, tuple(hosts.values()))
-        emulated = accelerator in learning.EMULATED or _emulating(hosts.values(), accelerator, say)
     if truth is not None and (not truth.believed or ask.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
     guests = guests_for(ask.guests, accelerator, ask.model_file is not None)
+    emulated = accelerator in learning.EMULATED
     scale = ask.scale if ask.scale is not None else (learning.EMULATED_SCALE if emulated else 1.0)
     folder = dataset_folder(ask.data, scale)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     work = Work(learning.check_models(ask.models), folder, ask.threads, ask.model_file, ask.packages)
-    calibration, settings = _settings(work, emulated, say, observer)
+    calibration: Calibration | None = None
+    if work.model_file is None:
+        say("Calibrating on this host: each benchmark once.")
+        calibration = learning.calibrate(work, _phases(observer))
+    control = calibration.checks if calibration else {}
     say(_sentence(facts, work))
-    request = Request(
+    request = _request(ask, guests, accelerator, learning.program(work, accelerator, {}))
+    if calibration is not None and not emulated:
+        calibration = _elsewhere(request, work, calibration, say)
+    settings = (
+        learning.default_settings(emulated)
+        if calibration is None
+        else learning.choose(calibration, work.models, emulated)
+    )
+    request = replace(
+        request,
         program=learning.program(work, accelerator, settings),
+        timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, emulated),
+    )
+    if ask.folder is not None:
+        remember(ask.folder, facts, control)
+    result = start(request, say=say, observer=observer)
+    answer = finish(result, facts, settings, control)
+    return replace(answer, notes=(*answer.notes, *_memory_notes(request, result, say)))
+
+
+def _request(ask: Ask, guests: tuple[str, ...], accelerator: Accelerator, program: Program) -> Request:
+    return Request(
+        program=program,
         guests=guests,
         default_guests=tuple(g for g in GUESTS if g != "native" or ask.model_file is None),
         baseline=ask.baseline,
@@ -93,7 +117,6 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
         seed=ask.seed,
         limits=ask.limits,
         delta=ask.delta,
-        timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, emulated),
         kernels=ask.kernels,
         cmdlines=ask.cmdlines,
         folder=ask.folder,
@@ -101,21 +124,31 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
         shared_path=ask.shared_path,
         command=ask.command,
     )
-    control = calibration.checks if calibration else {}
-    if ask.folder is not None:
-        remember(ask.folder, facts, control)
-    result = start(request, say=say, observer=observer)
-    answer = finish(result, facts, settings, control)
-    return replace(answer, notes=(*answer.notes, *_memory_notes(request, result, say)))
 
 
-def _emulating(hosts: Iterable[Host], accelerator: Accelerator, say: Say) -> bool:
-    """Whether a host that has no choice of accelerator emulates all the same, as a Xen inside of QEMU does."""
-    for host in hosts:
-        if host.only_accelerator is not None and emulates(host, accelerator):
-            say(f"{host.uri} emulates guests' instructions, so there is less to do in a boot, and more time for it.")
-            return True
-    return False
+def _elsewhere(request: Request, work: Work, here: Calibration, say: Say) -> Calibration:
+    """How long it all takes on hosts that are not this machine, by one boot of the baseline on each; the slowest.
+
+    here: this machine's own calibration, which stays where all hosts are this machine.
+    """
+    once = learning.once(work.models)
+    seconds: dict[str, float] = {}
+    for uri in dict.fromkeys(request.connect):
+        if is_local(uri):
+            continue
+        say(f"Calibrating in {request.baseline} on {uri}: each benchmark once.")
+        program = learning.program(work, request.accelerator, once)
+        asked = replace(request, program=program, guests=(request.baseline,), connect=(uri,))
+        asked = replace(asked, **_only(request, request.baseline))
+        with single_boots(asked, say) as one:
+            # It may emulate, as a Xen inside of QEMU does.
+            patience = max(request.timeout_s, learning.timeout_s(here, once, emulated=True))
+            seen = one.boot(request.baseline, program, patience)
+        if seen.outcome is not Outcome.OK:
+            raise UkperfError(f"{request.baseline} does not run the program on {uri}: {seen.reason}.")
+        for name, value in learning.calibration_of(seen).seconds.items():
+            seconds[name] = max(value, seconds.get(name, 0.0))
+    return Calibration(seconds, here.checks) if seconds else here
 
 
 def _memory_notes(request: Request, result: Result, say: Say) -> list[str]:
@@ -130,14 +163,21 @@ def _memory_notes(request: Request, result: Result, say: Say) -> list[str]:
                 request,
                 guests=(guest,),
                 memory_mib={guest: mib},
-                kernels={g: k for g, k in request.kernels.items() if g == guest},
-                cmdlines={g: c for g, c in request.cmdlines.items() if g == guest},
+                **_only(request, guest),
             )
             with single_boots(wanted, say) as one:
                 return one.boot(guest, request.program, request.timeout_s).outcome is Outcome.OK
 
         notes.append(memoryadvice.find_enough(guest, had, _free_mib() // 2, works).sentence)
     return notes
+
+
+def _only(request: Request, guest: str) -> dict[str, Any]:
+    """The overrides of one guest: those of others, which are not there, would be refused."""
+    return {
+        "kernels": {name: kernel for name, kernel in request.kernels.items() if name == guest},
+        "cmdlines": {name: words for name, words in request.cmdlines.items() if name == guest},
+    }
 
 
 def _free_mib() -> int:
@@ -200,16 +240,6 @@ def _check(ask: Ask) -> None:
         raise UkperfError("--model and --model-file exclude each other.")
     if ask.model_file is not None and not ask.model_file.is_file():
         raise UkperfError(f"There is no file {ask.model_file}.", hint="--model-file names a fitted estimator.")
-
-
-def _settings(
-    work: Work, emulated: bool, say: Say, observer: Observer | None
-) -> tuple[Calibration | None, dict[str, Setting]]:
-    if work.model_file is not None:
-        return None, learning.default_settings(emulated)
-    say("Calibrating on this host: each benchmark once.")
-    calibration = learning.calibrate(work, _phases(observer))
-    return calibration, learning.choose(calibration, work.models, emulated)
 
 
 def _phases(observer: Observer | None) -> Callable[[Frame], None] | None:

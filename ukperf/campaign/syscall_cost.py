@@ -28,7 +28,7 @@ FORMAT = 1  # of the kept findings
 TICKS = ".ticks"  # the same operation by the CPU's counter, where the plain name is in seconds
 VSYSCALL = "unikraft+vsyscall"  # Unikraft's function-call entry: the same guest, another boot
 SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100", "figures=0")
-SCOUT_TIMEOUT_S = 60.0
+SCOUT_IDLE_S, SCOUT_TIMEOUT_S = 60.0, 900.0
 SCOUTS_MAX = 16
 _OPERATION = re.compile(r"[a-z0-9_.]{1,40}")
 
@@ -259,8 +259,9 @@ def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: 
 
         def boot(words: tuple[str, ...], guest: str = guest, more: tuple[str, ...] = more) -> Observation:
             program = cost_program(f"only={only}", *units, *more, *words)
-            # A slower host, for which --timeout was raised, gets more time for this too.
-            return one.boot(guest, program, max(SCOUT_TIMEOUT_S, one.request.timeout_s / 2))
+            # A console may be so slow that only silence means a hang; a slower host, for which --timeout was raised,
+            # gets more time for that too.
+            return one.boot(guest, program, SCOUT_TIMEOUT_S, max(SCOUT_IDLE_S, one.request.timeout_s / 2))
 
         def make(name: str = name, boot: Boot = boot) -> Finding:
             return scout(name, boot, say)

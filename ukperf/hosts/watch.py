@@ -104,6 +104,7 @@ class Watch:
     def __post_init__(self) -> None:
         self._decoder = FrameDecoder(self.spec.console_limit)
         self._log: BinaryIO | None = None
+        self._heard = 0.0  # when the last bytes came, time.monotonic()
 
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -135,13 +136,18 @@ class Watch:
 
     def _seconds_left(self, started: float) -> float:
         deadline = started + self.spec.timeout_s
+        if self.spec.idle_s is not None:
+            deadline = min(deadline, max(started, self._heard) + self.spec.idle_s)
         if Event.EXIT in self.events:
             deadline = min(deadline + STOP_GRACE_S, self.events[Event.EXIT] / 1e9 + STOP_GRACE_S)
         return deadline - time.monotonic()
 
     def _time_out(self) -> None:
+        idle = self.spec.idle_s is not None and time.monotonic() >= self._heard + self.spec.idle_s
         if self._decoder.total == 0:
-            self._end(Outcome.SILENT, f"not one byte in {self.spec.timeout_s:g} s")
+            self._end(Outcome.SILENT, f"not one byte in {self.spec.idle_s if idle else self.spec.timeout_s:g} s")
+        elif idle and Event.EXIT not in self.events:
+            self._end(Outcome.HUNG, f"not one more byte in {self.spec.idle_s:g} s")
         elif Event.EXIT in self.events:
             self._end(Outcome.HUNG, f"its program ended, but the guest did not power off within {STOP_GRACE_S:g} s")
         elif Event.MAIN in self.events:
@@ -169,6 +175,7 @@ class Watch:
         return True
 
     def _accept(self, at: int, data: bytes) -> None:
+        self._heard = time.monotonic()
         if self._log is not None and not self._decoder.flooded:
             self._log.write(data)
         if Event.FIRST_BYTE not in self.events:

@@ -169,12 +169,12 @@ static int by_size(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* Nine digits are more than the clocks have, and half as many bytes as a double's seventeen: on Xen a serial port takes
- * a millisecond for each. */
-static const char *nine_digits(double value)
+/* Seven digits are more than the clocks have in a batch, and a third of a double's bytes: on Xen a serial port takes a
+ * millisecond for each. */
+static const char *seven_digits(double value)
 {
     static char text[40];
-    snprintf(text, sizeof text, "%.9g", value);
+    snprintf(text, sizeof text, "%.7g", value);
     return text;
 }
 
@@ -182,12 +182,13 @@ static const char *nine_digits(double value)
 static void meta_double(const char *name, double value)
 {
     uk_key(name);
-    uk_text(nine_digits(value));
+    uk_text(seven_digits(value));
 }
 
 static void meta(const struct operation *operation, const struct cc_result *result, const int64_t *totals, uint64_t empty,
                  double scale)
 {
+    static bool steps_said;
     int64_t sorted[CC_BATCHES];
     double sum = 0;
     unsigned n = result->batches;
@@ -200,8 +201,11 @@ static void meta(const struct operation *operation, const struct cc_result *resu
         uk_samples_meta_number("meta_truncated", 1);
     if (operation->sleeps)
         uk_samples_meta_number("meta_sleeps", 1);
-    uk_samples_meta_number("meta_step_ns", options.plan.step_ns);
-    uk_samples_meta_number("meta_step_ticks", options.plan.step_ticks);
+    if (!steps_said) { /* in a boot's first frame: they are the same in all */
+        uk_samples_meta_number("meta_step_ns", options.plan.step_ns);
+        uk_samples_meta_number("meta_step_ticks", options.plan.step_ticks);
+        steps_said = true;
+    }
     meta_double("meta_overhead", (double)empty * scale);
     meta_double("meta_min", (double)sorted[0] * scale);
     meta_double("meta_median", ((double)sorted[(n - 1) / 2] + (double)sorted[n / 2]) / 2 * scale);
@@ -218,7 +222,7 @@ static void report(const struct operation *operation, const char *name, const ch
     meta(operation, result, totals, empty, scale);
     for (unsigned i = 0; i < result->warmups + result->batches; i++) {
         double each = totals[i] > 0 ? (double)totals[i] * scale : 0; /* no longer than the empty loop: nothing */
-        uk_samples_item(i < result->warmups ? UK_WARMUPS : UK_VALUES, nine_digits(each));
+        uk_samples_item(i < result->warmups ? UK_WARMUPS : UK_VALUES, seven_digits(each));
     }
     uk_samples_end();
 }
