@@ -42,3 +42,15 @@ def test_what_ssh_refuses_is_passed_on_with_what_to_do(tmp_path: Path, said: str
     error = refusal(f"qemu+ssh://me@there/system?command={ssh}")
     assert said.rstrip(".") in error.message
     assert error.hint == hint
+
+
+def test_the_frame_of_signs_around_sshs_warning_is_not_the_sentence(tmp_path: Path) -> None:
+    ssh = tmp_path / "ssh"
+    frame = "@" * 59
+    warning = f"{frame}\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n{frame}\nIT IS POSSIBLE …"
+    (tmp_path / "warning").write_text(warning)
+    ssh.write_text(f"#!/bin/sh\nhead -c 4 >/dev/null\ncat {tmp_path}/warning >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    error = refusal(f"qemu+ssh://me@there/system?command={ssh}")
+    assert error.message.endswith("WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED.")
+    assert error.hint == "If you know why, forget the old key: ssh-keygen -R 'there'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,8 +14,10 @@ from ukperf.hosts.embed import embedded_root, private_environment
 
 EMBED = "qemu:///embed"
 _DRIVERS = ("qemu", "xen")
-# What ssh and libvirt say when a host refuses, and what to do then; {host} is what ssh takes for the address.
+# What ssh and libvirt say when a host refuses, and what to do then; {host} is what ssh takes for the address,
+# {known} what it calls the host in known_hosts.
 _REFUSALS = (
+    ("HOST IDENTIFICATION HAS CHANGED", "If you know why, forget the old key: ssh-keygen -R '{known}'"),
     ("Host key verification failed", "Compare the host's key and accept it: ssh {host} true"),
     ("Permission denied", "Bring your key there: ssh-copy-id {host}"),
     ("authentication failed", "Log in by hand to see why: virsh -c {uri} version"),
@@ -121,7 +124,7 @@ def _advice(uri: str, error: Exception) -> str:
     host = _for_ssh(urlsplit(uri))
     for words, advice in _REFUSALS:
         if words in str(error):
-            return advice.format(host=host, uri=uri)
+            return advice.format(host=host, uri=uri, known=_known_as(urlsplit(uri)))
     return f"Try: virsh -c {uri} version"
 
 
@@ -135,7 +138,16 @@ def _for_ssh(parts: SplitResult) -> str:
     return f"{port}{user}{at}{parts.hostname or ''}"
 
 
+def _known_as(parts: SplitResult) -> str:
+    try:
+        return f"[{parts.hostname}]:{parts.port}" if parts.port else str(parts.hostname)
+    except ValueError:
+        return parts.netloc
+
+
 def first_line(error: Exception) -> str:
     """libvirt's own words, one line, without the closing dot."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).rstrip(". ")
+    lines = [line for text in str(error).splitlines() if (line := re.sub("@{2,}", "", text).strip(" @\t"))]
+    if len(lines) > 1 and lines[0].endswith(":"):  # ssh draws a frame of @ around what matters most
+        lines[0] += f" {lines[1]}"
+    return (lines[0] if lines else type(error).__name__).rstrip(".:! ")
