@@ -115,8 +115,8 @@ def excuse(point: Point) -> str:
     """
     if point.unequal and point.skew is Skew.HEAVY:
         return "heavy skew on one side: the difference stays skewed"
-    if point.unequal and point.skew is Skew.MODERATE and point.boots < 20:
-        return "skew on one side, below 20 boots"
+    if point.unequal and point.skew is Skew.MODERATE and point.boots * (1 - point.lost) ** 2 < 20:
+        return "skew on one side, below 20 pairs"
     return ""
 
 
