@@ -107,7 +107,7 @@ def test_a_spreadsheet_finds_no_formula_and_the_same_numbers() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False))
+@given(st.text(min_size=1), st.floats(-1e30, 1e30).filter(lambda v: v == 0 or abs(v) >= 1e-30))
 def test_no_text_is_a_formula_and_every_number_comes_back(name: str, value: float) -> None:
     record = replace(boot("linux", 0), samples=(Sample(name, Unit.SECONDS, (value,)),))
     [row] = [

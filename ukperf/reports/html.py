@@ -11,8 +11,8 @@ from markupsafe import Markup
 import ukperf
 from ukperf.reports import charts
 from ukperf.reports.story import MOST_TAILS, Story
-from ukperf.reports.table import LEGEND, difference
-from ukperf.reports.units import interval, number, scale_for
+from ukperf.reports.table import LEGEND, comparison_warnings, difference, location
+from ukperf.reports.units import number
 
 MOST_CHARTS = 8  # timelines and distributions of a run with many benchmarks; the table has them all
 
@@ -69,22 +69,11 @@ def _rows(story: Story) -> list[dict[str, str]]:
             estimate, comparison = guest.estimates.get(benchmark), story.summary.comparison(guest.guest, benchmark)
             if estimate is None and comparison is None:
                 continue
+            value, ends = (cell.plain for cell in location(guest, benchmark, estimate))
             ratio, bounds, verdict = (cell.plain for cell in difference(comparison, needs=True))
-            row = {"guest": guest.guest, "benchmark": benchmark, "value": "–", "interval": "–"}
-            if estimate is not None:
-                divisor, symbol = scale_for(estimate.value, estimate.unit)
-                ends = (estimate.low, estimate.high)
-                spread = (ends[1] - ends[0]) / divisor if ends[0] is not None and ends[1] is not None else 0.0
-                row["value"] = f"{number(estimate.value / divisor, spread)} {symbol}"
-                row["interval"] = interval(ends, divisor, spread)
-            if benchmark == "stop" and guest.ended_by_host:
-                row |= {"value": "ended by host", "interval": ""}
-            row |= {
-                "ratio": ratio,
-                "bounds": bounds,
-                "verdict": verdict,
-                "kind": verdict.split(" (")[0].replace(" ", "-"),
-            }
+            row = {"guest": guest.guest, "benchmark": benchmark, "value": value, "interval": ends or "–"}
+            row |= {"ratio": ratio, "bounds": bounds, "verdict": verdict}
+            row["kind"] = verdict.split(" (")[0].replace(" ", "-")
             rows.append(row)
     return rows
 
@@ -104,10 +93,5 @@ def _part(story: Story, index: int) -> dict[str, object]:
 
 
 def _notes(story: Story) -> list[str]:
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for comparison in story.summary.comparisons:
-        for warning in comparison.warnings:
-            grouped.setdefault((comparison.guest, warning), []).append(comparison.benchmark)
-    notes = [f"{guest} ({', '.join(names[:5])}): {warning}." for (guest, warning), names in grouped.items()]
     shown = {result.sentence() for result in story.drifts.values()}  # these stand at the top
-    return [*(w for w in story.summary.warnings if w not in shown), *notes]
+    return [*(w for w in story.summary.warnings if w not in shown), *comparison_warnings(story.summary)]

@@ -44,7 +44,7 @@ def render(summary: RunSummary, facts: Mapping[str, str], console: Console) -> N
     notes += [(f"{name}: {LEGEND[name]}", "dim") for name in summary.benchmarks if name in LEGEND]
     if any(e.unit is Unit.INSTRUCTIONS for guest in summary.guests for e in guest.estimates.values()):
         notes.append(("instr: instructions that the guest executed, not time", "dim"))
-    notes += [(f"Note: {w}", "yellow") for w in (*summary.warnings, *_comparison_warnings(summary))]
+    notes += [(f"Note: {w}", "yellow") for w in (*summary.warnings, *comparison_warnings(summary))]
     for text, style in notes:
         show(console, Text(text, style=style), wrap=True)
 
@@ -83,12 +83,13 @@ def _rows(summary: RunSummary, needs: bool) -> list[list[Text]]:
             estimate = guest.estimates.get(benchmark)
             comparison = summary.comparison(guest.guest, benchmark)
             if estimate is not None or comparison is not None:
-                location = _location(guest, benchmark, estimate)
-                rows.append([Text(f"  {benchmark}"), *location, *difference(comparison, needs)])
+                cells = (*location(guest, benchmark, estimate), *difference(comparison, needs))
+                rows.append([Text(f"  {benchmark}"), *cells])
     return rows
 
 
-def _location(guest: GuestSummary, benchmark: str, estimate: Estimate | None) -> tuple[Text, Text]:
+def location(guest: GuestSummary, benchmark: str, estimate: Estimate | None) -> tuple[Text, Text]:
+    """The cells median and interval."""
     if benchmark == "stop" and guest.ended_by_host and guest.ended_by_host >= guest.boots:
         return Text("ended by host"), Text("")
     if estimate is None:
@@ -139,7 +140,7 @@ def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
     return "; ".join(parts) + "."
 
 
-def _comparison_warnings(summary: RunSummary) -> list[str]:
+def comparison_warnings(summary: RunSummary) -> list[str]:
     """One line for each warning, with the comparisons that it falls on; a guest's phases are not listed one by one."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for comparison in summary.comparisons:

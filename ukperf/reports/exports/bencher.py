@@ -7,7 +7,6 @@ own names, which Bencher makes when it first sees them.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Container
 from itertools import count
 from uuid import UUID
@@ -33,8 +32,7 @@ def export(run: Exportable) -> str:
         metric = {"value": estimate.value * factor}
         if estimate.low is not None and estimate.high is not None:
             metric |= {"lower_value": estimate.low * factor, "upper_value": estimate.high * factor}
-        if all(map(math.isfinite, metric.values())):
-            data[_unique(_name(run.name(guest, benchmark)), data)] = {measure: metric}
+        data[_unique(_name(run.name(guest, benchmark)), data)] = {measure: metric}
     if not data:
         raise UkperfError("No boot gave a value: there is nothing to export.")
     return json.dumps(data, indent=2, allow_nan=False) + "\n"

@@ -41,7 +41,7 @@ def _text(cell: str) -> str:
 
 
 def export(run: Exportable) -> str:
-    """All boots in the order of execution, retries included. Values that are not finite are left empty."""
+    """All boots in the order of execution, retries included. Values that are not finite (or beyond 1e30) are empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
@@ -17,13 +16,10 @@ def export(run: Exportable) -> str:
     for guest, benchmark, estimate in run.estimates():
         # one scale for ever: a chart over commits must not change it
         divisor, symbol = (1e-3, "ms") if estimate.unit is Unit.SECONDS else (1.0, estimate.unit.value)
-        value = estimate.value / divisor
-        if not math.isfinite(value):
-            continue
         entry: dict[str, object] = {
             "name": _name(run.name(guest, benchmark)),
             "unit": symbol,
-            "value": value,
+            "value": estimate.value / divisor,
             "extra": f"median of {estimate.n} boots\n{facts}",
         }
         if estimate.low is not None and estimate.high is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ukperf.reports.exports import Exportable
-from ukperf.reports.units import interval, number, scale_for
+from ukperf.reports.table import difference, location
 
 _PLAIN = re.compile(r"[\w ./:()+,;=%÷±·-]*")
 _LINK = re.compile(r"://|\bwww\.|:\w+:", re.IGNORECASE)  # and emoji by their names
@@ -36,17 +36,8 @@ def export(run: Exportable) -> str:
             estimate, comparison = guest.estimates.get(benchmark), summary.comparison(guest.guest, benchmark)
             if estimate is None and comparison is None:
                 continue
-            cells = [cell(guest.guest), cell(benchmark), "–", "–", "", "", ""]
-            if estimate is not None:
-                divisor, symbol = scale_for(estimate.value, estimate.unit)
-                spread = ((estimate.high or 0) - (estimate.low or 0)) / divisor if estimate.low is not None else 0.0
-                cells[2] = f"{number(estimate.value / divisor, spread)} {symbol}"
-                cells[3] = interval((estimate.low, estimate.high), divisor, spread)
-            if comparison is not None:
-                spread = 0.0 if comparison.low is None or comparison.high is None else comparison.high - comparison.low
-                cells[4] = "–" if comparison.ratio is None else number(comparison.ratio, spread)
-                cells[5] = interval((comparison.low, comparison.high))
-                cells[6] = comparison.verdict.value
+            figures = (*location(guest, benchmark, estimate), *difference(comparison, needs=False))
+            cells = [cell(guest.guest), cell(benchmark), *(figure.plain for figure in figures)]
             lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "; ".join(f"{quoted(name)} {quoted(value)}" for name, value in run.facts.items()) + "."]
     for guest in summary.guests:
