@@ -77,7 +77,7 @@ Connect = Annotated[
     list[str] | None,
     typer.Option("--connect", "-c", metavar="URI", help="libvirt connection. Default: qemu:///embed, no daemon."),
 ]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="A boot that takes longer counts as hung.")]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="A boot that takes longer counts as hung.")]
 Kernel = Annotated[
     list[str] | None, typer.Option(metavar="GUEST=FILE", help="Use this kernel for a guest; may be repeated.")
 ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ukperf.cli import options as o
-from ukperf.model import Accelerator, Launch
+from ukperf.cli.measuring import Shared, measuring
 
 Scale = Annotated[
     float | None,
@@ -18,9 +17,9 @@ Scale = Annotated[
 Quick = Annotated[bool, typer.Option("--quick", help="Six boots of each guest: a first look.")]
 
 
+@measuring(after="baseline", memory=1024, timeout=None)
 def command(
-    guest: o.Guests = None,
-    baseline: o.Baseline = "linux",
+    shared: Shared,
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="MODEL", help="An estimator; may be repeated. Default: multinomialnb and extratrees."),
@@ -41,27 +40,6 @@ def command(
         int | None, typer.Option(metavar="N", help="Threads of BLAS and OpenMP. Default: --vcpus.")
     ] = None,
     quick: Quick = False,
-    boots: o.Boots = None,
-    precision: o.Precision = None,
-    max_time: o.MaxTime = None,
-    delta: o.Delta = 1.0,
-    seed: o.Seed = None,
-    accel: o.Accel = Accelerator.AUTO,
-    machine: o.Kind = "q35",
-    memory: o.Memory = 1024,
-    vcpus: o.Vcpus = 1,
-    pin: o.Pin = None,
-    launch: o.LaunchBy = Launch.LIBVIRT,
-    connect: o.Connect = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="A boot that takes longer counts as hung.")
-    ] = None,
-    kernel: o.Kernel = None,
-    append: o.Append = None,
-    run: o.RunDir = None,
-    json: o.Json = False,
-    share_host: o.ShareHost = False,
-    shared_path: o.SharedPath = False,
 ) -> None:
     """Train and test scikit-learn models inside each guest, ask single rows, and compare.
 
@@ -75,36 +53,17 @@ def command(
     """
     from ukperf.campaign.sklearn_run import Ask, run_sklearn
     from ukperf.cli.output_sklearn import show_sklearn
-    from ukperf.hosts.connection import EMBED
     from ukperf.reports.progress import progress
 
-    if boots is None and precision is None:
-        boots = 6 if quick else 10
-    limits = o.limits(boots, precision, max_time)
     ask = Ask(
-        guests=o.with_baseline(guest, baseline),
-        baseline=baseline,
         models=tuple(model or ()),
         data=data,
         scale=scale,
         model_file=model_file.absolute() if model_file else None,
         packages=tuple(package or ()),
-        threads=vcpus if threads is None else threads,
-        machine=o.machine(machine, memory, vcpus, pin),
-        accelerator=accel,
-        launch=launch,
-        connect=tuple(connect or [EMBED]),
-        seed=seed,
-        limits=limits,
-        delta=o.percent(delta, "--delta"),
-        timeout_s=None if timeout is None else o.seconds(timeout, "--timeout"),
-        kernels=o.kernels(kernel),
-        cmdlines=o.pairs(append, "--append"),
-        folder=run.absolute() if run else None,
-        share_host=share_host,
-        shared_path=shared_path,
-        command=("ukperf", *sys.argv[1:]),
+        threads=shared.vcpus if threads is None else threads,
+        **shared.settings(boots=6 if quick else 10),
     )
-    with progress(limits) as observer:
+    with progress(ask.limits) as observer:
         answer = run_sklearn(ask, say=o.sayer(), observer=observer)
-    show_sklearn(answer, json)
+    show_sklearn(answer, shared.json)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ukperf.cli import options as o
-from ukperf.model import Accelerator, Launch
+from ukperf.cli.measuring import Shared, measuring
+from ukperf.model import Accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,33 +29,15 @@ Vsyscall = Annotated[
 Fresh = Annotated[bool, typer.Option("--fresh", help="Find out again which operations each guest can do.")]
 
 
+@measuring(after="guest", without=("vcpus",))
 def command(
-    guest: o.Guests = None,
+    shared: Shared,
     only: Only = "*",
     list_: List = False,
     cycles: Cycles = False,
     scale: Scale = None,
     vsyscall: Vsyscall = True,
     fresh: Fresh = False,
-    baseline: o.Baseline = "linux",
-    boots: o.Boots = None,
-    precision: o.Precision = None,
-    max_time: o.MaxTime = None,
-    delta: o.Delta = 1.0,
-    seed: o.Seed = None,
-    accel: o.Accel = Accelerator.AUTO,
-    machine: o.Kind = "q35",
-    memory: o.Memory = 256,
-    pin: o.Pin = None,
-    launch: o.LaunchBy = Launch.LIBVIRT,
-    connect: o.Connect = None,
-    timeout: o.Timeout = 120.0,
-    kernel: o.Kernel = None,
-    append: o.Append = None,
-    run: o.RunDir = None,
-    json: o.Json = False,
-    share_host: o.ShareHost = False,
-    shared_path: o.SharedPath = False,
 ) -> None:
     """Measure what system calls cost: the instruction itself, the C library's functions, and plain function calls.
 
@@ -66,37 +48,21 @@ def command(
     from ukperf.campaign.session import Request
     from ukperf.campaign.syscall_cost import cost_program, list_operations, measure
     from ukperf.errors import UkperfError
-    from ukperf.hosts.connection import EMBED
     from ukperf.reports.progress import progress
 
     if scale not in (None, "call"):
         raise UkperfError(f"There is no scale {scale!r}.", hint="Write --scale call, or leave it out.")
     if list_:
-        _show_list(list_operations(only), json)
+        _show_list(list_operations(only), shared.json)
         return
     request = Request(
         program=cost_program(),
-        guests=o.with_baseline(guest, baseline),
         default_guests=("linux", "floor", "nanos", "unikraft", "native"),
-        baseline=baseline,
-        machine=o.machine(machine, memory, 1, pin),
-        accelerator=accel,
-        launch=launch,
-        connect=tuple(connect or [EMBED]),
-        seed=seed,
-        limits=o.limits(boots, precision, max_time),
-        delta=o.percent(delta, "--delta"),
-        timeout_s=o.seconds(timeout, "--timeout"),
-        kernels=o.kernels(kernel),
-        cmdlines=o.pairs(append, "--append"),
-        folder=run.absolute() if run else None,
-        share_host=share_host,
-        shared_path=shared_path,
-        command=("ukperf", *sys.argv[1:]),
+        **shared.settings(),
     )
     with progress(request.limits) as observer:
         costs = measure(request, only, probe_vsyscall=vsyscall, fresh=fresh, say=o.sayer(), observer=observer)
-    _show(costs, cycles=cycles, as_calls=scale == "call", as_json=json)
+    _show(costs, cycles=cycles, as_calls=scale == "call", as_json=shared.json)
 
 
 def _show(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ukperf.cli import options as o
-from ukperf.model import Accelerator, Launch
+from ukperf.cli.measuring import CAMPAIGN, Shared, measuring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,23 +25,13 @@ List = Annotated[bool, typer.Option("--list", help="Show every call of every gue
 Fresh = Annotated[bool, typer.Option("--fresh", help="Probe again, although the answers of these kernels are known.")]
 
 
+@measuring(after="guest", without=CAMPAIGN | {"vcpus", "pin"}, timeout=30.0)
 def command(
-    guest: o.Guests = None,
+    shared: Shared,
     only: Only = None,
     diff: Diff = None,
     list_: List = False,
     fresh: Fresh = False,
-    accel: o.Accel = Accelerator.AUTO,
-    machine: o.Kind = "q35",
-    memory: o.Memory = 256,
-    launch: o.LaunchBy = Launch.LIBVIRT,
-    connect: o.Connect = None,
-    timeout: o.Timeout = 30.0,
-    kernel: o.Kernel = None,
-    append: o.Append = None,
-    json: o.Json = False,
-    share_host: o.ShareHost = False,
-    shared_path: o.SharedPath = False,
 ) -> None:
     """Try every x86-64 system call in each guest: which work, which answer with an error, which only pretend.
 
@@ -51,26 +40,12 @@ def command(
     """
     from ukperf.campaign.session import Request
     from ukperf.campaign.syscall_probe import prober, tables_by_host
-    from ukperf.hosts.connection import EMBED
 
-    named = tuple(dict.fromkeys([*(guest or []), *(diff or ())]))
-    request = Request(
-        program=prober(),
-        guests=named,
-        default_guests=("linux", "nanos", "unikraft", "native"),
-        machine=o.machine(machine, memory, 1, None),
-        accelerator=accel,
-        launch=launch,
-        connect=tuple(connect or [EMBED]),
-        timeout_s=o.seconds(timeout, "--timeout"),
-        kernels=o.kernels(kernel),
-        cmdlines=o.pairs(append, "--append"),
-        share_host=share_host,
-        shared_path=shared_path,
-        command=("ukperf", *sys.argv[1:]),
-    )
+    settings = shared.settings()
+    settings["guests"] = tuple(dict.fromkeys([*settings["guests"], *(diff or ())]))
+    request = Request(program=prober(), default_guests=("linux", "nanos", "unikraft", "native"), **settings)
     hosts = tables_by_host(request, fresh=fresh, say=o.sayer())
-    if json:
+    if shared.json:
         _print_json(hosts, "*" if list_ else only, diff)
         return
     for host, found in hosts.items():

@@ -1,0 +1,118 @@
+"""The options that every measuring command has, written once: their order, their defaults, and what becomes of them."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ukperf.cli import options as o
+from ukperf.model import Accelerator, Launch
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What was typed, in the order of `--help`. A command may do without some of it: see `without`."""
+
+    guest: o.Guests = None
+    baseline: o.Baseline = "linux"
+    boots: o.Boots = None
+    precision: o.Precision = None
+    max_time: o.MaxTime = None
+    delta: o.Delta = 1.0
+    seed: o.Seed = None
+    accel: o.Accel = Accelerator.AUTO
+    machine: o.Kind = "q35"
+    memory: o.Memory = 256
+    vcpus: o.Vcpus = 1
+    pin: o.Pin = None
+    launch: o.LaunchBy = Launch.LIBVIRT
+    connect: o.Connect = None
+    timeout: o.Timeout = 120.0
+    kernel: o.Kernel = None
+    append: o.Append = None
+    run: o.RunDir = None
+    json: o.Json = False
+    share_host: o.ShareHost = False
+    shared_path: o.SharedPath = False
+    without: frozenset[str] = frozenset()
+
+    def settings(self, boots: int | None = None) -> dict[str, Any]:
+        """The members of a Request (or of what stands for one) that these options decide, and no others.
+
+        boots: where there is neither --boots nor --precision. Raises UkperfError for what cannot be meant.
+        """
+        from ukperf.hosts.connection import EMBED
+
+        few = boots if self.boots is None and self.precision is None else self.boots
+        found: dict[str, Any] = {
+            "guests": tuple(dict.fromkeys(self.guest or ())),
+            "machine": o.machine(self.machine, self.memory, self.vcpus, self.pin),
+            "accelerator": self.accel,
+            "launch": self.launch,
+            "connect": tuple(self.connect or [EMBED]),
+            "timeout_s": None if self.timeout is None else o.seconds(self.timeout, "--timeout"),
+            "kernels": o.kernels(self.kernel),
+            "cmdlines": o.pairs(self.append, "--append"),
+            "share_host": self.share_host,
+            "shared_path": self.shared_path,
+            "command": ("ukperf", *sys.argv[1:]),
+        }
+        if "baseline" not in self.without:
+            found |= {"guests": o.with_baseline(self.guest, self.baseline), "baseline": self.baseline}
+        if "boots" not in self.without:
+            found |= {
+                "limits": o.limits(few, self.precision, self.max_time),
+                "delta": o.percent(self.delta, "--delta"),
+                "seed": self.seed,
+                "folder": _absolute(self.run),
+            }
+        return found
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path.absolute() if path else None
+
+
+CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "delta", "seed", "run"})
+
+
+def measuring(
+    *, after: str, without: Collection[str] = (), **defaults: object
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the shared options and hand them to it as its first argument.
+
+    after: the shared option that the command's own ones follow in `--help`. without: options that it has not (those of
+    CAMPAIGN together or not at all). defaults: its own defaults of shared ones.
+    """
+    hints = get_type_hints(Shared, include_extras=True)
+    shared = {
+        item.name: inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(item.name, item.default),
+            annotation=hints[item.name],
+        )
+        for item in fields(Shared)
+        if item.name not in {"without", *without}
+    }
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        order = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        place = list(shared).index(after) + 1
+        parameters = [*list(shared.values())[:place], *order, *list(shared.values())[place:]]
+
+        def called(**words: Any) -> None:
+            typed = {name: words.pop(name) for name in shared}
+            command(Shared(**typed, without=frozenset(without)), **words)
+
+        called.__doc__, called.__module__, called.__name__ = command.__doc__, command.__module__, command.__name__
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return give
