@@ -12,7 +12,9 @@ from remote.daemon import Daemon, libvirt_daemon
 from ukperf import guests
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.session import Request, start
+from ukperf.campaign.syscall_cost import cost_program, measure
 from ukperf.cli.output import show_result
+from ukperf.cli.syscall_cost import _show as show_costs
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
@@ -118,3 +120,28 @@ def test_a_campaign_on_two_hosts_balances_blocks_and_answers_for_each(
     page = json.loads(capsys.readouterr().out)
     assert [host["host"] for host in page["hosts"]] == [daemon.uri, other.uri]
     assert [guest["boots"] for host in page["hosts"] for guest in host["guests"]] == [2, 2]
+
+
+def test_what_calls_cost_is_found_out_on_each_of_two_hosts_and_answered_for_each(
+    daemon: Daemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with libvirt_daemon() as other:
+        request = Request(
+            cost_program(),
+            ("floor",),
+            baseline="floor",
+            accelerator=Accelerator.TCG,
+            connect=(daemon.uri, other.uri),
+            limits=Limits(boots=4),
+            folder=tmp_path / "run",
+            share_host=True,
+        )
+        costs = measure(request, "call.direct", probe_vsyscall=False, fresh=True, say=lambda _sentence: None)
+    assert [(host, tuple(found)) for host, found in costs.findings.items()] == [
+        (daemon.uri, ("floor",)),
+        (other.uri, ("floor",)),
+    ]
+    show_costs(costs, cycles=True, as_calls=False, as_json=True)
+    page = json.loads(capsys.readouterr().out)
+    assert [host["host"] for host in page["hosts"]] == [daemon.uri, other.uri]
+    assert [host["guests"][0]["estimates"]["call.direct"]["n"] for host in page["hosts"]] == [2, 2]

@@ -94,6 +94,11 @@ def test_a_guest_that_dies_or_hangs_is_told_from_one_that_stops_and_leaves_no_do
     assert names(host) == set()
 
 
+def test_what_a_guest_said_last_is_not_lost_though_xen_keeps_no_log_of_it(host: LibvirtHost) -> None:
+    program = boot_program()
+    assert [boot(host, "floor", program).outcome for _ in range(8)] == [Outcome.OK] * 8
+
+
 def test_a_programs_exit_status_reaches_the_record(host: LibvirtHost) -> None:
     assert boot(host, "floor", boot_program(), cmdline="status=3").exit_status == 3
     seen = boot(host, "linux", misbehave_program("status=3"), MachineKind.XENPV)
