@@ -156,6 +156,7 @@ class Image:
     qemu_args: tuple[str, ...] = ()  # what this image needs of QEMU on its machine, besides what every guest gets
     debug_exit: bool = False  # wants isa-debug-exit at 0x501: VMM status (code << 1) | 1
     min_memory_mib: int = 16
+    idle_leap_us: int = 2  # under icount: how far the clock may leap each time the guest idles, waiting for its disk
 
 
 @dataclass(frozen=True)

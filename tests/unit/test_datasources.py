@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, random_array, save_npz
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.preprocessing import normalize
-from sklearn.utils import Bunch
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.datasets import Matrix
-from ukperf.imaging.datasources import dataset_folder, read_newsgroups, read_npz, read_svmlight
+from ukperf.imaging.datasources import dataset_folder, read_npz, read_svmlight
 
 
 def scipy_of(m: Matrix) -> Any:
@@ -38,44 +32,6 @@ def test_svmlight_is_read_as_scikit_learn_reads_it(tmp_path: Path) -> None:
     assert abs(scipy_of(d.train.rows) - expected[:30]).max() < 1e-6
     assert abs(scipy_of(d.test.rows) - expected[30:]).max() < 1e-6
     assert d.test.labels.tolist() == y[30:].tolist()
-
-
-def test_newsgroups_are_counted_as_scikit_learn_counts_them(tmp_path: Path) -> None:
-    texts = {
-        "train": ["The cat sat; the CAT rané x", "dogs run", "a b c", "cat dogs"],
-        "test": ["unseen cat", "run"],
-    }
-    stored = {
-        part: Bunch(
-            data=docs, target=np.arange(len(docs)), target_names=["a"], filenames=np.asarray(docs, dtype=object)
-        )
-        for part, docs in texts.items()
-    }
-    stored["train"]["filenames"] = None
-    stored["test"]["filenames"] = None
-    path = tmp_path / "20news-bydate_py3.pkz"
-    path.write_bytes(codecs.encode(pickle.dumps(stored), "zlib_codec"))
-    d = read_newsgroups(path)
-    vectorizer = CountVectorizer()
-    train = normalize(vectorizer.fit_transform(texts["train"]).astype(float))
-    test = normalize(vectorizer.transform(texts["test"]).astype(float))
-    assert abs(scipy_of(d.train.rows) - train).max() < 1e-6
-    assert abs(scipy_of(d.test.rows) - test).max() < 1e-6
-    assert d.train.labels.tolist() == [0, 1, 2, 3]
-
-
-class Trap:
-    def __reduce__(self) -> Any:
-        return (os.mkdir, ("trapped",))
-
-
-def test_code_in_a_cached_pickle_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "20news-bydate_py3.pkz"
-    path.write_bytes(codecs.encode(pickle.dumps({"train": Trap()}), "zlib_codec"))
-    with pytest.raises(UkperfError, match="is not scikit-learn's copy"):
-        read_newsgroups(path)
-    assert not (tmp_path / "trapped").exists()
 
 
 def test_npz_layouts_are_understood(tmp_path: Path) -> None:
@@ -122,7 +78,7 @@ def test_unsound_arrays_are_refused_in_a_sentence(tmp_path: Path, name: str) -> 
 def test_no_bytes_make_the_readers_fail_otherwise(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("d") / "x.npz"
     path.write_bytes(data)
-    for reader in (read_npz, read_svmlight, read_newsgroups):
+    for reader in (read_npz, read_svmlight):
         try:
             reader(path)
         except UkperfError as e:
@@ -134,9 +90,3 @@ def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
         with pytest.raises(UkperfError, match="no data set") as caught:
             dataset_folder(name, cache=Cache(tmp_path))
         assert "synthetic" in (caught.value.hint or "")
-
-
-def test_missing_newsgroups_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
-    with pytest.raises(UkperfError, match="no 20 newsgroups"):
-        dataset_folder("newsgroups", cache=Cache(tmp_path))

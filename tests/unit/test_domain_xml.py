@@ -197,3 +197,11 @@ def test_a_command_line_in_several_lines_is_the_same_one() -> None:
 def test_a_command_line_without_a_program_is_refused(native: str) -> None:
     with pytest.raises(HostError, match="without a program"):
         strip_for_direct(native)
+
+
+def test_a_timer_bounds_how_far_an_idle_guests_clock_leaps_under_icount_alone() -> None:
+    for leap in (2, 1000):
+        words = arguments(xml_of(replace(NANOS, idle_leap_us=leap), Accelerator.ICOUNT))
+        assert f"filter-buffer,id=heart,netdev=tick,interval={leap}" in words
+    assert not any("filter-buffer" in word for word in arguments(xml_of(NANOS, Accelerator.TCG)))
+    assert not any("filter-buffer" in word for word in arguments(xml_of(LINUX, Accelerator.ICOUNT)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from records import boot, failed
 
 from ukperf.campaign import learning, memoryadvice, paper
 from ukperf.campaign.learning import Calibration, choose
-from ukperf.campaign.sklearn_run import Ask, guests_for, run_sklearn
+from ukperf.campaign.sklearn_run import WORK, Ask, Remembered, guests_for, remembered, run_sklearn
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Sample, Unit
 
@@ -103,14 +104,31 @@ def test_a_model_file_that_is_not_there_is_named(tmp_path_factory: pytest.TempPa
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-def test_memory_is_doubled_until_it_is_enough() -> None:
-    advice = memoryadvice.find_enough("nanos", 256, 4096, lambda mib: mib >= 1024)
-    assert (advice.enough_mib, advice.tried) == (1024, (512, 1024))
-    assert "256 MiB" in advice.sentence
-    assert "1,024 MiB" in advice.sentence
-    never = memoryadvice.find_enough("nanos", 256, 600, lambda mib: False)
-    assert never.tried == (512,)
-    assert "not all that it lacks" in never.sentence
+@pytest.mark.parametrize(
+    ("had", "usual", "most", "need", "tried", "enough"),
+    [
+        (256, 1024, 9000, 1024, (1024, 512), 1024),  # the usual first, then half of it
+        (64, 1024, 9000, 100, (1024, 512, 256, 128), 128),
+        (1024, 1024, 9000, 4096, (2048, 4096), 4096),
+        (1000, 1024, 9000, 1500, (2000,), 2000),
+        (256, 1024, 9000, 9000, (1024, 2048, 4096), None),
+        (256, 1024, 600, 400, (600, 300), 600),  # a host with less than the usual
+        (900, 1024, 800, 1, (), None),
+    ],
+)
+def test_enough_memory_is_found_by_trying(
+    had: int, usual: int, most: int, need: int, tried: tuple[int, ...], enough: int | None
+) -> None:
+    advice = memoryadvice.find_enough("nanos", had, usual, most, lambda mib: mib >= need)
+    assert (advice.tried, advice.enough_mib) == (tried, enough)
+
+
+def test_advice_about_memory_is_a_sentence() -> None:
+    found = memoryadvice.find_enough("nanos", 256, 1024, 9000, lambda mib: mib >= 1024)
+    assert found.sentence == "nanos does not get through with 256 MiB; with 1,024 MiB it does."
+    never = memoryadvice.find_enough("nanos", 256, 1024, 2048, lambda _: False)
+    assert "fails with 2,048 MiB too" in never.sentence
+    assert "no more to try" in memoryadvice.find_enough("nanos", 256, 1024, 200, lambda _: False).sentence
 
 
 def test_only_deaths_that_look_like_memory_are_suspect() -> None:
@@ -120,6 +138,21 @@ def test_only_deaths_that_look_like_memory_are_suspect() -> None:
     )
     oom = failed(boot("linux", 0), Outcome.FAILED, "The guest ran out of memory.")
     assert memoryadvice.suspects([dead, wrong, oom, failed(boot("floor", 0)), boot("floor", 1)]) == ["nanos", "linux"]
+
+
+# -- what is kept beside a run -----------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_beside_a_run_comes_back(tmp_path: Path) -> None:
+    known = Remembered({"name": "synthetic", "train": [4, 5]}, {"knn accuracy": "0.5"}, {"nanos": "More memory."})
+    (tmp_path / WORK).write_text(known.text(), encoding="utf-8")
+    assert remembered(tmp_path) == known
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": 1, "control": {}}', '{"data": {}, "control": 5}'])
+def test_damage_beside_a_run_is_as_if_nothing_were_there(tmp_path: Path, text: str) -> None:
+    (tmp_path / WORK).write_text(text, encoding="utf-8")
+    assert remembered(tmp_path) == Remembered()
 
 
 def test_paper_numbers_are_those_of_its_tables() -> None:

@@ -37,6 +37,8 @@ OWNERS = {
     "matplotlib": {"reports"},
     "pyperf": {"reports"},  # and the scripts in workloads/, which are no part of the package
     "sklearn": set[str](),  # runs inside guests only
+    # A pickle is code, and is loaded inside guests only.
+    **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
 SHARED = {"", "model", "errors"}  # `""` is the package itself: its version
 # Rooms of ours that a room may import, besides the shared nouns and itself.

@@ -35,6 +35,17 @@ def refuse_used(folder: Path) -> None:
         raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
 
 
+def write_beside(path: Path, text: str) -> None:
+    """A file in a run's folder, whole or not at all. Raises UkperfError if it cannot be written."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One writer a run. Raises UkperfError if there is one already."""

@@ -21,6 +21,7 @@ from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging.cache import Cache
+from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.python_env import ROOTS
 from ukperf.imaging.pythontree import BENCH, python_tree, tree_program
 from ukperf.model import Accelerator, BootRecord, BootSpec, Machine, Observation, Outcome, Program, Sample, Unit
@@ -56,6 +57,7 @@ class Work:
     threads: int = 1
     model_file: Path | None = None
     packages: tuple[str, ...] = ()  # further distributions that the user's model needs
+    single_rows: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,21 @@ def program(
         argv += ["--models", ",".join(work.models)]
     if accelerator is Accelerator.ICOUNT:
         argv += ["--clock", "instructions"]
+    if not work.single_rows:
+        argv.append("--no-rows")
     if settings:
         argv += ["--set", ",".join(f"{n}={s.loops}:{s.values}:{s.warmups}" for n, s in sorted(settings.items()))]
     python = python_tree(cache, (*ROOTS, *work.packages))
     return tree_program("sklearn", files, argv, python=python, cache=cache)
+
+
+def ready_program(accelerator: Accelerator, scale: float, cache: Cache | None = None) -> Program:
+    """The paper's models on synthetic data, each once: what `images build --workload sklearn` puts into an image.
+
+    Runs with the same data share its tree, and with it linux's disk and unikraft's archive. Raises UkperfError.
+    """
+    work = Work(PAPER_MODELS, dataset_folder("synthetic", scale, cache))
+    return program(work, accelerator, {}, cache)
 
 
 def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = None) -> Calibration:
@@ -113,7 +126,7 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     """
     if work.model_file is not None:
         raise UkperfError("A model file is only ever loaded inside a guest.")
-    native = program(work, Accelerator.NATIVE, once(work.models), cache)
+    native = program(work, Accelerator.NATIVE, once(work), cache)
     image = guests.get("native", cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
     with tempfile.TemporaryDirectory(prefix="ukperf-") as folder:
         spec = BootSpec(
@@ -134,10 +147,10 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     return calibration_of(seen)
 
 
-def once(models: Sequence[str]) -> dict[str, Setting]:
+def once(work: Work) -> dict[str, Setting]:
     """Each benchmark just often enough to know how long it takes."""
-    rows = {f"{name} single-row": Setting(20, 1, 1) for name in models}
-    return rows | {f"{name} test": Setting(1, 3, 0) for name in models}
+    rows = {f"{name} single-row": Setting(20, 1, 1) for name in work.models if work.single_rows}
+    return rows | {f"{name} test": Setting(1, 3, 0) for name in work.models}
 
 
 def calibration_of(seen: Observation) -> Calibration:
@@ -147,7 +160,9 @@ def calibration_of(seen: Observation) -> Calibration:
     return Calibration({s.benchmark: min(s.values) for s in report.samples if s.values}, report.checks)
 
 
-def choose(calibration: Calibration, models: Sequence[str], emulated: bool) -> dict[str, Setting]:
+def choose(
+    calibration: Calibration, models: Sequence[str], emulated: bool, *, single_rows: bool = True
+) -> dict[str, Setting]:
     """pyperf's numbers for each benchmark, the same for all guests. emulated: guests' instructions are."""
     factor = SLOWDOWN if emulated else 1.0
     chosen: dict[str, Setting] = {}
@@ -155,6 +170,8 @@ def choose(calibration: Calibration, models: Sequence[str], emulated: bool) -> d
         for what in ("train", "test"):
             name = f"{model} {what}"
             chosen[name] = _repeated(calibration.seconds.get(name, 1.0) * factor)
+        if not single_rows:
+            continue
         name = f"{model} single-row"
         seconds = calibration.seconds.get(f"{name} p50", calibration.seconds.get(name, 0.01)) * factor
         calls = max(n for n in CALLS if n == CALLS[0] or n * seconds <= BUDGET_S[emulated])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ukperf.model import BootRecord, Outcome
 
-DOUBLINGS = 3
+GROWN = 3  # sizes that are tried upwards, each twice the one before
 # A guest without memory may say so, be killed, or just stop answering.
 SILENT_DEATHS = frozenset({Outcome.CRASHED, Outcome.HUNG, Outcome.SILENT})
 SIGNS = ("memory", "oom", "signal 9", "sigkill", "bad_alloc", "sigsegv", "signal 11")
@@ -15,7 +15,7 @@ SIGNS = ("memory", "oom", "signal 9", "sigkill", "bad_alloc", "sigsegv", "signal
 
 @dataclass(frozen=True)
 class Advice:
-    """enough_mib: the first size tried that worked, None where none did; tried: all sizes, MiB."""
+    """enough_mib: the smallest size tried that worked, None where none did; tried: all sizes, MiB, in that order."""
 
     guest: str
     had_mib: int
@@ -27,7 +27,7 @@ class Advice:
         if not self.tried:
             return f"{self.guest} had {self.had_mib} MiB; this host has no more to try."
         if self.enough_mib is None:
-            return f"{self.guest} fails with {self.tried[-1]:,} MiB too, so memory is not all that it lacks."
+            return f"{self.guest} fails with {max(self.tried):,} MiB too, so memory is not all that it lacks."
         return f"{self.guest} does not get through with {self.had_mib:,} MiB; with {self.enough_mib:,} MiB it does."
 
 
@@ -44,15 +44,21 @@ def _looks_like_memory(record: BootRecord) -> bool:
     return record.outcome in SILENT_DEATHS or (record.outcome is Outcome.FAILED and signs)
 
 
-def find_enough(guest: str, had_mib: int, most_mib: int, works: Callable[[int], bool]) -> Advice:
-    """Doubles the memory until works(mib), at most three times and never beyond most_mib."""
+def find_enough(guest: str, had_mib: int, usual_mib: int, most_mib: int, works: Callable[[int], bool]) -> Advice:
+    """Tries sizes until works(mib), and then halves while that works.
+
+    usual_mib: what is enough as a rule, tried first where it is at least twice had_mib; then twice and four times as
+    much, but never more than most_mib.
+    """
     tried: list[int] = []
-    mib = had_mib
-    for _ in range(DOUBLINGS):
-        mib *= 2
-        if mib > most_mib:
-            break
+
+    def enough(mib: int) -> bool:
         tried.append(mib)
-        if works(mib):
-            return Advice(guest, had_mib, mib, tuple(tried))
-    return Advice(guest, had_mib, None, tuple(tried))
+        return works(mib)
+
+    first = min(max(2 * had_mib, usual_mib), most_mib)
+    sizes = [mib for mib in (first << n for n in range(GROWN)) if had_mib < mib <= most_mib]
+    found = next((mib for mib in sizes if enough(mib)), None)
+    while found is not None and found // 2 > had_mib and found // 2 not in tried and enough(found // 2):
+        found //= 2
+    return Advice(guest, had_mib, found, tuple(tried))

@@ -11,7 +11,7 @@ from ukperf.campaign import syscall_probe as probe
 from ukperf.campaign.journal import JOURNAL
 from ukperf.campaign.plan import PLAN
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Say, resume
+from ukperf.campaign.session import Request, Say
 from ukperf.campaign.sklearn_run import Answer, Ask
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit
@@ -104,9 +104,7 @@ def learn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answer:
     if not (ask.folder / PLAN).exists() and not (ask.folder / JOURNAL).exists():
         return sklearn_run.run_sklearn(ask, say=say, observer=observer)
     say(f"Going on with {ask.folder}.")
-    result = resume(ask.folder, observer=observer, share_host=ask.share_host)
-    facts, control = sklearn_run.remembered(ask.folder)
-    return sklearn_run.finish(result, facts, {}, control)
+    return sklearn_run.go_on(ask.folder, say=say, observer=observer, share_host=ask.share_host)
 
 
 def lines(answer: Answer) -> list[Line]:

@@ -18,7 +18,7 @@ import ukperf
 from ukperf import guests
 from ukperf.campaign import plan as plans
 from ukperf.campaign.facts import of_host
-from ukperf.campaign.folders import alone, locked, refuse_used, run_folder
+from ukperf.campaign.folders import alone, locked, refuse_used, run_folder, write_beside
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.judge import CHECK_MS, counted
 from ukperf.campaign.plan import Limits, Plan
@@ -72,6 +72,7 @@ class Request:
     share_host: bool = False
     check_clocks: bool = False  # the program takes `clock=MS`, since it is over too soon to tell otherwise
     shared_path: bool = False  # remote hosts see our files under the same paths
+    beside: Mapping[str, str] = field(default_factory=dict)  # files of the run's folder that a resumed run needs
     command: tuple[str, ...] = ()
 
 
@@ -160,6 +161,8 @@ def start(
         hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
         plan = make_plan(request, run_id, tuple(hosts.values()), say)
         folder = stack.enter_context(run_folder(request.folder, plan))
+        for name, text in request.beside.items():
+            write_beside(folder / name, text)
         plans.save(plan, folder)
         return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer)
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ukperf.campaign import learning, memoryadvice
-from ukperf.campaign.learning import Calibration, Setting, Work
+from ukperf.campaign.folders import alone, write_beside
+from ukperf.campaign.learning import Calibration, Work
 from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.plan import Limits
+from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, start
+from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts, resume, start
 from ukperf.errors import UkperfError
+from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, Frame, Launch, Machine, Outcome, Program, Trial
-from ukperf.paths import make_dir
+from ukperf.model import Accelerator, BootSpec, Frame, Launch, Machine, Outcome, Program, Trial
 
 WORK = "sklearn.json"
 GUESTS = ("linux", "nanos", "unikraft", "native")
@@ -38,6 +40,7 @@ class Ask:
     model_file: Path | None = None
     packages: tuple[str, ...] = ()
     threads: int = 1
+    single_rows: bool = True
     machine: Machine = field(default_factory=lambda: Machine(memory_mib=learning.MEMORY_MIB))
     accelerator: Accelerator = Accelerator.AUTO
     launch: Launch = Launch.LIBVIRT
@@ -56,20 +59,21 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished run and what it was made of. control: this host's own answers, empty for a user's model."""
+    """A finished run, the facts of its data, and sentences about its answers and its guests' memory."""
 
     result: Result
     data: Mapping[str, object]
-    settings: Mapping[str, Setting]
-    control: Mapping[str, str]
     notes: tuple[str, ...]
 
 
 def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answer:
     """Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting."""
     _check(ask)
-    with open_hosts(ask.connect) as hosts:
-        accelerator, truth = one_accelerator(ask.accelerator, tuple(hosts.values()))
+    # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
+    alone_here = set(ask.guests) == {"native"}
+    with open_hosts((NATIVE,) if alone_here else ask.connect) as hosts:
+        asked = Accelerator.AUTO if alone_here else ask.accelerator
+        accelerator, truth = one_accelerator(asked, tuple(hosts.values()))
     if truth is not None and (not truth.believed or ask.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
     guests = guests_for(ask.guests, accelerator, ask.model_file is not None)
@@ -77,12 +81,12 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     scale = ask.scale if ask.scale is not None else (learning.EMULATED_SCALE if emulated else 1.0)
     folder = dataset_folder(ask.data, scale)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    work = Work(learning.check_models(ask.models), folder, ask.threads, ask.model_file, ask.packages)
+    models = learning.check_models(ask.models)
+    work = Work(models, folder, ask.threads, ask.model_file, ask.packages, ask.single_rows)
     calibration: Calibration | None = None
     if work.model_file is None:
         say("Calibrating on this host: each benchmark once.")
         calibration = learning.calibrate(work, _phases(observer))
-    control = calibration.checks if calibration else {}
     say(_sentence(facts, work))
     request = _request(ask, guests, accelerator, learning.program(work, accelerator, {}))
     if calibration is not None and not emulated:
@@ -90,18 +94,22 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     settings = (
         learning.default_settings(emulated)
         if calibration is None
-        else learning.choose(calibration, work.models, emulated)
+        else learning.choose(calibration, work.models, emulated, single_rows=work.single_rows)
     )
     request = replace(
         request,
         program=learning.program(work, accelerator, settings),
         timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, emulated),
     )
-    if ask.folder is not None:
-        remember(ask.folder, facts, control)
-    result = start(request, say=say, observer=observer)
-    answer = finish(result, facts, settings, control)
-    return replace(answer, notes=(*answer.notes, *_memory_notes(request, result, say)))
+    known = Remembered(facts, calibration.checks if calibration else {})
+    result = start(replace(request, beside={WORK: known.text()}), say=say, observer=observer)
+    return finish(result, known, say=say, share_host=ask.share_host)
+
+
+def go_on(folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False) -> Answer:
+    """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
+    result = resume(folder, observer=observer, share_host=share_host)
+    return finish(result, remembered(folder), say=say, share_host=share_host)
 
 
 def _request(ask: Ask, guests: tuple[str, ...], accelerator: Accelerator, program: Program) -> Request:
@@ -131,7 +139,7 @@ def _elsewhere(request: Request, work: Work, here: Calibration, say: Say) -> Cal
 
     here: this machine's own calibration, which stays where all hosts are this machine.
     """
-    once = learning.once(work.models)
+    once = learning.once(work)
     seconds: dict[str, float] = {}
     for uri in dict.fromkeys(request.connect):
         if is_local(uri):
@@ -151,27 +159,6 @@ def _elsewhere(request: Request, work: Work, here: Calibration, say: Say) -> Cal
     return Calibration(seconds, here.checks) if seconds else here
 
 
-def _memory_notes(request: Request, result: Result, say: Say) -> list[str]:
-    """For guests that died as one does without memory: how much would do, by trying."""
-    notes = []
-    for guest in memoryadvice.suspects(result.records):
-        had = request.memory_mib.get(guest, request.machine.memory_mib)
-        say(f"{guest} died in every boot: trying it with more memory.")
-
-        def works(mib: int, guest: str = guest) -> bool:
-            wanted = replace(
-                request,
-                guests=(guest,),
-                memory_mib={guest: mib},
-                **_only(request, guest),
-            )
-            with single_boots(wanted, say) as one:
-                return one.boot(guest, request.program, request.timeout_s).outcome is Outcome.OK
-
-        notes.append(memoryadvice.find_enough(guest, had, _free_mib() // 2, works).sentence)
-    return notes
-
-
 def _only(request: Request, guest: str) -> dict[str, Any]:
     """The overrides of one guest: those of others, which are not there, would be refused."""
     return {
@@ -180,39 +167,88 @@ def _only(request: Request, guest: str) -> dict[str, Any]:
     }
 
 
+def finish(result: Result, known: Remembered, *, say: Say, share_host: bool = False) -> Answer:
+    """Take the phases out, compare the answers with the host's own, look how much memory would have been enough."""
+    good = [r for r in result.records if r.outcome is Outcome.OK]
+    notes = learning.odd_answers(good, known.control)
+    guests = ", ".join(dict.fromkeys(r.trial.guest for r in good))
+    if known.control and good and not notes:
+        many = len(known.control)
+        notes = [f"Same work: {guests} and this host itself gave the same {many} answers (digests, accuracy)."]
+    notes += _memory_notes(result, known, say, share_host)
+    records = learning.benchmarks_only(result.records)
+    return Answer(replace(result, records=records), known.facts, tuple(notes))
+
+
+def _memory_notes(result: Result, known: Remembered, say: Say, share_host: bool) -> list[str]:
+    """For guests that died as one does without memory: how much would do, by trying, once a run."""
+    notes = dict(known.memory)
+    suspects = memoryadvice.suspects(result.records)
+    for guest in [guest for guest in suspects if guest not in notes]:
+        had = result.plan.machine_of(guest).memory_mib
+        say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
+        with alone(share_host), open_hosts(result.plan.hosts[:1], result.plan.run_id, result.plan.shared_path) as hosts:
+            tries = _Tries(result.plan, guest, next(iter(hosts.values())))
+            advice = memoryadvice.find_enough(guest, had, learning.MEMORY_MIB, _free_mib() // 2, tries.work)
+        notes[guest] = advice.sentence
+        write_beside(result.folder / WORK, replace(known, memory=notes).text())
+    return [notes[guest] for guest in suspects]
+
+
+class _Tries:
+    """Boots of one guest with other memories. One that works says how long it takes: what needs PATIENCE times that
+    long is not enough, for a guest that is short of memory may read its files again and again and never end."""
+
+    PATIENCE = 4
+
+    def __init__(self, plan: Plan, guest: str, host: Host) -> None:
+        self._plan, self._guest, self._host = plan, guest, host
+        self._timeout_s = plan.timeout_s
+
+    def work(self, mib: int) -> bool:
+        """Does the guest get through with this much memory?"""
+        plan = self._plan
+        spec = BootSpec(
+            image=plan.images[self._guest],
+            machine=replace(plan.machine_of(self._guest), memory_mib=mib),
+            accelerator=plan.accelerator,
+            launch=plan.launch,
+            timeout_s=self._timeout_s,
+            run_id=plan.run_id,
+            name=f"ukperf-{plan.run_id[:8]}-{self._guest}-{mib}",
+        )
+        started = time.monotonic()
+        good = self._host.boot(spec).outcome is Outcome.OK
+        if good:
+            self._timeout_s = min(plan.timeout_s, 10 + self.PATIENCE * (time.monotonic() - started))
+        return good
+
+
 def _free_mib() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-def finish(
-    result: Result, facts: Mapping[str, object], settings: Mapping[str, Setting], control: Mapping[str, str]
-) -> Answer:
-    """Take the phases out, compare the answers with the host's own."""
-    good = [r for r in result.records if r.outcome is Outcome.OK]
-    notes = learning.odd_answers(good, control)
-    guests = ", ".join(dict.fromkeys(r.trial.guest for r in good))
-    if control and good and not notes:
-        notes = [f"Same work: {guests} and this host itself gave the same {len(control)} answers (digests, accuracy)."]
-    records = learning.benchmarks_only(result.records)
-    return Answer(replace(result, records=records), facts, settings, control, tuple(notes))
+@dataclass(frozen=True)
+class Remembered:
+    """What a run's plan and journal do not hold, kept beside them: facts of the data, this host's own answers (empty
+    for a user's model), and what was found out about memory (guest → sentence)."""
+
+    facts: Mapping[str, object] = field(default_factory=dict)
+    control: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        return json.dumps({"data": self.facts, "control": self.control, "memory": self.memory}, indent=1) + "\n"
 
 
-def remember(folder: Path, facts: Mapping[str, object], control: Mapping[str, str]) -> None:
-    """What a broken-off run's records do not hold: the data and this host's own answers."""
-    try:
-        text = json.dumps({"data": dict(facts), "control": dict(control)}, indent=1, sort_keys=True)
-        (make_dir(folder) / WORK).write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise UkperfError(f"{folder} cannot be written: {e.strerror}.") from e
-
-
-def remembered(folder: Path) -> tuple[dict[str, object], dict[str, str]]:
-    """(facts of the data, this host's answers) of a run's folder; empty where they are not there any more."""
+def remembered(folder: Path) -> Remembered:
+    """Of a run's folder; empty where it is not there any more."""
     try:
         stored = json.loads((folder / WORK).read_text(encoding="utf-8"))
-        return dict(stored["data"]), {str(k): str(v) for k, v in stored["control"].items()}
+        texts = [{str(k): str(v) for k, v in stored.get(name, {}).items()} for name in ("control", "memory")]
+        return Remembered(dict(stored["data"]), *texts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}, {}
+        return Remembered()
 
 
 def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool) -> tuple[str, ...]:

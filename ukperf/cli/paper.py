@@ -46,6 +46,7 @@ def command(
     ask = Ask(
         guests=o.with_baseline(guest, "linux"),
         scale=scale,
+        single_rows=False,  # the paper has none
         machine=o.machine("q35", memory, 1, None),
         accelerator=accel,
         launch=launch,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ukperf.cli import options as o
 from ukperf.cli.output import show_result
+from ukperf.cli.output_sklearn import show_sklearn
+
+if TYPE_CHECKING:
+    from ukperf.campaign.session import Result
 
 
 def command(
@@ -21,13 +25,28 @@ def command(
     At most the trial that was under way is lost. Order, seed and limits are those of the run's plan.
     """
     from ukperf.campaign import plan as plans
-    from ukperf.campaign.session import resume
     from ukperf.reports.progress import progress
 
     folder = run.absolute()
-    with progress(plans.load(folder).limits) as observer:
-        result = resume(folder, observer=observer, share_host=share_host)
+    plan = plans.load(folder)
+    with progress(plan.limits) as observer:
+        if plan.workload == "sklearn":
+            from ukperf.campaign.sklearn_run import go_on
+
+            answer = go_on(folder, say=o.sayer(), observer=observer, share_host=share_host)
+        else:
+            from ukperf.campaign.session import resume
+
+            result = resume(folder, observer=observer, share_host=share_host)
+    if plan.workload == "sklearn":
+        _say_damaged(answer.result)
+        show_sklearn(answer, json)
+    else:
+        _say_damaged(result)
+        show_result(result, json)
+
+
+def _say_damaged(result: Result) -> None:
     if result.damaged:
         many = len(result.damaged)
         o.sayer()(f"{many} damaged line{'s' * (many > 1)} of the journal {'were' if many > 1 else 'was'} left out.")
-    show_result(result, json)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
+from ukperf.guests.base import Availability, BuildOptions, Guest, idle_leap_us, join_cmdline
 from ukperf.imaging import cpio, distro, ext4, kmodules, tree
 from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
 from ukperf.imaging.distro import LinuxKernel
@@ -56,6 +56,7 @@ class Linux(Guest):
             "kernel_digest": kernel_digest,
             "init": self.cache.digests.file(init),
             "program": program.digest,
+            "idle_leap_us": idle_leap_us(program),
             "workload": program.workload,
             "conf": conf.decode("utf-8", "surrogateescape"),
             "cmdline": cmdline,
@@ -86,6 +87,7 @@ class Linux(Guest):
                 kernel_digest=kernel_digest,
                 powers_off=self.recipe.powers_off,
                 min_memory_mib=self.recipe.min_memory_mib,
+                idle_leap_us=idle_leap_us(program),
             )
 
         return self.cache.image(description, build)

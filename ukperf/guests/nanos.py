@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.base import BuildOptions
+from ukperf.guests.base import BuildOptions, idle_leap_us
 from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import tree
 from ukperf.imaging.nanosdisk import write_disk
@@ -63,6 +63,7 @@ class Nanos(StoredGuest):
             "kernel_version": files.version,
             "boot_digest": files.boot_digest,
             "program": program.digest,
+            "idle_leap_us": idle_leap_us(program),
             "is_tree": program.is_tree,
             "workload": program.workload,
             "root": root,
@@ -83,6 +84,7 @@ class Nanos(StoredGuest):
                 powers_off=self.recipe.powers_off,
                 debug_exit="debug_exit" in root,
                 min_memory_mib=self.recipe.min_memory_mib,
+                idle_leap_us=idle_leap_us(program),
             )
 
         return self.cache.image(description, build)

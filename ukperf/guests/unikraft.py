@@ -47,7 +47,9 @@ class Unikraft(StoredGuest):
         }
 
         def build(folder: Path, key: str) -> Image:
-            cpio.write(folder / "initrd.cpio", _entries(program))
+            initrd = self.archive(program) if program.is_tree else folder / "initrd.cpio"
+            if not program.is_tree:
+                cpio.write(initrd, _entries(program))
             return Image(
                 guest=self.name,
                 workload=program.workload,
@@ -55,7 +57,7 @@ class Unikraft(StoredGuest):
                 program_digest=program.digest,
                 protocol=self.recipe.protocol,
                 kernel=files.kernel,
-                initrd=folder / "initrd.cpio",
+                initrd=initrd,
                 cmdline=cmdline,
                 kernel_version=files.version,
                 kernel_digest=files.digest,
@@ -64,6 +66,12 @@ class Unikraft(StoredGuest):
             )
 
         return self.cache.image(description, build)
+
+    def archive(self, program: Program) -> Path:
+        """The program's tree as a cpio archive: one for all command lines that run programs in it."""
+        key = self.cache.key({"format": "cpio 1", "tree": program.digest})
+        entry = self.cache.entry("archives", key, lambda folder: _write(folder / "initrd.cpio", program))
+        return entry / "initrd.cpio"
 
     def _linked_in(self, program: Program, files: Files, options: BuildOptions) -> Image:
         """A kernel for Xen loads no programs: what it does is what was linked into it."""
@@ -119,6 +127,10 @@ def quote(word: str) -> str:
     if any(ord(letter) < 32 for letter in word):
         raise UkperfError(f"Unikraft takes no control characters in arguments and variables, and one is in {word!r}.")
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _write(path: Path, program: Program) -> None:
+    cpio.write(path, _entries(program))
 
 
 def _entries(program: Program) -> list[Entry]:

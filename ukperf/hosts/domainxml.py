@@ -191,11 +191,12 @@ def _snapshot_disk(spec: BootSpec) -> list[str]:
         return ["-drive", drive, *device]
     # A guest that waits for its disk would see its clock leap to the next timer, as far as the host is slow (docs/
     # images.md, "Disks under icount"): requests are carried out within the instruction that makes them, and a virtual
-    # timer every 2 us bounds the leap of those that the host could not do at once.
+    # timer every few us bounds the leap of those that the host could not do at once.
     if io_uring_works():
         drive += ",aio=io_uring"
     at_once = ["-global", f"virtio-{'mmio' if mmio else 'pci'}.ioeventfd=off"]
-    heart = ["-netdev", "hubport,id=tick,hubid=0", "-object", "filter-buffer,id=heart,netdev=tick,interval=2"]
+    beat = f"filter-buffer,id=heart,netdev=tick,interval={spec.image.idle_leap_us}"
+    heart = ["-netdev", "hubport,id=tick,hubid=0", "-object", beat]
     return ["-drive", drive, *device, *at_once, *heart]
 
 

@@ -1,16 +1,11 @@
 """Where data sets come from: the synthetic stand-in, scikit-learn's cached 20 newsgroups, a user's own file.
 
-Always a folder in the cache, by the digest of what it was made from. No pickle is loaded: the cached newsgroups are
-one, so it is read by an unpickler that knows lists, text and NumPy's integers and refuses everything else.
+Always a folder in the cache, by the digest of what it was made from. No pickle is ever loaded: of the newsgroups, whose
+cache is one, see newsgroups.py.
 """
 
 from __future__ import annotations
 
-import codecs
-import io
-import os
-import pickle
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +18,9 @@ from ukperf.errors import UkperfError
 from ukperf.imaging import datasets
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.datasets import Dataset, Matrix, Part
+from ukperf.imaging.newsgroups import newsgroups_file, read_newsgroups
 
 FORMAT = 1
-NEWSGROUPS = "20news-bydate_py3.pkz"
 TEST_SHARE = 0.4  # of a file that does not say which rows are for testing: the last ones (20 newsgroups' own share)
 MAX_BYTES = 8 << 30
 
@@ -175,68 +170,3 @@ def _checked(d: Dataset, path: Path) -> Dataset:
         widths = f"{d.train.rows.shape[1]} columns to train with and {d.test.rows.shape[1]} to test with"
         raise UkperfError(f"{path} has {widths}; they must be the same.")
     return d
-
-
-# -- 20 newsgroups -----------------------------------------------------------------------------------------------------
-
-
-def newsgroups_file() -> Path:
-    """scikit-learn's cached download (SCIKIT_LEARN_DATA or ~/scikit_learn_data). Raises UkperfError without one."""
-    home = Path(os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")).expanduser()
-    path = home / NEWSGROUPS
-    if not path.is_file():
-        raise UkperfError(
-            f"scikit-learn has no 20 newsgroups in {home}.",
-            hint="Let it download them (python -c 'import sklearn.datasets as d; d.fetch_20newsgroups(subset=\"all\")')"
-            " or use --data synthetic.",
-        )
-    return path
-
-
-class _Mapping(dict[str, Any]):
-    """In the place of scikit-learn's Bunch."""
-
-    def __setstate__(self, state: object) -> None:
-        """A Bunch has no state besides its items."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Knows the four names that the cache needs; nothing that it can build runs code of the file's choosing."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "Bunch" and module in ("sklearn.utils", "sklearn.utils._bunch"):
-            return _Mapping
-        core = module.replace("numpy._core.", "numpy.core.")
-        allowed = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
-        if (core, name) in allowed | {("_codecs", "encode"), ("numpy.core.numeric", "_frombuffer")}:
-            return codecs.encode if name == "encode" else super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def read_newsgroups(path: Path) -> Dataset:
-    """Word counts of both parts, rows of length 1, as fetch_20newsgroups_vectorized makes them: words of two letters or
-    more in lower case, the vocabulary of the training part."""
-    try:
-        stored = _PlainUnpickler(io.BytesIO(codecs.decode(path.read_bytes(), "zlib_codec"))).load()
-        texts = {part: [str(t) for t in stored[part]["data"]] for part in ("train", "test")}
-        labels = {part: np.asarray(stored[part]["target"], dtype=np.int32) for part in ("train", "test")}
-    except Exception as e:  # a damaged pickle can raise anything
-        raise UkperfError(
-            f"{path} is not scikit-learn's copy of 20 newsgroups: {type(e).__name__}: {e}.",
-            hint="Remove it and let scikit-learn download it again, or use --data synthetic.",
-        ) from e
-    words = {part: [_WORD.findall(text.lower()) for text in texts[part]] for part in texts}
-    vocabulary = {word: column for column, word in enumerate(sorted({w for doc in words["train"] for w in doc}))}
-    if not vocabulary:
-        raise UkperfError(f"{path} holds no words.")
-    parts = {part: Part(_word_counts(words[part], vocabulary), labels[part]) for part in words}
-    return _checked(Dataset("newsgroups", parts["train"], parts["test"]), path)
-
-
-_WORD = re.compile(r"(?u)\b\w\w+\b")  # CountVectorizer's
-
-
-def _word_counts(documents: list[list[str]], vocabulary: dict[str, int]) -> Matrix:
-    width = len(vocabulary)
-    keys = [row * width + vocabulary[w] for row, doc in enumerate(documents) for w in doc if w in vocabulary]
-    return datasets.counted(np.asarray(keys, dtype=np.int64), len(documents), width)

@@ -21,6 +21,7 @@ else:
 import argparse
 import hashlib
 import math
+from functools import partial
 from pathlib import Path
 
 import models as catalogue
@@ -55,6 +56,7 @@ def add_options(parser):
     parser.add_argument("--data", default=None, help="folder of arrays as ukperf's datasets module writes them")
     parser.add_argument("--model-file", default=None, help="a fitted estimator (joblib, pickle): tested, not trained")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-rows", action="store_true", help="train and test only, no single rows")
     parser.add_argument("--clock", choices=("seconds", "instructions"), default="seconds")
     parser.add_argument("--set", dest="settings", default="", metavar="NAME=LOOPS:VALUES:WARMUPS,…")
     parser.add_argument("--wire", action="store_true", help="report in frames on standard output")
@@ -69,6 +71,8 @@ def forward_options(command, args):
         value = getattr(args, name)
         if value is not None:
             command.extend((f"--{name.replace('_', '-')}", str(value)))
+    if args.no_rows:
+        command.append("--no-rows")
 
 
 class Clock:
@@ -205,7 +209,7 @@ def measure_single_rows(bench, name, model, rows):
                 WIRE.samples(f"{name} single-row {label}", bench.clock.unit, [value], meta={"calls": len(took)})
 
 
-def measure(bench, name, make, train, test):
+def measure(bench, name, make, train, test, single_rows=True):
     """All benchmarks of one model. make: returns a fresh estimator; None where it comes fitted."""
     rows, truth = test
     if make is None:
@@ -223,8 +227,9 @@ def measure(bench, name, make, train, test):
     phase(f"test {name}")
     bench.run(f"{name} test", lambda: model.predict(rows), meta=shape(rows))
     report_answers(name, model, rows, truth)
-    phase(f"single rows {name}")
-    measure_single_rows(bench, name, model, rows)
+    if single_rows:
+        phase(f"single rows {name}")
+        measure_single_rows(bench, name, model, rows)
 
 
 def shape(rows):
@@ -302,14 +307,15 @@ def run(args, runner_factory):
     phase("load")
     train, test = load_arrays(Path(args.data or Path(__file__).parent / "data"))
     if args.model_file:
-        measure(bench, "model", None, load_model(args.model_file), test)
+        measure(bench, "model", None, load_model(args.model_file), test, not args.no_rows)
     for name, cls in classes.items():
         x, rows = train[0], test[0]
         if name in catalogue.DENSE:
             x, rows = dense_columns(x, rows)
         elif name in catalogue.WANTS_COLUMNS and hasattr(x, "tocsc"):
             x = x.tocsc()
-        measure(bench, name, lambda n=name, c=cls: catalogue.make(n, c, args.threads), (x, train[1]), (rows, test[1]))
+        make = partial(catalogue.make, name, cls, args.threads)
+        measure(bench, name, make, (x, train[1]), (rows, test[1]), not args.no_rows)
     if WIRE:
         report_memory()
 
