@@ -15,7 +15,7 @@ from test_compare import cli
 
 from ukperf.errors import UkperfError
 from ukperf.model import Phase, Sample, Unit
-from ukperf.reports.selftest_table import aa_table, markdown, tables
+from ukperf.reports.selftest_table import aa_table, markdown, tables, worst_of
 from ukperf.stats import contest
 from ukperf.stats.aa import aa_rates
 from ukperf.stats.paired import paired_effect
@@ -213,3 +213,6 @@ def test_the_full_grid_begins_with_its_worst_points() -> None:
         ["6", "heavy skew, σ 3:1", "1", "11.0 %", "12.0 %", "94.0 %"],
     ]
     assert rows[0][6] == "ok" and rows[1][6].startswith("beyond: heavy skew")
+    moderate = Point(20, skew=Skew.MODERATE, unequal=True)
+    mixed = [replace(points[0], point=p, excuse=excuse(p)) for p in (moderate, replace(moderate, lost=0.1))]
+    assert worst_of([mixed[0], replace(mixed[1], coverage=0.93)])[6] == "beyond: skew on one side, below 20 pairs"

@@ -76,7 +76,7 @@ def worst_of(points: Sequence[PointResult]) -> list[str]:
         str(len(points)),
         *alarms,
         _percent(min(p.coverage for p in points)),
-        _mark(all(p.kept for p in points), first.excuse),
+        _mark(all(p.kept for p in points), next((p.excuse for p in points if not p.kept), first.excuse)),
     ]
 
 
