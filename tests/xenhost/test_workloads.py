@@ -25,6 +25,9 @@ from xenhost.run import XenHost
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 SCALE = 0.005
+# What nanos says of an interrupt that came while its flags had interrupts off (rflags 0x46): no CPU does that, the
+# emulation of SVM in QEMU 7.2 once in some boots with much disk work.
+IMPOSSIBLE = b"exception during interrupt handling"
 ROWS = {"multinomialnb single-row": Setting(20, 1, 0)}
 
 
@@ -61,14 +64,25 @@ def test_a_pv_domain_runs_its_program_from_a_disk_of_xens(host: LibvirtHost, tmp
     assert not [name for name in host._files.pool._pool.listVolumes() if name.startswith("boot-")]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("guest", "kind"), [("linux", MachineKind.XENPVH), ("nanos", MachineKind.XENHVM)])
 def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
-    host: LibvirtHost, guest: str, kind: MachineKind, learner: Program, answers: dict[str, str]
+    host: LibvirtHost, guest: str, kind: MachineKind, learner: Program, answers: dict[str, str], tmp_path: Path
 ) -> None:
     skip_without(guest, kind)
     image = guests.get(guest).build(learner, BuildOptions(kind, Accelerator.XEN, remote=True))
-    machine = Machine(kind, learning.MEMORY_MIB)
-    seen = host.boot(BootSpec(image, machine, Accelerator.XEN, timeout_s=350, name=f"ukperf-test-{guest}"))
+    spec = BootSpec(
+        image,
+        Machine(kind, learning.MEMORY_MIB),
+        Accelerator.XEN,
+        timeout_s=350,
+        name=f"ukperf-test-{guest}",
+        console_path=tmp_path / "console",
+    )
+    for _ in range(3):
+        seen = host.boot(spec)
+        if seen.outcome is not Outcome.CRASHED or IMPOSSIBLE not in (tmp_path / "console").read_bytes():
+            break
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
     assert assemble(seen.frames).checks == answers
 
