@@ -25,8 +25,8 @@ from xenhost.run import XenHost
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 SCALE = 0.005
-# What nanos says of an interrupt that came while its flags had interrupts off (rflags 0x46): no CPU does that, the
-# emulation of SVM in QEMU 7.2 once in some boots with much disk work.
+# What nanos says of an interrupt that came while its flags had interrupts off (rflags 0x46): no CPU does that, but the
+# emulation of SVM in QEMU 7.2 does, in every second boot or so with as much disk work as Python's tree brings.
 IMPOSSIBLE = b"exception during interrupt handling"
 ROWS = {"multinomialnb single-row": Setting(20, 1, 0)}
 
@@ -83,6 +83,8 @@ def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
         seen = host.boot(spec)
         if seen.outcome is not Outcome.CRASHED or IMPOSSIBLE not in (tmp_path / "console").read_bytes():
             break
+    else:
+        pytest.skip("in three boots the emulated CPU interrupted nanos while it had interrupts off")
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
     assert assemble(seen.frames).checks == answers
 
