@@ -145,7 +145,7 @@ def test_syscall_cost_answers_for_each_host(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_sklearn_answers_for_each_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = Answer(result(tmp_path, records(("knn test",))), {"name": "synthetic"}, {}, {}, ("Same work.",))
+    answer = Answer(result(tmp_path, records(("knn test",))), {"name": "synthetic"}, ("Same work.",))
     show_sklearn(answer, as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert verdicts(page, "knn test") == {HERE: "slower", THERE: "faster"}
@@ -157,7 +157,7 @@ def test_sklearn_answers_for_each_host(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_one_hosts_page_has_no_list_of_hosts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = [record for record in records(("knn test",)) if record.host == HERE]
-    show_sklearn(Answer(result(tmp_path, mine), {}, {}, {}, ()), as_json=True)
+    show_sklearn(Answer(result(tmp_path, mine), {}, ()), as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert "hosts" not in page and page["facts"]["host"] == HERE
 
