@@ -116,7 +116,7 @@ def test_what_the_host_cannot_tell_is_left_out_and_named(host: LibvirtHost) -> N
         "pinning of the emulator",
         "a log of the console beside its stream",
     ]
-    assert facts["cpu"] and facts["cpus"] == "2"
+    assert facts["cpu"] and facts["cpus"] == "1"
 
 
 def test_nanos_boots_as_hvm_from_its_disk_and_does_not_change_it(host: LibvirtHost) -> None:
