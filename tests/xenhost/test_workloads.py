@@ -64,7 +64,7 @@ def test_a_pv_domain_runs_its_program_from_a_disk_of_xens(host: LibvirtHost, tmp
 def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
     host: LibvirtHost, learner: Program, answers: dict[str, str]
 ) -> None:
-    """Not in nanos: in every second boot with so much disk work the emulated CPU interrupts it while it has interrupts
+    """Not in nanos: in most boots with so much disk work the emulated CPU interrupts it while it has interrupts
     off (rflags 0x46, "exception during interrupt handling"), which no CPU does and QEMU's emulation of SVM does."""
     image = guests.get("linux").build(learner, BuildOptions(MachineKind.XENPVH, Accelerator.XEN, remote=True))
     machine = Machine(MachineKind.XENPVH, learning.MEMORY_MIB)
