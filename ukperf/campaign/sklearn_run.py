@@ -199,7 +199,7 @@ class _Tries:
     """Boots of one guest with other memories. One that works says how long it takes: what needs PATIENCE times that
     long is not enough, for a guest that is short of memory may read its files again and again and never end."""
 
-    PATIENCE = 4
+    PATIENCE = 2
 
     def __init__(self, plan: Plan, guest: str, host: Host) -> None:
         self._plan, self._guest, self._host = plan, guest, host
