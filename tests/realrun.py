@@ -35,6 +35,7 @@ class World:
     extra: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
     user: int | None = None  # run as this user and group
+    patience_s: float = PATIENCE_S  # for one command
 
     @property
     def cache(self) -> Path:
@@ -64,7 +65,7 @@ class World:
         """What `ukperf WORDS…` printed: standard output, or standard error where it must fail."""
         process = self.start(*words)
         try:
-            out, err = process.communicate(timeout=PATIENCE_S)
+            out, err = process.communicate(timeout=self.patience_s)
         except BaseException:
             process.kill()
             process.communicate()

@@ -46,7 +46,7 @@ def here(*names: str) -> list[str]:
 @pytest.fixture
 def learner(libvirt_here: None) -> Iterator[World]:
     """A world with the user's own kernels."""
-    with world(extra={"UKPERF_DATA_DIR": str(data_dir())}) as ours:
+    with world(extra={"UKPERF_DATA_DIR": str(data_dir())}, patience_s=840) as ours:
         yield ours
         assert ours.left_behind() == []
 
