@@ -79,8 +79,10 @@ def test_every_model_with_two_threads_gives_the_hosts_answers(name: str, libvirt
     report = assemble(seen.frames)
     assert report.checks == assemble(control.frames).checks
     assert len(report.checks) == 2 * len(learning.MODELS)
-    threads = {s.benchmark: s.metadata for s in report.samples}["import"]
-    assert threads["threads"] == 2 and threads["openblas_threads"] == 2, threads
+    said = {s.benchmark: s.metadata for s in report.samples}["import"]
+    blas = [value for key, value in said.items() if key.endswith("openblas_threads")]
+    assert said["threads"] == 2 and blas, said
+    assert name != "linux" or blas == [2] * len(blas), said
 
 
 @pytest.fixture
