@@ -40,6 +40,7 @@ MODELS = (
 PAPER_MODELS = MODELS[:2]
 EMULATED = (Accelerator.TCG, Accelerator.ICOUNT)
 EMULATED_SCALE = 0.02  # of the data, where nothing else is asked for: one boot takes about half a minute
+QUICK_SCALE = 0.01  # of the paper's quick run there
 SLOWDOWN = 25.0  # emulation against native: 15 to 22 measured, on an idle machine
 VALUE_S = 0.1  # one pyperf value lasts at least this long
 BUDGET_S = {True: 6.0, False: 10.0}  # for the single rows of one model in one boot; emulated, not emulated

@@ -37,6 +37,7 @@ class Ask:
     models: tuple[str, ...] = ()
     data: str = "synthetic"
     scale: float | None = None
+    emulated_scale: float = learning.EMULATED_SCALE  # where scale is not given
     model_file: Path | None = None
     packages: tuple[str, ...] = ()
     threads: int = 1
@@ -78,7 +79,7 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
     guests = guests_for(ask.guests, accelerator, ask.model_file is not None)
     emulated = accelerator in learning.EMULATED
-    scale = ask.scale if ask.scale is not None else (learning.EMULATED_SCALE if emulated else 1.0)
+    scale = ask.scale if ask.scale is not None else (ask.emulated_scale if emulated else 1.0)
     folder = dataset_folder(ask.data, scale)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     models = learning.check_models(ask.models)

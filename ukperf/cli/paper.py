@@ -33,6 +33,7 @@ def command(
     would be needed to see the 1 % that the paper reports. The same command goes on where it was broken off, or only
     prints the result again; `--run DIR` with another folder starts over.
     """
+    from ukperf.campaign.learning import EMULATED_SCALE, QUICK_SCALE
     from ukperf.campaign.paper import reproduce, to_json
     from ukperf.campaign.sklearn_run import Ask
     from ukperf.hosts.connection import EMBED
@@ -46,6 +47,7 @@ def command(
     ask = Ask(
         guests=o.with_baseline(guest, "linux"),
         scale=scale,
+        emulated_scale=QUICK_SCALE if quick else EMULATED_SCALE,
         single_rows=False,  # the paper has none
         machine=o.machine("q35", memory, 1, None),
         accelerator=accel,
