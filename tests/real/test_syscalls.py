@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from realrun import World
 
 from ukperf import guests
 from ukperf.campaign.oneboot import OneBoot, single_boots
@@ -165,3 +166,23 @@ def test_operations_that_a_guest_refuses_are_never_timed(linux: OneBoot, unikern
     assert timed | refused == {"read1.raw", "getppid.raw", "noop.raw"}
     if unikernel == "nanos":
         assert refused == {"read1.raw", "getppid.raw"}
+
+
+def test_a_run_of_costs_that_is_resumed_shows_the_same_table(uk: World) -> None:
+    run = uk.path("run")
+    how = (
+        "-g",
+        "floor",
+        "-g",
+        "native",
+        "--baseline",
+        "floor",
+        "--accel",
+        "tcg",
+        "--only",
+        "call.*,noop.raw",
+        "--cycles",
+    )
+    first = uk.run("syscall-cost", *how, "--boots", "1", "--run", run)
+    assert "call.direct" in first and "noop.raw" in first and "cycles" in first
+    assert uk.run("resume", run) == first

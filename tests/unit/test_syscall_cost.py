@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from ukperf.campaign.costclaims import claims
-from ukperf.campaign.syscall_cost import Finding, kept_finding, samples_in, scout
+from ukperf.campaign.syscall_cost import FOUND, Finding, Operation, _found, _text, kept_finding, samples_in, scout
+from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.model import (
     BootProtocol,
@@ -224,3 +225,18 @@ def test_phases_and_other_units_are_in_no_family_with_the_costs() -> None:
         not r.phases and {s.unit for s in r.samples} == {Unit.INSTRUCTIONS}
         for r in samples_in(records(), Unit.INSTRUCTIONS)
     )
+
+
+def test_what_the_scouts_found_is_in_the_runs_folder(tmp_path: Path) -> None:
+    operations = (Operation("noop.raw", "kernel", "an unused number"),)
+    findings = {"qemu:///embed": {"g": Finding("g", ("noop.raw",), {"getppid.raw": 38}, {"futex.raw": "hangs"}, 2)}}
+    (tmp_path / FOUND).write_text(_text(operations, findings))
+    assert _found(tmp_path) == (operations, findings)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"operations": 1, "findings": {}}', '{"operations": [{}]}'])
+def test_a_run_whose_findings_are_gone_says_so_in_a_sentence(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / FOUND).write_text(text)
+    with pytest.raises(UkperfError, match="missing or damaged"):
+        _found(tmp_path)

@@ -12,11 +12,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ukperf.campaign.oneboot import OneBoot, single_boots
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, start
+from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, resume, start
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
@@ -25,6 +27,7 @@ from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Out
 
 SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings
+FOUND = "syscall-cost.json"  # in the run's folder: operations and findings, to show the run again
 TICKS = ".ticks"  # the same operation by the CPU's counter, where the plain name is in seconds
 VSYSCALL = "unikraft+vsyscall"  # Unikraft's function-call entry: the same guest, another boot
 SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100", "figures=0")
@@ -164,7 +167,7 @@ def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Calla
     path = cache.root / "syscall-cost" / f"{key}.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Finding(**{**values, "works": tuple(values["works"])})
+        return _finding(values)
     except (OSError, ValueError, TypeError, KeyError):
         pass
     finding = make()
@@ -209,12 +212,40 @@ def measure(
         variants[VSYSCALL] = "unikraft"
         arguments[VSYSCALL] = (*arguments[VSYSCALL], "probe=vsyscall")
     plain = tuple(name for name in arguments if name not in variants)
-    result = start(
-        replace(request, guests=plain, accelerator=accelerator, arguments=arguments, variants=variants),
-        say=say,
-        observer=observer,
-    )
+    request = replace(request, guests=plain, accelerator=accelerator, arguments=arguments, variants=variants)
+    result = start(replace(request, beside={FOUND: _text(operations, findings)}), say=say, observer=observer)
     return Costs(result, operations, findings)
+
+
+def go_on(folder: Path, *, observer: Observer | None = None, share_host: bool = False) -> Costs:
+    """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
+    operations, findings = _found(folder)
+    return Costs(resume(folder, observer=observer, share_host=share_host), operations, findings)
+
+
+def _text(operations: Sequence[Operation], findings: Mapping[str, Mapping[str, Finding]]) -> str:
+    hosts = {uri: {name: asdict(found) for name, found in guests.items()} for uri, guests in findings.items()}
+    return json.dumps({"operations": [asdict(one) for one in operations], "findings": hosts}) + "\n"
+
+
+def _found(folder: Path) -> tuple[tuple[Operation, ...], dict[str, dict[str, Finding]]]:
+    """What the scouts of a run found. Raises UkperfError where its file is gone or damaged."""
+    try:
+        stored = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+        operations = tuple(Operation(**one) for one in stored["operations"])
+        return operations, {
+            uri: {name: _finding(values) for name, values in guests.items()}
+            for uri, guests in stored["findings"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UkperfError(
+            f"{folder / FOUND} is missing or damaged, so nobody knows what this run measured.",
+            hint="`ukperf compare` and `ukperf report` show its figures all the same.",
+        ) from error
+
+
+def _finding(values: Mapping[str, Any]) -> Finding:
+    return Finding(**{**values, "works": tuple(values["works"])})
 
 
 def on_all_hosts(findings: Mapping[str, Mapping[str, Finding]]) -> dict[str, Finding]:

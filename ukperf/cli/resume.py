@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,9 +32,13 @@ def command(
     plan = plans.load(folder)
     with progress(plan.limits) as observer:
         if plan.workload == "sklearn":
-            from ukperf.campaign.sklearn_run import go_on
+            from ukperf.campaign import sklearn_run
 
-            answer = go_on(folder, say=o.sayer(), observer=observer, share_host=share_host)
+            answer = sklearn_run.go_on(folder, say=o.sayer(), observer=observer, share_host=share_host)
+        elif plan.workload == "syscall_cost":
+            from ukperf.campaign import syscall_cost
+
+            costs = syscall_cost.go_on(folder, observer=observer, share_host=share_host)
         else:
             from ukperf.campaign.session import resume
 
@@ -41,6 +46,13 @@ def command(
     if plan.workload == "sklearn":
         _say_damaged(answer.result)
         show_sklearn(answer, json)
+    elif plan.workload == "syscall_cost":
+        from ukperf.cli.syscall_cost import show_costs
+
+        _say_damaged(costs.result)
+        words = plan.command  # how the table was to look
+        as_calls = "--scale=call" in words or ("--scale", "call") in pairwise(words)
+        show_costs(costs, cycles="--cycles" in words, as_calls=as_calls, as_json=json)
     else:
         _say_damaged(result)
         show_result(result, json)

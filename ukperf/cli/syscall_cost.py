@@ -62,10 +62,10 @@ def command(
     )
     with progress(request.limits) as observer:
         costs = measure(request, only, probe_vsyscall=vsyscall, fresh=fresh, say=o.sayer(), observer=observer)
-    _show(costs, cycles=cycles, as_calls=scale == "call", as_json=shared.json)
+    show_costs(costs, cycles=cycles, as_calls=scale == "call", as_json=shared.json)
 
 
-def _show(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> None:
+def show_costs(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> None:
     import json
 
     from ukperf.campaign.facts import facts_of
