@@ -110,6 +110,15 @@ def test_a_clock_that_lies_is_named() -> None:
     assert "nanos runs 3.0 % fast" in warning
 
 
+def test_frames_that_were_read_late_make_no_liar_of_a_clock() -> None:
+    late = (0.61, 1.12, 2.2, 1.02, 1.13, 1.09, 1.17)  # an emulated Xen host's
+    records = [replace(r, clock_ratio=late[r.trial.block]) for r in run_of({"linux": 1.0}, len(late))]
+    summary = summarize(records, "linux")
+    assert not [warning for warning in summary.warnings if "clock" in warning]
+    clock = summary.guests[0].clock
+    assert clock is not None and (clock.value, clock.low, clock.high) == (1.12, 0.61, 2.2)
+
+
 @pytest.mark.parametrize(
     ("ratios", "said"),
     [

@@ -118,6 +118,13 @@ def difference(comparison: Comparison | None, needs: bool) -> tuple[Text, Text, 
     return Text(number(comparison.ratio, spread)), Text(interval((comparison.low, comparison.high))), verdict
 
 
+def _clock(clock: Estimate) -> str:
+    """Four digits where the boots agree to a percent or so; else what they say, with the interval."""
+    if clock.low is None or clock.high is None or clock.high - clock.low <= 0.02:
+        return f"{clock.value:.4f}"
+    return f"{clock.value:.3g} [{clock.low:.3g}, {clock.high:.3g}]"
+
+
 def _failures(guest: GuestSummary) -> str:
     kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
     reasons = "; ".join(guest.reasons[:3])
@@ -130,7 +137,7 @@ def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
     boots = sum(guest.boots for guest in summary.guests)
     failed = sum(sum(guest.failures.values()) for guest in summary.guests)
     parts = [f"{name} {value}" for name, value in facts.items()]
-    clocks = [f"{guest.guest} {guest.clock_ratio:.4f}" for guest in summary.guests if guest.clock_ratio is not None]
+    clocks = [f"{guest.guest} {_clock(guest.clock)}" for guest in summary.guests if guest.clock is not None]
     if clocks:
         counted = any(guest.unit is Unit.INSTRUCTIONS for guest in summary.guests)
         parts.append(f"guest clock ÷ {'instructions' if counted else 'host clock'} {', '.join(clocks)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
 from ukperf.stats.steady import Warmth, far_out
-from ukperf.stats.within import clock_ratios, clock_warning, compare_guests
+from ukperf.stats.within import clock, clock_warning, compare_guests
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class GuestSummary:
     boots: good boots; tried: boots in all, retries included; failures: outcome → count over all, retried or not.
     estimates: benchmark → median of the good boots with its interval; absent where no boot had it, or values were not
     finite. ended_by_host: good boots that the host had to end. warmth: benchmark → what the boots' iterations did.
-    outliers: benchmark → boots outside Tukey's outer fences; they are kept. clock_ratio: median of the guest's clock ÷
+    outliers: benchmark → boots outside Tukey's outer fences; they are kept. clock: median of the guest's clock ÷
     the host's (under icount: ÷ instructions), None where it has no clock or its boots were too short to tell.
     seen: benchmark → good boots that had it: a phase whose events did not all come is missing from its boot.
     """
@@ -39,7 +38,7 @@ class GuestSummary:
     estimates: Mapping[str, Estimate]
     warmth: Mapping[str, Mapping[Warmth, int]] = field(default_factory=dict)
     outliers: Mapping[str, int] = field(default_factory=dict)
-    clock_ratio: float | None = None
+    clock: Estimate | None = None
     seen: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -90,7 +89,7 @@ def summarize(
     series = {name: collect(ordered, name) if tables is None else tables[name] for name in names}
     benchmarks = _benchmark_order(series)
     guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
-    warnings = [said for g in guests if (said := clock_warning(g.guest, clock_ratios(ordered, g.guest), g.unit))]
+    warnings = [said for g in guests if (said := clock_warning(g.guest, g.clock))]
     moved = drift(ordered, tables=series)
     if moved is not None and moved.drifted:
         warnings.append(moved.sentence())
@@ -133,7 +132,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         reasons=tuple(dict.fromkeys(record.reason for record in failed if record.reason)),
         ended_by_host=sum(record.ended_by_host for record in good),
         unit=(good or mine)[0].unit,
-        clock_ratio=statistics.median(clocks) if (clocks := clock_ratios(records, guest)) else None,
+        clock=clock(mine, guest),
         warmth={name: dict(Counter(column.warmth)) for name, column in table.items() if column.warmth},
         outliers={name: count for name, column in table.items() if (count := int(far_out(column.values).sum()))},
         estimates={

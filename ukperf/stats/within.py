@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ukperf.model import BootRecord, Comparison, Outcome, Phase, Unit, Verdict
+from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Phase, Unit, Verdict
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.estimate import MIN_BOOTS, median
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, final_records
 from ukperf.stats.verdict import Judgement, judge
@@ -184,29 +184,37 @@ def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) ->
     return ""
 
 
-def clock_ratios(records: Sequence[BootRecord], guest: str) -> list[float]:
-    """Guest clock ÷ host clock (under icount: ÷ instructions) of each good boot that was long enough to tell."""
-    mine = (record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK)
-    return [record.clock_ratio for record in mine if record.clock_ratio is not None]
+def clock(records: Sequence[BootRecord], guest: str) -> Estimate | None:
+    """Guest clock ÷ host clock (under icount: ÷ instructions): the median of the guest's good boots.
 
-
-def clock_warning(guest: str, ratios: Sequence[float], unit: Unit) -> str:
-    """A sentence if the guest's clock is off by more than 1 %, or is not constant under icount; else ""."""
+    None where no boot was long enough to tell, or the guest has no clock. Below six boots, and for instructions, the
+    interval is their range.
+    """
+    mine = [record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK]
+    ratios = [r for record in mine if (r := record.clock_ratio) is not None and math.isfinite(r)]
     if not ratios:
+        return None
+    found = median(ratios, mine[0].unit)
+    if found.low is None or found.unit is Unit.INSTRUCTIONS:
+        return replace(found, low=min(ratios), high=max(ratios))
+    return found
+
+
+def clock_warning(guest: str, clock: Estimate | None) -> str:
+    """A sentence if the guest's clock is surely off by more than 1 %, or is not constant under icount; else ""."""
+    if clock is None or clock.low is None or clock.high is None:
         return ""
-    counted = unit is Unit.INSTRUCTIONS
-    if counted and max(ratios) - min(ratios) > CLOCK_TOLERANCE:
+    if clock.unit is Unit.INSTRUCTIONS and clock.high - clock.low > CLOCK_TOLERANCE:
         return (
-            f"The clock of {guest} is not constant: {min(ratios):.3f} to {max(ratios):.3f} virtual nanoseconds an "
+            f"The clock of {guest} is not constant: {clock.low:.3f} to {clock.high:.3f} virtual nanoseconds an "
             "instruction. What it timed itself by its clock means nothing."
         )
-    # the middle boot: one late read on the host does not make a clock a liar
-    ratio = statistics.median(ratios)
-    if abs(ratio - 1) <= CLOCK_TOLERANCE:
+    # Frames that were read late, now this one, now that one, make no liar of a clock: the interval must be off too.
+    if clock.low <= 1 + CLOCK_TOLERANCE and clock.high >= 1 - CLOCK_TOLERANCE:
         return ""
-    if ratio < CLOCK_TOLERANCE:
+    if clock.value < CLOCK_TOLERANCE:
         return f"The clock of {guest} stands still: what it timed itself by it means nothing."
-    percent = 100 * (ratio - 1)
+    percent = 100 * (clock.value - 1)
     return (
         f"The clock of {guest} runs {abs(percent):.1f} % {'fast' if percent > 0 else 'slow'}: "
         "what it timed itself by it is off by as much."
