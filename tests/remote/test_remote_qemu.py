@@ -14,7 +14,7 @@ from ukperf.campaign.plan import Limits
 from ukperf.campaign.session import Request, start
 from ukperf.campaign.syscall_cost import cost_program, measure
 from ukperf.cli.output import show_result
-from ukperf.cli.syscall_cost import _show as show_costs
+from ukperf.cli.syscall_cost import show_costs
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
