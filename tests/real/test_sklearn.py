@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import textwrap
 from collections.abc import Mapping
@@ -16,13 +15,11 @@ from sklearn.naive_bayes import MultinomialNB
 from ukperf import guests
 from ukperf.campaign import learning
 from ukperf.campaign.learning import Setting, Work
-from ukperf.campaign.session import open_hosts
 from ukperf.console import assemble
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging import closure
-from ukperf.imaging.cache import Cache
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.pythontree import python_tree
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
@@ -150,21 +147,3 @@ def test_a_model_of_another_width_is_told_from_its_data(work: Work, tmp_path: Pa
     joblib.dump(MultinomialNB().fit([[1, 2, 3], [3, 1, 0]], [0, 1]), tmp_path / "model.joblib")
     seen = run_native(Work((), work.data, model_file=tmp_path / "model.joblib"))
     assert "The model expects 3 columns and the data has" in seen.reason
-
-
-@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
-@pytest.mark.parametrize("name", ["linux", "nanos", "unikraft"])
-def test_a_guest_gives_the_hosts_answers(work: Work, name: str) -> None:
-    guest = guests.get(name, Cache())
-    options = BuildOptions(accelerator=Accelerator.TCG)
-    available = guest.availability(options)
-    if not available.ok and name == "linux":
-        guest.obtain()
-    elif not available.ok:
-        pytest.skip(available.sentence)
-    image = guest.build(learning.program(work, Accelerator.TCG, ROWS), options)
-    machine = Machine(memory_mib=learning.MEMORY_MIB)
-    with open_hosts(["qemu:///embed"]) as hosts:
-        seen = hosts["qemu:///embed"].boot(BootSpec(image, machine, Accelerator.TCG, timeout_s=280, name=f"t-{name}"))
-    assert seen.outcome is Outcome.OK, seen.console_tail
-    assert assemble(seen.frames).checks == assemble(run_native(work).frames).checks
