@@ -131,14 +131,14 @@ def test_why_there_is_no_figure_is_said_for_each_host(tmp_path: Path) -> None:
 
 
 def test_syscall_cost_answers_for_each_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    syscall_cost._show(costs(tmp_path), cycles=False, as_calls=False, as_json=True)
+    syscall_cost.show_costs(costs(tmp_path), cycles=False, as_calls=False, as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert verdicts(page, "noop.raw") == {HERE: "slower", THERE: "faster"}
     assert [host["facts"]["host"] for host in page["hosts"]] == [HERE, THERE]
     assert page["hosts"][0]["facts"]["linux TSC"].startswith("2.000 GHz by the host's clock")
     assert page["hosts"][1]["facts"]["linux TSC"].startswith("1.000 GHz by the host's clock")
     assert [guest["boots"] for host in page["hosts"] for guest in host["guests"]] == [8] * 4
-    syscall_cost._show(costs(tmp_path), cycles=False, as_calls=False, as_json=False)
+    syscall_cost.show_costs(costs(tmp_path), cycles=False, as_calls=False, as_json=False)
     text = capsys.readouterr().out
     assert text.count("into the kernel and back") == 2
     assert f"host {HERE};" in text and f"host {THERE};" in text
