@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -108,6 +109,21 @@ def test_bytes_read_after_the_guest_stopped_were_written_before(guest: Guest) ->
     _, seen = guest.says(MAIN + EXIT).stops(stopped).watched()
     assert seen.outcome is Outcome.OK
     assert seen.events[Event.FIRST_BYTE] == seen.events[Event.EXIT] == seen.events[Event.STOPPED] == stopped
+
+
+def test_a_vmm_that_ends_by_itself_stops_the_guest_before_anybody_says_so(guest: Guest) -> None:
+    """libvirt says so a fifth of a second after QEMU's end, where the guest ended QEMU without a power-off."""
+    reader, writer = os.pipe()  # readable at its end, like a pidfd
+    os.close(writer)
+    guest.says(MAIN + EXIT)
+    late = threading.Timer(0.1, guest.stops)
+    late.start()
+    before = time.monotonic_ns()
+    watch, seen = guest.watched(vmm=reader)
+    late.join()
+    os.close(reader)
+    assert seen.outcome is Outcome.OK
+    assert before < seen.events[Event.STOPPED] == watch._vmm_ended < guest.stop.stopped_at()
 
 
 def test_what_is_left_on_the_console_is_read_after_the_stop(guest: Guest) -> None:

@@ -123,7 +123,7 @@ def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_fra
     """One trial. VMM phase: exec until its serial device calls our socket."""
     with listening(console_path) as server, tempfile.TemporaryFile(dir=console_path.parent) as log:
         events = {Event.START: time.monotonic_ns()}
-        with running(command, log.fileno(), spec.machine.pin) as process, _pidfd(process.pid) as descriptor:
+        with running(command, log.fileno(), spec.machine.pin) as process, pidfd(process.pid) as descriptor:
             connection = _accept(server, descriptor)
             if connection is None:
                 process.kill()
@@ -145,7 +145,7 @@ def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_fra
 
 
 @contextmanager
-def _pidfd(pid: int) -> Iterator[int]:
+def pidfd(pid: int) -> Iterator[int]:
     descriptor = os.pidfd_open(pid)
     try:
         yield descriptor

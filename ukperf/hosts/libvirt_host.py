@@ -18,7 +18,7 @@ from ukperf.errors import HostError
 from ukperf.hosts import ownership
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
-from ukperf.hosts.direct import CommandLine, boot_direct, listening, strip_for_direct
+from ukperf.hosts.direct import CommandLine, boot_direct, listening, pidfd, strip_for_direct
 from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_of
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
@@ -202,8 +202,14 @@ class LibvirtHost:
                     stop.stop(time.monotonic_ns())  # its end came before we listened
                 pid = self._vmm_pid(spec.name)
                 console = stack.enter_context(self._console(domain, server, calls, spec))
+                # Where the guest ends QEMU itself (nanos), libvirt notices only a fifth of a second later.
+                vmm = None
+                with suppress(ProcessLookupError):
+                    vmm = None if pid is None else stack.enter_context(pidfd(pid))
                 events[Event.RESUMED] = time.monotonic_ns()
-                watch = Watch(spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid))
+                watch = Watch(
+                    spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid), vmm=vmm
+                )
                 with calls.timed():
                     domain.resume()
                 watch.run()

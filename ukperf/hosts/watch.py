@@ -94,6 +94,7 @@ class Watch:
     events: dict[Event, int]  # START … RESUMED on entry
     on_frame: OnFrame | None = None
     sample_rss: Callable[[], int | None] | None = None  # peak resident bytes of the VMM, read while it lives
+    vmm: int | None = None  # a pidfd, where the VMM may end before anybody says so
     frames: list[Frame] = field(default_factory=list)
     ticks: dict[Event, int] = field(default_factory=dict)
     peak_rss: int | None = None
@@ -105,6 +106,7 @@ class Watch:
         self._decoder = FrameDecoder(self.spec.console_limit)
         self._log: BinaryIO | None = None
         self._heard = 0.0  # when the last bytes came, time.monotonic()
+        self._vmm_ended: int | None = None
 
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -116,6 +118,8 @@ class Watch:
         poll = select.poll()
         poll.register(self.console.fileno(), select.POLLIN)
         poll.register(self.stop.fileno(), select.POLLIN)
+        if self.vmm is not None:
+            poll.register(self.vmm, select.POLLIN)
         started = time.monotonic()
         while self._outcome is None:
             left = self._seconds_left(started)
@@ -125,6 +129,9 @@ class Watch:
             for descriptor, _ in poll.poll(min(left, MAX_WAIT_S) * 1000):
                 if descriptor == self.console.fileno() and not self._read():
                     poll.unregister(descriptor)  # end of the console; the stop event will follow
+                elif descriptor == self.vmm:
+                    self._vmm_ended = time.monotonic_ns()
+                    poll.unregister(descriptor)  # as above
                 elif descriptor == self.stop.fileno() and (at := self.stop.stopped_at()) is not None:
                     self._stopped(at)
                     return
@@ -199,7 +206,7 @@ class Watch:
             self.on_frame(frame)
 
     def _stopped(self, at: int) -> None:
-        self.events[Event.STOPPED] = at
+        self.events[Event.STOPPED] = at if self._vmm_ended is None else min(at, self._vmm_ended)
         poll = select.poll()
         poll.register(self.console.fileno(), select.POLLIN)
         deadline = time.monotonic() + max(DRAIN_S, self.console.quiet_s)
