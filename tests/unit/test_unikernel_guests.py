@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,14 @@ def test_unikraft_takes_a_tree(tmp_path: Path, cache: Cache, store: KernelStore)
 
 
 # the command
+
+
+def test_unikrafts_archive_is_written_again_where_it_is_gone(tmp_path: Path, cache: Cache, store: KernelStore) -> None:
+    made = tree_program(tmp_path)
+    first = Unikraft(cache, store).build(made, BuildOptions()).initrd
+    shutil.rmtree(cache.root / "archives")
+    second = Unikraft(cache, store).build(made, BuildOptions()).initrd
+    assert first == second is not None and second.is_file()
 
 
 def test_images_commands_tell_what_is_there(

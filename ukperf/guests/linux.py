@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -64,10 +64,11 @@ class Linux(Guest):
             **({"disk": XEN.device} if program.is_tree and options.machine.on_xen else {}),
         }
 
+        # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
+        disk = self.disk(program) if program.is_tree else None
+
         def build(folder: Path, key: str) -> Image:
-            disk = None
             if program.is_tree:
-                disk = self.disk(program)
                 disk_initramfs(kernel, init, program, folder / "initrd.cpio", disk_on(options.machine))
             else:
                 contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
@@ -90,7 +91,7 @@ class Linux(Guest):
                 idle_leap_us=idle_leap_us(program),
             )
 
-        return self.cache.image(description, build)
+        return replace(self.cache.image(description, build), disk=disk)
 
     def _for_accelerator(self, options: BuildOptions) -> str:
         """What emulation wants on the command line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -46,9 +47,12 @@ class Unikraft(StoredGuest):
             "cmdline": cmdline,
         }
 
+        # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
+        archive = self.archive(program) if program.is_tree else None
+
         def build(folder: Path, key: str) -> Image:
-            initrd = self.archive(program) if program.is_tree else folder / "initrd.cpio"
-            if not program.is_tree:
+            initrd = archive or folder / "initrd.cpio"
+            if archive is None:
                 cpio.write(initrd, _entries(program))
             return Image(
                 guest=self.name,
@@ -65,7 +69,8 @@ class Unikraft(StoredGuest):
                 min_memory_mib=self.recipe.min_memory_mib,
             )
 
-        return self.cache.image(description, build)
+        image = self.cache.image(description, build)
+        return image if archive is None else replace(image, initrd=archive)
 
     def archive(self, program: Program) -> Path:
         """The program's tree as a cpio archive: one for all command lines that run programs in it."""
