@@ -79,9 +79,7 @@ def test_every_model_with_two_threads_gives_the_hosts_answers(name: str, libvirt
     assert report.checks == assemble(control.frames).checks
     assert len(report.checks) == 2 * len(learning.MODELS)
     said = {s.benchmark: s.metadata for s in report.samples}["import"]
-    blas = [value for key, value in said.items() if key.endswith("openblas_threads")]
-    assert said["threads"] == 2
-    assert set(blas) <= {2}, said  # threadpoolctl finds no libraries in nanos
+    assert said["threads"] == 2  # what BLAS makes of it is the guest's: Unikraft has one CPU, nanos hides its libraries
 
 
 @pytest.fixture
