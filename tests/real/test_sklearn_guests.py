@@ -79,7 +79,7 @@ def test_every_model_with_two_threads_gives_the_hosts_answers(name: str, libvirt
     assert report.checks == assemble(control.frames).checks
     assert len(report.checks) == 2 * len(learning.MODELS)
     said = {s.benchmark: s.metadata for s in report.samples}["import"]
-    assert said["threads"] == 2  # what BLAS makes of it is the guest's: Unikraft has one CPU, nanos hides its libraries
+    assert said["threads"] == 2  # what BLAS makes of it differs in unikernels
 
 
 @pytest.fixture
