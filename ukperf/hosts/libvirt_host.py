@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 from ukperf.errors import HostError
 from ukperf.hosts import ownership
@@ -23,7 +22,7 @@ from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_o
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
 from ukperf.hosts.reaper import adopting_orphans
-from ukperf.hosts.remote import RemoteFiles
+from ukperf.hosts.remote import RemoteFiles, remote_cpu
 from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
 from ukperf.hosts.xen import fit_machine, xen_xml
@@ -373,17 +372,6 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
         host = LibvirtHost(uri, connection, scratch, run_id, shared_path)
         stack.callback(host.close)
         yield host
-
-
-def remote_cpu(capabilities: str, cpus: int) -> dict[str, str]:
-    """The CPU of another host by its capabilities (libvirt's XML), under libvirt's name for the model; and how many."""
-    facts = {"cpus": str(cpus)}
-    with suppress(ET.ParseError):
-        cpu = ET.fromstring(capabilities).find("host/cpu")
-        names = [text for tag in ("vendor", "model") if cpu is not None and (text := cpu.findtext(tag))]
-        if names:
-            facts["cpu"] = " ".join(names)
-    return facts
 
 
 def _own(run_id: str) -> Owner:

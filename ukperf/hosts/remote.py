@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from ukperf.errors import HostError
 from ukperf.hosts.storage import Pool
@@ -97,3 +98,14 @@ def _copy(path: Path) -> Iterator[Path]:
         yield copy
     finally:
         copy.unlink(missing_ok=True)
+
+
+def remote_cpu(capabilities: str, cpus: int) -> dict[str, str]:
+    """The CPU of another host by its capabilities (libvirt's XML), under libvirt's name for the model; and how many."""
+    facts = {"cpus": str(cpus)}
+    with suppress(ET.ParseError):
+        cpu = ET.fromstring(capabilities).find("host/cpu")
+        names = [text for tag in ("vendor", "model") if cpu is not None and (text := cpu.findtext(tag))]
+        if names:
+            facts["cpu"] = " ".join(names)
+    return facts
