@@ -50,9 +50,11 @@ def client(**extra: Any) -> Client:
     return Client(pause=lambda seconds: None, **extra)
 
 
-def get(guest: str, store: KernelStore, url: str, version: str | None = None, **extra: Any) -> Pull:
+def get(
+    guest: str, store: KernelStore, url: str, version: str | None = None, sha256: str | None = None, **extra: Any
+) -> Pull:
     recipe = {**(NANOS if guest == "nanos" else UNIKRAFT), **extra}
-    return pull(guest, recipe, store, version=version, mirror=url, client=client())
+    return pull(guest, recipe, store, version=version, mirror=url, sha256=sha256, client=client())
 
 
 # nanos: one tarball
@@ -79,6 +81,23 @@ def test_a_pinned_release_must_have_its_digest(store: KernelStore) -> None:
             get("nanos", store, server.url, "0.1.54", pins={"0.1.54": "0" * 64})
         assert state(store) == before
         pulled = get("nanos", store, server.url, "0.1.54", pins={"0.1.54": digest})
+    assert pulled.entry.pinned
+    assert not pulled.first_use
+
+
+def test_a_digest_that_the_user_gives_is_a_pin(store: KernelStore) -> None:
+    archive = tar(release())
+    digest = hashlib.sha256(archive).hexdigest()
+    with Loopback({"/latest.txt": Reply(b"0.1.54\n"), ARCHIVE: Reply(archive)}) as server:
+        before = state(store)
+        with pytest.raises(UkperfError, match=f"sha256:{digest}, and not sha256:2222"):
+            get("nanos", store, server.url, sha256="2" * 64)
+        with pytest.raises(UkperfError, match="recipe has sha256:3333"):
+            get("nanos", store, server.url, sha256=digest, pins={"0.1.54": "3" * 64})
+        with pytest.raises(UkperfError, match="abc is no sha256"):
+            get("nanos", store, server.url, sha256="abc")
+        assert state(store) == before
+        pulled = get("nanos", store, server.url, sha256=f"sha256:{digest.upper()}")
     assert pulled.entry.pinned
     assert not pulled.first_use
 
@@ -307,6 +326,17 @@ def test_a_pinned_manifest_must_have_its_digest(store: KernelStore) -> None:
         with pytest.raises(UkperfError, match="and not sha256:1111"):
             get("unikraft", store, server.url, "0.17.0", pins={"0.17.0": "1" * 64})
         assert get("unikraft", store, server.url, "0.17.0", pins={"0.17.0": digest}).entry.pinned
+
+
+def test_a_pinned_manifest_is_had_by_its_digest_when_its_tag_has_moved(store: KernelStore) -> None:
+    then, now = Image(kernel=unikraft_kernel(content=b"then")), Image(kernel=unikraft_kernel(content=b"now"))
+    routes = {**then.routes("latest"), **now.routes("latest")}  # the tag is now's, all else is there of both
+    digest = sha(then.manifest).removeprefix("sha256:")
+    with Loopback(routes) as server:
+        pulled = get("unikraft", store, server.url, sha256=digest)
+    assert pulled.entry.path("kernel").read_bytes() == unikraft_kernel(content=b"then")
+    assert pulled.entry.source_digest == digest
+    assert pulled.entry.pinned
 
 
 def _wrong_blob(image: Image, routes: dict[str, Route]) -> None:

@@ -67,6 +67,10 @@ def pull(
         typer.Option(help="Another server, laid out as the official one. Also by UKPERF_NANOS_MIRROR, …UNIKRAFT…."),
     ] = None,
     platform: _PLATFORM = Platform.QEMU,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="DIGEST", help="What nanos's archive, or Unikraft's manifest, must have."),
+    ] = None,
     as_json: _JSON = False,
 ) -> None:
     """Download a kernel: this distribution's cloud kernel (linux), the official release of nanos, or Unikraft's image.
@@ -79,22 +83,27 @@ def pull(
     from ukperf.imaging.pull import pull as pull_kernel
 
     if guest == "linux":
-        if version is not None or mirror is not None:
+        if (version, mirror, sha256) != (None, None, None):
             raise UkperfError("apt decides which Linux kernel this is.", hint="Or use your own: --kernel linux=FILE")
         here = guests.get(guest).obtain()
         typer.echo(json.dumps({"guest": guest, "here": here}, indent=2) if as_json else here)
         return
     _check_guest(guest)
     recipe = guests.get(guest).recipe.extra
-    pulled = pull_kernel(guest, recipe, KernelStore(), version=version, mirror=mirror, platform=platform.value)
+    pulled = pull_kernel(
+        guest, recipe, KernelStore(), version=version, mirror=mirror, platform=platform.value, sha256=sha256
+    )
     if as_json:
         _print_json({**_facts(pulled.entry), "first_use": pulled.first_use})
         return
     _say_added(pulled.entry)
     if pulled.first_use:
+        digest = pulled.entry.source_digest
+        tag = f" --version {version or pulled.entry.version}" if version or guest == "nanos" else ""
         typer.echo(
-            f"Nobody has vouched for this digest: sha256:{pulled.entry.source_digest} of {pulled.entry.source}. "
-            "It is trusted from now on, and another one under this version will be refused."
+            f"Nobody has vouched for this digest: sha256:{digest} of {pulled.entry.source}. "
+            "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
+            f"ukperf images pull {guest}{tag} --sha256 {digest}"
         )
 
 

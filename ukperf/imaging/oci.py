@@ -15,7 +15,7 @@ from ukperf.errors import UkperfError
 from ukperf.imaging.archives import extract
 from ukperf.imaging.download import Answer, Client
 from ukperf.imaging.kernelstore import KERNEL_MAX, entry_name
-from ukperf.imaging.release import Pulled, wrong_digest
+from ukperf.imaging.release import PinOf, Pulled, wrong_digest
 
 DOCUMENT_MAX = 4 << 20  # an index or manifest; the specification's own recommendation for registries
 LAYER_MAX = 128 << 20
@@ -42,9 +42,10 @@ class Registry:
         self.repository = repository
         self.token = ""
 
-    def pull(self, tag: str, platform: str, pins: Mapping[str, str]) -> Pulled:
+    def pull(self, tag: str, platform: str, pin_of: PinOf) -> Pulled:
         """The kernel of a tag for a platform (`qemu`, `xen`).
 
+        A tag may have moved since its manifest was pinned: then the registry is asked for the pinned one by its digest.
         Raises UkperfError when anything is not as it should be.
         """
         entry_name("unikraft", tag, platform)
@@ -58,9 +59,13 @@ class Registry:
         if "manifests" in document:
             digest = _choose(document, platform, source)
             document = _document(self._checked("manifests", digest, DOCUMENT_MAX), source)
-        pin = pins.get(tag)
+        pin = pin_of(tag)
         if pin is not None and pin != digest:
-            raise wrong_digest(source, digest, pin)
+            try:
+                document = _document(self._checked("manifests", pin, DOCUMENT_MAX), source)
+            except UkperfError as error:
+                raise wrong_digest(source, digest, pin) from error
+            digest = pin
         return Pulled(tag, {"kernel": self._kernel(document, source)}, source, digest, pin is not None)
 
     def _kernel(self, manifest: Mapping[str, Any], source: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ukperf.errors import UkperfError
@@ -13,6 +13,9 @@ from ukperf.imaging.kernelstore import entry_name
 ARCHIVE_MAX = 256 << 20
 KERNEL_MAX = 12 << 20  # what fits into a disk's boot partition
 BOOT_MAX = 1 << 20
+
+# The sha256 that the archive or manifest of a version must have; None: nobody has said.
+PinOf = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,7 @@ class Pulled:
     pinned: bool
 
 
-def pull_release(
-    client: Client, mirror: str, paths: tuple[str, str], version: str | None, pins: Mapping[str, str]
-) -> Pulled:
+def pull_release(client: Client, mirror: str, paths: tuple[str, str], version: str | None, pin_of: PinOf) -> Pulled:
     """A release; version None is the newest.
 
     paths: below the mirror, that of an archive ({version} is replaced) and of the text that names the newest version.
@@ -42,7 +43,7 @@ def pull_release(
     entry_name("nanos", version, "qemu")  # a name that can be part of an address and of a file name
     source = f"{base}/{archive.format(version=version)}"
     answer = client.get(source, ARCHIVE_MAX)
-    pin = pins.get(version)
+    pin = pin_of(version)
     if pin is not None and pin != answer.sha256:
         raise wrong_digest(source, answer.sha256, pin)
     names = {"boot.img": "boot", "kernel.img": "kernel"}
