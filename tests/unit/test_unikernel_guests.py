@@ -181,7 +181,7 @@ def test_unikraft_gets_kernel_initrd_and_a_command_line(tmp_path: Path, cache: C
     assert image.kernel is not None
     assert image.kernel.read_bytes() == unikraft_kernel()
     assert image.initrd is not None
-    assert image.cmdline == 'env.vars=[ "X=1 2" ] vfs.fstab=[ "initrd0:/:extract::::" ] -- "/prog" "a b"'
+    assert image.cmdline == 'env.vars=[ "X=1 2" ] vfs.fstab=[ "initrd0:/:extract::ramfs=2:" ] -- "/prog" "a b"'
     assert (image.powers_off, image.debug_exit, image.disk) == (False, False, None)
 
 
