@@ -50,6 +50,7 @@ class Shell:
         assert err.startswith("ukperf: ")
         assert len(err.splitlines()) <= 2
         assert "Traceback" not in err
+        assert not [words for words in ("Value error", "Input should be", "parse string") if words in err], err
         return err
 
     def process(self, *words: str, **more: object) -> subprocess.Popen[str]:

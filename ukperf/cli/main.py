@@ -66,6 +66,14 @@ for _name in COMMANDS:
 _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
+# Newer Typers convert arguments with a validator, and pass on what it says to programmers.
+_VALIDATORS_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "a whole number is wanted",
+    "Input should be a valid number, unable to parse string as a number": "a number is wanted",
+}
+
+
 def run() -> None:
     """Entry point: exit status 0, 1 (`check` found a regression), 2 (a sentence says why), 130 (^C), 141 (`| head`)."""
     for stream in (sys.stdout, sys.stderr):
@@ -141,7 +149,10 @@ def _misused(error: Any) -> int:
         return 2
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "ukperf"
-    _complain(" ".join(error.format_message().split()), f"Type: {path} --help")
+    message = " ".join(error.format_message().split())
+    for theirs, ours in _VALIDATORS_WORDS.items():
+        message = message.replace(theirs, ours)
+    _complain(message, f"Type: {path} --help")
     return 2
 
 
