@@ -68,7 +68,8 @@ has_compiler() {
     return $works
 }
 
-has_mke2fs() { PATH=$PATH:/usr/sbin:/sbin command -v mke2fs >/dev/null 2>&1; }
+# has_program NAME: on the path, or where root's programs are.
+has_program() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1; }
 has_libvirt_headers() { pkg-config --exists libvirt >/dev/null 2>&1; }
 has_python_headers() {
     "$python" -c 'import pathlib, sys, sysconfig
@@ -83,7 +84,7 @@ find_missing() {
     has_qemu || missing="$missing qemu-system-x86"
     has_qemu_driver || missing="$missing libvirt-daemon-driver-qemu"
     has_compiler || missing="$missing gcc libc6-dev"
-    has_mke2fs || missing="$missing e2fsprogs"
+    has_program mke2fs || missing="$missing e2fsprogs"
     # An interpreter of the distribution gets what it lacks from the distribution; any other brings its own.
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     base=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
@@ -151,6 +152,22 @@ install_system_packages() {
     [ -z "$missing" ] || die "apt installed $asked, yet what $missing should bring still does not work here."
 }
 
+# What only tests want: they make hosts of their own, and hold our archives against GNU's. Without it they are skipped.
+install_for_tests() {
+    wanted=
+    has_program libvirtd || wanted="$wanted libvirt-daemon"
+    has_program ssh || wanted="$wanted openssh-client"
+    has_program cpio || wanted="$wanted cpio"
+    wanted=${wanted# }
+    [ -n "$wanted" ] || return 0
+    if command -v apt-get >/dev/null 2>&1 && as_root true 2>/dev/null; then
+        # shellcheck disable=SC2086 # a list of words
+        step "installing $wanted for the tests (apt)" apt_install $wanted
+    else
+        say "tests that want $wanted are skipped, since nobody here may install it."
+    fi
+}
+
 # As root, libvirt's QEMU driver does not load unless the user and the group that it was built for exist, although we
 # have it use neither. The distributions' libvirt-daemon-system makes them, and brings a daemon with it.
 ensure_qemu_user() {
@@ -213,6 +230,7 @@ setup() {
     open_log
     find_python
     install_system_packages
+    [ "$1" != dev ] || install_for_tests
     ensure_qemu_user
     ensure_venv "$1"
     ensure_linux_kernel

@@ -67,7 +67,7 @@ esac""",
     def with_everything(self) -> None:
         """Every effect that the scripts look for, and a virtual environment that seems to work."""
         self.with_python()
-        for name in ("qemu-system-x86_64", "gcc", "mke2fs", "pkg-config"):
+        for name in ("qemu-system-x86_64", "gcc", "mke2fs", "pkg-config", "libvirtd", "ssh", "cpio"):
             self.add(name, "true")
         # the driver's file is looked for in the real /usr/lib, which a stand-in cannot be: say that it is there
         lib = self.checkout / "scripts" / "lib.sh"
@@ -210,6 +210,29 @@ def test_sudo_is_used_for_apt_alone_and_asks_for_what_is_missing_alone(machine: 
     assert installs and all(call.endswith("install --no-install-recommends qemu-system-x86") for call in installs)
     assert f"DPkg::Path={machine.checkout}/scripts/no-services:/usr/sbin" in installs[0]
     assert all(" apt-get " in call or call == "-n true" for call in machine.called("sudo"))
+
+
+def test_what_only_tests_want_is_installed_for_tests_alone(machine: Machine) -> None:
+    machine.with_everything()
+    for name in ("ssh", "cpio"):
+        (machine.bin / name).unlink()
+    machine.add("sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    machine.add("apt-get", "true")
+    assert machine.run("first-run.sh").returncode == 0
+    assert machine.called("apt-get") == []
+    done = machine.run("test.sh")
+    assert (done.returncode, done.stderr) == (0, "ukperf: installing openssh-client cpio for the tests (apt)\n")
+    assert machine.called("venv-python")[-1] == "-m pytest"
+
+
+def test_tests_run_without_what_nobody_may_install(machine: Machine) -> None:
+    machine.with_everything()
+    (machine.bin / "cpio").unlink()
+    machine.add("apt-get", "true")
+    done = machine.run("test.sh")
+    assert (done.returncode, machine.called("apt-get")) == (0, [])
+    assert done.stderr == "ukperf: tests that want cpio are skipped, since nobody here may install it.\n"
+    assert machine.called("venv-python")[-1] == "-m pytest"
 
 
 def test_an_install_without_effect_is_said(machine: Machine) -> None:
