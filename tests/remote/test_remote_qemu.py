@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ukperf.cli.output import show_result
 from ukperf.cli.syscall_cost import show_costs
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
+from ukperf.hosts.domains import running
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.imaging.programs import boot_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
@@ -54,6 +56,23 @@ def test_a_guest_boots_from_uploaded_files(daemon: Daemon, guest: str) -> None:
         assert pool.remove_all() > 0
 
 
+def test_what_was_uploaded_is_removed_when_asked_and_not_under_a_run(daemon: Daemon) -> None:
+    with open_host(daemon.uri) as host, open_host(daemon.uri) as other:
+        assert boot(host, "floor").outcome is Outcome.OK
+        run = threading.Thread(target=boot, args=(host, "floor"), kwargs={"cmdline": "hang", "timeout_s": 10})
+        run.start()
+        try:
+            while run.is_alive() and not running(other._connection):
+                time.sleep(0.05)
+            with pytest.raises(HostError, match=r"ukperf is at work on .*: ukperf-test-floor"):
+                other.clean()
+        finally:
+            run.join()
+        assert other.clean() > 0
+        assert other._files.pool._pool.listVolumes() == []
+        assert boot(host, "floor").outcome is Outcome.OK  # uploaded again
+
+
 def test_what_a_guest_said_last_is_not_lost_however_soon_it_powers_off(daemon: Daemon) -> None:
     with open_host(daemon.uri) as host:  # without the log one boot in eight lost its last bytes
         assert [boot(host, "floor").outcome for _ in range(12)] == [Outcome.OK] * 12
@@ -63,6 +82,8 @@ def test_a_host_that_sees_the_same_paths_gets_nothing_uploaded(daemon: Daemon) -
     with open_host(daemon.uri, shared_path=True) as host:
         assert boot(host, "floor").outcome is Outcome.OK
         assert host._files.pool._pool.listVolumes() == []
+        with pytest.raises(HostError, match="Nothing is uploaded to"):
+            host.clean()
 
 
 def test_instructions_are_the_same_on_a_remote_host_to_one_in_a_thousand(daemon: Daemon) -> None:

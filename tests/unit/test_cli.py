@@ -126,6 +126,8 @@ def shell(
         (["boot-time", "--connect", "qemu+tcp://["], "is no libvirt connection", "qemu:///system"),
         (["boot-time", "--run", "/proc/nothing/run", *NATIVE[1:]], "/proc/nothing/run cannot be made", "--run"),
         (["images", "build", "linx"], "There is no guest 'linx'", "Did you mean linux?"),
+        (["images", "clean"], "Missing option", "ukperf images clean --help"),
+        (["-c", "somewhere", "images", "clean"], "'somewhere' is no libvirt connection", "qemu:///system"),
         (["images", "build", "linux", "--workload", "sklern"], "no workload 'sklern'", "Did you mean sklearn?"),
         (["images", "build", "linux", "--scale", "0.1"], "--scale is for sklearn's data, and boot has none", ""),
         (["images", "build", "linux", "--workload", "sklearn", "--scale", "9"], "A scale of 9 makes no sense", "4"),

@@ -10,7 +10,7 @@ import pytest
 
 from ukperf.console import FrameDecoder, encode_frame
 from ukperf.errors import HostError
-from ukperf.hosts import libvirt_host, truth
+from ukperf.hosts import domains, libvirt_host, truth
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.hosts.truth import check_kvm, judge
 from ukperf.model import BootProtocol, Image, Launch, Observation, Outcome
@@ -139,7 +139,7 @@ def test_a_failure_is_forgotten_when_the_device_changes(machine: Machine) -> Non
 
 def test_a_failure_is_forgotten_when_the_machine_reboots(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.check(hung)
-    monkeypatch.setattr(libvirt_host, "boot_id", lambda: "another")
+    monkeypatch.setattr(domains, "boot_id", lambda: "another")
     assert machine.check(lambda: counted(1.0)).believed
 
 

@@ -176,6 +176,27 @@ def prune(
 
 
 @app.command()
+def clean(
+    connect: Annotated[
+        str, typer.Option("--connect", "-c", metavar="URI", help="The host, by its libvirt connection.")
+    ],
+    as_json: _JSON = False,
+) -> None:
+    """Remove from another host what ukperf uploaded there, and what broken-off boots left.
+
+    Images are uploaded again when they are needed. Not while a run goes on there.
+    """
+    from ukperf.hosts.libvirt_host import open_host
+
+    with open_host(connect) as host:
+        freed = host.clean()
+    if as_json:
+        _print_json({"host": connect, "bytes": freed})
+    else:
+        typer.echo(f"{freed:,} bytes freed on {connect}.")
+
+
+@app.command()
 def build(
     guest: Annotated[str, typer.Argument(help="Any guest.", metavar="GUEST")],
     workload: Annotated[str, typer.Option(help="The workload whose program goes into the image.")] = "boot",

@@ -55,7 +55,8 @@ def _root(
 ) -> None:
     """Holds the options of `ukperf` itself."""
     if connect:
-        ctx.default_map = {name: {"connect": connect[-1] if name == "doctor" else connect} for name in COMMANDS}
+        one = {"connect": connect[-1]}
+        ctx.default_map = {name: {"connect": connect} for name in COMMANDS} | {"doctor": one, "images": {"clean": one}}
 
 
 for _name in COMMANDS:

@@ -18,7 +18,8 @@ from ukperf.hosts import ownership
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, pidfd, strip_for_direct
-from ukperf.hosts.domainxml import Console, Owner, domain_xml, metadata, owner_of
+from ukperf.hosts.domains import own, remove_strays, running
+from ukperf.hosts.domainxml import Console, domain_xml, metadata
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
 from ukperf.hosts.reaper import adopting_orphans
@@ -59,7 +60,7 @@ class LibvirtHost:
         self._stops: dict[str, DomainStop] = {}  # by the domain's UUID, as is _resumed
         self._resumed: dict[str, int] = {}
         self._commands: dict[str, CommandLine] = {}
-        self._owner = _own(run_id)
+        self._owner = own(run_id)
         self._gone = False
         self.is_xen: bool = connection.getType() == "Xen"
         self._files = RemoteFiles(
@@ -71,7 +72,9 @@ class LibvirtHost:
         )
         if self.embedded:
             connection.getCapabilities()  # asks QEMU what it can do, now rather than in the first trial
-        self._remove_stray_domains()
+        else:  # a private root has no domains but ours
+            for name in remove_strays(connection):
+                self._files.remove_clone(name)
         self._callbacks = self._listen()
 
     @property
@@ -124,6 +127,17 @@ class LibvirtHost:
         if self.is_xen:
             missing += ["pinning of the emulator", "a log of the console beside its stream"]
         return tuple(missing)
+
+    def clean(self) -> int:
+        """Delete what ukperf uploaded here, and copies that broken-off boots left; bytes freed.
+
+        Raises HostError if a run of ukperf goes on here, or the host sees our files in place.
+        """
+        if busy := running(self._connection):
+            raise HostError(
+                f"ukperf is at work on {self._uri}: {', '.join(busy[:3])}.", hint="Wait for its run to end."
+            )
+        return self._files.clean()
 
     def close(self) -> None:
         for remove in self._callbacks:
@@ -329,19 +343,6 @@ class LibvirtHost:
         else:
             stop.stop(at)
 
-    def _remove_stray_domains(self) -> None:
-        """Destroy the domains of dead ukperf processes of this machine; everything else is none of our business."""
-        if self.embedded:
-            return  # a private root has no domains but ours
-        try:
-            for domain in self._connection.listAllDomains(0):
-                owner = owner_of(domain.XMLDesc(0))
-                if owner is not None and _is_dead(owner):
-                    domain.destroy()
-                    self._files.remove_clone(domain.name())
-        except self._libvirt.libvirtError:
-            return
-
 
 def emulator_path() -> str:
     """QEMU's path on this machine.
@@ -372,24 +373,6 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
         host = LibvirtHost(uri, connection, scratch, run_id, shared_path)
         stack.callback(host.close)
         yield host
-
-
-def _own(run_id: str) -> Owner:
-    pid, start = ownership.identity()
-    return Owner(run_id, socket.gethostname(), boot_id(), pid, start)
-
-
-def boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
-def _is_dead(owner: Owner) -> bool:
-    if owner.hostname != socket.gethostname():
-        return False
-    return owner.boot_id != boot_id() or not ownership.is_alive(owner.pid, owner.start)
 
 
 def _version(number: int) -> str:

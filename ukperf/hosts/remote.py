@@ -85,6 +85,15 @@ class RemoteFiles:
         if not self._in_place:
             self.pool.remove_clone(name)
 
+    def clean(self) -> int:
+        """Delete all that was uploaded; bytes freed. Raises HostError where nothing ever is."""
+        if self._in_place:
+            raise HostError(
+                f"Nothing is uploaded to {self._uri}: it sees our files where they are.",
+                hint="Built images are in ukperf's cache folder, which may be deleted when no run goes on.",
+            )
+        return self.pool.remove_all()
+
 
 @contextmanager
 def _copy(path: Path) -> Iterator[Path]:

@@ -38,7 +38,6 @@ class Pool:
         self._libvirt = load_libvirt()
         self._connection, self._uri = connection, uri
         self._pool = self._open()
-        self._paths: dict[str, str] = {}
 
     def describe(self) -> str:
         """The pool and its room, for people."""
@@ -50,13 +49,10 @@ class Pool:
 
     def put(self, path: Path) -> str:
         """The path on the host of a file with these bytes, uploaded if it is not there yet."""
-        digest = file_digest(path)
-        if digest not in self._paths:
-            try:
-                self._paths[digest] = self._put(path, digest)
-            except self._libvirt.libvirtError as error:
-                raise self._trouble(f"{path.name} did not reach the pool", error) from error
-        return self._paths[digest]
+        try:
+            return self._put(path, file_digest(path))
+        except self._libvirt.libvirtError as error:
+            raise self._trouble(f"{path.name} did not reach the pool", error) from error
 
     def put_image(self, image: Image) -> Image:
         """The image with its kernel, initrd and disk on the host."""
@@ -115,13 +111,13 @@ class Pool:
         """Delete what ukperf put there; returns bytes freed. Volumes with other names are none of our business."""
         freed = 0
         try:
+            self._pool.refresh(0)  # logs were made without libvirt's storage driver
             for volume in self._pool.listAllVolumes(0):
                 if _OURS.fullmatch(volume.name()):
                     freed += volume.info()[2]
                     volume.delete(0)
         except self._libvirt.libvirtError as error:
             raise self._trouble("a volume could not be deleted", error) from error
-        self._paths.clear()
         return freed
 
     def _open(self) -> Any:
@@ -186,7 +182,7 @@ class Pool:
         if size > left:
             raise HostError(
                 f"The pool {POOL} of {self._uri} is full: {path.name} needs {_mib(size)}, {_mib(left)} are left.",
-                hint=f"Free some, or move it: virsh -c {self._uri} vol-list {POOL}",
+                hint=f"Remove what older runs brought there: ukperf images clean --connect {self._uri}",
             )
 
     def _trouble(self, what: str, error: Exception) -> HostError:

@@ -157,7 +157,8 @@ def _memo() -> Path:
 
 def _circumstances() -> dict[str, str]:
     """What a remembered failure depends on."""
-    from ukperf.hosts.libvirt_host import boot_id, emulator_path
+    from ukperf.hosts.domains import boot_id
+    from ukperf.hosts.libvirt_host import emulator_path
 
     emulator = Path(emulator_path()).stat()
     device = KVM_DEVICE.stat()
