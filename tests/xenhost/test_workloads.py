@@ -61,13 +61,13 @@ def test_a_pv_domain_runs_its_program_from_a_disk_of_xens(host: LibvirtHost, tmp
     assert not [name for name in host._files.pool._pool.listVolumes() if name.startswith("boot-")]
 
 
+@pytest.mark.parametrize(("guest", "kind"), [("linux", MachineKind.XENPVH), ("nanos", MachineKind.XENHVM)])
 def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
-    host: LibvirtHost, learner: Program, answers: dict[str, str]
+    host: LibvirtHost, learner: Program, answers: dict[str, str], guest: str, kind: MachineKind
 ) -> None:
-    """Not in nanos: in most boots with so much disk work the emulated CPU interrupts it while it has interrupts
-    off (rflags 0x46, "exception during interrupt handling"), which no CPU does and QEMU's emulation of SVM does."""
-    image = guests.get("linux").build(learner, BuildOptions(MachineKind.XENPVH, Accelerator.XEN, remote=True))
-    machine = Machine(MachineKind.XENPVH, learning.MEMORY_MIB)
+    skip_without(guest, kind)
+    image = guests.get(guest).build(learner, BuildOptions(kind, Accelerator.XEN, remote=True))
+    machine = Machine(kind, learning.MEMORY_MIB)
     seen = host.boot(BootSpec(image, machine, Accelerator.XEN, timeout_s=350, name="ukperf-test-learn"))
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
     assert assemble(seen.frames).checks == answers
