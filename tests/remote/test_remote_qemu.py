@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.domains import running
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
+from ukperf.hosts.storage import Pool, file_digest
 from ukperf.imaging.programs import boot_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
@@ -71,6 +73,33 @@ def test_what_was_uploaded_is_removed_when_asked_and_not_under_a_run(daemon: Dae
         assert other.clean() > 0
         assert other._files.pool._pool.listVolumes() == []
         assert boot(host, "floor").outcome is Outcome.OK  # uploaded again
+
+
+class Busy:
+    """A libvirt object that cannot be refreshed, nor its pool, as long as a disk is copied there."""
+
+    def __init__(self, real: Any, error: type[Exception]) -> None:
+        self._real, self._error = real, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def storagePoolLookupByName(self, name: str) -> Busy:
+        return Busy(self._real.storagePoolLookupByName(name), self._error)
+
+    def refresh(self, _flags: int) -> None:
+        raise self._error("internal error: pool 'ukperf' has asynchronous jobs running")
+
+
+def test_files_arrive_while_somebody_elses_disk_is_copied(daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"bytes" * 1000)
+    with open_host(daemon.uri) as host:
+        assert host._files.pool.put(file).endswith(file_digest(file))
+        assert host.clean() > 0
+        pool = Pool(Busy(host._connection, host._libvirt.libvirtError), daemon.uri)
+        assert pool.put(file).endswith(file_digest(file))
+        assert pool.remove_all() > 0
 
 
 def test_what_a_guest_said_last_is_not_lost_however_soon_it_powers_off(daemon: Daemon) -> None:

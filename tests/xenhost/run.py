@@ -24,6 +24,9 @@ from xenhost.build import HostFiles, build
 # Without -smap dom0 dies of a page fault; with rdtscp PVH guests crash.
 CPU = "max,-smap,-rdtscp"
 XEN_ARGS = "console=com1 com1=115200,8n1 loglvl=warning dom0_mem=768M,max:768M dom0_max_vcpus=1 sched=credit2"
+# QEMU's XSAVE and XRSTOR do not trap while CR0.TS is set, which is how Xen would switch vector registers at their first
+# use: dom0's processes then go on with registers of the guest, and files arrive with other bytes than were sent.
+XEN_ARGS += " spec-ctrl=eager-fpu"
 DOM0_ARGS = "console=hvc0 quiet panic=-1 net.ifnames=0"
 
 

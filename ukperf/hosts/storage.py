@@ -90,7 +90,7 @@ class Pool:
         """The first `limit` bytes of a file in the pool's folder; empty where it cannot be had."""
         data = bytearray()
         with contextlib.suppress(self._libvirt.libvirtError):
-            self._pool.refresh(0)  # it was made without libvirt's storage driver
+            self._refresh(self._pool)  # it was made without libvirt's storage driver
             volume = self._find(name)
             if volume is not None:
                 stream = self._connection.newStream(0)
@@ -102,7 +102,7 @@ class Pool:
     def remove_clone(self, name: str) -> None:
         """Delete the disk and the log that a boot of the domain `name` had, if they are still there."""
         with contextlib.suppress(self._libvirt.libvirtError):
-            self._pool.refresh(0)
+            self._refresh(self._pool)
             for volume in (self._find(f"boot-{name}"), self._find(f"log-{name}")):
                 if volume is not None:
                     volume.delete(0)
@@ -111,7 +111,7 @@ class Pool:
         """Delete what ukperf put there; returns bytes freed. Volumes with other names are none of our business."""
         freed = 0
         try:
-            self._pool.refresh(0)  # logs were made without libvirt's storage driver
+            self._refresh(self._pool)  # logs were made without libvirt's storage driver
             for volume in self._pool.listAllVolumes(0):
                 if _OURS.fullmatch(volume.name()):
                     freed += volume.info()[2]
@@ -127,7 +127,7 @@ class Pool:
                 pool = self._connection.storagePoolLookupByName(POOL)
                 if not pool.isActive():
                     pool.create(flags)
-                pool.refresh(0)
+                self._refresh(pool)
                 return pool
             if urlsplit(self._uri).path == "/session":
                 raise HostError(
@@ -139,6 +139,11 @@ class Pool:
             return self._connection.storagePoolCreateXML(xml, flags)
         except self._libvirt.libvirtError as error:
             raise self._trouble("the pool could not be made", error) from error
+
+    def _refresh(self, pool: Any) -> None:
+        """Let libvirt look at the pool's folder. It refuses while anybody uploads; then its list is a little old."""
+        with contextlib.suppress(self._libvirt.libvirtError):
+            pool.refresh(0)
 
     def _put(self, path: Path, digest: str) -> str:
         volume, whole = self._find(digest), self._find(digest + _WHOLE)
@@ -177,7 +182,7 @@ class Pool:
             return None
 
     def _check_room(self, path: Path, size: int) -> None:
-        self._pool.refresh(0)
+        self._refresh(self._pool)
         left = self._pool.info()[3]
         if size > left:
             raise HostError(
