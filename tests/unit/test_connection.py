@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ukperf.errors import HostError
+from ukperf.hosts import connection
 from ukperf.hosts.connection import connect
 
 
@@ -20,6 +21,13 @@ def refusal(uri: str) -> HostError:
 @pytest.mark.parametrize("uri", ["http://example/", "foo", "", "vbox:///session", "test:///default"])
 def test_what_is_no_connection_to_qemu_or_xen_is_refused_before_libvirt_sees_it(uri: str) -> None:
     assert refusal(uri).message == f"{uri!r} is no libvirt connection to QEMU or Xen."
+
+
+def test_a_chroot_without_sysfs_is_told_what_to_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SYSFS", tmp_path / "nothing")
+    error = refusal("qemu:///embed")
+    assert error.message == "/sys is not there, and without it libvirt starts no guest."
+    assert "mount -t sysfs" in str(error.hint)
 
 
 def test_a_port_where_nobody_listens_is_one_sentence() -> None:

@@ -6,12 +6,14 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ukperf.errors import HostError
 from ukperf.hosts.embed import embedded_root, private_environment
 
+SYSFS = Path("/sys/devices/system/cpu")
 EMBED = "qemu:///embed"
 _DRIVERS = ("qemu", "xen")
 # What ssh and libvirt say when a host refuses, and what to do then; {host} is what ssh takes for the address,
@@ -91,6 +93,11 @@ def connect(uri: str) -> Iterator[Any]:
             hint="Say for example qemu:///system, qemu+ssh://user@host/system or xen+ssh://root@host/.",
         )
     if is_embedded(uri):
+        if not SYSFS.is_dir():
+            raise HostError(
+                "/sys is not there, and without it libvirt starts no guest.",
+                hint="In a chroot: mount -t sysfs sysfs /sys",
+            )
         with embedded_root() as root, ExitStack() as stack:
             with private_environment(root):
                 connection = stack.enter_context(_open(f"{EMBED}?root={root}", uri))
