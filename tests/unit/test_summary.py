@@ -119,6 +119,22 @@ def test_frames_that_were_read_late_make_no_liar_of_a_clock() -> None:
     assert clock is not None and (clock.value, clock.low, clock.high) == (1.12, 0.61, 2.2)
 
 
+@pytest.mark.parametrize(("span_s", "named"), [(0.05, False), (30.0, True)])
+@pytest.mark.parametrize("checked", [True, False])
+def test_few_boots_name_a_clock_only_where_late_reads_cannot_explain_it(
+    span_s: float, named: bool, checked: bool
+) -> None:
+    end = 10**9 + int(span_s * 1e9)
+    events = {"main": 10**9, "clock-checked": end if checked else 10**9, "exit": end}
+    records = [replace(r, clock_ratio=0.92, events=events) for r in run_of({"linux": 1.0}, 2)]
+    summary = summarize(records, "linux")
+    assert [w for w in summary.warnings if "clock" in w] == (
+        ["The clock of linux runs 8.0 % slow: what it timed itself by it is off by as much."] if named else []
+    )
+    clock = summary.guests[0].clock
+    assert clock is not None and clock.low == pytest.approx(0.92 - 0.01 / span_s)
+
+
 @pytest.mark.parametrize(
     ("ratios", "said"),
     [

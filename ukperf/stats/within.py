@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Phase, Unit, Verdict
+from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Phase, Unit, Verdict
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, median
 from ukperf.stats.paired import paired_effect
@@ -16,6 +16,7 @@ from ukperf.stats.perboot import PHASES, Series, final_records
 from ukperf.stats.verdict import Judgement, judge
 
 CLOCK_TOLERANCE = 0.01
+LATE_NS = 10_000_000  # a busy host reads a frame so much late: about two of its scheduler's slices
 MOST_SKEW = 2.0  # normal differences of 10 to 200 blocks get here less than once in a thousand runs
 ENOUGH_FOR_SKEW = 200  # from here on the mean of even such differences is near enough to normal
 
@@ -187,17 +188,27 @@ def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) ->
 def clock(records: Sequence[BootRecord], guest: str) -> Estimate | None:
     """Guest clock ÷ host clock (under icount: ÷ instructions): the median of the guest's good boots.
 
-    None where no boot was long enough to tell, or the guest has no clock. Below six boots, and for instructions, the
-    interval is their range.
+    None where no boot was long enough to tell, or the guest has no clock. For instructions the interval is their range;
+    below six boots it is that and what frames that were read late may have made of it.
     """
     mine = [record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK]
     ratios = [r for record in mine if (r := record.clock_ratio) is not None and math.isfinite(r)]
     if not ratios:
         return None
     found = median(ratios, mine[0].unit)
-    if found.low is None or found.unit is Unit.INSTRUCTIONS:
+    if found.unit is Unit.INSTRUCTIONS:
         return replace(found, low=min(ratios), high=max(ratios))
+    if found.low is None and math.isfinite(doubt := max(map(_reading_error, mine))):
+        return replace(found, low=min(ratios) - doubt, high=max(ratios) + doubt)
     return found
+
+
+def _reading_error(record: BootRecord) -> float:
+    """How far late reads may put a clock's ratio off: relative to the time between its first and last frame."""
+    began, ended = record.events.get(Event.MAIN), record.events.get(Event.CHECKED)
+    if began is not None and ended == began:  # no clock check: the whole program counts
+        ended = record.events.get(Event.EXIT)
+    return LATE_NS / (ended - began) if began is not None and ended is not None and ended > began else math.inf
 
 
 def clock_warning(guest: str, clock: Estimate | None) -> str:
