@@ -47,6 +47,9 @@ auth_unix_rw = "none"
 """
 
 
+_NAME_SPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
+
+
 class Daemon:
     """A running libvirtd; `uri` is its address."""
 
@@ -58,10 +61,9 @@ class Daemon:
         self.log = folder / "libvirtd.log"
         (folder / "qemu.conf").write_text(_QEMU_CONF)
         (folder / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(port=self.port))
-        name_spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"]
         with self.log.open("wb") as sink:
             self._process = subprocess.Popen(
-                [*name_spaces, "sh", "-c", _SCRIPT, "sh", str(folder)],
+                [*_NAME_SPACES, "sh", "-c", _SCRIPT, "sh", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -94,7 +96,10 @@ def missing() -> str | None:
     tools = [
         tool for tool in ("libvirtd", "unshare") if shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin") is None
     ]
-    return f"not installed: {', '.join(tools)}" if tools else None
+    if tools:
+        return f"not installed: {', '.join(tools)}"
+    tried = subprocess.run([*_NAME_SPACES, "true"], capture_output=True, text=True, check=False)
+    return f"no name spaces here: {tried.stderr.strip()}" if tried.returncode else None
 
 
 @contextlib.contextmanager
