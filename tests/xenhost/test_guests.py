@@ -89,7 +89,7 @@ def test_no_byte_of_a_console_is_lost_that_is_far_longer_than_its_ring(host: Lib
 def test_a_guest_that_dies_or_hangs_is_told_from_one_that_stops_and_leaves_no_domain(
     host: LibvirtHost, word: str, outcome: Outcome
 ) -> None:
-    seen = boot(host, "floor", boot_program(), timeout_s=15, cmdline=word)
+    seen = boot(host, "floor", boot_program(), timeout_s=8, cmdline=word)
     assert seen.outcome is outcome, seen.reason
     assert names(host) == set()
 

@@ -24,7 +24,7 @@ def test_the_trial_is_lost_at_once_and_the_next_one_says_why_until_the_host_is_b
     program = boot_program()
     with open_host(xen.uri) as host:
         assert boot(host, "floor", program).outcome is Outcome.OK
-        cut = threading.Timer(8, xen.kill)  # the guest boots in one second, and then hangs until it is ended
+        cut = threading.Timer(5, xen.kill)  # the guest boots in one second, and then hangs until it is ended
         cut.start()
         try:
             seen = boot(host, "floor", program, cmdline="hang", timeout_s=120)
