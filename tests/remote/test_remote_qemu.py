@@ -19,6 +19,7 @@ from ukperf.cli.output import show_result
 from ukperf.cli.syscall_cost import show_costs
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
+from ukperf.hosts import libvirt_host
 from ukperf.hosts.domains import running
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.hosts.storage import Pool, file_digest
@@ -73,6 +74,20 @@ def test_what_was_uploaded_is_removed_when_asked_and_not_under_a_run(daemon: Dae
         assert other.clean() > 0
         assert other._files.pool._pool.listVolumes() == []
         assert boot(host, "floor").outcome is Outcome.OK  # uploaded again
+
+
+def test_nothing_is_removed_where_a_run_might_go_on(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_host(daemon.uri) as host:
+        assert boot(host, "floor").outcome is Outcome.OK
+
+        def refused(_connection: object) -> list[str]:
+            raise host._libvirt.libvirtError("no right to list domains")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(libvirt_host, "running", refused)
+            with pytest.raises(HostError, match="does not say whether ukperf is at work"):
+                host.clean()
+        assert host.clean() > 0
 
 
 class Busy:

@@ -328,6 +328,17 @@ def test_a_pinned_manifest_must_have_its_digest(store: KernelStore) -> None:
         assert get("unikraft", store, server.url, "0.17.0", pins={"0.17.0": digest}).entry.pinned
 
 
+def test_a_recipes_pin_of_a_manifest_for_qemu_says_nothing_of_other_platforms(store: KernelStore) -> None:
+    qemu, xen = Image(kernel=unikraft_kernel(content=b"q")), Image(kernel=unikraft_kernel(content=b"x"))
+    xen.platform = {"os": "xen", "architecture": "x86_64"}
+    routes = {**qemu.routes("0.17.0"), **xen.routes("0.17.0")}
+    recipe = {**UNIKRAFT, "pins": {"0.17.0": sha(qemu.manifest).removeprefix("sha256:")}}
+    with Loopback(routes) as server:
+        pulled = pull("unikraft", recipe, store, version="0.17.0", mirror=server.url, platform="xen", client=client())
+    assert pulled.entry.path("kernel").read_bytes() == unikraft_kernel(content=b"x")
+    assert not pulled.entry.pinned
+
+
 def test_a_pinned_manifest_is_had_by_its_digest_when_its_tag_has_moved(store: KernelStore) -> None:
     then, now = Image(kernel=unikraft_kernel(content=b"then")), Image(kernel=unikraft_kernel(content=b"now"))
     routes = {**then.routes("latest"), **now.routes("latest")}  # the tag is now's, all else is there of both

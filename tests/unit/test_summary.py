@@ -119,6 +119,14 @@ def test_frames_that_were_read_late_make_no_liar_of_a_clock() -> None:
     assert clock is not None and (clock.value, clock.low, clock.high) == (1.12, 0.61, 2.2)
 
 
+def test_a_boot_that_could_not_tell_leaves_the_others_clock_its_interval() -> None:
+    events = {"main": 10**9, "clock-checked": 10**9, "exit": 31 * 10**9}
+    told, untold = run_of({"linux": 1.0}, 2)
+    records = [replace(told, clock_ratio=0.92, events=events), replace(untold, clock_ratio=None)]
+    clock = summarize(records, "linux").guests[0].clock
+    assert clock is not None and clock.low == pytest.approx(0.92 - 0.01 / 30)
+
+
 @pytest.mark.parametrize(("span_s", "named"), [(0.05, False), (30.0, True)])
 @pytest.mark.parametrize("checked", [True, False])
 def test_few_boots_name_a_clock_only_where_late_reads_cannot_explain_it(

@@ -27,28 +27,29 @@ def boot_id() -> str:
 
 def remove_strays(connection: Any) -> list[str]:
     """Destroy the domains of dead ukperf processes of this machine, and name them; nobody else's are touched."""
+    gone = load_libvirt().libvirtError
     removed = []
-    for domain, owner in _ours(connection):
-        if _is_dead(owner):
-            with suppress(load_libvirt().libvirtError):  # it ended by itself meanwhile
-                domain.destroy()
-            removed.append(str(domain.name()))
+    with suppress(gone):  # a host that does not list its domains: they stay
+        for domain, owner in _ours(connection):
+            if _is_dead(owner):
+                with suppress(gone):  # it ended by itself meanwhile
+                    domain.destroy()
+                removed.append(str(domain.name()))
     return removed
 
 
 def running(connection: Any) -> list[str]:
-    """The names of the domains that belong to ukperf, of whatever machine."""
+    """The names of the domains that belong to ukperf, of whatever machine. Raises libvirt's error if it cannot tell."""
     return [str(domain.name()) for domain, _ in _ours(connection)]
 
 
 def _ours(connection: Any) -> list[tuple[Any, Owner]]:
     found = []
-    with suppress(load_libvirt().libvirtError):
-        for domain in connection.listAllDomains(0):
-            with suppress(load_libvirt().libvirtError):
-                owner = owner_of(domain.XMLDesc(0))
-                if owner is not None:
-                    found.append((domain, owner))
+    for domain in connection.listAllDomains(0):
+        with suppress(load_libvirt().libvirtError):  # it ended since
+            owner = owner_of(domain.XMLDesc(0))
+            if owner is not None:
+                found.append((domain, owner))
     return found
 
 

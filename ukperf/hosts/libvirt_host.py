@@ -131,9 +131,15 @@ class LibvirtHost:
     def clean(self) -> int:
         """Delete what ukperf uploaded here, and copies that broken-off boots left; bytes freed.
 
-        Raises HostError if a run of ukperf goes on here, or the host sees our files in place.
+        Raises HostError if a run of ukperf goes on here or that cannot be told, or the host sees our files in place.
         """
-        if busy := running(self._connection):
+        try:
+            busy = running(self._connection)
+        except self._libvirt.libvirtError as error:
+            raise HostError(
+                f"{self._uri} does not say whether ukperf is at work on it: {first_line(error)}."
+            ) from error
+        if busy:
             raise HostError(
                 f"ukperf is at work on {self._uri}: {', '.join(busy[:3])}.", hint="Wait for its run to end."
             )

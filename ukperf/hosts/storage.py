@@ -141,7 +141,7 @@ class Pool:
             raise self._trouble("the pool could not be made", error) from error
 
     def _refresh(self, pool: Any) -> None:
-        """Let libvirt look at the pool's folder. It refuses while anybody uploads; then its list is a little old."""
+        """Let libvirt look at the pool's folder. Not while a disk is copied there: then its list is a little old."""
         with contextlib.suppress(self._libvirt.libvirtError):
             pool.refresh(0)
 

@@ -191,10 +191,15 @@ def clock(records: Sequence[BootRecord], guest: str) -> Estimate | None:
     None where no boot was long enough to tell, or the guest has no clock. For instructions the interval is their range;
     below six boots it is that and what frames that were read late may have made of it.
     """
-    mine = [record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK]
-    ratios = [r for record in mine if (r := record.clock_ratio) is not None and math.isfinite(r)]
-    if not ratios:
+    told = [
+        (record, ratio)
+        for record in records
+        if record.trial.guest == guest and record.outcome is Outcome.OK
+        if (ratio := record.clock_ratio) is not None and math.isfinite(ratio)
+    ]
+    if not told:
         return None
+    mine, ratios = zip(*told, strict=True)
     found = median(ratios, mine[0].unit)
     if found.unit is Unit.INSTRUCTIONS:
         return replace(found, low=min(ratios), high=max(ratios))
