@@ -55,6 +55,7 @@ class Unit(StrEnum):
     INSTRUCTIONS = "instructions"  # guest instructions = virtual nanoseconds under icount shift=0
     CYCLES = "cycles"  # TSC cycles
     BYTES = "bytes"
+    COUNT = "count"  # a plain number of anything: pyperf's unit `integer`
 
 
 class Phase(StrEnum):

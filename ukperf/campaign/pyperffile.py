@@ -1,22 +1,28 @@
-"""Reads pyperf's JSON files, ours and other people's, as sides of a comparison. Processes are the units.
+"""Reads pyperf's JSON files, ours and other people's, and hyperfine's, as sides of a comparison.
 
-Read as plain data: pyperf's own reader builds an object for every run and is slow on large files.
+Processes are the units. Read as plain data: pyperf's own reader builds an object for every run and is slow on large
+files. Whatever is wrong with a file is said in words of ours, with the place where it is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
-from ukperf.stats.perboot import PHASES
 
 MOST_BYTES = 1 << 30
-_UNITS = {"second": Unit.SECONDS, "byte": Unit.BYTES}
+LARGE_BYTES = 1 << 20  # from here on the fast reader is worth its import
+MOST_COUNT = 10**9  # of blocks, orders, loops: nothing that was measured has more
+_GZIP = b"\x1f\x8b"
+_CONVERTIBLE = (5, 6)  # older formats, which `pyperf convert` reads
+_UNITS = {"second": Unit.SECONDS, "byte": Unit.BYTES, "integer": Unit.COUNT}
 _CONTEXT = {
     "accelerator": "ukperf_accelerator",
     "machine": "ukperf_machine",
@@ -25,39 +31,70 @@ _CONTEXT = {
     "host": "hostname",
 }
 _BY_VALUE = {unit.value: unit for unit in Unit}
+_PHASES = {phase.value: phase for phase in Phase}
+_KINDS = {type(None): "null", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
 
 @dataclass(frozen=True)
 class PyperfFile:
-    """guests: guest → its records, one a process; the guest is "" in files that are not ours. context: see Side."""
+    """guests: guest → its records, one a process; in files that are not ours the guest is the file's name.
+
+    context: see Side. left_out: guest → benchmark → why it has no value here, as the end of a sentence about it.
+    notes: sentences about what else is not in the records. plain: no guest is named in the file.
+    """
 
     guests: Mapping[str, tuple[BootRecord, ...]]
     context: Mapping[str, str]
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    plain: bool = True
+
+
+class _Damaged(ValueError):
+    """What is wrong with a file, as the end of a sentence about it: "benchmark 2 is no object"."""
+
+
+def file_label(path: Path) -> str:
+    """`telco` for telco.json and telco.json.gz."""
+    name = path.name.removesuffix(".gz").removesuffix(".json")
+    return name or path.name
 
 
 def read_pyperf(path: Path) -> PyperfFile:
-    """All values of a pyperf file, process by process.
+    """All values of a pyperf file, process by process; or of hyperfine's --export-json, whose `times` are processes.
 
-    Raises UkperfError for a file that is too large, no JSON, no pyperf, older than pyperf 1.0, or without a value.
+    A file that gzip packed is read as well, whatever it is called.
+    Raises UkperfError for a file that is too large, no JSON, neither pyperf's nor hyperfine's, older than pyperf 1.0,
+    or without a value; and for benchmarks without a name or with the same one, which pyperf refuses too.
     """
     data = _load(path)
-    if not isinstance(data, dict) or not isinstance(data.get("benchmarks"), list):
-        raise UkperfError(f"{path} is no pyperf file: it has no list of benchmarks.")
-    if data.get("version") != "1.0":
-        raise UkperfError(
-            f"{path} is in pyperf's format {data.get('version')!r}, and only 1.0 is read.",
-            hint=f"Convert it: python -m pyperf convert {path} -o NEW.json",
-        )
-    found: dict[str, dict[int, BootRecord]] = {}
+    reader = _Reader(file_label(path))
     try:
-        for benchmark in data["benchmarks"]:
-            _benchmark(benchmark, data.get("metadata", {}), found)
-        context = _context(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UkperfError(f"{path} is a damaged pyperf file: {type(error).__name__} {error}.") from error
+        if isinstance(data, dict) and isinstance(data.get("benchmarks"), list):
+            _refuse_version(path, data.get("version"))
+            context = _pyperf(data, reader)
+        elif isinstance(data, dict) and isinstance(data.get("results"), list):
+            context = {}
+            _hyperfine(data["results"], reader)
+        else:
+            raise UkperfError(f"{path} is no pyperf file: it has no list of benchmarks.")
+    except _Damaged as what:
+        raise UkperfError(f"{path} is a damaged file: {what}.") from None
+    found = reader.records()
     if not found:
-        raise UkperfError(f"{path} holds no value that can be compared.")
-    return PyperfFile({guest: tuple(records.values()) for guest, records in found.items()}, context)
+        whys = "; ".join(f"{name} {why}" for table in reader.left_out.values() for name, why in table.items())
+        raise UkperfError(f"{path} holds no value that can be compared{f': {whys}' if whys else ''}.")
+    return PyperfFile(found, context, reader.left_out, tuple(reader.notes), set(found) == {reader.unnamed})
+
+
+def _refuse_version(path: Path, version: object) -> None:
+    if version == "1.0":
+        return
+    written = repr(version)[:40] if isinstance(version, str | int | float) else "unknown"
+    raise UkperfError(
+        f"{path} is in pyperf's format {written}, and only 1.0 is read.",
+        hint=f"Convert it: python -m pyperf convert {path} -o NEW.json" if version in _CONVERTIBLE else None,
+    )
 
 
 def _load(path: Path) -> Any:
@@ -66,52 +103,250 @@ def _load(path: Path) -> Any:
         if size > MOST_BYTES:
             raise UkperfError(
                 f"{path} is {size / 2**30:.1f} GiB; more than {MOST_BYTES >> 30} GiB is not read.",
-                hint="Thin it out: python -m pyperf convert --only-runs … or fewer benchmarks.",
+                hint=f"Thin it out: python -m pyperf convert --include-runs 1-100 {path} -o NEW.json",
             )
-        if path.suffix == ".gz":
-            import gzip
-
-            with gzip.open(path, "rb") as file:
-                text = file.read(MOST_BYTES + 1)
-            if len(text) > MOST_BYTES:
-                raise UkperfError(f"{path} unpacks to more than {MOST_BYTES >> 30} GiB, which is not read.")
-        else:
-            text = path.read_bytes()
-        return json.loads(text)
+        text = path.read_bytes()
+        if text[:2] == _GZIP:
+            text = _unpacked(path, text)
     except OSError as error:
         raise UkperfError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        return _parsed(text)
     except (ValueError, RecursionError) as error:
         raise UkperfError(f"{path} is no JSON file.", hint="A run is a folder; a file must be pyperf's.") from error
 
 
-def _benchmark(data: Mapping[str, Any], common: Mapping[str, Any], found: dict[str, dict[int, BootRecord]]) -> None:
+def _unpacked(path: Path, packed: bytes) -> bytes:
+    """What gzip packed, all members of it. Raises UkperfError for what is damaged or unpacks to more than is read."""
+    parts, room = [], MOST_BYTES
+    try:
+        while packed:
+            unpacker = zlib.decompressobj(wbits=31)
+            parts.append(unpacker.decompress(packed, room + 1))
+            room -= len(parts[-1])
+            if room < 0:
+                raise UkperfError(f"{path} unpacks to more than {MOST_BYTES >> 30} GiB, which is not read.")
+            if not unpacker.eof:
+                raise zlib.error
+            packed = unpacker.unused_data.lstrip(b"\0")
+    except zlib.error:
+        raise UkperfError(f"{path} cannot be unpacked: it is damaged, or its end is missing.") from None
+    return b"".join(parts)
+
+
+def _parsed(text: bytes) -> Any:
+    """JSON as Python's own reader takes it, NaN and Infinity too: the fast one refuses these, and the other reads."""
+    if len(text) >= LARGE_BYTES:
+        import msgspec
+
+        try:
+            return msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    return json.loads(text)
+
+
+def _pyperf(data: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
+    common = _object(data, "metadata", "the file")
+    for number, benchmark in enumerate(data["benchmarks"], 1):
+        where = f"benchmark {number}"
+        if not isinstance(benchmark, dict):
+            raise _Damaged(f"{where} is no object")
+        runs = benchmark.get("runs")
+        if not isinstance(runs, list):
+            raise _Damaged(f"{where} has no list of runs")
+        _benchmark(runs, {**common, **_object(benchmark, "metadata", where)}, where, reader)
+    return _context(data)
+
+
+def _benchmark(runs: Sequence[Any], shared: Mapping[str, Any], where: str, reader: _Reader) -> None:
     """Adds a benchmark's runs to the records; run i of every benchmark goes into record i (ours: into its block)."""
-    shared = {**common, **data.get("metadata", {})}
-    for number, run in enumerate(data["runs"]):
-        values = run.get("values")
-        metadata = {**shared, **run.get("metadata", {})}
-        unit = _BY_VALUE.get(str(metadata.get("ukperf_unit"))) or _UNITS.get(str(metadata.get("unit", "second")))
-        if not values or unit is None:  # a calibration, or a plain number without a meaning
+    names: set[tuple[str, str]] = set()
+    for number, run in enumerate(runs):
+        at = f"run {number + 1} of {where}"
+        if not isinstance(run, dict):
+            raise _Damaged(f"{at} is no object")
+        metadata = {**shared, **_object(run, "metadata", at)}
+        guest, name = _names(metadata, where, reader)
+        if (guest, name) not in names:
+            names.add((guest, name))
+            reader.begin(guest, name, where)
+        values = _numbers(run.get("values"), f"of {at} ({name})")
+        unit = _unit(metadata)
+        if not values:  # a calibration
             continue
-        guest = str(metadata.get("ukperf_guest", ""))
-        name = str(metadata.get("name", "unnamed"))
-        name = name.removeprefix(f"{guest}/") if guest else name
-        block = int(metadata.get("ukperf_block", number))
-        trial = Trial(int(metadata.get("ukperf_order", number)), block, 0, guest)
-        fresh = BootRecord(trial, Outcome.OK, "", str(metadata.get("date", "")), {}, unit)
-        record = found.setdefault(guest, {}).setdefault(block, fresh)
-        if guest and name in PHASES:
-            record = replace(record, phases={**record.phases, Phase(name): float(values[0])}, unit=unit)
-        else:
-            warmups = tuple(float(value) for _, value in run.get("warmups", ()))
-            name = name.removeprefix("sample:")
-            sample = Sample(name, unit, tuple(map(float, values)), int(metadata.get("loops", 1)), warmups)
-            record = replace(record, samples=(*record.samples, sample))
-        found[guest][block] = record
+        if unit is None:
+            reader.leave_out(guest, name, f"has the unit {str(metadata.get('unit'))[:40]!r}, which is not known")
+            continue
+        warmups = tuple(_warmup(pair, f"of {at} ({name})") for pair in _list(run.get("warmups"), "warmups", at))
+        block = _count(metadata, "ukperf_block", number, at)
+        order = _count(metadata, "ukperf_order", number, at)
+        if not reader.keeps_unit(guest, name, unit):
+            continue
+        boot = reader.boot(guest, name, block, order, str(metadata.get("date", "")), unit)
+        if name in _PHASES and guest != reader.unnamed:
+            boot.phases[_PHASES[name]], boot.unit = values[0], unit
+            continue
+        duration = metadata.get("duration")
+        known = isinstance(duration, int | float) and 0 < duration < MOST_COUNT
+        loops = max(1, _count(metadata, "loops", 1, at))
+        bare = name.removeprefix("sample:")
+        plain = bare if bare in _PHASES else name
+        boot.samples.append(Sample(plain, unit, values, loops, warmups, {"duration": duration} if known else {}))
+    reader.end(names)
+
+
+def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:
+    """hyperfine's export: each result a benchmark, each of its times a process; a run that failed is none."""
+    taken: set[str] = set()
+    for number, result in enumerate(results, 1):
+        where = f"result {number}"
+        if not isinstance(result, dict) or not isinstance(result.get("command"), str):
+            raise _Damaged(f"{where} names no command")
+        name = command = result["command"] or f"command {number}"
+        while name in taken:
+            name = f"{command} ({number})"
+            number += 1  # noqa: PLW2901  # until the name is free
+        taken.add(name)
+        reader.begin(reader.unnamed, name, where)
+        times = _numbers(result.get("times"), f"of {where} ({name})")
+        codes = _list(result.get("exit_codes"), "exit codes", where) or [0] * len(times)
+        if len(codes) != len(times):
+            raise _Damaged(f"{where} has {len(times)} times and {len(codes)} exit codes")
+        for i, (time, code) in enumerate(zip(times, codes, strict=True)):
+            if code == 0 and reader.keeps_unit(reader.unnamed, name, Unit.SECONDS):
+                boot = reader.boot(reader.unnamed, name, i, i, "", Unit.SECONDS)
+                boot.samples.append(Sample(name, Unit.SECONDS, (time,)))
+        failed = sum(code != 0 for code in codes)
+        if failed:
+            reader.notes.append(f"{failed} of {len(codes)} runs of {name} failed and are left out")
+        reader.end({(reader.unnamed, name)})
+
+
+class _Boot:
+    """One process while the benchmarks go by."""
+
+    def __init__(self, trial: Trial, date: str, unit: Unit) -> None:
+        self.trial, self.date, self.unit = trial, date, unit
+        self.phases: dict[Phase, float] = {}
+        self.samples: list[Sample] = []
+
+    def record(self) -> BootRecord:
+        return BootRecord(self.trial, Outcome.OK, "", self.date, self.phases, self.unit, tuple(self.samples))
+
+
+class _Reader:
+    """Collects boots; knows which names were taken, which units they had, and what was left out."""
+
+    def __init__(self, unnamed: str) -> None:
+        self.unnamed = unnamed  # the guest of files that name none
+        self.left_out: dict[str, dict[str, str]] = {}
+        self.notes: list[str] = []
+        self._boots: dict[str, dict[int, _Boot]] = {}
+        self._taken: dict[tuple[str, str], Unit | None] = {}
+        self._seen: dict[int, int] = {}  # block → runs of the benchmark that is being read
+
+    def begin(self, guest: str, name: str, where: str) -> None:
+        """A benchmark. Raises _Damaged for a second one of the same name."""
+        if (guest, name) in self._taken:
+            raise _Damaged(f"{where} has the name of an earlier one, {name[:60]!r}; pyperf refuses it too")
+        self._taken[guest, name] = None
+        self._seen = {}
+
+    def keeps_unit(self, guest: str, name: str, unit: Unit) -> bool:
+        known = self._taken[guest, name]
+        self._taken[guest, name] = unit if known is None else known
+        if known is not None and known is not unit:
+            self.leave_out(guest, name, f"changes its unit from {known.value} to {unit.value}")
+            return False
+        return True
+
+    def boot(self, guest: str, name: str, block: int, order: int, date: str, unit: Unit) -> _Boot:
+        """The process of a block. A block that comes again (files that were joined) is another process."""
+        again = self._seen.get(block, 0)
+        self._seen[block] = again + 1
+        block, order = block + again * MOST_COUNT, order + again * MOST_COUNT
+        boots = self._boots.setdefault(guest, {})
+        if block not in boots:
+            boots[block] = _Boot(Trial(order, block, 0, guest), date, unit)
+        return boots[block]
+
+    def leave_out(self, guest: str, name: str, why: str) -> None:
+        self.left_out.setdefault(guest, {}).setdefault(name, why)
+
+    def end(self, names: set[tuple[str, str]]) -> None:
+        """Of benchmarks that brought no value it is said."""
+        for guest, name in names:
+            if self._taken[guest, name] is None:
+                self.leave_out(guest, name, "holds no values")
+
+    def records(self) -> dict[str, tuple[BootRecord, ...]]:
+        return {guest: tuple(boot.record() for boot in boots.values()) for guest, boots in self._boots.items()}
+
+
+def _names(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple[str, str]:
+    """(guest, benchmark). Raises _Damaged for a benchmark without a name."""
+    name = metadata.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise _Damaged(f"{where} has no name, and pyperf refuses it too")
+    guest = metadata.get("ukperf_guest")
+    if not isinstance(guest, str) or not guest:
+        return reader.unnamed, name
+    return guest, name.removeprefix(f"{guest}/") or name
+
+
+def _unit(metadata: Mapping[str, Any]) -> Unit | None:
+    return _BY_VALUE.get(str(metadata.get("ukperf_unit"))) or _UNITS.get(str(metadata.get("unit", "second")))
+
+
+def _object(data: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    found = data.get(key, {})
+    if not isinstance(found, dict):
+        raise _Damaged(f"the {key} of {where} is no object")
+    return found
+
+
+def _list(found: object, what: str, where: str) -> list[Any]:
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise _Damaged(f"the {what} of {where} are no list")
+    return found
+
+
+def _numbers(found: object, where: str) -> tuple[float, ...]:
+    """Values as floats; infinite ones and NaN stay, and are refused where they are compared."""
+    values = _list(found, "values", where.removeprefix("of "))
+    kinds = set(map(type, values))
+    if kinds <= {float}:
+        return tuple(values)
+    if kinds <= {float, int}:
+        try:
+            return tuple(map(float, values))
+        except OverflowError:
+            raise _Damaged(f"a value {where} has more than 308 digits") from None
+    number, kind = next((i, type(v)) for i, v in enumerate(values, 1) if type(v) not in (float, int))
+    raise _Damaged(f"value {number} {where} is {_KINDS[kind]}, not a number")
+
+
+def _warmup(pair: object, where: str) -> float:
+    if not isinstance(pair, list) or len(pair) != 2:
+        raise _Damaged(f"a warm-up {where} is no pair of loops and value")
+    return _numbers(pair[1:], where)[0]
+
+
+def _count(metadata: Mapping[str, Any], key: str, default: int, where: str) -> int:
+    """A whole number from 0 to 10⁹."""
+    found = metadata.get(key, default)
+    if isinstance(found, float) and math.isfinite(found) and found.is_integer():
+        found = int(found)
+    if type(found) is not int or not 0 <= found < MOST_COUNT:
+        raise _Damaged(f"{key} of {where} is no whole number from 0 to a billion")
+    return found
 
 
 def _context(data: Mapping[str, Any]) -> dict[str, str]:
     metadata = dict(data.get("metadata", {}))
     if data["benchmarks"]:
         metadata = {**data["benchmarks"][0].get("metadata", {}), **metadata}
-    return {key: str(metadata[name]) for key, name in _CONTEXT.items() if name in metadata}
+    return {key: str(metadata[name])[:200] for key, name in _CONTEXT.items() if name in metadata}

@@ -6,7 +6,7 @@ A run is the folder of a campaign; a pyperf file stands in for one wherever runs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from ukperf.campaign.facts import facts_of
 from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.campaign.plan import Plan
 from ukperf.campaign.plan import load as load_plan
-from ukperf.campaign.pyperffile import read_pyperf
+from ukperf.campaign.pyperffile import file_label, read_pyperf
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
@@ -33,6 +33,8 @@ class LoadedRun:
     records: every boot in the order of execution, failed ones and retries included. facts: what the numbers are.
     context: guest → what must be alike to be compared with it. Times are in seconds; under icount everything is in
     guest instructions: `unit(guest, benchmark)` says which. damaged: lines of the journal that could not be read.
+    left_out: guest → benchmark → why it has no value here. plain: a file that names no guest; its guest is called as
+    the file is.
     """
 
     path: Path
@@ -43,10 +45,13 @@ class LoadedRun:
     context: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     plan: Plan | None = None
     damaged: tuple[int, ...] = ()
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    plain: bool = False
 
     @property
     def label(self) -> str:
-        return self.path.stem if self.path.suffix in (".json", ".gz") else self.path.name
+        return self.path.name if self.path.is_dir() else file_label(self.path)
 
     @property
     def guests(self) -> tuple[str, ...]:
@@ -95,15 +100,31 @@ class LoadedRun:
 
     def summary(self, baseline: str | None = None, delta: float | None = None) -> RunSummary:
         """Estimates, comparisons and verdicts, as the table shows them. Raises as `stats.summary.summarize`."""
-        return summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
+        found = summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
+        return replace(found, warnings=(*found.warnings, *self._left_out()))
 
     def summaries(self, baseline: str | None = None, delta: float | None = None) -> dict[str, RunSummary]:
         """Host → summary, for runs on more than one host. Raises as `summary`."""
         used = self.delta if delta is None else delta
         return {
-            host: summarize(part, baseline or self.baseline, used)
+            host: replace(found, warnings=(*found.warnings, *self._left_out()))
             for host, part in (by_host(self.records) or {"": []}).items()
+            for found in [summarize(part, baseline or self.baseline, used)]
         }
+
+    def _left_out(self) -> list[str]:
+        """Sentences about what the file or folder holds and the records do not."""
+        named = [f"{name} {why}." for table in self.left_out.values() for name, why in table.items()]
+        return [*named, *(f"{note}." for note in self._notes())]
+
+    def _notes(self) -> tuple[str, ...]:
+        torn = len(self.damaged)
+        lines = "line" if torn == 1 else "lines"
+        return (*self.notes, *([f"{torn} {lines} of the journal of {self.label} could not be read"] if torn else []))
+
+    def absent(self, guest: str, label: str) -> Side:
+        """A guest that the run has not, as a side without a value: so it is named wherever it is missed."""
+        return Side(label=label, run=str(self.path.resolve()), series={}, context={}, notes=self._notes())
 
     def side(self, guest: str, label: str) -> Side:
         """One guest as a side of a comparison. Raises UkperfError for a guest that is not there."""
@@ -125,10 +146,19 @@ class LoadedRun:
             answers=answers,
             lost=sum(record.outcome is not Outcome.OK for record in finals),
             tried=len(finals),
+            left_out=self.left_out.get(guest, {}),
+            notes=self._notes(),
         )
 
     def _known(self, guest: str) -> str:
+        if not self.records:
+            raise UkperfError(f"{self.path} has no boots.", hint=f"Go on with it: ukperf resume {self.path}")
         if guest not in self.guests:
+            if self.plain:
+                raise UkperfError(
+                    f"{self.path} names no guests, so it has no guest {guest!r}.",
+                    hint=f"Give the file alone: {self.path}",
+                )
             raise UkperfError(f"{self.path} has no guest {guest!r}.", hint=f"It has: {', '.join(self.guests)}.")
         return guest
 
@@ -140,7 +170,9 @@ class LoadedRun:
 
 
 def load(path: str | Path) -> LoadedRun:
-    """Open a run's folder, or a pyperf file (its processes are the boots; the guest is "" in files that are not ours).
+    """Open a run's folder, or a file of pyperf or hyperfine (its processes are the boots).
+
+    In a file that names no guest, the guest is called as the file is: `telco` in telco.json.
 
     Raises UkperfError for what is neither, is damaged, or is too large.
     """
@@ -153,7 +185,17 @@ def load(path: str | Path) -> LoadedRun:
     records = [record for guest in file.guests.values() for record in guest]
     baseline = "linux" if "linux" in file.guests else next(iter(file.guests))
     context = dict.fromkeys(file.guests, file.context)
-    return LoadedRun(where, tuple(records), baseline, 0.01, file.context, context)
+    return LoadedRun(
+        where,
+        tuple(records),
+        baseline,
+        0.01,
+        file.context,
+        context,
+        left_out=file.left_out,
+        notes=file.notes,
+        plain=file.plain,
+    )
 
 
 def _folder(folder: Path) -> LoadedRun:
@@ -179,37 +221,47 @@ def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
     """What `ukperf compare RUN RUN…` means: the pairs (side, its baseline). The first word is the baseline.
 
     A word is a run's folder or a pyperf file, or RUN:GUEST for one guest of it. Without guests, each guest of a further
-    run is compared with the same guest of the first; with a guest in any word, every word must come down to one guest.
-    Raises UkperfError for words that are no runs, and for runs that have no guest in common.
+    run is compared with the same guest of the first; a guest that only one of them has stands against a side without a
+    value, so that it is named. With a guest in any word, every word must come down to one guest.
+    Raises UkperfError for words that are no runs, for runs without a boot, and for runs that have no guest in common.
     """
     opened: dict[Path, LoadedRun] = {}
     parts = [_split(word) for word in words]
     for path, _ in parts:
         if path not in opened:
             opened[path] = load(path)
+        if not opened[path].records:
+            raise UkperfError(f"{path} has no boots.", hint=f"Go on with it: ukperf resume {path}")
     labels = _labels([path for path, _ in parts], opened)
     chosen = [(opened[path], guest, label) for (path, guest), label in zip(parts, labels, strict=True)]
-    if any(guest is not None for _, guest, _ in chosen) or any(run.guests == ("",) for run, _, _ in chosen):
+    if any(guest is not None or run.plain for run, guest, _ in chosen):
         single = [_single(run, guest, label) for run, guest, label in chosen]
         return [(other, single[0]) for other in single[1:]]
     first, _, first_label = chosen[0]
     pairs = []
     for run, _, label in chosen[1:]:
-        shared = [guest for guest in first.guests if guest in run.guests]
-        if not shared:
+        if not set(first.guests) & set(run.guests):
             raise UkperfError(
                 f"{first.label} and {run.label} have no guest in common.",
                 hint=f"Name one of each, like {words[0]}:{first.guests[0]} {words[1]}:{run.guests[0]}.",
             )
-        pairs += [(run.side(g, f"{label}:{g}"), first.side(g, f"{first_label}:{g}")) for g in shared]
+        pairs += [
+            (_side(run, guest, f"{label}:{guest}"), _side(first, guest, f"{first_label}:{guest}"))
+            for guest in dict.fromkeys([*first.guests, *run.guests])
+        ]
     return pairs
 
 
+def _side(run: LoadedRun, guest: str, label: str) -> Side:
+    return run.side(guest, label) if guest in run.guests else run.absent(guest, label)
+
+
 def _split(word: str) -> tuple[Path, str | None]:
-    if Path(word).exists() or ":" not in word:
-        return Path(word), None
-    path, _, guest = word.rpartition(":")
-    return Path(path), guest
+    """RUN or RUN:GUEST. A word that is neither is a path as it stands, so that what is missing is named whole."""
+    path, colon, guest = word.rpartition(":")
+    if not Path(word).exists() and colon and path and Path(path).exists():
+        return Path(path), guest
+    return Path(word), None
 
 
 def _labels(paths: Sequence[Path], opened: Mapping[Path, LoadedRun]) -> list[str]:
@@ -225,4 +277,4 @@ def _single(run: LoadedRun, guest: str | None, label: str) -> Side:
         raise UkperfError(
             f"{run.path} has {len(run.guests)} guests, and one is wanted.", hint=f"Write {run.path}:{run.guests[0]}."
         )
-    return run.side(guest, f"{label}:{guest}" if guest else label)
+    return run.side(guest, label if run.plain else f"{label}:{guest}")

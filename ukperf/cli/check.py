@@ -12,44 +12,64 @@ _CHOICES = ("slower", "faster", "inconclusive", "not comparable")
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run, RUN:GUEST or pyperf file to check.")],
     baseline: Annotated[str, typer.Option(metavar="RUN", help="What it is checked against.")],
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--benchmark", "-b", metavar="NAME", help="Only this benchmark or phase, like total or 'fit*'; repeatable."
+        ),
+    ] = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option("--fail-on", metavar="VERDICT", help="Verdicts that fail: slower (default); may be repeated."),
     ] = None,
     delta: Annotated[float, typer.Option(metavar="PCT", help="How much slower is still all right.")] = 1.0,
+    allow_untested: Annotated[
+        bool, typer.Option("--allow-untested", help="Pass although benchmarks could not be tested.")
+    ] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Pass although benchmarks of the baseline are gone.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Exit with status 1 if RUN is slower than the baseline by more than ± delta, with the family's error rate kept.
 
     "Slower" fails only where it is sure that the ratio lies beyond 1 + delta: over all benchmarks together a run that
-    is not slower fails in at most 5 % of cases. Nothing to compare at all is an error, status 2, never a pass.
+    is not slower fails in at most 5 % of cases. A benchmark of the baseline that is gone, or that could not be tested
+    (fewer than six boots on a side, units or programs that differ, no finite value), is named and gives status 2.
     """
     import json as jsons
 
     from ukperf.campaign.runs import sides
     from ukperf.cli.runtools import margin
     from ukperf.errors import UkperfError
-    from ukperf.reports.compare_table import comparisons_json, render_comparisons
+    from ukperf.reports.compare_table import comparisons_json, gate_json, render_comparisons, render_gate
     from ukperf.reports.terminal import stdout_console
-    from ukperf.stats.between import compare_pairs
-    from ukperf.stats.gate import beyond
+    from ukperf.stats.between import chosen, compare_pairs
+    from ukperf.stats.gate import gate
 
     wanted = tuple(fail_on or ["slower"])
     for word in wanted:
         if word not in _CHOICES:
             raise UkperfError(f"--fail-on {word!r} is no verdict.", hint="There are: " + ", ".join(_CHOICES) + ".")
     used = margin(delta, 0.01)
-    pairs = sides([baseline, run])
+    pairs = chosen(sides([baseline, run]), benchmark or ())
     comparisons = compare_pairs(pairs, used)
-    failed = beyond(pairs, comparisons, used, wanted)
+    found = gate(pairs, comparisons, used, wanted)
     if not any(c.ratio is not None for c in comparisons):
         reasons = "; ".join(dict.fromkeys(w for c in comparisons for w in c.warnings)) or "there is no common benchmark"
         raise UkperfError(f"Nothing can be compared: {reasons}.")
+    refused = [f"{len(found.untested)} could not be tested"] if found.untested and not allow_untested else []
+    refused += [f"{len(found.missing)} gone"] if found.missing and not allow_missing else []
     if json:
-        data = {**comparisons_json(comparisons, pairs, used), "failed": failed, "fail_on": list(wanted)}
-        print(jsons.dumps(data, indent=1, allow_nan=False))
+        data = {**comparisons_json(comparisons, pairs, used), **gate_json(found), "fail_on": list(wanted)}
+        print(jsons.dumps({**data, "passed": not found.failed and not refused}, indent=1, allow_nan=False))
     else:
         render_comparisons(comparisons, pairs, used, stdout_console())
-        print(f"check: failed ({', '.join(failed)})" if failed else f"check: passed ({', '.join(wanted)}: none)")
-    if failed:
+        render_gate(found, wanted, bool(refused), stdout_console())
+    if found.failed:
         raise typer.Exit(1)
+    if refused:
+        raise UkperfError(
+            f"The check did not pass: of {len(comparisons)} comparisons, {' and '.join(refused)}.",
+            hint="--allow-untested and --allow-missing say that this is all right.",
+        )

@@ -11,7 +11,7 @@ _FORMATS = "pyperf|csv|markdown|hyperfine|bencher|benchfmt|github-action"
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or a pyperf file.")],
     format_name: Annotated[str, typer.Option("--format", "-f", metavar=_FORMATS, help="The format.")],
     guest: Annotated[
         list[str] | None,
@@ -48,7 +48,8 @@ def command(
         for name in asked or ():
             if name not in there:
                 raise UkperfError(f"{run} has no {kind} {name!r}.", hint=f"It has: {', '.join(there)}.")
-    only = tuple(dict.fromkeys(guest or ()))
+    # a file that names no guest goes on naming none, so that what is written matches what was read
+    only = tuple(dict.fromkeys(guest or (loaded.guests if loaded.plain else ())))
     text = export(format_name, Exportable(loaded.records, summary, loaded.facts, only, tuple(benchmark or ())))
     if output is None:
         print(text, end="")

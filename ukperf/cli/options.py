@@ -170,15 +170,20 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 def pairs(words: list[str] | None, option: str) -> dict[str, str]:
     """GUEST=VALUE words as a dict.
 
-    Raises UkperfError for words without a guest.
+    Raises UkperfError for words without a guest, and for a guest that is named twice: neither word may vanish.
     """
-    found = {}
+    found: dict[str, str] = {}
     for word in words or []:
         guest, equals, value = word.partition("=")
         if not equals or not guest or not value:
             raise UkperfError(f"{option} {word!r} names no guest.", hint=f"Write {option} GUEST=VALUE.")
         if not value.isprintable():
             raise UkperfError(f"{option} {word!r} has characters that cannot be printed.")
+        if guest in found:
+            raise UkperfError(
+                f"{option} names {guest} twice: {found[guest]!r} and {value!r}.",
+                hint=f"Write {option} {guest}=… once, with everything that it shall have.",
+            )
         found[guest] = value
     return found
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def show_result(result: Result, as_json: bool) -> None:
     """Write suite.json and print the answer to standard output.
 
-    Raises UkperfError (status 2) after printing if not one boot was good.
+    Raises UkperfError (status 2) after printing if not one boot was good, or nothing could be compared.
     """
     import json
 
@@ -36,6 +36,7 @@ def show_result(result: Result, as_json: bool) -> None:
             render(summary, facts_of(result.plan, result.why, host), stdout_console())
         print(f"Run: {result.folder}" + (" (suite.json is for python -m pyperf)" if wrote else ""), file=sys.stdout)
     refuse_if_none_good(result)
+    refuse_if_not_compared(result)
 
 
 def one_page(pages: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
@@ -74,6 +75,30 @@ def refuse_if_none_good(result: Result) -> None:
         last = result.records[-1] if result.records else None
         reason = f" The last one: {last.trial.guest}, {last.reason.rstrip('.')}." if last else ""
         raise UkperfError(f"Not one boot was good.{reason}", hint=f"Consoles are in {result.folder / 'console'}.")
+
+
+def refuse_if_not_compared(result: Result) -> None:
+    """Raises UkperfError (status 2) if guests were to be compared and on a host no pair of them had a good boot.
+
+    So it is where the baseline failed in all boots, or all others did: the question that was asked has no answer.
+    """
+    from ukperf.model import Outcome
+    from ukperf.stats.summary import by_host
+
+    baseline = result.plan.baseline
+    for host, records in by_host(result.records).items():
+        tried = {record.trial.guest for record in records}
+        good = {record.trial.guest for record in records if record.outcome is Outcome.OK}
+        if baseline not in tried or len(tried) < 2 or (baseline in good and len(good) > 1):
+            continue
+        bad = [baseline] if baseline not in good else sorted(tried - good)
+        where = f" on {host}" if host else ""
+        last = next(r for r in reversed(records) if r.trial.guest in bad)
+        raise UkperfError(
+            f"Nothing could be compared{where}: every boot of {', '.join(bad)} failed. "
+            f"The last one: {last.reason.rstrip('.')}.",
+            hint=f"Consoles are in {result.folder / 'console'}.",
+        )
 
 
 def show_least_memory(request: Request, as_json: bool) -> None:

@@ -17,7 +17,7 @@ def show_sklearn(answer: Answer, as_json: bool) -> None:
 
     from ukperf.campaign.facts import facts_of
     from ukperf.campaign.learning import throughput
-    from ukperf.cli.output import one_page, refuse_if_none_good, save_suite
+    from ukperf.cli.output import one_page, refuse_if_none_good, refuse_if_not_compared, save_suite
     from ukperf.reports.jsonout import to_json
     from ukperf.reports.table import render
     from ukperf.reports.terminal import stdout_console
@@ -46,3 +46,4 @@ def show_sklearn(answer: Answer, as_json: bool) -> None:
             print(note)
         print(f"Run: {result.folder}")
     refuse_if_none_good(result)
+    refuse_if_not_compared(result)

@@ -8,7 +8,9 @@ import typer
 
 
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A pilot run: its folder, 6 blocks or more.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A pilot run: its folder or a pyperf file, 6 blocks or more.")
+    ],
     effect: Annotated[float, typer.Option(metavar="PCT", help="The difference that should be seen.")] = 1.0,
     power: Annotated[float, typer.Option(metavar="PCT", help="How often it should be seen when it is there.")] = 80.0,
     baseline: Annotated[str | None, typer.Option(metavar="GUEST", help="Default: the run's baseline.")] = None,
@@ -17,7 +19,9 @@ def command(
     """Say how many blocks it takes to see a given difference, and how many iterations each boot should run.
 
     Boots: the scatter of the pilot's paired log-ratios, the t distribution, and all comparisons of the run as one
-    family. Iterations: Kalibera and Jones's optimum for the measured costs of a boot and of an iteration.
+    family. A pilot of one guest has nothing to compare: there --effect is how precisely a value shall be known, the
+    half width of its 95 % interval. Iterations: Kalibera and Jones's optimum for the costs of a boot and of an
+    iteration.
     """
     import json as jsons
     from dataclasses import asdict
@@ -26,19 +30,23 @@ def command(
     from ukperf.errors import UkperfError
     from ukperf.reports.plan_table import render_plan
     from ukperf.reports.terminal import stdout_console
-    from ukperf.stats.variance import plan, sample_parts
+    from ukperf.stats.variance import plan, plan_alone, sample_parts
 
     if not 0 < effect < 1000:
         raise UkperfError(f"--effect {effect:g} is not between 0 and 1000 percent.")
     if not 1 <= power <= 99.9:
         raise UkperfError(f"--power {power:g} is not between 1 and 99.9 percent.")
     loaded = load(run)
+    if baseline is not None and baseline not in loaded.guests:
+        raise UkperfError(f"{run} has no guest {baseline!r}.", hint=f"It has: {', '.join(loaded.guests)}.")
+    if not loaded.records:
+        raise UkperfError(f"{run} has no boots.", hint=f"Go on with it: ukperf resume {run}")
+    alone = plan_alone(loaded.records, effect / 100, power / 100) if len(loaded.guests) == 1 else []
     plans = plan(loaded.records, baseline or loaded.baseline, effect / 100, power / 100)
     parts = sample_parts(loaded.records)
-    if not plans and not parts:
-        raise UkperfError(f"{run} has one guest and no samples: there is nothing to plan.")
     if json:
         data = {"effect": effect / 100, "power": power / 100, "plans": [asdict(p) for p in plans]}
-        print(jsons.dumps({**data, "variance": [asdict(p) for p in parts]}, indent=1, allow_nan=False))
+        more = {"alone": [asdict(p) for p in alone], "variance": [asdict(p) for p in parts]}
+        print(jsons.dumps({**data, **more}, indent=1, allow_nan=False))
     else:
-        render_plan(plans, parts, effect / 100, power / 100, stdout_console())
+        render_plan(plans, alone, parts, effect / 100, power / 100, stdout_console())

@@ -70,7 +70,7 @@ def show_costs(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> 
 
     from ukperf.campaign.facts import facts_of
     from ukperf.campaign.syscall_cost import frequencies, samples_in
-    from ukperf.cli.output import one_page, refuse_if_none_good, save_suite
+    from ukperf.cli.output import one_page, refuse_if_none_good, refuse_if_not_compared, save_suite
     from ukperf.model import Unit
     from ukperf.reports.costtable import render, to_json
     from ukperf.reports.terminal import stdout_console
@@ -100,6 +100,7 @@ def show_costs(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> 
         print(json.dumps({**one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
     else:
         print(f"Run: {result.folder} (suite.json is for python -m pyperf)")
+    refuse_if_not_compared(result)
 
 
 def _view(costs: Costs, host: str, records: Sequence[BootRecord], unit: Unit, as_calls: bool) -> View:

@@ -1,10 +1,14 @@
-"""Aligned columns of styled text that are never cut, whatever the width is: lines may be longer, words stay whole."""
+"""Aligned columns of styled text that are never cut, whatever the width is: lines may be longer, words stay whole.
+
+Only names may be cut, by `cut`: they come from files and guests, and one of them alone would make a table too wide.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -13,6 +17,23 @@ from rich.text import Text
 class Column:
     title: str
     right: bool = False
+
+
+LONGEST_NAME = 60  # cells
+
+
+def cut(name: str) -> str:
+    """A name in at most 60 cells: of a longer one the beginning and the end, which is where names differ."""
+    if len(name) <= LONGEST_NAME // 2 or cell_len(name) <= LONGEST_NAME:
+        return name
+    end = LONGEST_NAME // 3
+    tail = name[-end:]
+    while cell_len(tail) > end:
+        tail = tail[1:]
+    head = name[: LONGEST_NAME - end - 1]
+    while cell_len(head) > LONGEST_NAME - end - 1:
+        head = head[:-1]
+    return f"{head}…{tail}"
 
 
 def width(rows: Sequence[Sequence[Text]], columns: Sequence[Column], gap: int = 2) -> int:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.text import Text
 
 from ukperf.model import Comparison
-from ukperf.reports.columns import Column, lines, show, width
+from ukperf.reports.columns import Column, cut, lines, show, width
 from ukperf.reports.jsonout import comparison_json
 from ukperf.reports.table import difference
 from ukperf.reports.units import with_unit
 from ukperf.stats.between import Side
 from ukperf.stats.estimate import median
+from ukperf.stats.gate import Gate
 from ukperf.stats.perboot import Series
 
 
@@ -42,7 +44,7 @@ def render_comparisons(
         for warning in comparison.warnings:
             grouped.setdefault(warning, []).append(comparison)
     for warning, where in grouped.items():
-        names = ", ".join(dict.fromkeys(c.benchmark for c in where[:4])) if len(where) < len(comparisons) else ""
+        names = ", ".join(dict.fromkeys(cut(c.benchmark) for c in where[:4])) if len(where) < len(comparisons) else ""
         show(console, Text(f"Note{f' ({names})' if names else ''}: {warning}.", style="yellow"), wrap=True)
 
 
@@ -52,12 +54,12 @@ def _rows(comparisons: Sequence[Comparison], known: Mapping[str, Side], needs: b
     for comparison in comparisons:
         if (comparison.guest, comparison.baseline) != group:
             group = (comparison.guest, comparison.baseline)
-            rows.append([Text(f"{comparison.guest} ÷ {comparison.baseline}", style="bold")])
+            rows.append([Text(f"{cut(comparison.guest)} ÷ {cut(comparison.baseline)}", style="bold")])
         cells = [
             Text(_middle(known[label].series.get(comparison.benchmark)))
             for label in (comparison.baseline, comparison.guest)
         ]
-        rows.append([Text(f"  {comparison.benchmark}"), *cells, *difference(comparison, needs)])
+        rows.append([Text(f"  {cut(comparison.benchmark)}"), *cells, *difference(comparison, needs)])
     return rows
 
 
@@ -85,3 +87,39 @@ def comparisons_json(
             for side in {s.label: s for pair in sides for s in pair}.values()
         ],
     }
+
+
+def gate_json(found: Gate) -> dict[str, object]:
+    """What a gate found, as strict JSON; tested: how many comparisons were."""
+    return {
+        "failed": list(found.failed),
+        "tested": len(found.tested),
+        "untested": [asdict(item) for item in found.untested],
+        "missing": [asdict(item) for item in found.missing],
+        "new": [asdict(item) for item in found.new],
+        "doubts": list(found.doubts),
+    }
+
+
+def render_gate(found: Gate, wanted: Sequence[str], refused: bool, console: Console) -> None:
+    """What was not tested and why, what a pass does not say, then the gate's answer with how many were tested."""
+    for title, items in (("Not tested", found.untested), ("Gone", found.missing), ("New", found.new)):
+        grouped: dict[str, list[str]] = {}
+        for item in items:
+            grouped.setdefault(item.why, []).append(f"{cut(item.guest)} {cut(item.benchmark)}")
+        for why, names in grouped.items():
+            show(console, Text(f"{title}: {listed(names)}: {why}.", style="yellow"), wrap=True)
+    for doubt in found.doubts:
+        show(console, Text(f"Note: {doubt}."), wrap=True)
+    tested = f"{len(found.tested)} tested"
+    if found.failed:
+        show(console, Text(f"check: failed ({listed(list(map(cut, found.failed)), 20)}; {tested})"), wrap=False)
+    elif refused:
+        show(console, Text(f"check: not passed ({', '.join(wanted)}: none of {tested})"), wrap=False)
+    else:
+        show(console, Text(f"check: passed ({', '.join(wanted)}: none of {tested})"), wrap=False)
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """`a, b and 47 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from ukperf.reports.columns import Column, lines, show
+from ukperf.reports.columns import Column, cut, lines, show
 from ukperf.reports.units import number, with_unit
-from ukperf.stats.variance import Plan, SampleParts
+from ukperf.stats.variance import Plan, Precision, SampleParts
 
 
 def duration(seconds: float | None) -> str:
@@ -23,15 +23,36 @@ def duration(seconds: float | None) -> str:
 
 
 def render_plan(
-    plans: Sequence[Plan], parts: Sequence[SampleParts], effect: float, power: float, console: Console
+    plans: Sequence[Plan],
+    alone: Sequence[Precision],
+    parts: Sequence[SampleParts],
+    effect: float,
+    power: float,
+    console: Console,
 ) -> None:
-    """Boots for each comparison, then where each sample's variance lies."""
+    """Boots for each comparison, or for each value of a guest alone, then where each sample's variance lies."""
+    if alone:
+        said = f"Boots after which a value is known to ± {100 * effect:g} % (95 % interval), with {100 * power:g} %:"
+        show(console, Text(said), wrap=True)
+        rows = [
+            [
+                Text(cut(item.guest)),
+                Text(cut(item.benchmark)),
+                Text("–" if item.deviation is None else percent(item.deviation)),
+                Text(f"{item.boots:,}" if item.boots else "–"),
+                Text(duration(item.seconds) if item.boots else item.why),
+            ]
+            for item in alone
+        ]
+        titles = [Column(""), Column(""), Column("σ of a boot", True), Column("boots", True), Column("takes about")]
+        for line in lines(rows, titles):
+            show(console, line, wrap=False)
     if plans:
         show(console, Text(f"Blocks that show a difference of {100 * effect:g} % with {100 * power:g} %:"), wrap=True)
         rows = [
             [
-                Text(f"{plan.guest} ÷ {plan.baseline}"),
-                Text(plan.benchmark),
+                Text(f"{cut(plan.guest)} ÷ {cut(plan.baseline)}"),
+                Text(cut(plan.benchmark)),
                 Text("–" if plan.deviation is None else percent(plan.deviation)),
                 Text(f"{plan.boots:,}" if plan.boots else "–"),
                 Text(duration(plan.seconds) if plan.boots else plan.why),
@@ -45,20 +66,26 @@ def render_plan(
         show(console, Text("Where samples vary, and the iterations a boot that are worth their time:"), wrap=True)
         rows = [
             [
-                Text(part.guest),
-                Text(part.benchmark),
+                Text(cut(part.guest)),
+                Text(cut(part.benchmark)),
                 Text(percent(part.parts.between_boots)),
                 Text(percent(part.parts.between_iterations)),
                 Text("–" if part.parts.icc is None else f"{part.parts.icc:.2f}"),
-                Text(with_unit(part.boot_cost, part.unit)),
+                Text("not known" if part.boot_cost is None else with_unit(part.boot_cost, part.unit)),
                 Text(with_unit(part.iteration_cost, part.unit)),
-                Text("any: boots do not differ" if part.best is None else f"{part.best:,}"),
+                Text(_best(part)),
             ]
             for part in parts
         ]
         names = ("", "", "σ boots", "σ iterations", "ICC", "a boot costs", "an iteration", "best")
         for line in lines(rows, [Column(name, i >= 2) for i, name in enumerate(names)]):
             show(console, line, wrap=False)
+
+
+def _best(part: SampleParts) -> str:
+    if part.parts.between_boots == 0:
+        return "any: boots do not differ"
+    return "–" if part.best is None else f"{part.best:,}"
 
 
 def percent(fraction: float) -> str:

@@ -18,7 +18,13 @@ import ukperf
 from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.stats.perboot import merged, quantile_name, quantiles_of, sample_name
 
-_UNITS = {Unit.SECONDS: "second", Unit.INSTRUCTIONS: "integer", Unit.CYCLES: "integer", Unit.BYTES: "byte"}
+_UNITS = {
+    Unit.SECONDS: "second",
+    Unit.INSTRUCTIONS: "integer",
+    Unit.CYCLES: "integer",
+    Unit.BYTES: "byte",
+    Unit.COUNT: "integer",
+}
 _SPACE = re.compile(r"\s+")
 Json = dict[str, object]
 

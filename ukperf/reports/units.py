@@ -13,6 +13,7 @@ _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     Unit.INSTRUCTIONS: ((1e6, "M instr"), (1e3, "k instr"), (1.0, "instr")),
     Unit.CYCLES: ((1e6, "M cycles"), (1e3, "k cycles"), (1.0, "cycles")),
     Unit.BYTES: ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    Unit.COUNT: ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
 }
 
 
@@ -37,7 +38,7 @@ def number(value: float, spread: float = 0.0) -> str:
 def with_unit(value: float, unit: Unit) -> str:
     """`412.3 ms`, `1,553 M instr`."""
     divisor, symbol = scale_for(value, unit)
-    return f"{number(value / divisor)} {symbol}"
+    return f"{number(value / divisor)} {symbol}".rstrip()
 
 
 def interval(bounds: Sequence[float | None], divisor: float = 1.0, spread: float = 0.0) -> str:

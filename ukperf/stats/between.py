@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
+from ukperf.errors import UkperfError
 from ukperf.model import Comparison, Verdict
 from ukperf.stats.effect import Effect
 from ukperf.stats.paired import paired_effect
@@ -26,7 +28,8 @@ class Side:
 
     label: how it is called in tables. run: identifies the run; two sides with the same one are paired over blocks.
     context: what must be alike (`program`, `accelerator`) or is worth a warning when it is not (`machine`, `cpu` …).
-    answers: check → digest. lost: failed boots; the boots of each series are what is left.
+    answers: check → digest. lost: failed boots; the boots of each series are what is left. left_out: benchmark → why it
+    has no series. notes: sentences for every comparison with this side.
     """
 
     label: str
@@ -36,6 +39,39 @@ class Side:
     answers: Mapping[str, str] = field(default_factory=dict)
     lost: int = 0
     tried: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """What it has or should have: those that were left out among them."""
+        return tuple(dict.fromkeys([*self.series, *self.left_out]))
+
+
+def chosen(pairs: Sequence[tuple[Side, Side]], patterns: Sequence[str]) -> list[tuple[Side, Side]]:
+    """The pairs with those benchmarks only that a pattern names, whole or with * and ?; all, where there is none.
+
+    Raises UkperfError for a pattern that no benchmark of either side fits.
+    """
+    names = dict.fromkeys(name for pair in pairs for side in reversed(pair) for name in side.benchmarks)
+    for pattern in patterns:
+        if not any(_fits(name, pattern) for name in names):
+            there = ", ".join(list(names)[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+            raise UkperfError(f"There is no benchmark {pattern!r}.", hint=f"There are: {there}.")
+
+    def only(side: Side) -> Side:
+        kept = {name for name in side.benchmarks if any(_fits(name, pattern) for pattern in patterns)}
+        return replace(
+            side,
+            series={name: series for name, series in side.series.items() if name in kept},
+            left_out={name: why for name, why in side.left_out.items() if name in kept},
+        )
+
+    return [(only(side), only(baseline)) for side, baseline in pairs] if patterns else list(pairs)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def compare_sides(baseline: Side, others: Sequence[Side], delta: float) -> tuple[Comparison, ...]:
@@ -48,7 +84,7 @@ def compare_pairs(pairs: Sequence[tuple[Side, Side]], delta: float) -> tuple[Com
     candidates = [
         _candidate(side, baseline, benchmark)
         for side, baseline in pairs
-        for benchmark in dict.fromkeys([*baseline.series, *side.series])
+        for benchmark in dict.fromkeys([*baseline.benchmarks, *side.benchmarks])
     ]
     return judged(candidates, delta)
 
@@ -56,13 +92,22 @@ def compare_pairs(pairs: Sequence[tuple[Side, Side]], delta: float) -> tuple[Com
 def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:
     names = (benchmark, side.label, baseline.label)
     over, under = side.series.get(benchmark), baseline.series.get(benchmark)
-    why = _other_question(side, baseline) or refusal(over, under, side.label, baseline.label)
+    why = _other_question(side, baseline) or _left_out(side, baseline, benchmark)
+    why = why or refusal(over, under, side.label, baseline.label)
     if why or over is None or under is None:
         return Candidate(*names, None, why)
     effect = effect_of(side, baseline, benchmark)
     if effect is None:
         return Candidate(*names, None, "no block has a good boot of both", Verdict.INCONCLUSIVE)
     return Candidate(*names, replace(effect, warnings=tuple(_warnings(side, baseline))))
+
+
+def _left_out(side: Side, baseline: Side, benchmark: str) -> str:
+    """Why a side has no series of a benchmark that it should have; empty where it has, or should not."""
+    for one in (baseline, side):
+        if benchmark in one.left_out:
+            return f"{benchmark} of {one.label} {one.left_out[benchmark]}"
+    return ""
 
 
 def effect_of(side: Side, baseline: Side, benchmark: str) -> Effect | None:
@@ -98,6 +143,7 @@ def _warnings(side: Side, baseline: Side) -> list[str]:
     for one in (side, baseline):
         if one.lost:
             warnings.append(f"{one.lost} of {one.tried} boots of {one.label} failed")
+        warnings += one.notes
     return warnings
 
 

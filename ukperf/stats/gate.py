@@ -3,18 +3,22 @@
 `check` asks another question than the verdict `slower`: not "is the ratio 1?" but "is it at most 1 + delta?". One-sided
 t test of the ratio against the edge of the margin, Holm over all comparisons: a run of which nothing got slower by more
 than delta fails in at most 5 % of cases, however many benchmarks it has.
+
+A gate that tests nothing must not pass: what could not be tested, and what is gone, is named, each with its reason.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from scipy.special import stdtr
 
 from ukperf.model import Comparison
 from ukperf.stats.between import Side, effect_of
 from ukperf.stats.effect import Effect
+from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.verdict import ALPHA, holm
 
 
@@ -28,27 +32,113 @@ def p_beyond(effect: Effect, delta: float, slower: bool) -> float | None:
     return float(stdtr(effect.df, -excess / effect.se))
 
 
-def beyond(
+@dataclass(frozen=True)
+class Untested:
+    """A comparison that the gate could not make. why: the end of a sentence about it."""
+
+    guest: str
+    baseline: str
+    benchmark: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a gate found. failed: `guest benchmark` of what fails it; tested: the comparisons that it could test.
+
+    untested: benchmarks of the baseline that could not be tested. missing: those that are gone from the other side.
+    new: those that the baseline does not have: nothing to test them against, and no fault. doubts: sentences about what
+    a pass does not say.
+    """
+
+    failed: tuple[str, ...]
+    tested: tuple[Comparison, ...]
+    untested: tuple[Untested, ...]
+    missing: tuple[Untested, ...]
+    new: tuple[Untested, ...]
+    doubts: tuple[str, ...] = ()
+
+
+def gate(
     pairs: Sequence[tuple[Side, Side]], comparisons: Sequence[Comparison], delta: float, wanted: Sequence[str]
-) -> list[str]:
-    """`guest benchmark` of every comparison that fails the gate. wanted: verdicts that fail.
+) -> Gate:
+    """Judge comparisons (those of `compare_pairs` for the same pairs) by the verdicts that fail.
 
     `slower` and `faster` are tested against the margin as above; other words are compared with the verdict as it is.
+    What such a word fails is not named as untested once more.
     """
-    failed: list[str] = []
     sides = {(side.label, baseline.label): (side, baseline) for side, baseline in pairs}
+    tested: list[Comparison] = []
+    open_questions: dict[str, list[Untested]] = {"untested": [], "missing": [], "new": []}
+    for comparison in comparisons:
+        if comparison.ratio is not None and comparison.low is not None:
+            tested.append(comparison)
+            continue
+        kind, why = _why_not(comparison, *sides[comparison.guest, comparison.baseline])
+        if comparison.verdict.value not in wanted or kind == "new":
+            open_questions[kind].append(Untested(comparison.guest, comparison.baseline, comparison.benchmark, why))
+    failed: list[str] = []
     for word in wanted:
         if word not in ("slower", "faster"):
-            failed += [f"{c.guest} {c.benchmark}" for c in comparisons if c.verdict.value == word]
+            new = {(u.guest, u.benchmark) for u in open_questions["new"]}
+            failed += [
+                f"{c.guest} {c.benchmark}"
+                for c in comparisons
+                if c.verdict.value == word and (c.guest, c.benchmark) not in new
+            ]
             continue
-        tested: list[tuple[Comparison, float]] = []
-        for comparison in comparisons:
-            if comparison.ratio is None:
-                continue
-            effect = effect_of(*sides[comparison.guest, comparison.baseline], comparison.benchmark)
-            p = p_beyond(effect, delta, word == "slower") if effect else None
-            if p is not None:
-                tested.append((comparison, p))
-        adjusted = holm([p for _, p in tested])
-        failed += [f"{c.guest} {c.benchmark}" for (c, _), p in zip(tested, adjusted, strict=True) if p <= ALPHA]
-    return list(dict.fromkeys(failed))
+        effects = [effect_of(*sides[c.guest, c.baseline], c.benchmark) for c in tested]
+        raw = [p_beyond(effect, delta, word == "slower") if effect else None for effect in effects]
+        adjusted = holm([1.0 if p is None else p for p in raw])
+        failed += [f"{c.guest} {c.benchmark}" for c, p in zip(tested, adjusted, strict=True) if p <= ALPHA]
+    found = {kind: tuple(items) for kind, items in open_questions.items()}
+    doubts = (*_copies(pairs), *_hidden(tested, failed, delta, wanted))
+    return Gate(tuple(dict.fromkeys(failed)), tuple(tested), **found, doubts=doubts)
+
+
+def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, str]:
+    """(untested, missing or new, why) of a comparison without an interval."""
+    name = comparison.benchmark
+    for one in (side, baseline):
+        if one.tried and one.lost == one.tried:
+            return "untested", f"all {one.tried} boots of {one.label} failed"
+    if name not in baseline.benchmarks:
+        return "new", f"{baseline.label} does not have it"
+    if name not in side.benchmarks:
+        return "missing", f"{side.label} does not have it"
+    if comparison.ratio is None:
+        return "untested", "; ".join(comparison.warnings) or "there is nothing to compare"
+    over, under = (len(one.series[name].values) for one in (side, baseline))
+    if side.run == baseline.run:
+        return "untested", f"{comparison.n} blocks have a boot of both, and {MIN_BOOTS} are needed"
+    return "untested", f"{over} boots against {under}, and {MIN_BOOTS} a side are needed"
+
+
+def _hidden(
+    tested: Sequence[Comparison], failed: Sequence[str], delta: float, wanted: Sequence[str]
+) -> tuple[str, ...]:
+    """How much slower (or faster) what passes may still be: the wide intervals, by their ends."""
+    said = []
+    for word in wanted:
+        if word not in ("slower", "faster"):
+            continue
+        excess = {
+            f"{c.guest} {c.benchmark}": (c.high if word == "slower" else 1 / c.low) - 1
+            for c in tested
+            if c.low and c.high and f"{c.guest} {c.benchmark}" not in failed
+        }
+        wide = sorted((name for name, x in excess.items() if x > delta), key=lambda name: -excess[name])
+        if wide:
+            listed = ", ".join(f"{name} up to {100 * excess[name]:.3g} %" for name in wide[:3])
+            more = f" and {len(wide) - 3} more" if len(wide) > 3 else ""
+            said.append(f"more than {100 * delta:g} % is not ruled out: {listed}{more}")
+    return tuple(said)
+
+
+def _copies(pairs: Sequence[tuple[Side, Side]]) -> tuple[str, ...]:
+    """Runs that scatter and agree in every digit are one run."""
+    return tuple(
+        f"{side.label} and {baseline.label} hold the same values: a run and itself, or its copy"
+        for side, baseline in pairs
+        if side.series == baseline.series and any(len(set(s.values)) > 1 for s in side.series.values())
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,11 +29,27 @@ def within_reason(values: ArrayLike) -> Floats:
     return array
 
 
+def oddity(value: float) -> str:
+    """What is wrong with a value that is not compared, as the end of "a value that is …"; empty for a good one."""
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite"
+    if abs(value) > LARGEST:
+        return f"beyond {LARGEST:g}, larger than anything measured"
+    if value == 0:
+        return "zero"
+    if abs(value) < SMALLEST:
+        return f"below {SMALLEST:g}, smaller than anything measured"
+    return "negative" if value < 0 else ""
+
+
 @dataclass(frozen=True)
 class Series:
     """One guest's boots for one benchmark: values[i] is the summary of the boot in blocks[i], in `unit`.
 
-    Samples also have warmth[i], what that boot's iterations did, and starts[i], the first one that was steady.
+    Samples also have warmth[i], what that boot's iterations did, and starts[i], the first one that was steady. odd: i →
+    what is wrong with values[i], where `within_reason` made it zero or infinite.
     """
 
     unit: Unit
@@ -41,6 +57,7 @@ class Series:
     values: tuple[float, ...]
     warmth: tuple[Warmth, ...] = ()
     starts: tuple[int, ...] = ()
+    odd: Mapping[int, str] = field(default_factory=dict)
 
     def by_block(self) -> Mapping[int, float]:
         return dict(zip(self.blocks, self.values, strict=True))
@@ -141,8 +158,17 @@ class _Column:
                     np.asarray(rows)[good], found.starts, found.warmth, found.means, strict=True
                 ):
                     done[i], starts[i], warmth[i] = float(mean), int(start), kind
-        plain = Series(self.unit, tuple(self.blocks), tuple(done))
+        odd = {i: self._oddity(i) for i, v in enumerate(done) if v == 0 or not math.isfinite(v)}
+        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd)
         return replace(plain, warmth=tuple(warmth), starts=tuple(starts)) if lengths else plain
+
+    def _oddity(self, i: int) -> str:
+        """What made the summary of a boot zero, infinite or no number: its value, or the worst of its iterations."""
+        value = self.values[i]
+        if not isinstance(value, tuple):
+            return oddity(value)
+        strange = [v for v in value if not abs(v) <= LARGEST]
+        return oddity(next(iter(strange), max(value, key=abs)))
 
 
 def collect(records: Iterable[BootRecord], guest: str) -> dict[str, Series]:

@@ -7,13 +7,13 @@ the best number of iterations: Kalibera & Jones, Rigorous Benchmarking in Reason
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import chdtri, stdtrit
 
-from ukperf.model import BootRecord, Outcome, Unit
+from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import (
@@ -89,14 +89,15 @@ def best_iterations(parts: VarianceParts, boot_cost: float, iteration_cost: floa
 class SampleParts:
     """Where one guest's benchmark varies. best: iterations a boot (Kalibera & Jones), None where boots do not differ.
 
-    boot_cost: what a boot costs beside its iterations, iteration_cost: one iteration, both in `unit`.
+    boot_cost: what a boot costs beside its iterations, iteration_cost: one iteration, both in `unit`. boot_cost is None
+    where nothing says how long boots took; then there is no best either.
     """
 
     guest: str
     benchmark: str
     unit: Unit
     parts: VarianceParts
-    boot_cost: float
+    boot_cost: float | None
     iteration_cost: float
     best: int | None
 
@@ -112,7 +113,7 @@ def sample_parts(
     for guest in dict.fromkeys(record.trial.guest for record in records):
         table = tables[guest] if tables else collect(records, guest)
         starts = {name: dict(zip(s.blocks, s.starts, strict=True)) for name, s in table.items() if s.starts}
-        boots: dict[str, list[tuple[tuple[float, ...], Unit, float, float]]] = {}
+        boots: dict[str, list[tuple[tuple[float, ...], Unit, float | None, float]]] = {}
         for record in final_records(records, guest).values():
             if record.outcome is not Outcome.OK:
                 continue
@@ -122,15 +123,18 @@ def sample_parts(
                     continue
                 start = starts.get(name, {}).get(record.trial.block, 0)
                 iteration = sample.loops * math.fsum(sample.values) / len(sample.values)
-                rest = _whole_boot(record) - iteration * len(sample.values)
+                whole = _whole_boot(record, sample)
+                rest = None if whole is None else whole - iteration * len(sample.values)
                 boots.setdefault(name, []).append((sample.values[start:], sample.unit, rest, iteration))
         for name, rows in boots.items():
             parts = variance_parts([row[0] for row in rows])
             if parts is None:
                 continue
-            rest, iteration = (float(np.mean([row[i] for row in rows])) for i in (2, 3))
-            best = best_iterations(parts, rest, iteration)
-            found.append(SampleParts(guest, name, rows[0][1], parts, max(rest, 0.0), iteration, best))
+            known = [row[2] for row in rows if row[2] is not None]
+            cost = max(float(np.mean(known)), 0.0) if known else None
+            iteration = float(np.mean([row[3] for row in rows]))
+            best = None if cost is None else best_iterations(parts, cost, iteration)
+            found.append(SampleParts(guest, name, rows[0][1], parts, cost, iteration, best))
     return found
 
 
@@ -139,8 +143,13 @@ def _loggable(values: Sequence[float]) -> bool:
     return bool(np.isfinite(array).all() and (array > 0).all())
 
 
-def _whole_boot(record: BootRecord) -> float:
-    return min(max([0.0, *record.phases.values()]), LARGEST)
+def _whole_boot(record: BootRecord, sample: Sample) -> float | None:
+    """What the whole boot took in the sample's unit: its longest phase, or the process's duration; None if unknown."""
+    if record.phases and record.unit is sample.unit:
+        return min(max([0.0, *record.phases.values()]), LARGEST)
+    duration = sample.metadata.get("duration")
+    known = isinstance(duration, int | float) and sample.unit is Unit.SECONDS and 0 < duration < LARGEST
+    return float(duration) if known and isinstance(duration, int | float) else None
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,70 @@ class Plan:
     why: str = ""
 
 
+@dataclass(frozen=True)
+class Precision:
+    """What an interval of a wished-for width needs, for a guest by itself. boots: None where the pilot cannot say.
+
+    deviation: standard deviation of one boot's log in the pilot. seconds: the time that so many boots take.
+    """
+
+    benchmark: str
+    guest: str
+    pilot: int
+    deviation: float | None
+    boots: int | None
+    seconds: float | None
+    why: str = ""
+
+
+def boots_for_width(deviation: float, width: float, assurance: float = 0.80) -> int:
+    """Boots after which the 95 % interval of a geometric mean is at most ± width (0.01 = 1 %), with `assurance`.
+
+    The scatter that a run will show is itself drawn: its (1 - assurance) upper quantile counts. Source: Kupper &
+    Hafner, How appropriate are popular sample size formulas? (1989). Raises ValueError outside (0, …) and (0, 1).
+    """
+    if width <= 0 or not 0 < assurance < 1:
+        raise ValueError("the width must be positive and the assurance between 0 and 1")
+    target = math.log1p(width)
+
+    def enough(n: int) -> bool:
+        inflated = deviation * math.sqrt(float(chdtri(n - 1, 1 - assurance)) / (n - 1))
+        return float(stdtrit(n - 1, 0.975)) * inflated / math.sqrt(n) <= target
+
+    return _least(enough)
+
+
+def _least(enough: Callable[[int], bool]) -> int:
+    """The least number from MIN_BOOTS on that is enough; enough is monotone."""
+    low, high = MIN_BOOTS - 1, MIN_BOOTS
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def plan_alone(records: Sequence[BootRecord], width: float, assurance: float = 0.80) -> list[Precision]:
+    """For every benchmark of a pilot of one guest (6 boots or more): the boots that bring its interval to ± width."""
+    found = []
+    for guest in dict.fromkeys(record.trial.guest for record in records):
+        boot = _block_seconds([record for record in records if record.trial.guest == guest])
+        for name, series in sorted(collect(records, guest).items()):
+            why = refusal(series, series, guest, guest)
+            n = len(series.values)
+            if not why and n < MIN_BOOTS:
+                why = f"the pilot has fewer than {MIN_BOOTS} boots"
+            if why:
+                found.append(Precision(name, guest, n, None, None, None, why))
+                continue
+            logs = np.log(series.values) if len(set(series.values)) > 1 else np.zeros(n)
+            deviation = float(logs.std(ddof=1))
+            boots = boots_for_width(deviation, width, assurance)
+            found.append(Precision(name, guest, n, deviation, boots, boots * boot if boot else None))
+    return found
+
+
 def boots_for(deviation: float, effect: float, power: float = 0.80, family: int = 1) -> int:
     """Blocks that show a ratio of 1 + effect with the given power at 5 % (over `family`), by the t distribution.
 
@@ -173,13 +246,7 @@ def boots_for(deviation: float, effect: float, power: float = 0.80, family: int 
         quantiles = float(stdtrit(n - 1, 1 - 0.025 / family)) + float(stdtrit(n - 1, power))
         return quantiles * deviation / math.sqrt(n) <= target
 
-    low, high = MIN_BOOTS - 1, MIN_BOOTS
-    while not enough(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return _least(enough)
 
 
 def plan(records: Sequence[BootRecord], baseline: str, effect: float, power: float = 0.80) -> list[Plan]:
@@ -217,5 +284,13 @@ def _block_seconds(records: Sequence[BootRecord]) -> float | None:
     """Wall-clock time of one block, from the trials' own start and stop events."""
     blocks: dict[int, float] = {}
     for record in records:
-        blocks[record.trial.block] = blocks.get(record.trial.block, 0.0) + record.events.get("stopped", 0) / 1e9
+        blocks[record.trial.block] = blocks.get(record.trial.block, 0.0) + _boot_seconds(record)
     return float(np.median(list(blocks.values()))) or None
+
+
+def _boot_seconds(record: BootRecord) -> float:
+    """Of pyperf's processes, which have no events, the durations that their metadata give; 0 where nothing is known."""
+    if "stopped" in record.events:
+        return record.events["stopped"] / 1e9
+    durations = [sample.metadata.get("duration") for sample in record.samples]
+    return math.fsum(d for d in durations if isinstance(d, int | float) and 0 < d < LARGEST)

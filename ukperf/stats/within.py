@@ -12,7 +12,7 @@ from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Phase
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, median
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.perboot import PHASES, Series, final_records
+from ukperf.stats.perboot import PHASES, Series, final_records, oddity
 from ukperf.stats.verdict import Judgement, judge
 
 CLOCK_TOLERANCE = 0.01
@@ -152,9 +152,10 @@ def refusal(over: Series | None, under: Series | None, guest: str, baseline: str
     if over.unit is not under.unit:
         return f"{guest} is in {_spoken(over.unit)}, {baseline} in {_spoken(under.unit)}"
     for side, name in ((over, guest), (under, baseline)):
-        bad = sum(not math.isfinite(v) or v <= 0 for v in side.values)
+        bad = [side.odd.get(i) or oddity(v) for i, v in enumerate(side.values) if not math.isfinite(v) or v <= 0]
         if bad:
-            return f"{bad} of {len(side.values)} boots of {name} have a value that is zero, negative or not finite"
+            kinds = " or ".join(dict.fromkeys(bad))
+            return f"{len(bad)} of {len(side.values)} boots of {name} have a value that is {kinds}"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Bencher Metric Format (BMF JSON): medians with their intervals, for `bencher run --adapter json`.
 
-Bencher's built-in measures `latency` (nanoseconds) and `instructions` are used; cycles and bytes get measures of their
-own names, which Bencher makes when it first sees them.
+Bencher's built-in measures `latency` (nanoseconds) and `instructions` are used; cycles, bytes and counts get measures
+of their own names, which Bencher makes when it first sees them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _MEASURES = {
     Unit.INSTRUCTIONS: ("instructions", 1.0),
     Unit.CYCLES: ("cycles", 1.0),
     Unit.BYTES: ("bytes", 1.0),
+    Unit.COUNT: ("count", 1.0),
 }
 _LONGEST_NAME = 1024  # bytes
 

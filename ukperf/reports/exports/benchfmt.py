@@ -18,6 +18,7 @@ _UNITS = {
     Unit.INSTRUCTIONS: ("instructions/op", 1.0),
     Unit.CYCLES: ("cycles/op", 1.0),
     Unit.BYTES: ("B/op", 1.0),
+    Unit.COUNT: ("count/op", 1.0),
 }
 
 
