@@ -10,20 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ukperf.campaign.facts import facts_of
-from ukperf.campaign.journal import JOURNAL, read_journal
-from ukperf.campaign.plan import Plan
-from ukperf.campaign.plan import load as load_plan
 from ukperf.campaign.pyperffile import file_label, read_pyperf
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
-from ukperf.stats.summary import RunSummary, by_host, summarize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ukperf.campaign.plan import Plan
+    from ukperf.stats.summary import RunSummary
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class LoadedRun:
 
     @property
     def label(self) -> str:
-        return self.path.name if self.path.is_dir() else file_label(self.path)
+        return run_label(self.path)
 
     @property
     def guests(self) -> tuple[str, ...]:
@@ -100,11 +98,15 @@ class LoadedRun:
 
     def summary(self, baseline: str | None = None, delta: float | None = None) -> RunSummary:
         """Estimates, comparisons and verdicts, as the table shows them. Raises as `stats.summary.summarize`."""
+        from ukperf.stats.summary import summarize
+
         found = summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
         return replace(found, warnings=(*found.warnings, *self._left_out()))
 
     def summaries(self, baseline: str | None = None, delta: float | None = None) -> dict[str, RunSummary]:
         """Host → summary, for runs on more than one host. Raises as `summary`."""
+        from ukperf.stats.summary import by_host, summarize
+
         used = self.delta if delta is None else delta
         return {
             host: replace(found, warnings=(*found.warnings, *self._left_out()))
@@ -128,7 +130,8 @@ class LoadedRun:
 
     def side(self, guest: str, label: str) -> Side:
         """One guest as a side of a comparison. Raises UkperfError for a guest that is not there."""
-        mine = [record for record in self.records if record.trial.guest == self._known(guest)]
+        self._known(guest)
+        mine = [record for record in self.records if record.trial.guest == guest]
         if len({record.host for record in mine}) > 1:
             raise UkperfError(
                 f"{self.path} has boots from more than one host, and they are never pooled.",
@@ -169,6 +172,11 @@ class LoadedRun:
         return table[benchmark]
 
 
+def run_label(path: Path) -> str:
+    """A run's short name: its folder's, or its file's without the suffix."""
+    return path.name if path.is_dir() else file_label(path)
+
+
 def load(path: str | Path) -> LoadedRun:
     """Open a run's folder, or a file of pyperf or hyperfine (its processes are the boots).
 
@@ -199,6 +207,10 @@ def load(path: str | Path) -> LoadedRun:
 
 
 def _folder(folder: Path) -> LoadedRun:
+    from ukperf.campaign.facts import facts_of
+    from ukperf.campaign.journal import JOURNAL, read_journal
+    from ukperf.campaign.plan import load as load_plan
+
     plan = load_plan(folder)
     contents = read_journal(folder / JOURNAL)
     facts = facts_of(plan)
@@ -225,17 +237,25 @@ def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
     value, so that it is named. With a guest in any word, every word must come down to one guest.
     Raises UkperfError for words that are no runs, for runs without a boot, and for runs that have no guest in common.
     """
-    opened: dict[Path, LoadedRun] = {}
     parts = [_split(word) for word in words]
-    for path, _ in parts:
-        if path not in opened:
-            opened[path] = load(path)
-        if not opened[path].records:
+    labels = _labels([path for path, _ in parts])
+    alone = any(guest is not None for _, guest in parts)
+    chosen: list[tuple[LoadedRun, str | None, str]] = []
+    single: list[Side] = []
+    opened: dict[Path, LoadedRun] = {}
+    for (path, guest), label in zip(parts, labels, strict=True):
+        run = opened.get(path) or load(path)
+        if not run.records:
             raise UkperfError(f"{path} has no boots.", hint=f"Go on with it: ukperf resume {path}")
-    labels = _labels([path for path, _ in parts], opened)
-    chosen = [(opened[path], guest, label) for (path, guest), label in zip(parts, labels, strict=True)]
-    if any(guest is not None or run.plain for run, guest, _ in chosen):
-        single = [_single(run, guest, label) for run, guest, label in chosen]
+        alone = alone or run.plain
+        chosen.append((run, guest, label))
+        if alone:  # sides are small: a large file is let go before the next one is read
+            single += [_single(*one) for one in chosen]
+            chosen.clear()
+        if sum(path == other for other, _ in parts) > 1:
+            opened[path] = run
+        del run
+    if alone:
         return [(other, single[0]) for other in single[1:]]
     first, _, first_label = chosen[0]
     pairs = []
@@ -264,9 +284,9 @@ def _split(word: str) -> tuple[Path, str | None]:
     return Path(word), None
 
 
-def _labels(paths: Sequence[Path], opened: Mapping[Path, LoadedRun]) -> list[str]:
+def _labels(paths: Sequence[Path]) -> list[str]:
     """Short names where they tell the runs apart, else the paths as they were given."""
-    short = {path: opened[path].label for path in paths}
+    short = {path: run_label(path) for path in paths}
     return [short[path] if list(short.values()).count(short[path]) == 1 else str(path) for path in paths]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -15,8 +16,10 @@ from ukperf.reports.table import difference
 from ukperf.reports.units import with_unit
 from ukperf.stats.between import Side
 from ukperf.stats.estimate import median
-from ukperf.stats.gate import Gate
 from ukperf.stats.perboot import Series
+
+if TYPE_CHECKING:
+    from ukperf.stats.gate import Gate
 
 
 def render_comparisons(

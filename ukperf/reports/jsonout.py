@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ukperf.model import PHASE_EVENTS, Comparison, Estimate
-from ukperf.stats.summary import GuestSummary, RunSummary
+
+if TYPE_CHECKING:
+    from ukperf.stats.summary import GuestSummary, RunSummary
 
 
 def finite(value: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -11,7 +12,9 @@ from ukperf.model import Comparison, Estimate, Unit, Verdict
 from ukperf.reports.columns import Column, lines, show, width
 from ukperf.reports.units import interval, number, scale_for
 from ukperf.stats.perboot import PHASES
-from ukperf.stats.summary import GuestSummary, RunSummary
+
+if TYPE_CHECKING:
+    from ukperf.stats.summary import GuestSummary, RunSummary
 
 _STYLE = {
     Verdict.FASTER: "green",

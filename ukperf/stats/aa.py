@@ -14,9 +14,10 @@ import numpy as np
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome
+from ukperf.stats.arrays import Floats, within_reason
 from ukperf.stats.contest import METHODS
-from ukperf.stats.estimate import MIN_BOOTS, Floats
-from ukperf.stats.perboot import PHASES, collect, merged, quantiles_of, sample_name, within_reason
+from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.perboot import PHASES, collect, merged, quantiles_of, sample_name
 from ukperf.stats.selftest import LEAST_TRIALS, MOST_FALSE_ALARMS
 from ukperf.stats.simulate import Campaigns
 

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from ukperf.stats.estimate import MIN_BOOTS, Floats
+from ukperf.stats.arrays import Floats
+from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.perboot import LEAST_ITERATIONS
 from ukperf.stats.simulate import Campaigns
-from ukperf.stats.steady import LEAST_ITERATIONS, steady_state
+from ukperf.stats.steady import steady_state
 
 ALPHA = 0.05
 RESAMPLES = 499

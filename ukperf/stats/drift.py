@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from ukperf.model import BootRecord, Phase
-from ukperf.stats.estimate import Floats
+from ukperf.stats.arrays import Floats
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
 
 LEAST_BOOTS = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import stdtr, stdtrit
+from ukperf.stats.special import stdtr, stdtrit
 
 
 def _exp(log_ratio: float) -> float:

@@ -6,25 +6,36 @@ Hettmansperger, Statistical Inference Based on Ranks, 1.4.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, bdtrik, stdtrit
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ukperf.model import Estimate, Unit
+from ukperf.stats.special import coin_cdf, stdtrit
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 MIN_BOOTS = 6  # the least n at which [min, max] covers the median with 95 %: 1 - 2 (1/2)^6 = 96.9 %
 
-Floats = NDArray[np.float64]
 
+def as_list(values: ArrayLike) -> list[float]:
+    """A list of floats: boots are few, and for these Python is done before numpy is imported.
 
-def as_floats(values: ArrayLike) -> Floats:
-    """A one-dimensional float array; raises ValueError for any other shape or for a value that is not finite."""
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"expected one dimension, got {array.ndim}")
-    if not np.isfinite(array).all():
+    values: a sequence of numbers or an array, of one dimension. Raises ValueError for any other shape or for a value
+    that is not finite.
+    """
+    listed: Any = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(listed, Iterable):
+        raise ValueError("expected one dimension, got 0")
+    found = []
+    for value in listed:
+        if isinstance(value, list | tuple):
+            raise ValueError("expected one dimension, got 2")
+        found.append(float(value))
+    if not all(map(math.isfinite, found)):
         raise ValueError("a value is not finite")
-    return array
+    return found
 
 
 def median_ranks(n: int, level: float = 0.95) -> tuple[int, int] | None:
@@ -34,11 +45,19 @@ def median_ranks(n: int, level: float = 0.95) -> tuple[int, int] | None:
     """
     # Dropping k values at each end misses the median with probability 2 P(Bin(n, 1/2) <= k).
     tail = (1 - level) / 2
-    guess = float(bdtrik(tail, n, 0.5)) if n else -1.0
-    k = int(guess) if np.isfinite(guess) else 0
-    while k >= 0 and float(bdtr(k, n, 0.5)) > tail:
+    # the normal approximation is off by a rank or two
+    k = max(-1, min(n, math.floor(n / 2 + stdtrit(1e9, tail) * math.sqrt(n) / 2)))
+    while k < n and coin_cdf(k + 1, n) <= tail:
+        k += 1
+    while k >= 0 and coin_cdf(k, n) > tail:
         k -= 1
     return None if k < 0 else (k, n - 1 - k)
+
+
+def middle(ordered: list[float]) -> float:
+    """The median of values in order, shape (n,), n >= 1."""
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def median(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:
@@ -46,13 +65,13 @@ def median(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:
 
     values: one number a boot, in `unit`. No interval below 6 boots. Raises ValueError for no values or non-finite ones.
     """
-    array = np.sort(as_floats(values))
-    n = array.size
+    ordered = sorted(as_list(values))
+    n = len(ordered)
     if n == 0:
         raise ValueError("no values")
     ranks = median_ranks(n, level) if n >= MIN_BOOTS else None
-    low, high = (None, None) if ranks is None else (float(array[ranks[0]]), float(array[ranks[1]]))
-    return Estimate(float(np.median(array)), low, high, n, unit)
+    low, high = (None, None) if ranks is None else (ordered[ranks[0]], ordered[ranks[1]])
+    return Estimate(middle(ordered), low, high, n, unit)
 
 
 def geometric_mean(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:
@@ -60,19 +79,31 @@ def geometric_mean(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estima
 
     Raises ValueError for no values, non-finite ones, zero or less.
     """
-    array = as_floats(values)
-    n = array.size
+    found = as_list(values)
+    n = len(found)
     if n == 0:
         raise ValueError("no values")
-    if (array <= 0).any():
+    if min(found) <= 0:
         raise ValueError("a value is zero or less: it has no logarithm")
-    if array.max() == array.min():  # exact repeats (icount) must come out exact, not through exp(log(x))
-        value = float(array[0])
-        end = value if n >= MIN_BOOTS else None
-        return Estimate(value, end, end, n, unit)
-    logs = np.log(array)
-    centre = float(logs.mean())
+    if max(found) == min(found):  # exact repeats (icount) must come out exact, not through exp(log(x))
+        end = found[0] if n >= MIN_BOOTS else None
+        return Estimate(found[0], end, end, n, unit)
+    centre, variance = log_moments(found)
     if n < MIN_BOOTS:
-        return Estimate(float(np.exp(centre)), None, None, n, unit)
-    half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(logs.std(ddof=1)) / n**0.5
-    return Estimate(float(np.exp(centre)), float(np.exp(centre - half)), float(np.exp(centre + half)), n, unit)
+        return Estimate(math.exp(centre), None, None, n, unit)
+    half = stdtrit(n - 1, 0.5 + level / 2) * math.sqrt(variance / n)
+    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half), n, unit)
+
+
+def log_moments(values: list[float]) -> tuple[float, float]:
+    """Mean and variance (n - 1) of the logs of positive values, shape (n,), n >= 1; the variance of one value is 0."""
+    return moments([math.log(value) for value in values])
+
+
+def moments(values: list[float]) -> tuple[float, float]:
+    """Mean and variance (n - 1) of values, shape (n,), n >= 1; exact repeats, and one value, have none."""
+    n = len(values)
+    if max(values) == min(values):
+        return values[0], 0.0
+    centre = math.fsum(values) / n
+    return centre, math.fsum((value - centre) ** 2 for value in values) / (n - 1)

@@ -13,12 +13,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtr
-
 from ukperf.model import Comparison
 from ukperf.stats.between import Side, effect_of
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.special import stdtr
 from ukperf.stats.verdict import ALPHA, holm
 
 

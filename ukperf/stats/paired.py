@@ -6,11 +6,14 @@ geometric mean of ratios.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+import math
+from typing import TYPE_CHECKING
 
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS, as_floats
+from ukperf.stats.estimate import MIN_BOOTS, as_list, moments
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def paired_effect(guest: ArrayLike, baseline: ArrayLike) -> Effect:
@@ -19,19 +22,19 @@ def paired_effect(guest: ArrayLike, baseline: ArrayLike) -> Effect:
     guest, baseline: shape (blocks,), positive and finite, entry i of both from block i. Below 6 pairs the effect has no
     standard error. Raises ValueError for other shapes and values, or no pairs.
     """
-    over, under = as_floats(guest), as_floats(baseline)
-    if over.shape != under.shape:
+    over, under = as_list(guest), as_list(baseline)
+    if len(over) != len(under):
         raise ValueError("the two sides have different numbers of blocks")
-    if over.size == 0:
+    if not over:
         raise ValueError("no pairs")
-    if (over <= 0).any() or (under <= 0).any():
+    if min(over) <= 0 or min(under) <= 0:
         raise ValueError("a value is zero or less: it has no logarithm")
-    n = over.size
-    same = over.max() == over.min() and under.max() == under.min()
+    n = len(over)
+    same = max(over) == min(over) and max(under) == min(under)
     if same and over[0] == under[0]:  # exact repeats: no rounding may turn equal into different
         return Effect(0.0, 0.0 if n >= MIN_BOOTS else None, n - 1, n)
-    differences = np.log(over) - np.log(under)
+    differences = [math.log(left) - math.log(right) for left, right in zip(over, under, strict=True)]
     if same:
-        return Effect(float(differences[0]), 0.0 if n >= MIN_BOOTS else None, n - 1, n)
-    error = float(differences.std(ddof=1)) / n**0.5 if n >= MIN_BOOTS else None
-    return Effect(float(differences.mean()), error, n - 1, n)
+        return Effect(differences[0], 0.0 if n >= MIN_BOOTS else None, n - 1, n)
+    mean, variance = moments(differences)
+    return Effect(mean, math.sqrt(variance / n) if n >= MIN_BOOTS else None, n - 1, n)

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import ArrayLike
+from enum import StrEnum
 
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Unit
-from ukperf.stats.estimate import Floats
-from ukperf.stats.steady import Warmth, steady_state
 
 PHASES = tuple(phase.value for phase in Phase)
 LARGEST, SMALLEST = 1e30, 1e-30  # sizes that squares and ratios can be taken of; nothing measured is beyond them
+LEAST_ITERATIONS = 20  # boots of fewer are taken as they are: see `steady`
+_TOGETHER = 30_000  # iterations looked at together: bounds the memory
 _QUANTILE = re.compile(r"0?\.\d{1,6}")
 
 
-def within_reason(values: ArrayLike) -> Floats:
+def within_reason(value: float) -> float:
     """What is larger than 1e30 is infinite, what is smaller than 1e-30 is zero: neither is compared, both are named."""
-    array = np.array(values, dtype=np.float64)
-    size = np.abs(array)
-    if (size > LARGEST).any():
-        array[size > LARGEST] = np.copysign(np.inf, array[size > LARGEST])
-    array[size < SMALLEST] = 0.0
-    return array
+    if abs(value) > LARGEST:
+        return math.copysign(math.inf, value)
+    return 0.0 if abs(value) < SMALLEST else value
 
 
 def oddity(value: float) -> str:
@@ -42,6 +37,16 @@ def oddity(value: float) -> str:
     if abs(value) < SMALLEST:
         return f"below {SMALLEST:g}, smaller than anything measured"
     return "negative" if value < 0 else ""
+
+
+class Warmth(StrEnum):
+    """What a boot's iterations did."""
+
+    FLAT = "flat"
+    WARMING_UP = "warming up"
+    SLOWING_DOWN = "slowing down"
+    UNSTEADY = "no steady state"
+    SHORT = "too few iterations to tell"
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ def boot_summaries(record: BootRecord) -> dict[str, tuple[float, Unit]]:
 
 
 def _quantiles(sample: Sample) -> dict[str, float]:
+    import numpy as np
+
     values = np.asarray(sample.values, dtype=np.float64)
     name = sample_name(sample.benchmark)
     return {
@@ -126,6 +133,15 @@ def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRe
     return chosen
 
 
+def _short_mean(values: tuple[float, ...]) -> float:
+    """The mean of a boot's few iterations; the first that is infinite or no number, if one is."""
+    sized = [within_reason(value) for value in values]
+    for value in sized:
+        if not math.isfinite(value):
+            return value
+    return sized[0] if max(sized) == min(sized) else math.fsum(sized) / len(sized)
+
+
 class _Column:
     """What is known of one benchmark while the boots go by; lists of iterations wait for their steady means."""
 
@@ -140,27 +156,45 @@ class _Column:
             self.values.append(value)
 
     def series(self) -> Series:
-        done = within_reason([v if isinstance(v, float | int) else math.nan for v in self.values]).tolist()
-        warmth = [Warmth.SHORT] * len(done)
-        starts = [0] * len(done)
-        lengths: dict[int, list[int]] = {}
+        boots = len(self.values)
+        done, starts, warmth = [math.nan] * boots, [0] * boots, [Warmth.SHORT] * boots
+        long: dict[int, list[int]] = {}
+        iterated = False
         for i, value in enumerate(self.values):
-            if isinstance(value, tuple):
-                lengths.setdefault(len(value), []).append(i)
-        for rows in lengths.values():
-            array = within_reason([self.values[i] for i in rows])
+            if not isinstance(value, tuple):
+                done[i] = within_reason(value)
+                continue
+            iterated = True
+            if len(value) < LEAST_ITERATIONS:
+                done[i] = _short_mean(value)
+            else:
+                long.setdefault(len(value), []).append(i)
+        for rows in long.values():
+            self._steady(rows, done, starts, warmth)
+        odd = {i: self._oddity(i) for i, v in enumerate(done) if v == 0 or not math.isfinite(v)}
+        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd)
+        return replace(plain, warmth=tuple(warmth), starts=tuple(starts)) if iterated else plain
+
+    def _steady(self, rows: Sequence[int], done: list[float], starts: list[int], warmth: list[Warmth]) -> None:
+        """Fills in what boots of equal length came to; rows: which boots."""
+        import numpy as np
+
+        from ukperf.stats import arrays
+        from ukperf.stats.steady import steady_state
+
+        first = self.values[rows[0]]
+        step = max(1, _TOGETHER // len(first)) if isinstance(first, tuple) else 1
+        for some in (rows[i : i + step] for i in range(0, len(rows), step)):
+            array = arrays.within_reason([self.values[i] for i in some])
             good = np.isfinite(array).all(axis=1)
-            for i, row in zip(np.asarray(rows)[~good], array[~good], strict=True):
+            for i, row in zip(np.asarray(some)[~good], array[~good], strict=True):
                 done[i] = float(row[~np.isfinite(row)][0])  # stays visible: comparisons name it and refuse
             if good.any():
                 found = steady_state(array[good])
                 for i, start, kind, mean in zip(
-                    np.asarray(rows)[good], found.starts, found.warmth, found.means, strict=True
+                    np.asarray(some)[good], found.starts, found.warmth, found.means, strict=True
                 ):
                     done[i], starts[i], warmth[i] = float(mean), int(start), kind
-        odd = {i: self._oddity(i) for i, v in enumerate(done) if v == 0 or not math.isfinite(v)}
-        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd)
-        return replace(plain, warmth=tuple(warmth), starts=tuple(starts)) if lengths else plain
 
     def _oddity(self, i: int) -> str:
         """What made the summary of a boot zero, infinite or no number: its value, or the worst of its iterations."""

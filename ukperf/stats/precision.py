@@ -18,7 +18,8 @@ from scipy.special import stdtrit
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Phase
-from ukperf.stats.estimate import MIN_BOOTS, Floats, as_floats
+from ukperf.stats.arrays import Floats, as_floats
+from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.perboot import PHASES, Series, collect
 from ukperf.stats.within import refusal
 

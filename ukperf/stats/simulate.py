@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from ukperf.stats.estimate import Floats
+from ukperf.stats.arrays import Floats
 
 SPREAD = 0.02  # standard deviation of the log of one iteration of the baseline: boots and iterations together
 DRIFT = 0.05  # of the host over a whole campaign

@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ukperf.stats.estimate import Floats
+from ukperf.stats.arrays import Floats
+from ukperf.stats.perboot import LEAST_ITERATIONS, Warmth
 
-LEAST_ITERATIONS = 20
 PENALTY = 15.0
 CLIP = 6.0
 TOLERANCE = 1e-3
@@ -36,16 +35,6 @@ LEAST_STEADY = 0.25
 _MOST_CUTS = 50
 _LEAST_SCALE = 1e-9  # of the largest value: a level of about zero is no measure of a change
 _CHUNK = 2_000_000  # values looked at together: bounds the memory
-
-
-class Warmth(StrEnum):
-    """What a boot's iterations did."""
-
-    FLAT = "flat"
-    WARMING_UP = "warming up"
-    SLOWING_DOWN = "slowing down"
-    UNSTEADY = "no steady state"
-    SHORT = "too few iterations to tell"
 
 
 @dataclass(frozen=True)

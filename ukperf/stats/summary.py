@@ -11,8 +11,8 @@ from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
 from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import median
-from ukperf.stats.perboot import PHASES, Series, collect, final_records
-from ukperf.stats.steady import Warmth, far_out
+from ukperf.stats.perboot import PHASES, Series, Warmth, collect, final_records
+from ukperf.stats.steady import far_out
 from ukperf.stats.within import clock, clock_warning, compare_guests
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import chdtri, stdtrit
 
 from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.stats.arrays import within_reason
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import (
@@ -24,7 +25,6 @@ from ukperf.stats.perboot import (
     merged,
     quantiles_of,
     sample_name,
-    within_reason,
 )
 from ukperf.stats.within import refusal
 

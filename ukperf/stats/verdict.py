@@ -18,14 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import stdtrit
+from typing import TYPE_CHECKING
 
 from ukperf.model import Verdict
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.estimate import MIN_BOOTS, as_list
+from ukperf.stats.special import stdtrit
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ALPHA = 0.05
 POWER = 0.80  # of the number of boots that we ask for, if the estimate stands
@@ -44,16 +45,15 @@ class Judgement:
 
 def holm(p_values: ArrayLike) -> list[float]:
     """Holm's step-down adjusted p-values, in the order given. Raises ValueError for a p-value outside [0, 1]."""
-    array = np.asarray(p_values, dtype=np.float64)
-    if array.size == 0:
-        return []
-    if not ((array >= 0) & (array <= 1)).all():
+    found = as_list(p_values)
+    if any(not 0 <= p <= 1 for p in found):
         raise ValueError("a p-value is outside [0, 1]")
-    order = np.argsort(array, kind="stable")
-    stepped = array[order] * np.arange(array.size, 0, -1)
-    adjusted = np.empty_like(array)
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
-    return [float(p) for p in adjusted]
+    adjusted = [0.0] * len(found)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(found)), key=found.__getitem__)):
+        largest = max(largest, found[i] * (len(found) - rank))
+        adjusted[i] = min(largest, 1.0)
+    return adjusted
 
 
 def blocks_to_settle(deviation: float, log_ratio: float, delta: float, family: int = 1) -> int:
@@ -69,12 +69,9 @@ def blocks_to_settle(deviation: float, log_ratio: float, delta: float, family: i
 
     def settled(n: int) -> bool:
         error, df = deviation / math.sqrt(n), n - 1
-        if (float(stdtrit(df, 1 - alpha / 2)) + float(stdtrit(df, 1 - alpha))) * error <= room:
+        if (stdtrit(df, 1 - alpha / 2) + stdtrit(df, 1 - alpha)) * error <= room:
             return True
-        return any(
-            (float(stdtrit(df, level)) + float(stdtrit(df, power))) * error <= distance
-            for level, power, distance in claims
-        )
+        return any((stdtrit(df, level) + stdtrit(df, power)) * error <= distance for level, power, distance in claims)
 
     low, high = MIN_BOOTS - 1, MIN_BOOTS
     while not settled(high):

@@ -5,19 +5,13 @@ Source: Welch (1947), Biometrika 34; degrees of freedom by Satterthwaite.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING
 
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS, Floats, as_floats
+from ukperf.stats.estimate import MIN_BOOTS, as_list, log_moments
 
-
-def _log_moments(values: Floats) -> tuple[float, float]:
-    """Mean of the logs and variance of that mean; 0 exactly for exact repeats."""
-    if values.max() == values.min():
-        return float(np.log(values[0])), 0.0
-    logs = np.log(values)
-    return float(logs.mean()), float(logs.var(ddof=1)) / values.size
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def welch_effect(guest: ArrayLike, baseline: ArrayLike) -> Effect:
@@ -26,18 +20,20 @@ def welch_effect(guest: ArrayLike, baseline: ArrayLike) -> Effect:
     guest: shape (n,), baseline: shape (m,), one positive number a boot. Below 6 boots on either side there is no
     standard error. Raises ValueError for non-finite or non-positive values or an empty side.
     """
-    over, under = as_floats(guest), as_floats(baseline)
-    if not over.size or not under.size:
+    over, under = as_list(guest), as_list(baseline)
+    if not over or not under:
         raise ValueError("one side has no boots")
-    if (over <= 0).any() or (under <= 0).any():
+    if min(over) <= 0 or min(under) <= 0:
         raise ValueError("a value is zero or less: it has no logarithm")
-    n = min(over.size, under.size)
-    (mean_over, var_over), (mean_under, var_under) = _log_moments(over), _log_moments(under)
+    n, m = len(over), len(under)
+    least = min(n, m)
+    (mean_over, scatter_over), (mean_under, scatter_under) = log_moments(over), log_moments(under)
     difference = mean_over - mean_under
-    if n < MIN_BOOTS:
-        return Effect(difference, None, 0, n)
+    if least < MIN_BOOTS:
+        return Effect(difference, None, 0, least)
+    var_over, var_under = scatter_over / n, scatter_under / m
     variance = var_over + var_under
     if variance == 0:
-        return Effect(difference, 0.0, n - 1, n)
-    df = variance**2 / (var_over**2 / (over.size - 1) + var_under**2 / (under.size - 1))
-    return Effect(difference, variance**0.5, df, n)
+        return Effect(difference, 0.0, least - 1, least)
+    df = variance**2 / (var_over**2 / (n - 1) + var_under**2 / (m - 1))
+    return Effect(difference, variance**0.5, df, least)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Phase, Unit, Verdict
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS, median
+from ukperf.stats.estimate import MIN_BOOTS, median, moments
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, final_records, oddity
 from ukperf.stats.verdict import Judgement, judge
@@ -114,7 +113,8 @@ def skew_warning(differences: Sequence[float]) -> tuple[str, ...]:
     n = len(differences)
     if n < MIN_BOOTS or n > ENOUGH_FOR_SKEW or min(differences) == max(differences):
         return ()
-    mean, deviation = statistics.fmean(differences), statistics.pstdev(differences)
+    mean, variance = moments(list(differences))
+    deviation = math.sqrt(variance * (n - 1) / n)
     if deviation == 0:
         return ()
     skewness = sum(((d - mean) / deviation) ** 3 for d in differences) / n
