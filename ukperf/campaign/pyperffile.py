@@ -7,7 +7,6 @@ files. Whatever is wrong with a file is said in words of ours, with the place wh
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ _CONTEXT = {
 }
 _BY_VALUE = {unit.value: unit for unit in Unit}
 _PHASES = {phase.value: phase for phase in Phase}
+_IDENTIFYING = frozenset({"name", "ukperf_guest", "unit", "ukperf_unit"})
 _KINDS = {type(None): "null", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
 
@@ -162,34 +162,39 @@ def _pyperf(data: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
 def _benchmark(runs: Sequence[Any], shared: Mapping[str, Any], where: str, reader: _Reader) -> None:
     """Adds a benchmark's runs to the records; run i of every benchmark goes into record i (ours: into its block)."""
     names: set[tuple[str, str]] = set()
+    usual: tuple[str, str, Unit | None] | None = None  # of runs that say nothing else: a file may have 100,000
     for number, run in enumerate(runs):
         at = f"run {number + 1} of {where}"
         if not isinstance(run, dict):
             raise _Damaged(f"{at} is no object")
-        metadata = {**shared, **_object(run, "metadata", at)}
-        guest, name = _names(metadata, where, reader)
+        own = _object(run, "metadata", at)
+        if own.keys().isdisjoint(_IDENTIFYING):
+            usual = usual or _identity(shared, where, reader)
+            guest, name, unit = usual
+        else:
+            guest, name, unit = _identity({**shared, **own}, where, reader)
         if (guest, name) not in names:
             names.add((guest, name))
             reader.begin(guest, name, where)
-        values = _numbers(run.pop("values", None), f"of {at} ({name})")  # popped: a large file is held once
-        unit = _unit(metadata)
+        values = _numbers(run.pop("values", None), at, name)  # popped: a large file is held once
         if not values:  # a calibration
             continue
         if unit is None:
-            reader.leave_out(guest, name, f"has the unit {str(metadata.get('unit'))[:40]!r}, which is not known")
+            spelt = str(own.get("unit", shared.get("unit")))[:40]
+            reader.leave_out(guest, name, f"has the unit {spelt!r}, which is not known")
             continue
-        warmups = tuple(_warmup(pair, f"of {at} ({name})") for pair in _list(run.get("warmups"), "warmups", at))
-        block = _count(metadata, "ukperf_block", number, at)
-        order = _count(metadata, "ukperf_order", number, at)
+        warmups = tuple(_warmup(pair, at, name) for pair in _list(run.get("warmups"), "warmups", at))
+        block = _count(own, shared, "ukperf_block", number, at)
+        order = _count(own, shared, "ukperf_order", number, at)
         if not reader.keeps_unit(guest, name, unit):
             continue
-        boot = reader.boot(guest, name, block, order, str(metadata.get("date", "")), unit)
+        boot = reader.boot(guest, block, order, str(own.get("date", "")), unit)
         if name in _PHASES and guest != reader.unnamed:
             boot.phases[_PHASES[name]], boot.unit = values[0], unit
             continue
-        duration = metadata.get("duration")
+        duration = own.get("duration")
         known = isinstance(duration, int | float) and 0 < duration < MOST_COUNT
-        loops = max(1, _count(metadata, "loops", 1, at))
+        loops = max(1, _count(own, shared, "loops", 1, at))
         bare = name.removeprefix("sample:")
         plain = bare if bare in _PHASES else name
         boot.samples.append(Sample(plain, unit, values, loops, warmups, {"duration": duration} if known else {}))
@@ -209,13 +214,13 @@ def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:
             number += 1  # noqa: PLW2901  # until the name is free
         taken.add(name)
         reader.begin(reader.unnamed, name, where)
-        times = _numbers(result.get("times"), f"of {where} ({name})")
+        times = _numbers(result.get("times"), where, name)
         codes = _list(result.get("exit_codes"), "exit codes", where) or [0] * len(times)
         if len(codes) != len(times):
             raise _Damaged(f"{where} has {len(times)} times and {len(codes)} exit codes")
         for i, (time, code) in enumerate(zip(times, codes, strict=True)):
             if code == 0 and reader.keeps_unit(reader.unnamed, name, Unit.SECONDS):
-                boot = reader.boot(reader.unnamed, name, i, i, "", Unit.SECONDS)
+                boot = reader.boot(reader.unnamed, i, i, "", Unit.SECONDS)
                 boot.samples.append(Sample(name, Unit.SECONDS, (time,)))
         failed = sum(code != 0 for code in codes)
         if failed:
@@ -261,7 +266,7 @@ class _Reader:
             return False
         return True
 
-    def boot(self, guest: str, name: str, block: int, order: int, date: str, unit: Unit) -> _Boot:
+    def boot(self, guest: str, block: int, order: int, date: str, unit: Unit) -> _Boot:
         """The process of a block. A block that comes again (files that were joined) is another process."""
         again = self._seen.get(block, 0)
         self._seen[block] = again + 1
@@ -284,19 +289,16 @@ class _Reader:
         return {guest: tuple(boot.record() for boot in boots.values()) for guest, boots in self._boots.items()}
 
 
-def _names(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple[str, str]:
-    """(guest, benchmark). Raises _Damaged for a benchmark without a name."""
+def _identity(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple[str, str, Unit | None]:
+    """(guest, benchmark, unit); a unit that is not known is None. Raises _Damaged for a benchmark without a name."""
     name = metadata.get("name")
     if not isinstance(name, str) or not name.strip():
         raise _Damaged(f"{where} has no name, and pyperf refuses it too")
+    unit = _BY_VALUE.get(str(metadata.get("ukperf_unit"))) or _UNITS.get(str(metadata.get("unit", "second")))
     guest = metadata.get("ukperf_guest")
     if not isinstance(guest, str) or not guest:
-        return reader.unnamed, name
-    return guest, name.removeprefix(f"{guest}/") or name
-
-
-def _unit(metadata: Mapping[str, Any]) -> Unit | None:
-    return _BY_VALUE.get(str(metadata.get("ukperf_unit"))) or _UNITS.get(str(metadata.get("unit", "second")))
+        return reader.unnamed, name, unit
+    return guest, name.removeprefix(f"{guest}/") or name, unit
 
 
 def _object(data: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
@@ -314,9 +316,9 @@ def _list(found: object, what: str, where: str) -> list[Any]:
     return found
 
 
-def _numbers(found: object, where: str) -> tuple[float, ...]:
+def _numbers(found: object, where: str, name: str) -> tuple[float, ...]:
     """Values as floats; infinite ones and NaN stay, and are refused where they are compared."""
-    values = _list(found, "values", where.removeprefix("of "))
+    values = _list(found, "values", where)
     kinds = set(map(type, values))
     if kinds <= {float}:
         return tuple(values)
@@ -324,25 +326,25 @@ def _numbers(found: object, where: str) -> tuple[float, ...]:
         try:
             return tuple(map(float, values))
         except OverflowError:
-            raise _Damaged(f"a value {where} has more than 308 digits") from None
+            raise _Damaged(f"a value of {where} ({name}) has more than 308 digits") from None
     number, kind = next((i, type(v)) for i, v in enumerate(values, 1) if type(v) not in (float, int))
-    raise _Damaged(f"value {number} {where} is {_KINDS[kind]}, not a number")
+    raise _Damaged(f"value {number} of {where} ({name}) is {_KINDS[kind]}, not a number")
 
 
-def _warmup(pair: object, where: str) -> float:
+def _warmup(pair: object, where: str, name: str) -> float:
     if not isinstance(pair, list) or len(pair) != 2:
-        raise _Damaged(f"a warm-up {where} is no pair of loops and value")
-    return _numbers(pair[1:], where)[0]
+        raise _Damaged(f"a warm-up of {where} ({name}) is no pair of loops and value")
+    return _numbers(pair[1:], where, name)[0]
 
 
-def _count(metadata: Mapping[str, Any], key: str, default: int, where: str) -> int:
-    """A whole number from 0 to 10⁹."""
-    found = metadata.get(key, default)
-    if isinstance(found, float) and math.isfinite(found) and found.is_integer():
-        found = int(found)
-    if type(found) is not int or not 0 <= found < MOST_COUNT:
-        raise _Damaged(f"{key} of {where} is no whole number from 0 to a billion")
-    return found
+def _count(own: Mapping[str, Any], shared: Mapping[str, Any], key: str, default: int, where: str) -> int:
+    """A whole number from 0 to 10⁹, of the run's own metadata or of those that it shares."""
+    found = own[key] if key in own else shared.get(key, default)
+    if type(found) is int and 0 <= found < MOST_COUNT:
+        return found
+    if isinstance(found, float) and found.is_integer() and 0 <= found < MOST_COUNT:
+        return int(found)
+    raise _Damaged(f"{key} of {where} is no whole number from 0 to a billion")
 
 
 def _context(data: Mapping[str, Any]) -> dict[str, str]:

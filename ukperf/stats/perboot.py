@@ -135,6 +135,9 @@ def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRe
 
 def _short_mean(values: tuple[float, ...]) -> float:
     """The mean of a boot's few iterations; the first that is infinite or no number, if one is."""
+    low, high = min(values), max(values)
+    if low >= SMALLEST and high <= LARGEST:
+        return low if low == high else math.fsum(values) / len(values)
     sized = [within_reason(value) for value in values]
     for value in sized:
         if not math.isfinite(value):

@@ -17,6 +17,7 @@ from functools import lru_cache
 _TINY = 1e-300
 _EXACT_BELOW = 100.0  # from here on the series serve
 _MANY = 200.0  # degrees of freedom from which the quantile's expansion is exact to 1e-11
+_MANY_TOSSES = 1000
 _RATIO = (1.0, -1 / 8, 1 / 128, 5 / 1024, -21 / 32768, -399 / 262144, 869 / 4194304, 39325 / 33554432)
 
 
@@ -43,14 +44,25 @@ def stdtrit(df: float, p: float) -> float:
 
 
 def coin_cdf(k: int, n: int) -> float:
-    """P(at most k heads in n tosses of a fair coin), exact to the last digit."""
-    if k < 0:
-        return 0.0
-    term = total = 1
-    for i in range(min(k, n)):
-        term = term * (n - i) // (i + 1)
+    """P(at most k heads in n tosses of a fair coin); exact to the last digit up to a thousand tosses."""
+    if k < 0 or k >= n:
+        return 0.0 if k < 0 else 1.0
+    if n <= _MANY_TOSSES:
+        exact = whole = 1
+        for i in range(k):
+            exact = exact * (n - i) // (i + 1)
+            whole += exact
+        return whole / (1 << n)
+    if 2 * k >= n:
+        return 1 - coin_cdf(n - k - 1, n)
+    term = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2))
+    total = 0.0
+    for i in range(k, -1, -1):
         total += term
-    return total / (1 << n)
+        term *= i / (n - i + 1)
+        if term < 1e-17 * total:
+            break
+    return total
 
 
 def _tail(df: float, t: float) -> float:
