@@ -6,9 +6,11 @@ files. Whatever is wrong with a file is said in words of ours, with the place wh
 
 from __future__ import annotations
 
+import gc
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,23 @@ def read_pyperf(path: Path) -> PyperfFile:
     Raises UkperfError for a file that is too large, no JSON, neither pyperf's nor hyperfine's, older than pyperf 1.0,
     or without a value; and for benchmarks without a name or with the same one, which pyperf refuses too.
     """
+    with _without_collector():
+        return _read(path)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Reading makes no cycles, and looking for some among the objects of a large file takes half of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _read(path: Path) -> PyperfFile:
     data = _load(path)
     reader = _Reader(file_label(path))
     try:
@@ -159,11 +178,12 @@ def _pyperf(data: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
     return _context(data)
 
 
-def _benchmark(runs: Sequence[Any], shared: Mapping[str, Any], where: str, reader: _Reader) -> None:
+def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _Reader) -> None:
     """Adds a benchmark's runs to the records; run i of every benchmark goes into record i (ours: into its block)."""
     names: set[tuple[str, str]] = set()
     usual: tuple[str, str, Unit | None] | None = None  # of runs that say nothing else: a file may have 100,000
     for number, run in enumerate(runs):
+        runs[number] = None  # a large file is held once
         at = f"run {number + 1} of {where}"
         if not isinstance(run, dict):
             raise _Damaged(f"{at} is no object")
@@ -176,7 +196,7 @@ def _benchmark(runs: Sequence[Any], shared: Mapping[str, Any], where: str, reade
         if (guest, name) not in names:
             names.add((guest, name))
             reader.begin(guest, name, where)
-        values = _numbers(run.pop("values", None), at, name)  # popped: a large file is held once
+        values = _numbers(run.get("values"), at, name)
         if not values:  # a calibration
             continue
         if unit is None:
