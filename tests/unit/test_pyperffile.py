@@ -282,7 +282,7 @@ def test_a_plan_on_a_file_knows_what_a_boot_costs_or_says_that_it_does_not(tmp_p
 
 def test_names_are_cut_to_a_sane_width_and_stay_apart() -> None:
     text = compare("markup-a", "markup-b").out
-    assert max(map(cell_len, text.splitlines()[:12])) < 140
+    assert max(map(cell_len, text.splitlines()[:12])) < 160
     long = "x" * 300
     assert cut("short") == "short" and cell_len(cut(long)) == LONGEST_NAME and cut(long + "a") != cut(long + "b")
     assert cell_len(cut("日本語" * 100)) <= LONGEST_NAME

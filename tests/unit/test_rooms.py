@@ -164,5 +164,13 @@ def test_the_command_line_starts_without_heavy_imports() -> None:
     assert not {name.split(".")[0] for name in new} & HEAVY
 
 
+@pytest.mark.parametrize("case", ["bimodal100", "mix", "tick", "markup"])
+def test_small_files_are_compared_without_heavy_imports(case: str) -> None:
+    """numpy alone takes longer to import than all of pyperf's compare_to takes; benchmarks/compare_cost.py measures."""
+    words = ["ukperf", "compare", *(f"tests/cases/pyperf/{case}-{side}.json" for side in "ab")]
+    new = modules_after(f"sys.argv = {words!r}; from ukperf.cli.main import _work; _work()")
+    assert not {name.split(".")[0] for name in new} & (HEAVY | {"msgspec", "pydantic", "statistics"})
+
+
 def test_the_nouns_cost_nothing() -> None:
     assert not {name.split(".")[0] for name in modules_after("import ukperf.model")} & (HEAVY | {"typer", "rich"})

@@ -88,10 +88,10 @@ def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
     n = array.shape[1]
     logs = np.log(array) if (array > 0).all() else _logs_or_shares(array, scaled)
     tail = logs[:, n // 2 :]
-    level = np.median(tail, axis=1, keepdims=True)
+    level = _medians(tail)
     steps = np.diff(logs, axis=1)
-    centre = np.median(steps, axis=1, keepdims=True)
-    noise = 1.4826 * np.median(np.abs(steps - centre), axis=1, keepdims=True) / np.sqrt(2)
+    centre = _medians(steps)
+    noise = 1.4826 * _medians(np.abs(steps - centre)) / np.sqrt(2)
     noise = np.maximum(noise, TOLERANCE / CLIP)  # exact repeats, and steps of a coarse clock, are no changes
     z = (logs - level) / noise
     ends = z[:, n // 2 :]
@@ -108,6 +108,15 @@ def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
         if not active.size:
             break
     return starts
+
+
+def _medians(array: Floats) -> Floats:
+    """The median of each row, shape (rows, 1). numpy's own looks for NaN besides, which takes half as long again."""
+    n = array.shape[1]
+    if n % 2:
+        return np.partition(array, n // 2, axis=1)[:, [n // 2]]
+    parted = np.partition(array, n // 2, axis=1)[:, : n // 2 + 1]
+    return np.asarray((parted[:, :-1].max(axis=1) + parted[:, -1])[:, None] / 2)
 
 
 def _logs_or_shares(array: Floats, scaled: Floats) -> Floats:
