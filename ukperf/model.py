@@ -277,7 +277,7 @@ class Comparison:
     verdict: Verdict
     n: int  # boots (pairs) behind it
     p_value: float | None = None  # two-sided, Holm-adjusted where a family was given
-    boots_needed: int | None = None  # inconclusive only: blocks that would settle it
+    boots_needed: int | None = None  # inconclusive only: blocks that would settle it; between runs: boots of each side
     warnings: tuple[str, ...] = ()
 
 

@@ -48,7 +48,7 @@ def data(point: Point, trials: int = 50, seed: int = 1, ratio: float = 1.0) -> C
 @pytest.mark.parametrize("point", [Point(8), Point(8, 5, 0.5), Point(12, lost=0.2), Point(9, unequal=True)], ids=str)
 def test_what_is_simulated_is_what_we_ship(point: Point) -> None:
     made = data(point, ratio=1.05)
-    ours, apart = contest.paired(made), contest.welch(made)
+    ours, apart = contest.paired(made), contest.wider(made)
     for i in range(50):
         left, right = made.guest[i].mean(axis=1), made.baseline[i].mean(axis=1)
         both = np.isfinite(left) & np.isfinite(right)
@@ -194,7 +194,7 @@ def test_an_aa_run_has_one_guest_and_enough_boots() -> None:
 
 
 def test_the_full_grid_begins_with_its_worst_points() -> None:
-    rates = {"paired": [0.05, 0.058, 0.11], "welch": [0.05, 0.04, 0.12]}
+    rates = {"paired": [0.05, 0.058, 0.11], "between": [0.05, 0.04, 0.12]}
     made = [Point(6), Point(6, drift=Drift.LINEAR), Point(6, skew=Skew.HEAVY, unequal=True)]
     points = tuple(
         PointResult(

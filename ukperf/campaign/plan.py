@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ukperf.campaign.decode import decode
 from ukperf.campaign.journal import sync_folder
+from ukperf.campaign.schedule import BALANCED, INDEPENDENT
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind
 
@@ -48,6 +49,7 @@ class Plan:
     memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that need another amount than machine's
     kinds: Mapping[str, MachineKind] = field(default_factory=dict)  # guests whose machine type is not machine's
     shared_path: bool = False
+    schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
     command: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 
@@ -115,5 +117,7 @@ def _check(plan: Plan) -> None:
     """What a run divides by or counts to must be there."""
     if not plan.images or not plan.hosts:
         raise ValueError("it has no guests or no hosts")
+    if plan.schedule not in (INDEPENDENT, BALANCED):
+        raise ValueError(f"there is no schedule {plan.schedule}")
     if plan.limits.boots is None and plan.limits.precision is None:
         raise ValueError("it has no limit")

@@ -108,7 +108,7 @@ class Runner:
         """(block, position, guest, attempt) of the trials that a block lacks: first attempts, then one retry each."""
         hopeful = self._hopeful(block)
         order = [
-            (place, g) for place, g in enumerate(block_order(self.plan.guests, self.plan.seed, block)) if g in hopeful
+            (place, g) for place, g in enumerate(self._order(block)) if g in hopeful
         ]
         first = [(block, place, guest, 0) for place, guest in order if (block, guest) not in self._tried]
         again = [
@@ -117,6 +117,9 @@ class Runner:
             if len(tried := self._tried.get((block, guest), [])) == 1 and tried[0] is not Outcome.OK
         ]
         return first + again
+
+    def _order(self, block: int) -> tuple[str, ...]:
+        return block_order(self.plan.guests, self.plan.seed, block, self.plan.schedule)
 
     def _hopeful(self, block: int) -> list[str]:
         """The guests without those whose first blocks brought no good boot."""

@@ -23,6 +23,7 @@ from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.judge import CHECK_MS, counted
 from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer, Runner, Silent
+from ukperf.campaign.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host
@@ -291,6 +292,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         memory_mib=request.memory_mib,
         kinds={name: machine_for(request, request.variants.get(name, name), host).kind for name in images},
         shared_path=request.shared_path,
+        schedule=BALANCED,
         command=request.command,
         facts={"ukperf": ukperf.__version__, **_facts(hosts)},
     )

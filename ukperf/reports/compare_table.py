@@ -12,7 +12,7 @@ from rich.text import Text
 from ukperf.model import Comparison
 from ukperf.reports.columns import Column, cut, lines, show, width
 from ukperf.reports.jsonout import comparison_json
-from ukperf.reports.table import difference
+from ukperf.reports.table import OPTIONAL_STOPPING, difference
 from ukperf.reports.units import with_unit
 from ukperf.stats.between import Side
 from ukperf.stats.estimate import median
@@ -46,8 +46,11 @@ def render_comparisons(
     for comparison in comparisons:
         for warning in comparison.warnings:
             grouped.setdefault(warning, []).append(comparison)
+    if any(c.boots_needed is not None for c in comparisons):
+        show(console, Text(f"Note: {OPTIONAL_STOPPING}", style="dim"), wrap=True)
     for warning, where in grouped.items():
-        names = ", ".join(dict.fromkeys(cut(c.benchmark) for c in where[:4])) if len(where) < len(comparisons) else ""
+        benchmarks = list(dict.fromkeys(cut(c.benchmark) for c in where)) if len(where) < len(comparisons) else []
+        names = ", ".join(benchmarks[:4]) + (f" and {len(benchmarks) - 4} more" if len(benchmarks) > 4 else "")
         show(console, Text(f"Note{f' ({names})' if names else ''}: {warning}.", style="yellow"), wrap=True)
 
 
@@ -62,7 +65,9 @@ def _rows(comparisons: Sequence[Comparison], known: Mapping[str, Side], needs: b
             Text(_middle(known[label].series.get(comparison.benchmark)))
             for label in (comparison.baseline, comparison.guest)
         ]
-        rows.append([Text(f"  {cut(comparison.benchmark)}"), *cells, *difference(comparison, needs)])
+        one_run = known[comparison.guest].run == known[comparison.baseline].run
+        of = "boots" if one_run else "boots a side"
+        rows.append([Text(f"  {cut(comparison.benchmark)}"), *cells, *difference(comparison, needs, of)])
     return rows
 
 

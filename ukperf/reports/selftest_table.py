@@ -11,11 +11,20 @@ from rich.text import Text
 from ukperf.reports.columns import Column, lines, show
 from ukperf.stats.aa import AAResult
 from ukperf.stats.contest import METHODS
-from ukperf.stats.selftest import LEAST_COVERAGE, MOST_FALSE_ALARMS, PointResult, SelfTest
+from ukperf.stats.selftest import LEAST_COVERAGE, MOST_FALSE_ALARMS, MOST_ONE_SIDED, PointResult, SelfTest
 from ukperf.stats.simulate import Skew
 
 _POINTS = ("campaign", *METHODS, "coverage", "")
-_WORST = ("boots", "scatter between boots", "campaigns", "worst paired", "worst welch", "worst coverage", "")
+_WORST = ("boots", "scatter between boots", "campaigns", "worst paired", "worst between", "worst coverage", "")
+_BETWEEN = (
+    "two runs",
+    "different",
+    "gate fails at 1 + δ",
+    "equivalent at the edge",
+    "Welch alone: different",
+    "equivalent at the edge",
+    "",
+)
 _STOPPING = ("σ of a block ÷ target", "skew", "mean blocks", "coverage", "")
 _POWER = ("drift of 5 %", "blocks, paired", "boots a side, no blocks", "one after the other: false alarms", "")
 _AA = ("A/A run", "blocks", "σ of a boot", *METHODS, "")
@@ -36,6 +45,14 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
         for p in result.points
     ]
     worst = [worst_of(kind) for kind in _alike(result.points).values()]
+    between = [
+        [
+            str(b.point),
+            *map(_percent, (b.different, b.gate, b.equivalent, b.welch, b.welch_equivalent)),
+            _mark(b.kept),
+        ]
+        for b in result.between
+    ]
     stopping = [
         [f"{s.noise:g}", s.skew.value, f"{s.blocks:.1f}", _percent(s.coverage), _mark(s.kept)] for s in result.stopping
     ]
@@ -53,6 +70,13 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
             _POINTS,
             points,
         ),
+        (
+            f"Between two runs of one distribution with unequal numbers of boots ({trials:,} trials a point; limits: "
+            f"{_percent(MOST_FALSE_ALARMS)} called different, {_percent(MOST_ONE_SIDED)} for the gate and for "
+            "`equivalent`, within the simulation's error)",
+            _BETWEEN,
+            between,
+        ),
         ("Coverage when a campaign stops on the width of its interval (`--precision`)", _STOPPING, stopping),
         ("Boots that see a ratio of 1.01 with 80 % while the host drifts (a boot scatters by 1 %)", _POWER, power),
     ]
@@ -69,7 +93,7 @@ def worst_of(points: Sequence[PointResult]) -> list[str]:
     """One row for points that have the same number of boots and the same scatter between them."""
     first = points[0]
     scatter = "normal" if first.point.skew is Skew.NONE else f"{first.point.skew} skew"
-    alarms = [_percent(max(p.false_alarms[method] for p in points)) for method in ("paired", "welch")]
+    alarms = [_percent(max(p.false_alarms[method] for p in points)) for method in ("paired", "between")]
     return [
         str(first.point.boots),
         scatter + (", σ 3:1" if first.point.unequal else ""),

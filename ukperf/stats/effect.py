@@ -17,8 +17,10 @@ def _exp(log_ratio: float) -> float:
 class Effect:
     """log(guest / baseline): estimate, standard error, degrees of freedom.
 
-    n: pairs (paired) or the boots of the smaller side (Welch). se is None where there are too few boots for an
-    interval, and 0 where all boots repeat exactly (icount); then the interval is the point.
+    n: pairs (paired) or the boots of the smaller side (between runs). se is None where there are too few boots for an
+    interval, and 0 where all boots repeat exactly (icount); then the interval is the point. pooled: a second standard
+    error with its degrees of freedom, by which an interval may be wider and a test weaker (see `welch`): what is said
+    holds by both. sizes: the boots of either side, where they are no pairs.
     """
 
     log_ratio: float
@@ -26,17 +28,25 @@ class Effect:
     df: float
     n: int
     warnings: tuple[str, ...] = ()
+    pooled: tuple[float, float] | None = None
+    sizes: tuple[int, int] | None = None
 
     @property
     def ratio(self) -> float:
         """Ratio of geometric means."""
         return _exp(self.log_ratio)
 
+    @property
+    def errors(self) -> tuple[tuple[float, float], ...]:
+        """(standard error, degrees of freedom) of each test that a claim must pass; empty without an interval."""
+        if self.se is None:
+            return ()
+        return ((self.se, self.df), *([self.pooled] if self.pooled else []))
+
     def half_width(self, level: float = 0.95) -> float | None:
         """Half the width of the two-sided interval of the log-ratio."""
-        if self.se is None:
-            return None
-        return 0.0 if self.se == 0 else float(stdtrit(self.df, 0.5 + level / 2)) * self.se
+        widths = [0.0 if se == 0 else float(stdtrit(df, 0.5 + level / 2)) * se for se, df in self.errors]
+        return max(widths, default=None)
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """Two-sided t interval of the ratio."""
@@ -45,22 +55,23 @@ class Effect:
             return None
         return _exp(self.log_ratio - half), _exp(self.log_ratio + half)
 
+    def p_beyond(self, excess: float) -> float | None:
+        """One-sided p-value against "the true distance is at most 0", where it was measured as `excess` (logs)."""
+        if self.se is None:
+            return None
+        return max((0.0 if excess > 0 else 1.0) if se == 0 else float(stdtr(df, -excess / se)) for se, df in self.errors)
+
     def p_difference(self) -> float | None:
         """Two-sided p-value of "the ratio is 1"."""
         if self.se is None:
             return None
-        if self.se == 0:
-            return 1.0 if self.log_ratio == 0 else 0.0
-        return 2 * float(stdtr(self.df, -abs(self.log_ratio) / self.se))
+        if self.log_ratio == 0:
+            return 1.0
+        return 2 * (self.p_beyond(abs(self.log_ratio)) or 0.0)
 
     def p_equivalence(self, delta: float) -> float | None:
         """TOST: the p-value of "the ratio is outside [1/(1+delta), 1+delta]" (Schuirmann 1987).
 
         At most 0.05 exactly when the 90 % interval is inside the bounds.
         """
-        if self.se is None:
-            return None
-        room = math.log1p(delta) - abs(self.log_ratio)
-        if self.se == 0:
-            return 0.0 if room > 0 else 1.0
-        return float(stdtr(self.df, -room / self.se))
+        return self.p_beyond(math.log1p(delta) - abs(self.log_ratio))

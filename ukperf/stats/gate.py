@@ -23,12 +23,7 @@ from ukperf.stats.verdict import ALPHA, holm
 
 def p_beyond(effect: Effect, delta: float, slower: bool) -> float | None:
     """One-sided p-value of "the ratio is at most 1 + delta" (slower) or "at least 1 / (1 + delta)" (faster)."""
-    if effect.se is None:
-        return None
-    excess = (effect.log_ratio if slower else -effect.log_ratio) - math.log1p(delta)
-    if effect.se == 0:
-        return 0.0 if excess > 0 else 1.0
-    return float(stdtr(effect.df, -excess / effect.se))
+    return effect.p_beyond((effect.log_ratio if slower else -effect.log_ratio) - math.log1p(delta))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -11,6 +11,7 @@ from ukperf.stats.arrays import Floats
 
 SPREAD = 0.02  # standard deviation of the log of one iteration of the baseline: boots and iterations together
 DRIFT = 0.05  # of the host over a whole campaign
+RARE = 0.05  # share of the boots that take twice as long
 
 
 class Skew(StrEnum):
@@ -19,6 +20,7 @@ class Skew(StrEnum):
     NONE = "none"  # normal
     MODERATE = "moderate"  # gamma with shape 4: skewness 1
     HEAVY = "heavy"  # log-normal with sigma 1: skewness 6.2
+    RARE = "rare"  # normal, and 5 % of boots take twice as long
 
 
 class Drift(StrEnum):
@@ -39,7 +41,8 @@ class Layout(StrEnum):
 class Point:
     """One point of the grid: what a campaign of two guests is like.
 
-    unequal: the guest scatters three times as much as the baseline. lost: chance that a boot fails.
+    unequal: the guest scatters three times as much as the baseline. lost: chance that a boot fails. baseline_boots: of
+    the baseline, where the two sides have no common blocks; 0: as many as the guest.
     """
 
     boots: int = 10
@@ -49,12 +52,15 @@ class Point:
     unequal: bool = False
     drift: Drift = Drift.NONE
     lost: float = 0.0
+    baseline_boots: int = 0
 
     def __str__(self) -> str:
-        parts = [f"{self.boots} boots"]
+        parts = [f"{self.boots}:{self.baseline_boots} boots" if self.baseline_boots else f"{self.boots} boots"]
         if self.iterations > 1:
             parts.append(f"× {self.iterations}, ICC {self.icc:g}")
-        if self.skew is not Skew.NONE:
+        if self.skew is Skew.RARE:
+            parts.append(f"{100 * RARE:g} % of boots at 2 ×")
+        elif self.skew is not Skew.NONE:
             parts.append(f"{self.skew} skew")
         if self.unequal:
             parts.append("σ 3:1")
@@ -84,13 +90,16 @@ def campaigns(
 ) -> Campaigns:
     """Simulate `trials` campaigns of two guests whose geometric means over boots differ by `ratio`.
 
-    log(value) = truth + drift of the host at that moment + scatter of the boot + scatter of the iteration.
+    log(value) = truth + drift of the host at that moment + scatter of the boot + scatter of the iteration. Drift is for
+    equal numbers of boots only.
     """
     scale = 3.0 if point.unequal else 1.0
-    guest, baseline = (_scatter(point, trials, random, spread * factor) for factor in (scale, 1.0))
-    moments = _moments(point.boots, trials, random, layout)
-    when = random.random((trials, 1))
+    guest = _scatter(point, trials, random, spread * scale)
+    other = replace(point, boots=point.baseline_boots or point.boots)
+    baseline = _scatter(other, trials, random, spread)
     if point.drift is not Drift.NONE:
+        moments = _moments(point.boots, trials, random, layout)
+        when = random.random((trials, 1))
         heights = [moment if point.drift is Drift.LINEAR else moment > when for moment in moments]
         guest += np.log1p(DRIFT) * heights[0][:, :, None]
         baseline += np.log1p(DRIFT) * heights[1][:, :, None]
@@ -98,13 +107,15 @@ def campaigns(
     for side in (guest, baseline):
         np.exp(side, out=side)
         if point.lost:
-            side[random.random((trials, point.boots)) < point.lost] = np.nan
+            side[random.random(side.shape[:2]) < point.lost] = np.nan
     return Campaigns(guest, baseline)
 
 
 def _scatter(point: Point, trials: int, random: np.random.Generator, spread: float) -> Floats:
     boots = _standard(point.skew, (trials, point.boots, 1), random) * spread * np.sqrt(point.icc)
     deviation = spread * np.sqrt(1 - point.icc)
+    if point.skew is Skew.RARE:
+        boots += np.log(2) * (random.random(boots.shape) < RARE)
     iterations = random.standard_normal((trials, point.boots, point.iterations)) * deviation
     # a boot is compared by the mean of its iterations: their factor has mean 1, else the side that scatters more would
     # truly be slower, by half the variance, and every method that finds it would be blamed for it

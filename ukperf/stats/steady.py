@@ -8,7 +8,8 @@ The rule, on the logs of one boot's iterations (on the values where some are not
 2. values further than 6 noises from the level are clipped there: an outlier is no change of level (it is flagged and
    kept). A leading run of such values that the last half has nothing like is warm-up;
 3. the rest is cut where the CUSUM of the mean is largest, if its square exceeds 15 ln n (the penalty of Barrett et al.)
-   and the levels differ by more than 0.1 %; then the part behind the cut is looked at again, until nothing is to cut;
+   and the levels differ by more than 0.1 %. Where iterations depend on each other (their differences say how much) the
+   penalty grows as the scatter of their means does. Then the part behind the cut is looked at again, until nothing is to cut;
 4. what is behind the last cut is the steady state. If it is shorter than a quarter of the boot there is none, and all
    iterations count.
 
@@ -32,6 +33,7 @@ PENALTY = 15.0
 CLIP = 6.0
 TOLERANCE = 1e-3
 LEAST_STEADY = 0.25
+MOST_DEPENDENCE = 0.95  # beyond it a boot has no level that it could return to
 _MOST_CUTS = 50
 _LEAST_SCALE = 1e-9  # of the largest value: a level of about zero is no measure of a change
 _CHUNK = 2_000_000  # values looked at together: bounds the memory
@@ -93,6 +95,7 @@ def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
     centre = _medians(steps)
     noise = 1.4826 * _medians(np.abs(steps - centre)) / np.sqrt(2)
     noise = np.maximum(noise, TOLERANCE / CLIP)  # exact repeats, and steps of a coarse clock, are no changes
+    slow = _inflation(steps, noise)
     z = (logs - level) / noise
     ends = z[:, n // 2 :]
     unlike = (z > ends.max(axis=1, keepdims=True)) | (z < ends.min(axis=1, keepdims=True))
@@ -101,7 +104,7 @@ def _starts(array: Floats, scaled: Floats) -> NDArray[np.intp]:
     starts = np.where(wild.all(axis=1), 0, wild.argmin(axis=1)).astype(np.intp)
     active = np.arange(array.shape[0])
     for _ in range(_MOST_CUTS):
-        cut = _cut(z[active], starts[active], TOLERANCE / noise[active, 0])
+        cut = _cut(z[active], starts[active], TOLERANCE / noise[active, 0], slow[active])
         moved = cut > starts[active]
         starts[active[moved]] = cut[moved]
         active = active[moved]
@@ -126,8 +129,29 @@ def _logs_or_shares(array: Floats, scaled: Floats) -> Floats:
     return np.where(positive, np.log(np.where(positive, array, 1.0)), scaled / scale)
 
 
-def _cut(z: Floats, starts: NDArray[np.intp], tolerance: Floats) -> NDArray[np.intp]:
-    """For each row the best place to cut behind its start; the start itself where no cut is worth its penalty."""
+def _inflation(steps: Floats, noise: Floats) -> Floats:
+    """By how much the penalty grows where iterations depend on each other, shape (boots,); 1 where they do not.
+
+    Of a stationary AR(1) with coefficient f, differences have the variance 2 s^2 (1 - f), so `noise` is s sqrt(1 - f),
+    and the lag-1 correlation -(1 - f) / 2; a mean moves as if each value had the variance s^2 (1 + f) / (1 - f). Their
+    ratio is (1 + f) / (1 - f)^2. f counts from where independence would show it in one boot of 10,000. Steps beyond CLIP
+    noises, a change of level among them, do not count.
+    """
+    n = steps.shape[1]
+    reach = CLIP * np.sqrt(2) * noise
+    near = np.where(np.abs(steps) <= reach, steps, 0.0)
+    total = (near**2).sum(axis=1)
+    lag = (near[:, 1:] * near[:, :-1]).sum(axis=1) / np.where(total > 0, total, 1.0)
+    seen = (total > 0) & (lag > -0.5 + 3.72 * np.sqrt(0.5 / n))
+    share = np.where(seen, np.clip(1 + 2 * lag, 0.0, MOST_DEPENDENCE), 0.0)
+    return np.asarray((1 + share) / (1 - share) ** 2)
+
+
+def _cut(z: Floats, starts: NDArray[np.intp], tolerance: Floats, slow: Floats) -> NDArray[np.intp]:
+    """For each row the best place to cut behind its start; the start itself where no cut is worth its penalty.
+
+    slow: by how much the penalty of each row is larger.
+    """
     boots, n = z.shape
     index = np.arange(1, n)
     sums = np.concatenate([np.zeros((boots, 1)), z.cumsum(axis=1)], axis=1)
@@ -142,7 +166,7 @@ def _cut(z: Floats, starts: NDArray[np.intp], tolerance: Floats) -> NDArray[np.i
     high = (total - (sums[:, 1:n] - offset)) / right
     gain = np.where(inside, (low - high) ** 2 * safe * right / (safe + right), 0.0)
     best = gain.argmax(axis=1)
-    worth = gain[rows, best] > PENALTY * np.log(n)
+    worth = gain[rows, best] > PENALTY * np.log(n) * slow
     apart = np.abs(low[rows, best] - high[rows, best]) > tolerance
     return np.where(worth & apart, best + 1, starts)
 

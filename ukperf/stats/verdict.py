@@ -87,6 +87,11 @@ def blocks_to_settle(deviation: float, log_ratio: float, delta: float, family: i
 def _needed(effect: Effect, delta: float, family: int) -> int:
     if effect.se is None:
         return MIN_BOOTS
+    if effect.pooled is not None and effect.sizes is not None:  # two runs: boots on each side, both alike
+        error, _ = effect.pooled
+        n, m = effect.sizes
+        deviation = error * (2 / (1 / n + 1 / m)) ** 0.5
+        return max(min(n, m) + 1, blocks_to_settle(deviation, effect.log_ratio, delta, family))
     return max(effect.n + 1, blocks_to_settle(effect.se * effect.n**0.5, effect.log_ratio, delta, family))
 
 
@@ -110,6 +115,8 @@ def judge(effects: Sequence[Effect], delta: float = 0.01) -> list[Judgement]:
             verdict = Verdict.FASTER if effect.log_ratio < 0 else Verdict.SLOWER
             judged.append(Judgement(verdict, different[i], None))
         else:
-            notes = (f"significant alone, not after Holm over {family} comparisons",) if min(alone[i]) <= ALPHA else ()
+            by_itself = "different" if alone[i][0] <= ALPHA else "equivalent"
+            said = f"{by_itself} alone, not after Holm over {family} comparisons"
+            notes = (said,) if min(alone[i]) <= ALPHA else ()
             judged.append(Judgement(Verdict.INCONCLUSIVE, different[i], _needed(effect, delta, family), notes))
     return judged
