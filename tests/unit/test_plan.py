@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ukperf.campaign.plan import PLAN, Limits, Plan, load, save
-from ukperf.campaign.schedule import block_order
+from ukperf.campaign.schedule import BALANCED, INDEPENDENT, block_order
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind
 
@@ -181,3 +182,27 @@ def test_orders_are_those_of_every_version() -> None:
         ("floor", "linux", "nanos"),
         ("floor", "linux", "nanos"),
     ]
+
+
+def test_in_a_balanced_schedule_every_guest_follows_every_guest_as_often() -> None:
+    """A boot after guest B that is 3 % slower must slow all guests alike, B itself included."""
+    for guests in (("linux", "nanos"), GUESTS):
+        order = [g for block in range(3000) for g in block_order(guests, 7, block, BALANCED)]
+        follows = Counter(pairwise(order))
+        expected = 3000 / len(guests)
+        assert all(abs(follows[a, b] - expected) < 0.1 * expected for a in guests for b in guests), follows
+        assert all(sorted(block_order(guests, 7, b, BALANCED)) == sorted(guests) for b in range(50))
+    assert len({block_order(GUESTS, 7, block, BALANCED) for block in range(50)}) == 6
+
+
+def test_in_a_balanced_schedule_carry_over_does_not_move_the_ratio() -> None:
+    def bias(schedule: int) -> float:
+        order = [(b, g) for b in range(400) for g in block_order(("a", "b"), 3, b, schedule)]
+        slow = {(b, g): 0.03 * (before == "b") for (_, before), (b, g) in pairwise(order)}
+        return sum(slow[b, "a"] - slow[b, "b"] for b in range(1, 400)) / 399
+
+    assert bias(INDEPENDENT) == pytest.approx(0.015, abs=0.003) and abs(bias(BALANCED)) < 1e-12
+
+
+def test_the_order_of_a_far_block_is_found_at_once() -> None:
+    assert block_order(GUESTS, 1, 20_000, BALANCED) == block_order(GUESTS, 1, 20_000, BALANCED)

@@ -23,8 +23,10 @@ from ukperf.stats.precision import running_half_widths, stops
 from ukperf.stats.selftest import (
     PointResult,
     SelfTest,
+    between_grid,
     excuse,
     grid,
+    run_between,
     run_point,
     run_power,
     run_stopping,
@@ -77,7 +79,12 @@ def test_exact_repeats_alarm_nobody() -> None:
         assert not method(same).significant.any()
 
 
-@pytest.mark.parametrize("skew", list(Skew))
+def test_rare_slow_boots_are_as_many_as_they_are_said_to_be() -> None:
+    logs = np.log(data(Point(50, skew=Skew.RARE), 2000).baseline)
+    assert (logs > np.log(1.5)).mean() == pytest.approx(0.05, abs=0.003)
+
+
+@pytest.mark.parametrize("skew", [Skew.NONE, Skew.MODERATE, Skew.HEAVY])
 def test_simulated_scatter_has_the_spread_and_ratio_asked_for(skew: Skew) -> None:
     made = data(Point(50, skew=skew), 2000, ratio=1.1)
     logs = np.log(made.baseline)
@@ -151,13 +158,14 @@ def test_the_grid_covers_every_factor_and_names_its_excuses() -> None:
     for drift in Drift:
         assert any(p.drift is drift and p.lost and p.unequal for p in points) or drift is Drift.NONE
     assert len(set(points)) == len(points) and len(grid(full=True)) == 4 * 3 * 3 * 2 * 3 * 2
+    assert all(p.skew is not Skew.RARE for p in grid(full=True))
     assert not excuse(Point(6)) and not excuse(Point(6, skew=Skew.HEAVY)) and not excuse(Point(6, unequal=True))
     assert excuse(Point(50, skew=Skew.HEAVY, unequal=True))
 
 
 def test_a_rate_beyond_its_limit_fails_and_an_excused_one_is_shown() -> None:
     def result(rate: float, why: str = "") -> SelfTest:
-        return SelfTest((PointResult(Point(6), 4000, dict.fromkeys(contest.METHODS, rate), 0.95, why),), (), ())
+        return SelfTest((PointResult(Point(6), 4000, dict.fromkeys(contest.METHODS, rate), 0.95, why),), (), (), ())
 
     assert result(0.05).passed and not result(0.07).passed and result(0.07, "skew").passed
     [title, names, rows] = tables(result(0.07, "skew"))[0]
@@ -206,8 +214,8 @@ def test_the_full_grid_begins_with_its_worst_points() -> None:
         )
         for i, point in enumerate(made)
     )
-    assert len(tables(SelfTest(points, (), ()))) == 3
-    _, _, rows = tables(SelfTest(points, (), (), full=True))[0]
+    assert len(tables(SelfTest(points, (), (), ()))) == 4
+    _, _, rows = tables(SelfTest(points, (), (), (), full=True))[0]
     assert [row[:6] for row in rows] == [
         ["6", "normal", "2", "5.8 %", "5.0 %", "94.5 %"],
         ["6", "heavy skew, σ 3:1", "1", "11.0 %", "12.0 %", "94.0 %"],
@@ -216,3 +224,44 @@ def test_the_full_grid_begins_with_its_worst_points() -> None:
     moderate = Point(20, skew=Skew.MODERATE, unequal=True)
     mixed = [replace(points[0], point=p, excuse=excuse(p)) for p in (moderate, replace(moderate, lost=0.1))]
     assert worst_of([mixed[0], replace(mixed[1], coverage=0.93)])[6] == "beyond: skew on one side, below 20 pairs"
+
+
+RARE = Point(10, skew=Skew.RARE, baseline_boots=100)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        RARE,
+        Point(100, skew=Skew.RARE, baseline_boots=10),
+        Point(6, skew=Skew.HEAVY, baseline_boots=50),
+        Point(60, skew=Skew.MODERATE, baseline_boots=20),
+        Point(6, unequal=True, baseline_boots=20),
+        Point(20, unequal=True, baseline_boots=6),
+    ],
+    ids=str,
+)
+def test_between_runs_of_unequal_numbers_our_rates_are_inside_their_limits(point: Point) -> None:
+    assert run_between(point, 4000, 1).kept
+
+
+def test_welch_alone_fails_where_the_smaller_side_missed_the_rare_slow_boot() -> None:
+    found = run_between(RARE, 4000, 1)
+    assert found.welch > 0.25 and found.welch_equivalent > 0.25
+    assert not replace(found, different=found.welch).kept and not replace(found, gate=0.24).kept
+
+
+def test_unequal_numbers_cost_at_most_a_fifth_of_the_boots_on_normal_data() -> None:
+    for n, m in ((6, 20), (6, 50), (10, 100), (20, 60)):
+        random = np.random.default_rng(4)
+        ratio = np.exp(0.02 * 2.9 * (1 / n + 1 / m) ** 0.5)
+        few = campaigns(Point(n, baseline_boots=m), 4000, random, ratio=ratio)
+        more = campaigns(Point(round(1.2 * n), baseline_boots=round(1.2 * m)), 4000, random, ratio=ratio)
+        assert contest.wider(more).significant.mean() >= contest.welch(few).significant.mean()
+
+
+def test_the_grid_between_runs_has_either_side_as_the_smaller() -> None:
+    points = between_grid()
+    assert {(p.boots, p.baseline_boots) for p in points} >= {(10, 100), (100, 10), (6, 20), (20, 6), (6, 50), (20, 60)}
+    assert {p.skew for p in points} == set(Skew) and any(p.unequal for p in points)
+    assert "10:100 boots, 5 % of boots at 2 ×" in map(str, points)

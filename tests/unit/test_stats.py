@@ -17,6 +17,7 @@ from ukperf.stats.estimate import geometric_mean, median, median_ranks
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.verdict import blocks_to_settle, holm, judge
 from ukperf.stats.welch import welch_effect
+from ukperf.stats.within import Candidate, dependence_warning, judged, skew_warning
 
 positive = st.floats(1e-9, 1e9)
 
@@ -175,3 +176,66 @@ def test_boots_needed_settle_it_in_simulation() -> None:
 def test_more_noise_needs_more_boots() -> None:
     needed = [blocks_to_settle(sigma, 0.0, 0.01) for sigma in (0.001, 0.01, 0.02, 0.04)]
     assert needed == sorted(needed) and needed[0] == 6
+
+
+def test_at_six_blocks_one_slow_boot_is_seen_as_skew() -> None:
+    """Of six values the skewness is at most 1.79, so no fixed threshold of 2 can ever be passed."""
+    assert skew_warning([0.001, -0.002, 0.0, 0.002, -0.001, 0.69])
+    assert not skew_warning([0.001, -0.002, 0.0, 0.002, -0.001, 0.003])
+
+
+@pytest.mark.parametrize("n", [6, 7, 9, 12, 50])
+def test_normal_differences_are_called_skewed_in_fewer_than_one_run_of_200(n: int) -> None:
+    draws = np.random.default_rng(5).standard_normal((4000, n))
+    assert sum(bool(skew_warning(row.tolist())) for row in draws) < 20
+
+
+def test_blocks_that_resemble_their_neighbours_are_named_and_independent_ones_are_not() -> None:
+    random = np.random.default_rng(6)
+    draws = random.standard_normal((2000, 60))
+    assert sum(bool(dependence_warning(row.tolist())) for row in draws) <= 40
+    for i in range(1, 60):
+        draws[:, i] = 0.5 * draws[:, i - 1] + draws[:, i]
+    assert sum(bool(dependence_warning(row.tolist())) for row in draws) >= 1600
+    assert not dependence_warning([1.0] * 20) and not dependence_warning([0.1, 0.2] * 3)
+
+
+def test_equivalent_says_which_rare_boots_it_leaves_out() -> None:
+    random = np.random.default_rng(7)
+    for blocks, said in ((12, "22 %"), (60, "")):
+        effect = Effect(0.0001, 0.0005, blocks - 1, blocks)
+        [found] = judged([Candidate("total", "a", "b", effect)], 0.01)
+        assert found.verdict is Verdict.EQUIVALENT
+        assert any(said in warning for warning in found.warnings) if said else not found.warnings
+    # the figure is right: an event of that share is missed by all blocks in 5 % of runs
+    assert (random.random((20_000, 12)) < 0.2209).any(axis=1).mean() == pytest.approx(0.95, abs=0.01)
+    [exact] = judged([Candidate("total", "a", "b", Effect(0.0, 0.0, 11, 12))], 0.01)
+    assert not exact.warnings  # counts that repeat
+
+
+def test_what_holm_withholds_is_named() -> None:
+    clear, same = Effect(0.05, 0.02, 19, 20), Effect(0.0, 0.0051, 19, 20)
+    found = judge([clear, same, *[Effect(0.02, 0.05, 19, 20)] * 10], 0.01)
+    assert found[0].warnings == ("different alone, not after Holm over 12 comparisons",)
+    assert found[1].warnings == ("equivalent alone, not after Holm over 12 comparisons",)
+
+
+def test_between_runs_a_claim_holds_by_both_tests_and_the_interval_is_the_wider() -> None:
+    random = np.random.default_rng(8)
+    few = np.exp(random.normal(0, 0.02, 10))
+    many = np.exp(random.normal(0, 0.02, 100) + np.log(2) * (np.arange(100) < 5))
+    effect = welch_effect(many, few)
+    student = stats.ttest_ind(np.log(many), np.log(few))
+    assert stats.ttest_ind(np.log(many), np.log(few), equal_var=False).pvalue < 0.06 < effect.p_difference()
+    assert effect.p_difference() == pytest.approx(student.pvalue)
+    low, high = student.confidence_interval()
+    assert np.log(effect.interval()) == pytest.approx((low, high))
+
+
+def test_boots_needed_between_runs_are_those_of_each_side() -> None:
+    """Both sides scatter by 2 %: as many boots as the textbook says, whatever the pilot's numbers were."""
+    random = np.random.default_rng(9)
+    for n, m in ((10, 100), (100, 10), (30, 30)):
+        effect = welch_effect(np.exp(random.normal(0, 0.02, n)), np.exp(random.normal(0.003, 0.02, m)))
+        needed = judge([effect], 0.01)[0].boots_needed
+        assert needed is not None and 40 <= needed <= 300

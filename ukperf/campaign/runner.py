@@ -107,9 +107,7 @@ class Runner:
     def _todo(self, block: int) -> list[tuple[int, int, str, int]]:
         """(block, position, guest, attempt) of the trials that a block lacks: first attempts, then one retry each."""
         hopeful = self._hopeful(block)
-        order = [
-            (place, g) for place, g in enumerate(self._order(block)) if g in hopeful
-        ]
+        order = [(place, g) for place, g in enumerate(self._order(block)) if g in hopeful]
         first = [(block, place, guest, 0) for place, guest in order if (block, guest) not in self._tried]
         again = [
             (block, place, guest, 1)

@@ -1,8 +1,8 @@
 """Randomized complete blocks: every block boots every guest once, in an order that the seed decides.
 
-What a boot leaves behind (a warm cache, a busy disk) falls on the boot after it. In blocks of independent orders a guest
-follows another more often than itself: a boot after guest B that is 3 % slower makes B look 1.5 % faster than A, both
-being equal. So each block begins with the guest that the one before ended with, and is random otherwise: then every
+What a boot leaves behind (a warm cache, a busy disk) falls on the boot after it. In blocks of independent orders a
+guest follows another more often than itself: a boot after guest B that is 3 % slower makes B look 1.5 % faster than A,
+both being equal. So each block begins with the guest that the one before ended with, and is random otherwise: then every
 guest follows every guest, itself included, equally often (of two guests exactly, of more on average), and what is left
 behind falls on all alike. Source: Williams (1949), Aust. J. Sci. Res. 2, balances within rows what is balanced here
 over a run.
@@ -18,7 +18,7 @@ INDEPENDENT = 1  # runs planned before 0.2: each block's order by itself
 BALANCED = 2
 
 
-def block_order(guests: Sequence[str], seed: int, block: int, schedule: int = BALANCED) -> tuple[str, ...]:
+def block_order(guests: Sequence[str], seed: int, block: int, schedule: int = INDEPENDENT) -> tuple[str, ...]:
     """The order of the guests in one block; a pure function of its arguments, so a resumed run goes on as planned.
 
     schedule: INDEPENDENT or BALANCED, as the plan says.

@@ -59,7 +59,9 @@ class Effect:
         """One-sided p-value against "the true distance is at most 0", where it was measured as `excess` (logs)."""
         if self.se is None:
             return None
-        return max((0.0 if excess > 0 else 1.0) if se == 0 else float(stdtr(df, -excess / se)) for se, df in self.errors)
+        return max(
+            (0.0 if excess > 0 else 1.0) if se == 0 else float(stdtr(df, -excess / se)) for se, df in self.errors
+        )
 
     def p_difference(self) -> float | None:
         """Two-sided p-value of "the ratio is 1"."""

@@ -9,7 +9,8 @@ The rule, on the logs of one boot's iterations (on the values where some are not
    kept). A leading run of such values that the last half has nothing like is warm-up;
 3. the rest is cut where the CUSUM of the mean is largest, if its square exceeds 15 ln n (the penalty of Barrett et al.)
    and the levels differ by more than 0.1 %. Where iterations depend on each other (their differences say how much) the
-   penalty grows as the scatter of their means does. Then the part behind the cut is looked at again, until nothing is to cut;
+   penalty grows as the scatter of their means does. Then the part behind the cut is looked at again, until nothing is
+   to cut;
 4. what is behind the last cut is the steady state. If it is shorter than a quarter of the boot there is none, and all
    iterations count.
 
@@ -134,7 +135,7 @@ def _inflation(steps: Floats, noise: Floats) -> Floats:
 
     Of a stationary AR(1) with coefficient f, differences have the variance 2 s^2 (1 - f), so `noise` is s sqrt(1 - f),
     and the lag-1 correlation -(1 - f) / 2; a mean moves as if each value had the variance s^2 (1 + f) / (1 - f). Their
-    ratio is (1 + f) / (1 - f)^2. f counts from where independence would show it in one boot of 10,000. Steps beyond CLIP
+    ratio is (1 + f) / (1 - f)^2. f counts from where independence would show it in one boot of 2,000. Steps beyond CLIP
     noises, a change of level among them, do not count.
     """
     n = steps.shape[1]
@@ -142,7 +143,7 @@ def _inflation(steps: Floats, noise: Floats) -> Floats:
     near = np.where(np.abs(steps) <= reach, steps, 0.0)
     total = (near**2).sum(axis=1)
     lag = (near[:, 1:] * near[:, :-1]).sum(axis=1) / np.where(total > 0, total, 1.0)
-    seen = (total > 0) & (lag > -0.5 + 3.72 * np.sqrt(0.5 / n))
+    seen = (total > 0) & (lag > -0.5 + 3.29 * np.sqrt(0.5 / n))
     share = np.where(seen, np.clip(1 + 2 * lag, 0.0, MOST_DEPENDENCE), 0.0)
     return np.asarray((1 + share) / (1 - share) ** 2)
 

@@ -136,8 +136,8 @@ def dependence_warning(differences: Sequence[float]) -> tuple[str, ...]:
     """A sentence where neighbouring blocks resemble each other: the t interval takes them for independent.
 
     differences: log-ratios in the order of the blocks. Lag-1 autocorrelation r, tested one-sided at 1 % by its normal
-    approximation under independence (Anderson 1942: mean -1/n, variance 1/n nearly). At 0.3 a 95 % interval covers 82 to
-    86 % (docs/statistics.md).
+    approximation under independence (Anderson 1942: mean -1/n, variance 1/n nearly). docs/statistics.md says what
+    dependence does to coverage.
     """
     n = len(differences)
     if n < LEAST_FOR_DEPENDENCE:
