@@ -3,8 +3,8 @@
     python benchmarks/unequal_boots.py [TRIALS]
 
 For each method: share of trials called different at ratio 1, share called equivalent at an edge of the margin (the
-worst of 1, 5 and 20 %), and on normal data the factor of boots that it needs for Welch's power of 80 %. Brunner-Munzel and
-Yuen test other hypotheses (stochastic equality, equal trimmed means); Brunner-Munzel has no equivalence here.
+worst of 1, 5 and 20 %), and on normal data the factor of boots that it needs for Welch's power of 80 %. Brunner-Munzel
+and Yuen test other hypotheses (stochastic equality, equal trimmed means); Brunner-Munzel has no equivalence here.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def p_values(tests: tuple[Test, ...], x: Floats, y: Floats, edge: float = 0.0) -
 
 
 def factor(tests: tuple[Test, ...], n: int, m: int, trials: int) -> float:
-    """Boots that the method needs, in those by which Welch's test sees a difference in 80 % of trials of normal data."""
+    """Boots that the method needs, in those by which Welch's test sees a difference of normal data in 80 %."""
     random = np.random.default_rng(3)
     x, y = random.standard_normal((trials, n)), random.standard_normal((trials, m))
     effects = np.linspace(0.3, 3.0, 271)

@@ -17,7 +17,6 @@ from ukperf.model import Comparison
 from ukperf.stats.between import Side, effect_of
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS
-from ukperf.stats.special import stdtr
 from ukperf.stats.verdict import ALPHA, holm
 
 

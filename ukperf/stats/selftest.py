@@ -1,8 +1,8 @@
 """The self-test: our own error rates, measured on a grid of campaigns with a known truth.
 
 Limits: false alarms of a 5 % test at most 6 % and coverage of 95 % intervals at least 94 % at every point with six
-boots or more, under sequential stopping too; between runs with unequal numbers of boots at most 6 % false alarms, 5 % false
-failures of the gate and 5 % `equivalent` at the edge; blocks need at most half the boots of an unpaired run to see 1 %
+boots or more, under sequential stopping too; between runs with unequal numbers of boots at most 6 % false alarms, 5 %
+false failures of the gate and 5 % `equivalent` at the edge; blocks need at most half the boots of an unpaired run to see 1 %
 while the host drifts by 5 %.
 """
 
@@ -15,8 +15,8 @@ from itertools import product
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from ukperf.stats.arrays import Floats
 from ukperf.stats.contest import METHODS, Method, Unpaired, paired, unpaired, welch, wider
-from ukperf.stats.estimate import Floats
 from ukperf.stats.precision import running_half_widths, stops
 from ukperf.stats.simulate import Drift, Layout, Point, Skew, campaigns
 

@@ -142,7 +142,7 @@ def dependence_warning(differences: Sequence[float]) -> tuple[str, ...]:
     n = len(differences)
     if n < LEAST_FOR_DEPENDENCE:
         return ()
-    mean = statistics.fmean(differences)
+    mean = math.fsum(differences) / n
     centred = [d - mean for d in differences]
     total = math.fsum(c * c for c in centred)
     if total == 0:
