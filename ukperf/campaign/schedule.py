@@ -3,9 +3,9 @@
 What a boot leaves behind (a warm cache, a busy disk) falls on the boot after it. In blocks of independent orders a
 guest follows another more often than itself: a boot after guest B that is 3 % slower makes B look 1.5 % faster than A,
 both being equal. So each block begins with the guest that the one before ended with, and is random otherwise: then
-every guest follows every guest, itself included, equally often (of two guests exactly, of more on average), and what is
-left behind falls on all alike. Source: Williams (1949), Aust. J. Sci. Res. 2, balances within rows what is balanced here
-over a run.
+every guest follows every guest, itself included, equally often (of two guests exactly, of more on average), and what
+is left behind falls on all alike. Source: Williams (1949), Aust. J. Sci. Res. 2, balances within rows what is balanced
+here over a run.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Limits: false alarms of a 5 % test at most 6 % and coverage of 95 % intervals at least 94 % at every point with six
 boots or more, under sequential stopping too; between runs with unequal numbers of boots at most 6 % false alarms, 5 %
-false failures of the gate and 5 % `equivalent` at the edge; blocks need at most half the boots of an unpaired run to see
-1 % while the host drifts by 5 %.
+false failures of the gate and 5 % `equivalent` at the edge; blocks need at most half the boots of an unpaired run to
+see 1 % while the host drifts by 5 %.
 """
 
 from __future__ import annotations
