@@ -279,6 +279,22 @@ class Comparison:
     p_value: float | None = None  # two-sided, Holm-adjusted where a family was given
     boots_needed: int | None = None  # inconclusive only: blocks that would settle it; between runs: boots of each side
     warnings: tuple[str, ...] = ()
+    unit: Unit | None = None  # of both sides, where they are comparable
+
+    @property
+    def word(self) -> str:
+        """The verdict in the words of its unit: time is faster or slower, a count is fewer or more."""
+        return verdict_word(self.verdict, self.unit)
+
+
+_COUNTS = (Unit.INSTRUCTIONS, Unit.BYTES, Unit.COUNT)
+
+
+def verdict_word(verdict: Verdict, unit: Unit | None) -> str:
+    """A verdict for people: `fewer` and `more` of instructions, bytes and counts, `faster` and `slower` of time."""
+    if unit in _COUNTS and verdict in (Verdict.FASTER, Verdict.SLOWER):
+        return "fewer" if verdict is Verdict.FASTER else "more"
+    return verdict.value
 
 
 class CallClass(StrEnum):

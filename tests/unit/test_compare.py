@@ -22,7 +22,7 @@ from ukperf.campaign.pyperffile import read_pyperf
 from ukperf.campaign.runs import load, sides
 from ukperf.cli.main import app
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Sample, Unit, Verdict
+from ukperf.model import BootRecord, Sample, Unit, Verdict, verdict_word
 from ukperf.reports.pyperf_suite import write_suite
 from ukperf.stats.between import DRIFT, compare_pairs
 from ukperf.stats.effect import Effect
@@ -254,3 +254,17 @@ def test_hosts_are_compared_one_by_one_and_never_pooled(tmp_path: Path) -> None:
     assert cli("compare", run).count("÷ linux") == 2
     assert "never pooled" in cli("compare", run, run, status=2)
     assert "never pooled" in cli("export", run, "--format", "csv", status=2)
+
+
+def test_bytes_and_counts_are_fewer_or_more_and_time_is_faster_or_slower() -> None:
+    cases = Path(__file__).resolve().parents[1] / "cases" / "pyperf"
+    for name, word in (("mem", "more"), ("five", "inconclusive")):
+        pair = (cases / f"{name}-a.json", cases / f"{name}-b.json")
+        found = json.loads(cli("compare", *pair, "--json"))["comparisons"]
+        assert {c["word"] for c in found} == {word}, name
+    told = json.loads(cli("compare", cases / "mem-a.json", cases / "mem-b.json", "--json"))["comparisons"][0]
+    assert told["verdict"] == "slower"  # the old field means what it meant
+    assert verdict_word(Verdict.FASTER, Unit.INSTRUCTIONS) == "fewer"
+    assert verdict_word(Verdict.SLOWER, Unit.COUNT) == "more"
+    assert verdict_word(Verdict.FASTER, Unit.CYCLES) == verdict_word(Verdict.FASTER, Unit.SECONDS) == "faster"
+    assert verdict_word(Verdict.EQUIVALENT, Unit.BYTES) == "equivalent"

@@ -183,7 +183,7 @@ def test_the_table_has_ratio_interval_and_verdict() -> None:
     row = line(printed(), "noop.raw")
     assert "4.000×" in row
     assert "exact" in row
-    assert "slower" in row
+    assert "more" in row
 
 
 def test_what_a_guest_refuses_stands_in_its_cell_and_what_nobody_has_is_left_out() -> None:

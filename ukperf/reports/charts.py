@@ -63,7 +63,7 @@ def _interval_row(comparison: Comparison, scale: Scale, y: float) -> str:
     low, high = comparison.low or ratio, comparison.high or ratio
     name = _CLASS.get(comparison.verdict, "inconclusive")
     spread = high - low
-    figures = f"{number(ratio, spread)} {interval((comparison.low, comparison.high))} {comparison.verdict.value}"
+    figures = f"{number(ratio, spread)} {interval((comparison.low, comparison.high))} {comparison.word}"
     return tag(
         "g",
         title(f"{comparison.guest} ÷ {comparison.baseline}, {comparison.benchmark}: {figures}")

@@ -129,7 +129,7 @@ def _compared(comparison: Comparison | None) -> list[Text]:
     return [
         Text(f"{number(comparison.ratio)}×"),
         Text(interval((comparison.low, comparison.high)), style="dim"),
-        Text(comparison.verdict.value, style=_STYLE[comparison.verdict]),
+        Text(comparison.word, style=_STYLE[comparison.verdict]),
     ]
 
 

@@ -73,7 +73,7 @@ def _rows(story: Story) -> list[dict[str, str]]:
             ratio, bounds, verdict = (cell.plain for cell in difference(comparison, needs=True))
             row = {"guest": guest.guest, "benchmark": benchmark, "value": value, "interval": ends or "–"}
             row |= {"ratio": ratio, "bounds": bounds, "verdict": verdict}
-            row["kind"] = verdict.split(" (")[0].replace(" ", "-")
+            row["kind"] = comparison.verdict.value.replace(" ", "-") if comparison else ""
             rows.append(row)
     return rows
 

@@ -36,6 +36,7 @@ def comparison_json(comparison: Comparison, unit: str | None = None) -> dict[str
         "low": finite(comparison.low),
         "high": finite(comparison.high),
         "verdict": comparison.verdict.value,
+        "word": comparison.word,
         "unit": unit,
         "n": comparison.n,
         "p_value": finite(comparison.p_value),

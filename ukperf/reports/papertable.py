@@ -73,7 +73,7 @@ def _row(line: PaperLine) -> list[Text]:
     c = line.comparison
     ratio, span, verdict = "–", "–", ""
     if c is not None:
-        verdict = c.verdict.value
+        verdict = c.word
         if c.ratio is not None:
             width = c.high - c.low if c.low is not None and c.high is not None else 0.0
             ratio, span = number(c.ratio, width), interval((c.low, c.high))

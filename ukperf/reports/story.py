@@ -4,6 +4,7 @@ put it on a page."""
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -129,7 +130,7 @@ def answers(summary: RunSummary) -> tuple[str, ...]:
     sentences = []
     for guest in dict.fromkeys(c.guest for c in chosen):
         mine = [c for c in chosen if c.guest == guest]
-        kinds = [f"{verdict.value} in {n}" for verdict in Verdict if (n := sum(c.verdict is verdict for c in mine))]
+        kinds = [f"{word} in {n}" for word, n in Counter(c.word for c in mine).items()]
         sentences.append(f"Against {summary.baseline}, {guest} is {', '.join(kinds)} of {len(mine)} benchmarks.")
     return tuple(sentences)
 

@@ -118,7 +118,7 @@ def difference(comparison: Comparison | None, needs: bool, of: str = "boots") ->
     """The cells ratio, interval and verdict; needs: with the boots that would settle it, `of`: what they are."""
     if comparison is None:
         return Text(""), Text(""), Text("")
-    label = comparison.verdict.value
+    label = comparison.word
     if needs and comparison.boots_needed is not None:
         label += f" (needs {comparison.boots_needed:,} {of})"
     verdict = Text(label, style=_STYLE[comparison.verdict])

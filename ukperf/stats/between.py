@@ -99,7 +99,7 @@ def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:
     effect = effect_of(side, baseline, benchmark)
     if effect is None:
         return Candidate(*names, None, "no block has a good boot of both", Verdict.INCONCLUSIVE)
-    return Candidate(*names, replace(effect, warnings=tuple(_warnings(side, baseline))))
+    return Candidate(*names, replace(effect, warnings=tuple(_warnings(side, baseline))), unit=over.unit)
 
 
 def _left_out(side: Side, baseline: Side, benchmark: str) -> str:

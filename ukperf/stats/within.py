@@ -36,6 +36,7 @@ class Candidate:
     effect: Effect | None
     refusal: str = ""
     verdict: Verdict = Verdict.NOT_COMPARABLE  # where there is no effect
+    unit: Unit | None = None
 
 
 def judged(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
@@ -64,6 +65,7 @@ def _finished(candidate: Candidate, judgement: Judgement | None) -> Comparison:
         p_value=judgement.p_value,
         boots_needed=judgement.boots_needed,
         warnings=(*effect.warnings, *judgement.warnings, *rare),
+        unit=candidate.unit,
     )
 
 
@@ -111,7 +113,7 @@ def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str)
         effect = replace(effect, warnings=(lost, *effect.warnings))
     elif missing:
         effect = replace(effect, warnings=(f"{missing} pairs dropped: one side has no value", *effect.warnings))
-    return Candidate(*names, effect)
+    return Candidate(*names, effect, unit=over.unit)
 
 
 def skew_warning(differences: Sequence[float]) -> tuple[str, ...]:
