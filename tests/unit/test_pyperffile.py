@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 from pathlib import Path
@@ -12,13 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 from test_gate import CASES, Said, said
 
 from ukperf.campaign.pyperffile import LARGE_BYTES, read_pyperf
-from ukperf.campaign.runs import load
+from ukperf.campaign.runs import load, sides
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.columns import LONGEST_NAME, cut
+from ukperf.reports.compare_table import render_comparisons
+from ukperf.stats.between import compare_pairs
 
 
 def write(path: Path, *benchmarks: object, **more: object) -> Path:
@@ -280,10 +284,20 @@ def test_a_plan_on_a_file_knows_what_a_boot_costs_or_says_that_it_does_not(tmp_p
     assert part["boot_cost"] == pytest.approx(9 - 5 * 1.037, rel=0.001) and part["best"] >= 1
 
 
+def test_on_a_narrow_terminal_names_make_room_for_the_figures() -> None:
+    pairs = sides([str(CASES / f"markup-{side}.json") for side in "ab"])
+    console = Console(width=80, force_terminal=True, color_system=None, record=True, file=io.StringIO())
+    render_comparisons(compare_pairs(pairs, 0.01), pairs, 0.01, console)
+    rows = [line for line in console.export_text().splitlines() if "[0." in line]
+    assert len(rows) == 8 and max(map(cell_len, rows)) <= 80
+    assert any(row.startswith("  xxxx") and "…" in row for row in rows)
+
+
 def test_names_are_cut_to_a_sane_width_and_stay_apart() -> None:
     text = compare("markup-a", "markup-b").out
     assert max(map(cell_len, text.splitlines()[:12])) < 160
     long = "x" * 300
+    assert cell_len(cut("日本語" * 100, 20)) <= 20
     assert cut("short") == "short" and cell_len(cut(long)) == LONGEST_NAME and cut(long + "a") != cut(long + "b")
     assert cell_len(cut("日本語" * 100)) <= LONGEST_NAME
     assert rows(compare("markup-a", "markup-b", "--json")).keys() >= {"[/]", "test_x[bold red]"}  # whole in JSON

@@ -27,6 +27,9 @@ def command(
     guest, so that different ones can be compared. In pyperf files the processes are the units, not the values.
     """
     import json as jsons
+    import os
+
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's others would spin and find nothing to do
 
     from ukperf.campaign.runs import load, sides
     from ukperf.cli.runtools import margin

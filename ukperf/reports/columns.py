@@ -19,19 +19,19 @@ class Column:
     right: bool = False
 
 
-LONGEST_NAME = 60  # cells
+LONGEST_NAME, LEAST_NAME = 60, 16  # cells
 
 
-def cut(name: str) -> str:
-    """A name in at most 60 cells: of a longer one the beginning and the end, which is where names differ."""
-    if len(name) <= LONGEST_NAME // 2 or cell_len(name) <= LONGEST_NAME:
+def cut(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name in at most so many cells: of a longer one the beginning and the end, which is where names differ."""
+    if len(name) <= longest // 2 or cell_len(name) <= longest:
         return name
-    end = LONGEST_NAME // 3
+    end = longest // 3
     tail = name[-end:]
     while cell_len(tail) > end:
         tail = tail[1:]
-    head = name[: LONGEST_NAME - end - 1]
-    while cell_len(head) > LONGEST_NAME - end - 1:
+    head = name[: longest - end - 1]
+    while cell_len(head) > longest - end - 1:
         head = head[:-1]
     return f"{head}…{tail}"
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from ukperf.model import Comparison
-from ukperf.reports.columns import Column, cut, lines, show, width
+from ukperf.reports.columns import LEAST_NAME, LONGEST_NAME, Column, cut, lines, show, width
 from ukperf.reports.jsonout import comparison_json
 from ukperf.reports.table import OPTIONAL_STOPPING, difference
 from ukperf.reports.units import with_unit
@@ -39,6 +40,10 @@ def render_comparisons(
     gap = 2
     if console.is_terminal and width(rows, columns) > console.width:
         rows, gap = _rows(comparisons, known, needs=False), 1
+        excess = width(rows, columns, gap) - console.width
+        if excess > 0:
+            longest = max(min(cell_len(c.benchmark), LONGEST_NAME) for c in comparisons)
+            rows = _rows(comparisons, known, needs=False, longest=max(LEAST_NAME, longest - excess))
     for line in lines(rows, columns, gap):
         show(console, line, wrap=False)
     show(console, Text(f"Ratios of geometric means over boots; equivalent within ±{100 * delta:g} %."), wrap=True)
@@ -54,7 +59,9 @@ def render_comparisons(
         show(console, Text(f"Note{f' ({names})' if names else ''}: {warning}.", style="yellow"), wrap=True)
 
 
-def _rows(comparisons: Sequence[Comparison], known: Mapping[str, Side], needs: bool) -> list[list[Text]]:
+def _rows(
+    comparisons: Sequence[Comparison], known: Mapping[str, Side], needs: bool, longest: int = LONGEST_NAME
+) -> list[list[Text]]:
     rows: list[list[Text]] = []
     group = ("", "")
     for comparison in comparisons:
@@ -67,7 +74,7 @@ def _rows(comparisons: Sequence[Comparison], known: Mapping[str, Side], needs: b
         ]
         one_run = known[comparison.guest].run == known[comparison.baseline].run
         of = "boots" if one_run else "boots a side"
-        rows.append([Text(f"  {cut(comparison.benchmark)}"), *cells, *difference(comparison, needs, of)])
+        rows.append([Text(f"  {cut(comparison.benchmark, longest)}"), *cells, *difference(comparison, needs, of)])
     return rows
 
 
