@@ -15,8 +15,10 @@ from records import failed, run_of, save_run
 from scipy.special import stdtrit
 from typer.testing import CliRunner
 
+from ukperf.campaign.paper import Paper
 from ukperf.campaign.plan import load as load_plan
 from ukperf.campaign.session import Result
+from ukperf.campaign.sklearn_run import Answer
 from ukperf.cli.main import app
 from ukperf.cli.measuring import Shared
 from ukperf.cli.output import refuse_if_not_compared, show_result
@@ -231,6 +233,17 @@ def test_a_run_in_which_nothing_could_be_compared_does_not_end_well(
         show_result(result, as_json)
     out = capsys.readouterr().out
     assert "hung" in out and "nanos" in out  # what was measured is shown first
+
+
+def test_the_papers_experiments_without_a_comparison_do_not_end_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = ended(tmp_path / "run", all_of("linux", run_of({"linux": 1.0, "nanos": 0.5}, 8)))
+    made = Paper(tmp_path, (), Answer(result, {}, ()), ())
+    monkeypatch.setattr("ukperf.campaign.paper.reproduce", lambda *_, **__: made)
+    for words in ((), ("--json",)):
+        found = said("paper", "--quick", "--run", tmp_path / "paper", *words)
+        assert found.status == 2 and "every boot of linux failed" in found.error and found.out
 
 
 def test_a_run_with_one_good_pair_ends_well(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def command(
     from ukperf.campaign.learning import EMULATED_SCALE, QUICK_SCALE
     from ukperf.campaign.paper import reproduce, to_json
     from ukperf.campaign.sklearn_run import Ask
+    from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
     from ukperf.hosts.connection import EMBED
     from ukperf.paths import data_dir
     from ukperf.reports import calltable
@@ -67,11 +68,13 @@ def command(
 
         calls = calltable.to_json(paper.calls, ())
         print(encoder.dumps(to_json(paper, calls), indent=1))
-        return
-    console = stdout_console()
-    print("Table I: system calls supported")
-    calltable.render(paper.calls, console)
-    render(paper.lines, console)
-    for note in paper.answer.notes:
-        print(note)
-    print(f"Run: {paper.folder}; the scikit-learn part in detail: ukperf report {paper.folder / 'sklearn'}")
+    else:
+        console = stdout_console()
+        print("Table I: system calls supported")
+        calltable.render(paper.calls, console)
+        render(paper.lines, console)
+        for note in paper.answer.notes:
+            print(note)
+        print(f"Run: {paper.folder}; the scikit-learn part in detail: ukperf report {paper.folder / 'sklearn'}")
+    refuse_if_none_good(paper.answer.result)
+    refuse_if_not_compared(paper.answer.result)
