@@ -81,9 +81,18 @@ def test_a_count_that_doubled_fails() -> None:
     assert found.status == 1 and "check: failed (count2x count; 3 tested)" in found.out
 
 
+def test_the_words_of_counts_ask_the_same_question() -> None:
+    for word, status in (("more", 1), ("slower", 1), ("fewer", 0), ("faster", 0)):
+        assert check("count2x.json", "mixedunits-a.json", "--fail-on", word).status == status
+    assert check("mixedunits-a.json", "count2x.json", "--fail-on", "fewer").status == 1
+    only = check("integer-a.json", "integer-b.json").out
+    assert "check: passed (more: none of 1 tested)" in only
+    assert "slower, faster" in check("mix-a.json", "mix-b.json", "--fail-on", "worse").error
+
+
 def test_a_pass_says_how_many_were_tested_and_what_it_does_not_rule_out() -> None:
     found = check("mixedunits-b.json", "mixedunits-a.json")
-    assert found.status == 0 and "check: passed (slower: none of 3 tested)" in found.out
+    assert found.status == 0 and "check: passed (slower or more: none of 3 tested)" in found.out
     assert "more than 1 % is not ruled out: mixedunits-b rss up to 1.12 %" in found.out
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 _CHOICES = ("slower", "faster", "inconclusive", "not comparable")
+_SAME = {"more": "slower", "fewer": "faster"}  # what counts are called: one question, asked of each unit in its words
 
 
 def command(
@@ -20,7 +21,11 @@ def command(
     ] = None,
     fail_on: Annotated[
         list[str] | None,
-        typer.Option("--fail-on", metavar="VERDICT", help="Verdicts that fail: slower (default); may be repeated."),
+        typer.Option(
+            "--fail-on",
+            metavar="VERDICT",
+            help="Verdicts that fail: slower (default; of counts: more); may be repeated.",
+        ),
     ] = None,
     delta: Annotated[float, typer.Option(metavar="PCT", help="How much slower is still all right.")] = 1.0,
     allow_untested: Annotated[
@@ -47,10 +52,11 @@ def command(
     from ukperf.stats.between import chosen, compare_pairs
     from ukperf.stats.gate import gate
 
-    wanted = tuple(fail_on or ["slower"])
+    wanted = tuple(dict.fromkeys(_SAME.get(word, word) for word in fail_on or ["slower"]))
     for word in wanted:
         if word not in _CHOICES:
-            raise UkperfError(f"--fail-on {word!r} is no verdict.", hint="There are: " + ", ".join(_CHOICES) + ".")
+            there = ", ".join((*_CHOICES, *_SAME))
+            raise UkperfError(f"--fail-on {word!r} is no verdict.", hint=f"There are: {there}.")
     used = margin(delta, 0.01)
     pairs = chosen(sides([baseline, run]), benchmark or ())
     comparisons = compare_pairs(pairs, used)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ukperf.model import Comparison
+from ukperf.model import Comparison, Verdict, verdict_word
 from ukperf.reports.columns import LEAST_NAME, LONGEST_NAME, Column, cut, lines, show, width
 from ukperf.reports.jsonout import comparison_json
 from ukperf.reports.table import OPTIONAL_STOPPING, difference
@@ -127,12 +127,19 @@ def render_gate(found: Gate, wanted: Sequence[str], refused: bool, console: Cons
     for doubt in found.doubts:
         show(console, Text(f"Note: {doubt}."), wrap=True)
     tested = f"{len(found.tested)} tested"
+    words = ", ".join(_spoken(word, found.tested) for word in wanted)
     if found.failed:
         show(console, Text(f"check: failed ({listed(list(map(cut, found.failed)), 20)}; {tested})"), wrap=False)
     elif refused:
-        show(console, Text(f"check: not passed ({', '.join(wanted)}: none of {tested})"), wrap=False)
+        show(console, Text(f"check: not passed ({words}: none of {tested})"), wrap=False)
     else:
-        show(console, Text(f"check: passed ({', '.join(wanted)}: none of {tested})"), wrap=False)
+        show(console, Text(f"check: passed ({words}: none of {tested})"), wrap=False)
+
+
+def _spoken(word: str, tested: Sequence[Comparison]) -> str:
+    """A verdict in the words of the units that were tested: `slower`, `more`, `slower or more`."""
+    words = {verdict_word(Verdict(word), comparison.unit) for comparison in tested}
+    return " or ".join(sorted(words, key=lambda said: (said != word, said))) or word
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
