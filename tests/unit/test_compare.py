@@ -268,3 +268,10 @@ def test_bytes_and_counts_are_fewer_or_more_and_time_is_faster_or_slower() -> No
     assert verdict_word(Verdict.SLOWER, Unit.COUNT) == "more"
     assert verdict_word(Verdict.FASTER, Unit.CYCLES) == verdict_word(Verdict.FASTER, Unit.SECONDS) == "faster"
     assert verdict_word(Verdict.EQUIVALENT, Unit.BYTES) == "equivalent"
+
+
+def test_medians_that_go_the_other_way_are_named_beside_the_ratio() -> None:
+    cases = Path(__file__).resolve().parents[1] / "cases" / "pyperf"
+    text = cli("compare", cases / "bimodal100-a.json", cases / "bimodal100-b.json")
+    assert "the medians go the other way (+19 %)" in " ".join(text.split())
+    assert "medians" not in cli("compare", cases / "mem-a.json", cases / "mem-b.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from ukperf.model import BootRecord, Phase, Sample, Unit
 from ukperf.reports.jsonout import to_json
 from ukperf.reports.pyperf_suite import suite, write_suite
 from ukperf.reports.table import render
-from ukperf.reports.units import interval, number, with_unit
+from ukperf.reports.units import common_scale, interval, number, with_unit
 from ukperf.stats.summary import summarize
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -80,6 +81,7 @@ def test_text_from_guests_is_not_markup() -> None:
         (0.4123, Unit.SECONDS, "412.3 ms"),
         (2.0, Unit.SECONDS, "2.000 s"),
         (1e-7, Unit.SECONDS, "100.0 ns"),
+        (1.003e-12, Unit.SECONDS, "1.003 ps"),
         (337.0, Unit.INSTRUCTIONS, "337.0 instr"),
         (3 * 2**20, Unit.BYTES, "3.000 MiB"),
         (0.0, Unit.SECONDS, "0 ns"),
@@ -191,3 +193,13 @@ def test_phases_that_only_some_boots_showed_say_in_how_many() -> None:
     text = io.StringIO()
     render(summary, {}, Console(file=text, width=200))
     assert "Note: floor, not seen in every boot: init in 12 of 20." in text.getvalue()
+
+
+def test_a_benchmark_has_one_unit_in_all_rows_of_its_column() -> None:
+    assert common_scale([1.001, 0.99], Unit.SECONDS) == (1.0, "s")
+    assert common_scale([1.556e9, 15.83e6], Unit.INSTRUCTIONS) == (1e6, "M instr")
+    assert common_scale([16_300.0, 37.0], Unit.INSTRUCTIONS) == (1.0, "instr")  # 0.037 k would lose digits
+    assert common_scale([0.0, math.inf], Unit.SECONDS) == (1e-9, "ns")
+    text = printed(run_of({"linux": 1.002, "nanos": 0.998}, 12, sigma=0.0005), 200, False)
+    rows = [line for line in text.splitlines() if line.startswith("  total")]
+    assert len(rows) == 2 and all(" s " in row and " ms" not in row for row in rows), rows

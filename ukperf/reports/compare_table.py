@@ -10,11 +10,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ukperf.model import Comparison, Verdict, verdict_word
+from ukperf.model import Comparison, Estimate, Verdict, verdict_word
 from ukperf.reports.columns import LEAST_NAME, LONGEST_NAME, Column, cut, lines, show, width
 from ukperf.reports.jsonout import comparison_json
 from ukperf.reports.table import OPTIONAL_STOPPING, difference
-from ukperf.reports.units import with_unit
+from ukperf.reports.units import common_scale, number, with_unit
 from ukperf.stats.between import Side
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import Series
@@ -68,23 +68,27 @@ def _rows(
         if (comparison.guest, comparison.baseline) != group:
             group = (comparison.guest, comparison.baseline)
             rows.append([Text(f"{cut(comparison.guest)} ÷ {cut(comparison.baseline)}", style="bold")])
-        cells = [
-            Text(_middle(known[label].series.get(comparison.benchmark)))
-            for label in (comparison.baseline, comparison.guest)
-        ]
+        both = [known[label].series.get(comparison.benchmark) for label in (comparison.baseline, comparison.guest)]
+        cells = [Text(cell) for cell in _middles(both)]
         one_run = known[comparison.guest].run == known[comparison.baseline].run
         of = "boots" if one_run else "boots a side"
         rows.append([Text(f"  {cut(comparison.benchmark, longest)}"), *cells, *difference(comparison, needs, of)])
     return rows
 
 
-def _middle(series: Series | None) -> str:
-    if series is None:
-        return "–"
-    try:
-        return with_unit(median(series.values, series.unit).value, series.unit)
-    except ValueError:
-        return "–"
+def _middles(sides: Sequence[Series | None]) -> list[str]:
+    """The sides' medians in one unit, that they may be read against each other."""
+    found: list[Estimate | None] = []
+    for series in sides:
+        try:
+            found.append(None if series is None else median(series.values, series.unit))
+        except ValueError:
+            found.append(None)
+    units = {estimate.unit for estimate in found if estimate}
+    if len(units) != 1:
+        return ["–" if estimate is None else with_unit(estimate.value, estimate.unit) for estimate in found]
+    divisor, symbol = common_scale([estimate.value for estimate in found if estimate], units.pop())
+    return ["–" if e is None else f"{number(e.value / divisor)} {symbol}".rstrip() for e in found]
 
 
 def comparisons_json(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ukperf.model import Comparison, Estimate, Unit, Verdict
 from ukperf.reports.columns import Column, lines, show, width
-from ukperf.reports.units import interval, number, scale_for
+from ukperf.reports.units import common_scale, interval, number, scale_for
 from ukperf.stats.perboot import PHASES
 
 if TYPE_CHECKING:
@@ -88,18 +88,28 @@ def _rows(summary: RunSummary, needs: bool) -> list[list[Text]]:
             estimate = guest.estimates.get(benchmark)
             comparison = summary.comparison(guest.guest, benchmark)
             if estimate is not None or comparison is not None:
-                cells = (*location(guest, benchmark, estimate), *difference(comparison, needs))
+                where = location(guest, benchmark, estimate, _scale(summary, benchmark))
+                cells = (*where, *difference(comparison, needs))
                 rows.append([Text(f"  {benchmark}"), *cells])
     return rows
 
 
-def location(guest: GuestSummary, benchmark: str, estimate: Estimate | None) -> tuple[Text, Text]:
-    """The cells median and interval."""
+def _scale(summary: RunSummary, benchmark: str) -> tuple[float, str] | None:
+    """One unit for a benchmark of all guests; None where they are in different ones."""
+    found = [guest.estimates[benchmark] for guest in summary.guests if benchmark in guest.estimates]
+    units = {estimate.unit for estimate in found}
+    return common_scale([estimate.value for estimate in found], units.pop()) if len(units) == 1 else None
+
+
+def location(
+    guest: GuestSummary, benchmark: str, estimate: Estimate | None, scale: tuple[float, str] | None = None
+) -> tuple[Text, Text]:
+    """The cells median and interval. scale: (divisor, symbol), where the value stands among others."""
     if benchmark == "stop" and guest.ended_by_host and guest.ended_by_host >= guest.boots:
         return Text("ended by host"), Text("")
     if estimate is None:
         return Text("–"), Text("")
-    divisor, symbol = scale_for(estimate.value, estimate.unit)
+    divisor, symbol = scale or scale_for(estimate.value, estimate.unit)
     spread = 0.0
     if estimate.low is not None and estimate.high is not None:
         spread = (estimate.high - estimate.low) / divisor

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ukperf.model import Unit
 
 _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
-    Unit.SECONDS: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    Unit.SECONDS: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps")),
     # under icount an instruction is a virtual nanosecond; people must never read it as time
     Unit.INSTRUCTIONS: ((1e6, "M instr"), (1e3, "k instr"), (1.0, "instr")),
     Unit.CYCLES: ((1e6, "M cycles"), (1e3, "k cycles"), (1.0, "cycles")),
@@ -19,10 +19,21 @@ _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
 
 def scale_for(value: float, unit: Unit) -> tuple[float, str]:
     """(divisor, symbol) that shows `value` as a number between 1 and 1000 where the unit allows it."""
+    if value == 0 and unit is Unit.SECONDS:
+        return 1e-9, "ns"
     for divisor, symbol in _SCALES[unit]:
         if abs(value) >= divisor:
             return divisor, symbol
     return _SCALES[unit][-1]
+
+
+def common_scale(values: Sequence[float], unit: Unit) -> tuple[float, str]:
+    """One scale for values that stand together: that of the largest, unless the smallest would be under 0.1 of it."""
+    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    if not sizes:
+        return scale_for(0.0, unit)
+    divisor, symbol = scale_for(max(sizes), unit)
+    return (divisor, symbol) if min(sizes) >= 0.1 * divisor else scale_for(min(sizes), unit)
 
 
 def number(value: float, spread: float = 0.0) -> str:

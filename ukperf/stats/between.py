@@ -15,7 +15,7 @@ from ukperf.stats.effect import Effect
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series
 from ukperf.stats.welch import welch_effect
-from ukperf.stats.within import Candidate, judged, refusal
+from ukperf.stats.within import Candidate, judged, median_ratio, refusal
 
 DRIFT = "two runs: what changed on the host between them is in the ratio"
 # A difference in one of these makes the ratio an answer to another question; in the others, to be read with care.
@@ -99,7 +99,8 @@ def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:
     effect = effect_of(side, baseline, benchmark)
     if effect is None:
         return Candidate(*names, None, "no block has a good boot of both", Verdict.INCONCLUSIVE)
-    return Candidate(*names, replace(effect, warnings=tuple(_warnings(side, baseline))), unit=over.unit)
+    effect = replace(effect, warnings=tuple(_warnings(side, baseline)))
+    return Candidate(*names, effect, unit=over.unit, medians=median_ratio(over, under))
 
 
 def _left_out(side: Side, baseline: Side, benchmark: str) -> str:

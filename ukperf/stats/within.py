@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Phase, Unit, Verdict
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS, median, moments
+from ukperf.stats.estimate import MIN_BOOTS, median, middle, moments
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, final_records, oddity
 from ukperf.stats.verdict import Judgement, judge
@@ -21,6 +21,7 @@ LATE_NS = 10_000_000  # a busy host reads a frame so much late: about two of its
 # often. Of n values it is at most (n - 2) / sqrt(n - 1), which at 6 is 1.79.
 MOST_SKEW = {6: 1.70, 7: 1.87, 8: 1.94, 9: 1.99}
 MOST_SKEW_FROM_10 = 2.02
+_DIFFERENT = (Verdict.FASTER, Verdict.SLOWER)
 LEAST_FOR_DEPENDENCE = 12
 RARE_ENOUGH = 0.05  # 59 blocks
 ENOUGH_FOR_SKEW = 200  # from here on the mean of even such differences is near enough to normal
@@ -37,6 +38,7 @@ class Candidate:
     refusal: str = ""
     verdict: Verdict = Verdict.NOT_COMPARABLE  # where there is no effect
     unit: Unit | None = None
+    medians: float | None = None  # ratio of the two sides' medians, which tables show
 
 
 def judged(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
@@ -54,6 +56,7 @@ def _finished(candidate: Candidate, judgement: Judgement | None) -> Comparison:
         return Comparison(*names, None, None, None, candidate.verdict, 0, warnings=warnings)
     low, high = effect.interval() or (None, None)
     scatters = effect.se is not None and effect.se > 0
+    other = medians_warning(effect.log_ratio, candidate.medians) if judgement.verdict in _DIFFERENT else ()
     rare = rarity_warning(effect.n) if scatters and judgement.verdict is Verdict.EQUIVALENT else ()
     return Comparison(
         *names,
@@ -64,7 +67,7 @@ def _finished(candidate: Candidate, judgement: Judgement | None) -> Comparison:
         n=effect.n,
         p_value=judgement.p_value,
         boots_needed=judgement.boots_needed,
-        warnings=(*effect.warnings, *judgement.warnings, *rare),
+        warnings=(*other, *effect.warnings, *judgement.warnings, *rare),
         unit=candidate.unit,
     )
 
@@ -113,7 +116,22 @@ def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str)
         effect = replace(effect, warnings=(lost, *effect.warnings))
     elif missing:
         effect = replace(effect, warnings=(f"{missing} pairs dropped: one side has no value", *effect.warnings))
-    return Candidate(*names, effect, unit=over.unit)
+    return Candidate(*names, effect, unit=over.unit, medians=median_ratio(over, under))
+
+
+def median_ratio(over: Series, under: Series) -> float:
+    """The ratio of two sides' medians; their values are positive."""
+    return middle(sorted(over.values)) / middle(sorted(under.values))
+
+
+def medians_warning(log_ratio: float, medians: float | None) -> tuple[str, ...]:
+    """A sentence where the medians of the table go the other way than the ratio of geometric means beside them."""
+    if medians is None or (medians - 1) * log_ratio >= 0:
+        return ()
+    return (
+        f"the medians go the other way ({100 * (medians - 1):+.2g} %): the ratio is of geometric means, in which every "
+        "boot counts",
+    )
 
 
 def skew_warning(differences: Sequence[float]) -> tuple[str, ...]:
