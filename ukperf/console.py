@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ukperf.model import Frame, Sample, Unit
+from ukperf.text import clean
 
 RS = 0x1E
 LF = 0x0A
@@ -58,7 +59,7 @@ class FrameDecoder:
     def tail(self) -> str:
         """The console's last kilobytes for a person: frames included, control characters made visible."""
         text = bytes(self._tail[-TAIL:]).decode("utf-8", "replace").replace("\r", "")
-        return printable(text, keep="\n\t")
+        return clean(text, keep="\n\t")
 
     def feed(self, data: bytes, at_ns: int) -> list[Frame]:
         """Decode what was read at host time at_ns (CLOCK_MONOTONIC, ns)."""
@@ -131,13 +132,7 @@ def decode_body(body: bytes) -> dict[str, object] | None:  # noqa: PLR0911 — o
         return None
     if not all(_KEY.fullmatch(key) and _bounded(value) for key, value in fields.items()):
         return None
-    return {key: printable(value) if isinstance(value, str) else value for key, value in fields.items()}
-
-
-def printable(text: str, keep: str = "") -> str:
-    """What a guest wrote, safe to show: escape sequences cannot reach a terminal, lone surrogates no file."""
-    blank = "\t\n\v\f\r\x85\u2028\u2029"
-    return "".join(c if c.isprintable() or c in keep else (" " if c in blank else "·") for c in text)
+    return {key: clean(value) if isinstance(value, str) else value for key, value in fields.items()}
 
 
 def encode_frame(event: str, n: int, t: int, tsc: int, **members: object) -> bytes:

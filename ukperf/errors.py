@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from ukperf.text import clean
+
+_LONGEST = 2_000  # characters of a sentence: parts of it come from files and servers
+
 
 class UkperfError(Exception):
     """Something that the person at the keyboard can act on.
 
-    message: one sentence that says what is wrong. hint: what to do about it, where we know.
+    message: one sentence that says what is wrong. hint: what to do about it, where we know. Both are made safe to show.
     """
 
     exit_status = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = clean(message, _LONGEST)
+        self.hint = clean(hint, _LONGEST) if hint else hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message

@@ -257,5 +257,5 @@ def test_what_is_larger_than_any_journal_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
     with path.open("wb") as file:
         file.truncate(3 << 30)
-    with pytest.raises(UkperfError, match="larger than 2 GiB"):
+    with pytest.raises(UkperfError, match="more than 2 GiB"):
         read_journal(path)

@@ -139,7 +139,7 @@ def test_bytes_that_are_no_text_and_files_that_are_no_plan_are_sentences(tmp_pat
     assert "it is no JSON" in complaint(tmp_path)
     with (tmp_path / PLAN).open("wb") as file:
         file.truncate(1 << 30)
-    assert "larger than 16 MiB" in complaint(tmp_path)
+    assert "more than 16 MiB" in complaint(tmp_path)
 
 
 def test_a_plan_that_cannot_be_written_is_a_sentence_and_leaves_no_draft(tmp_path: Path) -> None:

@@ -40,11 +40,13 @@ OWNERS = {
     # A pickle is code, and is loaded inside guests only.
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
-SHARED = {"", "model", "errors"}  # `""` is the package itself: its version
+SHARED = {"", "model", "errors", "files", "text"}  # `""` is the package itself: its version
 # Rooms of ours that a room may import, besides the shared nouns and itself.
 MAY_IMPORT = {
     "": {"campaign"},  # ukperf.load, inside the function
     "errors": set[str](),
+    "files": set[str](),
+    "text": set[str](),
     "paths": set[str](),
     "resources": set[str](),
     "model": set[str](),
@@ -57,7 +59,7 @@ MAY_IMPORT = {
     "reports": {"stats"},
     "cli": {"campaign", "console", "guests", "hosts", "imaging", "paths", "reports", "resources", "stats"},
 }
-FREE_OF_OURS = {"model", "errors"}
+FREE_OF_OURS = {"model", "files", "text"}
 
 
 def room_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ukperf.campaign.journal import JOURNAL
 from ukperf.campaign.plan import PLAN, Plan
 from ukperf.errors import UkperfError
+from ukperf.files import open_own, write_atomically
 from ukperf.paths import cache_dir, data_dir, make_dir
 
 
@@ -37,12 +38,9 @@ def refuse_used(folder: Path) -> None:
 
 def write_beside(path: Path, text: str) -> None:
     """A file in a run's folder, whole or not at all. Raises UkperfError if it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
 
 
@@ -67,7 +65,7 @@ def alone(share_host: bool) -> Iterator[None]:
 @contextmanager
 def _lock(path: Path, sentence: str, hint: str) -> Iterator[None]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
     try:

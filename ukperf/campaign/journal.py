@@ -15,6 +15,7 @@ from typing import Any
 
 from ukperf.campaign.decode import decode
 from ukperf.errors import UkperfError
+from ukperf.files import open_own, read_bytes, sync
 from ukperf.model import BootRecord
 
 JOURNAL = "journal.ndjson"
@@ -40,13 +41,13 @@ class Journal:
     def __enter__(self) -> Journal:
         """Raises UkperfError if the file cannot be written, or another process writes it."""
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise _unwritable(self._path, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._mend_last_line()
-            sync_folder(self._path.parent)
+            sync(self._path.parent)
         except BlockingIOError as error:
             os.close(self._descriptor)
             raise UkperfError(f"Another ukperf is writing to {self._path}.", hint="Wait until it has ended.") from error
@@ -106,24 +107,13 @@ class Journal:
         return 0
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a new file's name in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def read_journal(path: Path) -> Contents:
     """All records of a journal, in order.
 
     Raises UkperfError when there is no journal to read, or it is too large to be one.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UkperfError(f"{path} is larger than {MAX_BYTES >> 30} GiB, so it is no journal of ukperf.")
-        lines = path.read_bytes().split(b"\n")
+        lines = read_bytes(path, MAX_BYTES).split(b"\n")
     except OSError as error:
         raise UkperfError(
             f"{path} cannot be read: {error.strerror}.", hint="A run is a folder with journal.ndjson."

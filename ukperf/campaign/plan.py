@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ukperf.campaign.decode import decode
-from ukperf.campaign.journal import sync_folder
 from ukperf.campaign.schedule import BALANCED, INDEPENDENT
 from ukperf.errors import UkperfError
+from ukperf.files import read_json, write_atomically
 from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind
 
 PLAN = "plan.json"
@@ -69,16 +68,9 @@ def save(plan: Plan, folder: Path) -> None:
     Raises UkperfError if the folder cannot be written.
     """
     text = json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, default=str, allow_nan=False) + "\n"
-    draft = folder / f".{PLAN}.{os.getpid()}"
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / PLAN)
-        sync_folder(folder)
+        write_atomically(folder / PLAN, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise UkperfError(
             f"{folder / PLAN} cannot be written: {error.strerror}.", hint="Name another folder with --run DIR."
         ) from error
@@ -91,15 +83,13 @@ def load(folder: Path) -> Plan:
     """
     path = folder / PLAN
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UkperfError(f"{path} is larger than {MAX_BYTES >> 20} MiB, so it is no plan of ukperf.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, MAX_BYTES)
     except OSError as error:
         raise UkperfError(
             f"{folder} is no run of ukperf: {PLAN} cannot be read ({error.strerror}).",
             hint="Give the folder that `ukperf boot-time` named at its end.",
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UkperfError(f"{path} is damaged: it is no JSON.") from error
     if not isinstance(data, dict) or "format" not in data:
         raise UkperfError(f"{path} is damaged: it is no plan of ukperf.")

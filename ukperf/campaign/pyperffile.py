@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_bytes
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
 
 MOST_BYTES = 1 << 30
@@ -144,7 +145,7 @@ def _load(path: Path) -> Any:
                 f"{path} is {size / 2**30:.1f} GiB; more than {MOST_BYTES >> 30} GiB is not read.",
                 hint=f"Thin it out: python -m pyperf convert --include-runs 1-100 {path} -o NEW.json",
             )
-        text = path.read_bytes()
+        text = read_bytes(path, MOST_BYTES)
         if text[:2] == _GZIP:
             text = _unpacked(path, text)
     except OSError as error:

@@ -18,8 +18,10 @@ from ukperf.campaign.plan import Limits, Plan
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts, resume, start
 from ukperf.errors import UkperfError
+from ukperf.files import read_json
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local
+from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootSpec, Frame, Launch, Machine, Outcome, Program, Trial
 
@@ -81,7 +83,7 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     emulated = accelerator in learning.EMULATED
     scale = ask.scale if ask.scale is not None else (ask.emulated_scale if emulated else 1.0)
     folder = dataset_folder(ask.data, scale)
-    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    facts = stored_facts(folder)
     models = learning.check_models(ask.models)
     work = Work(models, folder, ask.threads, ask.model_file, ask.packages, ask.single_rows)
     calibration: Calibration | None = None
@@ -245,7 +247,7 @@ class Remembered:
 def remembered(folder: Path) -> Remembered:
     """Of a run's folder; empty where it is not there any more."""
     try:
-        stored = json.loads((folder / WORK).read_text(encoding="utf-8"))
+        stored = read_json(folder / WORK)
         texts = [{str(k): str(v) for k, v in stored.get(name, {}).items()} for name in ("control", "memory")]
         return Remembered(dict(stored["data"]), *texts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -21,6 +21,7 @@ from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, resume, start
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
+from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit
@@ -166,16 +167,13 @@ def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Calla
     )
     path = cache.root / "syscall-cost" / f"{key}.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return _finding(values)
+        return _finding(read_json(path))
     except (OSError, ValueError, TypeError, KeyError):
         pass
     finding = make()
     if not finding.complaint:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(finding)) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(finding)) + "\n")
     return finding
 
 
@@ -231,7 +229,7 @@ def _text(operations: Sequence[Operation], findings: Mapping[str, Mapping[str, F
 def _found(folder: Path) -> tuple[tuple[Operation, ...], dict[str, dict[str, Finding]]]:
     """What the scouts of a run found. Raises UkperfError where its file is gone or damaged."""
     try:
-        stored = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+        stored = read_json(folder / FOUND)
         operations = tuple(Operation(**one) for one in stored["operations"])
         return operations, {
             uri: {name: _finding(values) for name, values in guests.items()}

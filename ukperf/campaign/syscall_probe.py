@@ -18,6 +18,7 @@ from ukperf.campaign.oneboot import single_boots
 from ukperf.campaign.session import Request, Say
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
+from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, Program, SystemCall
@@ -253,7 +254,7 @@ def cached_table(
 def _read(path: Path) -> CallTable | None:
     """None for what is not there or cannot be understood: it is made again."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         calls = tuple(replace(SystemCall(**call), kind=CallClass(call["kind"])) for call in values.pop("calls"))
         return CallTable(calls=calls, **values)
     except (OSError, ValueError, KeyError, TypeError):
@@ -261,11 +262,9 @@ def _read(path: Path) -> CallTable | None:
 
 
 def _write(path: Path, table: CallTable) -> None:
-    draft = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(asdict(table)) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(table)) + "\n")
     except OSError as error:
         raise UkperfError(
             f"The cache {path.parent} cannot be written: {error.strerror}.",

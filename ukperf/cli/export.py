@@ -39,8 +39,8 @@ def command(
     """
     from ukperf.campaign.runs import load
     from ukperf.errors import UkperfError
+    from ukperf.files import write_atomically
     from ukperf.reports.exports import Exportable, export
-    from ukperf.reports.pyperf_suite import write_atomically
 
     loaded = load(run)
     summary = loaded.summary(baseline)

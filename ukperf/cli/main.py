@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from functools import cache
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ import typer
 import ukperf
 from ukperf.cli import COMMANDS, add_command
 from ukperf.errors import UkperfError
+from ukperf.text import CleanStream, clean
 
 _app = typer.Typer(
     name="ukperf",
@@ -102,21 +104,34 @@ _VALIDATORS_WORDS = {
 
 
 def run() -> None:
-    """Entry point: exit status 0, 1 (`check` found a regression), 2 (a sentence says why), 130 (^C), 141 (`| head`)."""
-    for stream in (sys.stdout, sys.stderr):
+    """Entry point. Exit status: 0, 1 (a check that was asked for failed, and nothing else), 2 (a sentence says why),
+    70 (a fault of ukperf), 130 (^C), 141 (`| head`)."""
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ± or µ gets a question mark, not a traceback
     _end_in_order()
+    threading.excepthook = _thread_failed
+    sys.stdout, sys.stderr = CleanStream(streams[0]), CleanStream(streams[1])
     try:
         status = _status()
     except BrokenPipeError:
         status = _end_as_sigpipe()
     except SystemExit as end:
-        # click and rich make status 1 of a broken pipe, and that is `check`'s word for a regression
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-        status = _end_as_sigpipe()
+        status = _exit_status(end)
+    finally:
+        sys.stdout, sys.stderr = streams
     sys.exit(status)
+
+
+def _exit_status(end: SystemExit) -> int:
+    # click and rich make status 1 of a broken pipe, and that is `check`'s word for a regression
+    if isinstance(end.__context__, BrokenPipeError):
+        return _end_as_sigpipe()
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    _complain(str(end.code), None)  # a library's sys.exit("words")
+    return 2
 
 
 def _status() -> int:
@@ -143,7 +158,28 @@ def _status() -> int:
             _to_nowhere(1)
         _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", None)
         return 2
+    except Exception as error:
+        return _unforeseen(error)
     return status if isinstance(status, int) else 0
+
+
+def _unforeseen(error: BaseException) -> int:
+    if type(error).__name__ == "Abort":  # click's word for ^C, or the end of input
+        _complain("interrupted.", None)
+        return 130
+    if isinstance(error, MemoryError):
+        _complain("There is not enough memory for this.", "What was measured is kept.")
+        return 2
+    from ukperf.cli import lastresort
+
+    _complain(*lastresort.sentence(error))
+    return lastresort.STATUS
+
+
+def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
+    """A thread's last word goes to the same file; whoever waits for the thread notices that it is gone."""
+    if arguments.exc_value is not None and not isinstance(arguments.exc_value, SystemExit):
+        _unforeseen(arguments.exc_value)
 
 
 def _end_in_order() -> None:
@@ -184,6 +220,6 @@ def _misused(error: Any) -> int:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    print(f"ukperf: {message}", file=sys.stderr)
+    print(f"ukperf: {clean(message)}", file=sys.stderr)
     if hint:
-        print(f"  hint: {hint}", file=sys.stderr)
+        print(f"  hint: {clean(hint)}", file=sys.stderr)

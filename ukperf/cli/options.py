@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_regular
 from ukperf.model import Accelerator, Launch, Machine, MachineKind
+from ukperf.text import clean
 
 if TYPE_CHECKING:
     from ukperf.campaign.plan import Limits
@@ -197,7 +199,7 @@ def kernels(words: list[str] | None) -> dict[str, Path]:
     for guest, name in pairs(words, "--kernel").items():
         path = Path(name).absolute()
         try:
-            with path.open("rb"):
+            with open_regular(path):
                 pass
         except OSError as error:
             raise UkperfError(f"The kernel {name} cannot be read: {error.strerror}.") from error
@@ -236,6 +238,6 @@ def sayer(quiet: bool = False) -> Callable[[str], None]:
 
     def say(sentence: str) -> None:
         if not quiet:
-            print(f"ukperf: {sentence}", file=sys.stderr)
+            print(f"ukperf: {clean(sentence)}", file=sys.stderr)
 
     return say

@@ -35,8 +35,8 @@ def command(
 
         render_stories(stories, stdout_console())
         return
+    from ukperf.files import write_atomically
     from ukperf.reports.html import page
-    from ukperf.reports.pyperf_suite import write_atomically
 
     if output is None and not loaded.path.is_dir():
         raise UkperfError(f"{run} is a file, so the report needs a name.", hint="Add --output FILE.")

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_text
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
 from ukperf.resources import data
@@ -93,7 +94,7 @@ class Guest(ABC):
 def load_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_text(path))
         return Recipe(
             name=str(values.pop("name")),
             summary=str(values.pop("summary")),

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_json, write_atomically
 from ukperf.hosts.base import Host
 from ukperf.hosts.noise import cpu_model
 from ukperf.model import Accelerator, BootSpec, Image, Launch, Machine, Observation, Outcome
@@ -172,7 +173,7 @@ def _circumstances() -> dict[str, str]:
 
 def _recall() -> Truth | None:
     try:
-        memo = json.loads(_memo().read_text(encoding="utf-8"))
+        memo = read_json(_memo())
         if memo["circumstances"] != _circumstances():
             return None
         return Truth(False, str(memo["sentence"]), str(memo["advice"]))
@@ -183,9 +184,7 @@ def _recall() -> Truth | None:
 def _remember(truth: Truth) -> None:
     try:
         _memo().parent.mkdir(parents=True, exist_ok=True)
-        draft = _memo().with_suffix(f".{os.getpid()}")
         memo = {"circumstances": _circumstances(), "sentence": truth.sentence, "advice": truth.advice}
-        draft.write_text(json.dumps(memo), encoding="utf-8")
-        draft.replace(_memo())
+        write_atomically(_memo(), json.dumps(memo), durable=False)
     except (OSError, UkperfError):
         pass  # the next command checks again: five seconds

@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.imaging.kernelstore import KernelStore, Origin, StoredKernel
+from ukperf.files import read_bytes
+from ukperf.imaging.kernelstore import KERNEL_MAX, KernelStore, Origin, StoredKernel
 from ukperf.imaging.nanosdisk import check_boot_image
 from ukperf.imaging.unikernels import inspect
 
@@ -28,5 +29,5 @@ def add_files(
     elif boot is not None:
         raise UkperfError(f"{guest} has no boot image.", hint="Leave --boot away.")
     if version is None:
-        version = found.version or f"local-{hashlib.sha256(kernel.read_bytes()).hexdigest()[:12]}"
+        version = found.version or f"local-{hashlib.sha256(read_bytes(kernel, KERNEL_MAX)).hexdigest()[:12]}"
     return store.add(guest, version, files, platform=platform, origin=Origin(f"file {kernel.absolute()}"))

@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_own, read_json, sync
 from ukperf.imaging.digests import Digests
 from ukperf.model import BootProtocol, Image
 from ukperf.paths import cache_dir
@@ -82,7 +83,7 @@ class Cache:
         path = self.root / "locks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if _same_file(lock, path):
@@ -102,7 +103,7 @@ class Cache:
             _make_durable(work)
             path.parent.mkdir(parents=True, exist_ok=True)
             work.rename(path)
-            _fsync(path.parent)
+            sync(path.parent)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -113,9 +114,9 @@ class Cache:
         for work in folder.iterdir() if folder.is_dir() else ():
             path = self.root / "locks" / work.name
             try:
-                lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                lock = open_own(path, os.O_RDWR)
             except FileNotFoundError:  # its builder unlinked it and then died, or is about to make a new one
-                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                lock = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _same_file(lock, path):
@@ -134,21 +135,13 @@ def _same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _make_durable(folder: Path) -> None:
     for where, _, names in os.walk(folder):
         for name in names:
             path = Path(where, name)
             if path.is_file() and not path.is_symlink():
-                _fsync(path)
-        _fsync(Path(where))
+                sync(path)
+        sync(Path(where))
 
 
 def _save(image: Image, folder: Path) -> None:
@@ -162,7 +155,7 @@ def _save(image: Image, folder: Path) -> None:
 
 def _load(folder: Path) -> Image:
     try:
-        values = json.loads((folder / IMAGE_FILE).read_text(encoding="utf-8"))
+        values = read_json(folder / IMAGE_FILE)
         for name in _PATH_FIELDS:
             if values[name] is not None:
                 values[name] = folder / values[name]  # an absolute path stays what it is

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_json
 
 TRAIN_ROWS, TEST_ROWS, COLUMNS, CLASSES = 11_314, 7_532, 130_107, 20  # 20 newsgroups, by date
-MAX_ELEMENTS = 1 << 31
+FACTS = "facts.json"
 
 Floats = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
@@ -162,8 +163,19 @@ def write(dataset: Dataset, folder: Path) -> str:
         path = folder / f"{name}.npy"
         np.save(path, np.ascontiguousarray(array), allow_pickle=False)
         digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    (folder / "facts.json").write_text(json.dumps({"digest": digest.hexdigest(), **facts(dataset)}, sort_keys=True))
+    (folder / FACTS).write_text(json.dumps({"digest": digest.hexdigest(), **facts(dataset)}, sort_keys=True))
     return digest.hexdigest()
+
+
+def stored_facts(folder: Path) -> dict[str, object]:
+    """The facts.json of a folder that write() filled. Raises UkperfError where it is gone or damaged."""
+    try:
+        found = read_json(folder / FACTS)
+        if not isinstance(found, dict):
+            raise ValueError
+        return found
+    except (OSError, ValueError) as error:
+        raise UkperfError(f"The data set in {folder} is damaged.", hint=f"Remove it: rm -r {folder}") from error
 
 
 def facts(dataset: Dataset) -> dict[str, object]:

@@ -6,18 +6,20 @@ been left alone for two seconds: a change within the clock's granularity would n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_regular, read_json, read_text, write_atomically
 from ukperf.imaging.tree import Entry, Kind, scan
 
 _SETTLED_NS = 2_000_000_000
+_MEMORY_MAX = 256 << 20  # a tree may have a million files
 
 _Known = dict[str, tuple[list[int], str]]  # path → what stat said, digest
 
@@ -46,7 +48,7 @@ class Digests:
         before, settled = _fingerprint(root)
         memory = self._memory(root).with_suffix(".tree")
         try:
-            fingerprint, digest = memory.read_text(encoding="ascii").split()
+            fingerprint, digest = read_text(memory).split()
             if fingerprint == before:
                 return digest
         except (OSError, ValueError):
@@ -79,7 +81,7 @@ class Digests:
 
     def _recall(self, path: Path) -> _Known:
         try:
-            values = json.loads(self._memory(path).read_bytes())
+            values = read_json(self._memory(path), _MEMORY_MAX)
             return {name: (list(facts), str(digest)) for name, (facts, digest) in values.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}  # nothing is lost but time
@@ -89,16 +91,9 @@ class Digests:
 
     def _write(self, memory: Path, text: str) -> None:
         """Atomic, so two writers do not mix; the last one stays. A full disk only costs the memory."""
-        name = None
-        try:
+        with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.folder, prefix="tmp-")
-            with os.fdopen(descriptor, "w", encoding="ascii") as out:
-                out.write(text)
-            Path(name).replace(memory)
-        except OSError:
-            if name is not None:
-                Path(name).unlink(missing_ok=True)
+            write_atomically(memory, text, durable=False)
 
 
 def _fingerprint(root: Path) -> tuple[str, bool]:
@@ -136,7 +131,7 @@ def _digest(path: str, known: _Known, fresh: _Known) -> str:
         if before is not None and before[0] == facts:
             digest = before[1]
         else:
-            with Path(path).open("rb") as source:
+            with open_regular(Path(path)) as source:
                 digest = hashlib.file_digest(source, "sha256").hexdigest()
     except OSError as error:
         raise UkperfError(f"{path} cannot be read: {error.strerror}.") from error

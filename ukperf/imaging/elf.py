@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_regular, read_text
 
 MAGIC = b"\x7fELF"
 DF_1_PIE = 0x08000000
@@ -39,7 +40,7 @@ class ElfInfo:
 def is_elf(path: Path) -> bool:
     """Whether the file starts as an ELF file does; False where it cannot be read."""
     try:
-        with path.open("rb") as f:
+        with open_regular(path) as f:
             return f.read(4) == MAGIC
     except OSError:
         return False
@@ -48,7 +49,7 @@ def is_elf(path: Path) -> bool:
 def read_elf(path: Path) -> ElfInfo:
     """Read one ELF file. Raises UkperfError where it is none, or not for x86-64."""
     try:
-        with path.open("rb") as f:
+        with open_regular(path) as f:
             return _info(ELFFile(f), path)
     except (ELFError, OSError, UnicodeDecodeError, ValueError) as e:
         raise UkperfError(f"{path} cannot be read as an ELF file: {e}.") from e
@@ -104,7 +105,7 @@ def _conf_folders(conf: Path, depth: int) -> Iterator[str]:
     if depth > 4:  # a file that includes itself
         return
     try:
-        lines = conf.read_text().splitlines()
+        lines = read_text(conf).splitlines()
     except (OSError, UnicodeDecodeError):
         return
     for line in (x.partition("#")[0].strip() for x in lines):

@@ -9,6 +9,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_regular
 
 _HINT = "A Linux guest wants a bzImage (/boot/vmlinuz-…) or an uncompressed vmlinux for x86-64."
 _BANNER = b"Linux version "
@@ -23,7 +24,7 @@ def kernel_version(path: Path) -> str:
     be read or is no x86-64 Linux kernel.
     """
     try:
-        with path.open("rb") as source:
+        with open_regular(path) as source:
             head = source.read(_SETUP_HEADER)
             if head[:4] == b"\x7fELF":
                 return _elf_version(path)
@@ -42,7 +43,7 @@ def kernel_version(path: Path) -> str:
 
 def _elf_version(path: Path) -> str:
     try:
-        with path.open("rb") as source:
+        with open_regular(path) as source:
             elf = ELFFile(source)
             if elf.elfclass != 64 or elf["e_machine"] != "EM_X86_64":
                 raise UkperfError(f"{path} is an ELF file, but not for x86-64.", hint=_HINT)

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_own, open_regular, read_bytes, read_json, sync, write_atomically
 from ukperf.paths import data_dir, make_dir
 
 ENTRY_FILE = "entry.json"
@@ -191,10 +192,10 @@ class KernelStore:
             text = json.dumps({**asdict(entry), "folder": None}, indent=2)
             (work / ENTRY_FILE).write_text(text + "\n", encoding="utf-8")
             for path in work.iterdir():
-                _fsync(path)
+                sync(path)
             self._write_trust({**trust, entry.folder.name: entry.digest})
             work.rename(entry.folder)
-            _fsync(self.root)
+            sync(self.root)
             return entry
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -202,7 +203,7 @@ class KernelStore:
     def _trust(self) -> dict[str, str]:
         path = self.root / TRUST_FILE
         try:
-            return {str(name): str(digest) for name, digest in json.loads(path.read_text(encoding="utf-8")).items()}
+            return {str(name): str(digest) for name, digest in read_json(path).items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as error:
@@ -211,10 +212,7 @@ class KernelStore:
             ) from error
 
     def _write_trust(self, trust: Mapping[str, str]) -> None:
-        new = self.root / f"{_WORK}trust"
-        new.write_text(json.dumps(dict(sorted(trust.items())), indent=2) + "\n", encoding="utf-8")
-        _fsync(new)
-        new.replace(self.root / TRUST_FILE)
+        write_atomically(self.root / TRUST_FILE, json.dumps(dict(sorted(trust.items())), indent=2) + "\n")
 
     def _folders(self) -> list[Path]:
         if not self.root.is_dir():
@@ -223,7 +221,7 @@ class KernelStore:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_own(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -254,7 +252,7 @@ class _DamagedError(Exception):
 
 def _load(folder: Path) -> StoredKernel:
     try:
-        values = json.loads((folder / ENTRY_FILE).read_text(encoding="utf-8"))
+        values = read_json(folder / ENTRY_FILE)
         files = tuple(StoredFile(**file) for file in values.pop("files"))
         if any(Path(file.name).name != file.name for file in files):
             raise _DamagedError(f"{ENTRY_FILE} names a file elsewhere")
@@ -267,7 +265,7 @@ def _problem(folder: Path) -> str | None:
     try:
         entry = _load(folder)
         for file in entry.files:
-            with (folder / file.name).open("rb") as source:
+            with open_regular(folder / file.name) as source:
                 digest = hashlib.file_digest(source, "sha256").hexdigest()
             if digest != file.sha256:
                 return f"{file.name} has the digest sha256:{digest}, not sha256:{file.sha256}"
@@ -285,12 +283,9 @@ def _take(role: str, content: Path | bytes, work: Path) -> StoredFile:
     name = f"{role}.img"
     if isinstance(content, Path):
         try:
-            with content.open("rb") as source:
-                data = source.read(KERNEL_MAX + 1)
+            data = read_bytes(content, KERNEL_MAX)
         except OSError as error:
-            raise UkperfError(f"{content} cannot be read: {error.strerror}.") from error
-        if len(data) > KERNEL_MAX:
-            raise UkperfError(f"{content} has more than {KERNEL_MAX >> 20} MiB: that is no unikernel's {role} file.")
+            raise UkperfError(f"The {role} file {content} cannot be read: {error.strerror}.") from error
     else:
         data = content
     (work / name).write_bytes(data)
@@ -302,11 +297,3 @@ def _total(files: Iterable[StoredFile]) -> str:
     for file in files:
         total.update(f"{file.role}\0{file.sha256}\n".encode())
     return total.hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

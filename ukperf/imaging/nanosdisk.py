@@ -7,12 +7,12 @@ crash, 12 MiB of TFS that holds /kernel, then TFS with the program's tree. The M
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_bytes
 from ukperf.imaging import tfs, tree
 from ukperf.imaging.tfs import SECTOR
 from ukperf.imaging.tfsvalues import Value
@@ -99,14 +99,9 @@ def _kernel_size(path: Path) -> int:
 
 def _read(path: Path, limit: int, what: str) -> bytes:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UkperfError(f"The {what} {path} is not a file.")
-        if status.st_size > limit:
-            raise UkperfError(f"The {what} {path} has {status.st_size:,} bytes, more than the {limit:,} it may have.")
-        return path.read_bytes()
+        return read_bytes(path, limit)
     except OSError as error:
-        raise UkperfError(f"Cannot read the {what} {path}: {error.strerror}.") from error
+        raise UkperfError(f"The {what} {path} cannot be read: {error.strerror}.") from error
 
 
 def _partition(index: int, start: int, length: int) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import SMALL, open_regular, read_bytes, read_json, write_atomically
 from ukperf.imaging import bytecode, closure
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import PREFIX, PYTHON, Inputs, PythonTree
@@ -61,7 +62,7 @@ class _Memory:
 
     def recall(self) -> str | None:
         try:
-            stored = json.loads(self.path.read_text(encoding="utf-8"))
+            stored = read_json(self.path)
             key = str(stored["key"])
             return key if all(_stamp(path) == stamp for path, stamp in stored["files"].items()) else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -76,9 +77,7 @@ class _Memory:
         paths |= {f.source.parents[len(f.target.parts) - 1] for f in inputs.modules if len(f.target.parts) > 1}
         files = {str(path): _stamp(str(path)) for path in sorted(paths)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False, encoding="utf-8") as draft:
-            json.dump({"key": key, "files": files}, draft)
-        Path(draft.name).replace(self.path)
+        write_atomically(self.path, json.dumps({"key": key, "files": files}), durable=False)
 
 
 def _stamp(path: str) -> list[int]:
@@ -108,7 +107,7 @@ def tree_program(
     contents: dict[str, Path | bytes] = {}
     for name, content in files.items():
         if name.endswith(".py"):
-            source = content if isinstance(content, bytes) else content.read_bytes()
+            source = content if isinstance(content, bytes) else read_bytes(content, SMALL)
             contents[f"{name}c"] = _compiled(source, f"{BENCH}/{name}")
         else:
             contents[name] = content
@@ -125,11 +124,22 @@ def tree_program(
         for name, content in contents.items():
             path = folder / "root" / BENCH.lstrip("/") / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+            _put(content, path)
             path.chmod(0o644)
 
     root = cache.entry("trees", digest, fill) / "root"
     return Program(workload, digest, root, True, (PYTHON, *OPTIONS, *argv), (*_environment(python), *env))
+
+
+def _put(content: Path | bytes, path: Path) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    try:
+        with open_regular(content) as source, path.open("wb") as out:
+            shutil.copyfileobj(source, out)
+    except OSError as error:
+        raise UkperfError(f"{content} cannot be copied: {error.strerror}.") from error
 
 
 def _compiled(source: bytes, name: str) -> bytes:

@@ -11,6 +11,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_regular, read_bytes
 from ukperf.imaging.kernelstore import KERNEL_MAX
 
 _GIT_HASH = re.compile(rb"\0([0-9a-f]{40})\0")  # nanos: the commit, a C string of its own
@@ -27,8 +28,7 @@ class KernelFile:
 def inspect(guest: str, path: Path) -> KernelFile:
     """Raises UkperfError, one sentence, when the file cannot be read or is no x86-64 kernel of that guest."""
     try:
-        with path.open("rb") as source:
-            data = source.read(KERNEL_MAX + 1)
+        data = read_bytes(path, KERNEL_MAX)
     except OSError as error:
         raise UkperfError(f"{path} cannot be read: {error.strerror}.") from error
     return inspect_bytes(guest, data, str(path))
@@ -69,7 +69,7 @@ def _version(guest: str, data: bytes) -> str:
 def check_loadable(program: Path) -> None:
     """Raises UkperfError when a program is not position independent: the kernel would say Exec format error (-8)."""
     try:
-        with program.open("rb") as source:
+        with open_regular(program) as source:
             kind = ELFFile(source)["e_type"]
     except OSError as error:
         raise UkperfError(f"{program} cannot be read: {error.strerror}.") from error

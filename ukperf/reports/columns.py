@@ -12,6 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from ukperf.text import clean
+
 
 @dataclass(frozen=True)
 class Column:
@@ -45,7 +47,13 @@ def lines(rows: Sequence[Sequence[Text]], columns: Sequence[Column], gap: int = 
     """The header and one line a row. A row with fewer cells than columns is a heading: it may run over all of them."""
     widths = _widths(rows, columns)
     header = [Text(column.title, style="bold") for column in columns]
-    return [_line(row, columns, widths, gap) for row in (header, *rows)]
+    return [_line([_flat(cell) for cell in row], columns, widths, gap) for row in (header, *rows)]
+
+
+def _flat(cell: Text) -> Text:
+    """A cell in one line: a name with a line feed in it must not look like a row of its own."""
+    shown = clean(cell.plain)
+    return cell if shown == cell.plain else Text(shown, style=cell.style, spans=cell.spans)
 
 
 def _widths(rows: Sequence[Sequence[Text]], columns: Sequence[Column]) -> list[int]:

@@ -13,19 +13,21 @@ from ukperf.reports import charts
 from ukperf.reports.story import MOST_TAILS, Story
 from ukperf.reports.table import LEGEND, comparison_warnings, difference, location
 from ukperf.reports.units import number
+from ukperf.text import clean
 
 MOST_CHARTS = 8  # timelines and distributions of a run with many benchmarks; the table has them all
 
 
 def page(stories: Sequence[Story]) -> str:
     """The whole file. stories: one for each host, at least one."""
-    return _template().render(
+    whole = _template().render(
         stories=[_view(story) for story in stories],
         version=ukperf.__version__,
         title=stories[0].title,
         legend=LEGEND,
         most_tails=MOST_TAILS,
     )
+    return clean(whole, keep="\n\t")
 
 
 @cache

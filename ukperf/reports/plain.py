@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ukperf.reports.columns import Column, lines, show
+from ukperf.reports.terminal import stdout_console
 
 
 def facts_table(
@@ -15,6 +16,6 @@ def facts_table(
 ) -> None:
     """Prints rows under their titles; right: the columns that are numbers."""
     columns = [Column(title, right=index in right) for index, title in enumerate(titles)]
-    target = console or Console()
+    target = console or stdout_console()
     for line in lines([[Text(cell) for cell in row] for row in rows], columns):
         show(target, line, wrap=False)

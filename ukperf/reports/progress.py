@@ -124,5 +124,5 @@ def status(text: str) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda _text: None
         return
-    with console.status(text) as shown:
-        yield shown.update
+    with console.status(Text(text)) as shown:
+        yield lambda said: shown.update(Text(said))

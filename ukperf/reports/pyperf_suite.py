@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import ukperf
+from ukperf.files import write_atomically
 from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.stats.perboot import merged, quantile_name, quantiles_of, sample_name
 
@@ -78,19 +78,6 @@ def write_suite(path: Path, records: Sequence[BootRecord], facts: Mapping[str, s
         return False
     write_atomically(path, json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n")
     return True
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never a half."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _samples(record: BootRecord) -> Iterable[Sample]:

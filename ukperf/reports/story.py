@@ -14,6 +14,7 @@ from ukperf.stats.drift import DriftResult, drifts
 from ukperf.stats.perboot import PHASES, Series, collect
 from ukperf.stats.summary import RunSummary, by_host, summarize
 from ukperf.stats.variance import SampleParts, sample_parts
+from ukperf.text import clean
 
 MOST_TAILS = 20
 TAIL_LINES = 40
@@ -176,14 +177,13 @@ def _failure(record: BootRecord) -> Failure:
         trial.attempt,
         record.outcome.value,
         record.reason,
-        printable(record.console_tail),
+        last_lines(record.console_tail),
     )
 
 
-def printable(text: str) -> str:
-    """The last lines of what a guest wrote, with everything that is no visible character made a dot."""
-    clean = "".join(c if c in "\n\t" or c.isprintable() else "·" for c in text.replace("\r", ""))
-    return "\n".join(clean.splitlines()[-TAIL_LINES:])
+def last_lines(text: str) -> str:
+    """The last lines of what a guest wrote, safe to show."""
+    return "\n".join(clean(text.replace("\r", ""), keep="\n\t").splitlines()[-TAIL_LINES:])
 
 
 def _noise(records: Sequence[BootRecord]) -> tuple[Noise, ...]:

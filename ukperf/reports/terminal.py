@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from ukperf.text import clean
+
+
+class _SafeConsole(Console):
+    """A console whose only escape sequences are rich's own: names in a table come from guests, files and servers."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else clean(segment.text, keep="\n")
+            yield segment if shown == segment.text else segment._replace(text=shown)
 
 
 def stdout_console() -> Console:
-    return Console(highlight=False, no_color=True if os.environ.get("NO_COLOR") else None)
+    return _console(sys.stdout)
 
 
 def stderr_console() -> Console:
-    return Console(file=sys.stderr, highlight=False, no_color=True if os.environ.get("NO_COLOR") else None)
+    return _console(sys.stderr)
+
+
+def _console(stream: Any) -> Console:
+    file: IO[str] = getattr(stream, "styled", stream)
+    return _SafeConsole(file=file, highlight=False, no_color=True if os.environ.get("NO_COLOR") else None)

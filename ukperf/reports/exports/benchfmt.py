@@ -12,7 +12,9 @@ import re
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.exports import Exportable
+from ukperf.text import clean
 
+_SPACE = re.compile(r"\s+")
 _UNITS = {
     Unit.SECONDS: ("ns/op", 1e9),
     Unit.INSTRUCTIONS: ("instructions/op", 1.0),
@@ -28,11 +30,11 @@ def export(run: Exportable) -> str:
     results: list[str] = []
     for guest, benchmark, series in run.series():
         unit, factor = _UNITS[series.unit]
-        name = f"Benchmark{_word(benchmark)}" + ("" if run.single else f"/guest={guest}")
+        name = f"Benchmark{_word(benchmark)}" + ("" if run.single else f"/guest={_SPACE.sub('_', guest)}")
         results += [f"{name} 1 {value * factor:.10g} {unit}" for value in series.values if math.isfinite(value)]
     if not results:
         raise UkperfError("No boot gave a value: there is nothing to export.")
-    return "\n".join([*lines, "", *results]) + "\n"
+    return clean("\n".join([*lines, "", *results]) + "\n", keep="\n")
 
 
 def _key(name: str) -> str:
@@ -43,5 +45,5 @@ def _key(name: str) -> str:
 
 def _word(name: str) -> str:
     # the letter behind `Benchmark` must not be lower case; no white space within a name
-    word = re.sub(r"\s+", "_", name.strip()) or "Unnamed"
+    word = _SPACE.sub("_", name.strip()) or "Unnamed"
     return word[0].upper() + word[1:]

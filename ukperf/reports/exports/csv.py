@@ -13,6 +13,7 @@ import math
 from ukperf.model import Outcome
 from ukperf.reports.exports import Exportable
 from ukperf.stats.perboot import boot_summaries
+from ukperf.text import clean
 
 COLUMNS = (
     "order",
@@ -32,12 +33,13 @@ COLUMNS = (
 )
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def _text(cell: str) -> str:
+    cell = clean(cell)
     # white space in front is skipped by some spreadsheets
-    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) or cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 
 def export(run: Exportable) -> str:
@@ -66,7 +68,7 @@ def export(run: Exportable) -> str:
                     unit,
                     record.outcome.value,
                     _text(record.reason),
-                    record.started_at,
+                    _text(record.started_at),
                     "yes" if record.ended_by_host else "no",
                     "" if record.clock_ratio is None else record.clock_ratio,
                     record.vmm_peak_rss or "",

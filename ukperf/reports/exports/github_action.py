@@ -7,6 +7,7 @@ import json
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.exports import Exportable
+from ukperf.text import clean
 
 
 def export(run: Exportable) -> str:
@@ -33,4 +34,4 @@ def export(run: Exportable) -> str:
 
 def _name(text: str) -> str:
     # the action puts names into code spans in a Markdown table
-    return "".join(c if c.isprintable() and c not in "|`" else "·" for c in text)
+    return clean(text).translate({ord("|"): "·", ord("`"): "·"})

@@ -6,6 +6,7 @@ import re
 
 from ukperf.reports.exports import Exportable
 from ukperf.reports.table import difference, location
+from ukperf.text import clean
 
 _PLAIN = re.compile(r"[\w ./:()+,;=%÷±·-]*")
 _LINK = re.compile(r"://|\bwww\.|:\w+:", re.IGNORECASE)  # and emoji by their names
@@ -13,7 +14,7 @@ _LINK = re.compile(r"://|\bwww\.|:\w+:", re.IGNORECASE)  # and emoji by their na
 
 def quoted(text: str) -> str:
     """Text that cannot become markup, a link or a mention of somebody: as it is where it is harmless, else as code."""
-    shown = " ".join("".join(c if c.isprintable() else " " if c.isspace() else "·" for c in text).split())
+    shown = " ".join(clean(text).split())
     if _PLAIN.fullmatch(shown) and not _LINK.search(shown):
         return shown.replace("_", "\\_")
     fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)

@@ -1,0 +1,161 @@
+"""Opens, reads and writes files: one of each, used everywhere.
+
+A file that ukperf is told to read may be anything: a pipe without a writer, a device that never ends, a socket. So
+only regular files are opened, without blocking, and never more than a limit is read of one. A file that ukperf writes
+is there whole or not at all.
+
+Faults are OSErrors whose `strerror` goes on after "… cannot be read: ", in plain words where the system has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_CHUNK = 1 << 20
+SMALL = 16 << 20  # bytes of a description: JSON that ukperf wrote, a recipe
+
+_KINDS = {
+    stat.S_IFDIR: os.strerror(errno.EISDIR),
+    stat.S_IFIFO: "it is a pipe, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+}
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """A regular file, open for reading; links are followed. Never blocks, and no device is even touched.
+
+    Raises OSError for everything else.
+    """
+    descriptor = _descriptor(path, os.O_RDONLY, follow=True)
+    return os.fdopen(descriptor, "rb")
+
+
+def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
+    """The descriptor of a file of ours, made where flags have O_CREAT: a lock, a journal.
+
+    Links are not followed: in a folder from elsewhere one might lead anywhere. Raises OSError for what is no regular
+    file.
+    """
+    return _descriptor(path, flags, follow=False, mode=mode)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """All bytes of a regular file. Raises OSError, also when there are more than `limit`."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= limit:
+            parts, count = [file.read(size)], size
+            # it may grow meanwhile, and files of /proc have no size
+            while count <= limit and (more := file.read(min(_CHUNK, limit + 1 - count))):
+                parts.append(more)
+                count += len(more)
+            if count <= limit:
+                return b"".join(parts) if len(parts) > 1 else parts[0]
+    raise OSError(errno.EFBIG, f"it has more than {size_text(limit)}", str(path))
+
+
+def read_text(path: Path, limit: int = SMALL) -> str:
+    """UTF-8 text of a regular file. Raises OSError, and ValueError for what is no UTF-8."""
+    return read_bytes(path, limit).decode("utf-8")
+
+
+def read_json(path: Path, limit: int = SMALL) -> Any:
+    """A JSON document. Raises OSError, and ValueError for what is no JSON (also when nested without end)."""
+    try:
+        return json.loads(read_bytes(path, limit))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def size_text(count: int) -> str:
+    """A limit in words: 16 MiB."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor and count % factor == 0:
+            return f"{count // factor} {unit}"
+    return f"{count:,} bytes"
+
+
+def write_atomically(path: Path, content: str | bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+    """A reader sees the old file or the new one, never a half; durable: it also survives a power cut.
+
+    mode: permissions, less the umask. A link to a file stays a link. Raises OSError, also for what is there and is no
+    regular file: a device is not replaced.
+    """
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    with contextlib.suppress(FileNotFoundError):
+        _check(_status(path, follow=True), path)
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    # A draft of the same name is a dead process's, or another thread's, which would lose it.
+    draft = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        draft.replace(path)
+        if durable:
+            sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """fsync of a file or folder: a new file's name survives a power cut when its folder was synced."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def said_of(path: Path) -> Iterator[None]:
+    """Makes OSErrors of what is raised for names that no file can have (a null byte, a lone surrogate)."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name is none that a file can have", str(path)) from error
+
+
+def _status(path: Path, *, follow: bool) -> os.stat_result:
+    with said_of(path):
+        return path.stat() if follow else path.lstat()
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = _KINDS.get(stat.S_IFMT(status.st_mode), "it is no regular file")
+        raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, what, str(path))
+
+
+def _descriptor(path: Path, flags: int, *, follow: bool, mode: int = 0) -> int:
+    try:
+        status = _status(path, follow=follow)
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    else:
+        if not follow and stat.S_ISLNK(status.st_mode):
+            raise OSError(errno.ELOOP, "it is a link to another file", str(path))
+        _check(status, path)
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, mode)
+    try:
+        _check(os.fstat(descriptor), path)  # it may have been exchanged since
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

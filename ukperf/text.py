@@ -1,0 +1,61 @@
+"""Text from elsewhere (guests, servers, files, paths) made safe to show: one function, used at every border.
+
+A terminal takes some characters for commands: escape sequences (ECMA-48: ESC, and the C1 controls U+0080 to U+009F),
+line separators, and the bidirectional controls that make a line look like another one (CVE-2021-42574). Lone
+surrogates, as JSON and paths that are no UTF-8 bring them, can be written to no file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import Any
+
+_BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
+_MOST_MARKS = 3  # combining marks on one character; stacks of them run over the lines around
+
+
+def clean(text: str, limit: int | None = None, keep: str = "") -> str:
+    """`text` with white space that is no space as a space, and everything else that is not printable as "·".
+
+    Not printable are control characters, bidirectional and other format controls, line separators, lone surrogates,
+    private and unassigned characters (str.isprintable). keep: characters that stay, such as "\\n\\t". limit: characters
+    of the result at most; what is longer is cut and ends in "…".
+    """
+    if limit is not None and len(text) > limit:
+        text = text[: max(0, limit - 1)] + "…"
+    if text.isascii():
+        return text if text.isprintable() else text.translate(_ascii_controls(keep))
+    out: list[str] = []
+    marks = 0
+    for c in text:
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        if marks <= _MOST_MARKS:
+            out.append(c if c.isprintable() or c in keep else " " if c in _BLANKS else "·")
+    return "".join(out)
+
+
+@cache
+def _ascii_controls(keep: str) -> dict[int, str]:
+    return {n: " " if chr(n) in _BLANKS else "·" for n in (*range(32), 127) if chr(n) not in keep}
+
+
+class CleanStream:
+    """A text stream whose write() cleans; what styles its text itself, safely, writes to `styled`, the stream behind.
+
+    The last line of defence before a terminal: lines are as they are, and may be as many as the text has.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.styled = stream
+
+    def write(self, text: str) -> int:
+        self.styled.write(clean(text, keep="\n\r\t"))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.styled, name)
