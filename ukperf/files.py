@@ -78,6 +78,11 @@ def read_json(path: Path, limit: int = SMALL) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def reason(error: Exception) -> str:
+    """What is wrong with a file, without Python's number in front and the path behind."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
 def size_text(count: int) -> str:
     """A limit in words: 16 MiB."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):

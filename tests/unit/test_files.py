@@ -15,19 +15,17 @@ from ukperf import files
 from ukperf.campaign.folders import locked, write_beside
 from ukperf.campaign.journal import JOURNAL, Journal, read_journal
 from ukperf.campaign.plan import PLAN, load
-from ukperf.campaign.pyperffile import load as load_pyperf
+from ukperf.campaign.pyperffile import read_pyperf
 from ukperf.cli.options import kernels
 from ukperf.errors import UkperfError
 from ukperf.guests.base import load_recipe
 from ukperf.imaging.adding import add_files
 from ukperf.imaging.datasets import FACTS, stored_facts
-from ukperf.imaging.datasources import read_npz, read_svmlight
 from ukperf.imaging.digests import Digests
 from ukperf.imaging.elf import is_elf, read_elf
 from ukperf.imaging.kernelfile import kernel_version
 from ukperf.imaging.kernelstore import ENTRY_FILE, KernelStore
 from ukperf.imaging.nanosdisk import check_boot_image
-from ukperf.imaging.newsgroups import read_newsgroups
 from ukperf.imaging.unikernels import check_loadable, inspect
 
 
@@ -80,7 +78,7 @@ def _entry(path: Path) -> object:
 READERS: dict[str, Callable[[Path], object]] = {
     "plan": _plan,
     "journal": read_journal,
-    "pyperf": load_pyperf,
+    "pyperf": read_pyperf,
     "kernel option": lambda path: kernels([f"linux={path}"]),
     "linux kernel": kernel_version,
     "unikraft kernel": lambda path: inspect("unikraft", path),
@@ -90,9 +88,6 @@ READERS: dict[str, Callable[[Path], object]] = {
     "recipe": load_recipe,
     "program": check_loadable,
     "library": read_elf,
-    "npz": read_npz,
-    "svmlight": read_svmlight,
-    "newsgroups": read_newsgroups,
     "data facts": _facts,
     "digest": lambda path: Digests(path.parent / "digests").file(path),
 }
@@ -132,9 +127,7 @@ def _locked(folder: Path) -> None:
         (".lock", _locked),
     ],
 )
-def test_what_is_no_file_is_not_written_to(
-    name: str, write: Callable[[Path], None], kind: str, tmp_path: Path
-) -> None:
+def test_what_is_no_file_is_not_written_to(name: str, write: Callable[[Path], None], kind: str, tmp_path: Path) -> None:
     """A run's folder may be anybody's: a link in it must not make us write somewhere else."""
     with no_file(kind, tmp_path / name), pytest.raises(UkperfError, match="cannot be written"):
         write(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from ukperf.campaign.schedule import BALANCED, INDEPENDENT
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind
+from ukperf.text import clean
 
 PLAN = "plan.json"
 FORMAT = 1
 # A plan that is larger than this is none of ours.
 MAX_BYTES = 16 << 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:@~-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,6 @@ def _check(plan: Plan) -> None:
         raise ValueError(f"there is no schedule {plan.schedule}")
     if plan.limits.boots is None and plan.limits.precision is None:
         raise ValueError("it has no limit")
+    for guest in (*plan.images, plan.baseline):
+        if not _NAME.fullmatch(guest):  # it becomes part of files' names and of a domain's
+            raise ValueError(f"{clean(guest, 40)!r} is no guest's name")

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import read_text
+from ukperf.files import read_text, reason
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
 from ukperf.resources import data
@@ -108,7 +108,7 @@ def load_recipe(path: Path) -> Recipe:
             extra=values,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UkperfError(f"The recipe {path} is damaged: {error}.", hint="Install ukperf again.") from error
+        raise UkperfError(f"The recipe {path} is damaged: {reason(error)}.", hint="Install ukperf again.") from error
 
 
 def idle_leap_us(program: Program) -> int:

@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular, read_text
+from ukperf.files import open_regular, read_text, reason
 
 MAGIC = b"\x7fELF"
 DF_1_PIE = 0x08000000
@@ -52,7 +52,7 @@ def read_elf(path: Path) -> ElfInfo:
         with open_regular(path) as f:
             return _info(ELFFile(f), path)
     except (ELFError, OSError, UnicodeDecodeError, ValueError) as e:
-        raise UkperfError(f"{path} cannot be read as an ELF file: {e}.") from e
+        raise UkperfError(f"{path} cannot be read as an ELF file: {reason(e)}.") from e
 
 
 def _info(elf: ELFFile, path: Path) -> ElfInfo:

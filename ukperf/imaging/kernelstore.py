@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, open_regular, read_bytes, read_json, sync, write_atomically
+from ukperf.files import open_own, open_regular, read_bytes, read_json, reason, sync, write_atomically
 from ukperf.paths import data_dir, make_dir
 
 ENTRY_FILE = "entry.json"
@@ -258,7 +258,7 @@ def _load(folder: Path) -> StoredKernel:
             raise _DamagedError(f"{ENTRY_FILE} names a file elsewhere")
         return StoredKernel(**{**values, "files": files, "folder": folder})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _DamagedError(f"{ENTRY_FILE} cannot be read: {error}") from error
+        raise _DamagedError(f"{ENTRY_FILE} cannot be read: {reason(error)}") from error
 
 
 def _problem(folder: Path) -> str | None:
