@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from records import run_of, save_run
 
 from ukperf.campaign.plan import PLAN, Limits, Plan, load, save
 from ukperf.campaign.schedule import BALANCED, INDEPENDENT, block_order
@@ -40,11 +41,11 @@ IMAGES = st.builds(
 FRACTIONS = st.floats(1e-6, 1.0)
 PLANS = st.builds(
     Plan,
-    run_id=TEXT,
+    run_id=NAMES,
     created_at=TEXT,
     workload=TEXT,
     images=st.lists(IMAGES, min_size=1, max_size=3).map(lambda images: {image.guest: image for image in images}),
-    baseline=TEXT,
+    baseline=NAMES,
     machine=st.builds(Machine, st.sampled_from(MachineKind), st.integers(1, 10**6), pin=st.just((0, 2))),
     accelerator=st.sampled_from(Accelerator),
     launch=st.sampled_from(Launch),
@@ -206,3 +207,15 @@ def test_in_a_balanced_schedule_carry_over_does_not_move_the_ratio() -> None:
 
 def test_the_order_of_a_far_block_is_found_at_once() -> None:
     assert block_order(GUESTS, 1, 20_000, BALANCED) == block_order(GUESTS, 1, 20_000, BALANCED)
+
+
+@pytest.mark.parametrize("name", ["../../etc/cron.d/x", "a/b", "", "-rf", "a\nb", "\ud800", "x" * 101])
+def test_a_guests_name_in_a_plan_cannot_lead_out_of_the_runs_folder(name: str, tmp_path: Path) -> None:
+    """The name of a guest is part of the name of its console's file."""
+    save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, 2))
+    path = tmp_path / "run" / PLAN
+    data = json.loads(path.read_text())
+    data["images"][name] = data["images"].pop("nanos")
+    path.write_text(json.dumps(data))
+    with pytest.raises(UkperfError, match="is no guest's name"):
+        load(tmp_path / "run")

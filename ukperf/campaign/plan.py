@@ -114,6 +114,9 @@ def _check(plan: Plan) -> None:
         raise ValueError(f"there is no schedule {plan.schedule}")
     if plan.limits.boots is None and plan.limits.precision is None:
         raise ValueError("it has no limit")
+    # both become part of files' names and of a domain's
+    if not _NAME.fullmatch(plan.run_id):
+        raise ValueError(f"{clean(plan.run_id, 40)!r} is no run's name")
     for guest in (*plan.images, plan.baseline):
-        if not _NAME.fullmatch(guest):  # it becomes part of files' names and of a domain's
+        if not _NAME.fullmatch(guest):
             raise ValueError(f"{clean(guest, 40)!r} is no guest's name")
