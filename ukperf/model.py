@@ -250,6 +250,7 @@ class BootRecord:
     host_calls_ns: int = 0
     host: str = ""  # connection, where a run has more than one
     image_digest: str = ""
+    bad_frames: int = 0  # that were damaged on the console, and lost
     elapsed_s: float = 0.0  # of the run when this trial ended, breaks not counted
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from functools import cache
 from typing import Any
 
-_BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029"
+_BLANKS = "\t\n\v\f\r\x85\u2028\u2029"
 _MOST_MARKS = 3  # combining marks on one character; stacks of them run over the lines around
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,20 @@ def test_what_is_larger_than_any_journal_is_not_read(tmp_path: Path) -> None:
         file.truncate(3 << 30)
     with pytest.raises(UkperfError, match="more than 2 GiB"):
         read_journal(path)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "folder"])
+def test_a_journal_that_was_removed_meanwhile_stops_the_run(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    path = folder / JOURNAL
+    with Journal(path) as journal:
+        journal.append(boot("linux", 0))
+        if how == "folder":
+            shutil.rmtree(folder)
+        else:
+            path.unlink()
+        if how == "replaced":
+            path.write_text("")
+        with pytest.raises(UkperfError, match="removed or replaced"):
+            journal.append(boot("linux", 1))

@@ -14,11 +14,11 @@ import pytest
 from ukperf.campaign import session
 from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.campaign.plan import PLAN, Limits
-from ukperf.campaign.session import Request, Result, resume, start
+from ukperf.campaign.session import Request, Result, refuse_several_cpus, resume, start
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import Availability
 from ukperf.hosts.fake import FakeHost, good_boot
-from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Observation, Program
+from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Machine, Observation, Program
 
 PROGRAM = Program("boot", "ab" * 32, Path("/bin/true"), False, ("/bin/true",))
 
@@ -320,3 +320,10 @@ def test_the_callers_own_rule_can_end_a_run(stage: Stage) -> None:
 
     result = start(replace(stage.request, limits=Limits(boots=9)), say=stage.said.append, enough=enough)
     assert (result.why, len(result.records)) == ("the intervals were narrow enough", 4)
+
+
+def test_several_virtual_cpus_are_refused_under_icount_alone() -> None:
+    with pytest.raises(UkperfError, match="2 virtual CPUs under icount"):
+        refuse_several_cpus(Machine(vcpus=2), Accelerator.ICOUNT)
+    refuse_several_cpus(Machine(vcpus=2), Accelerator.TCG)
+    refuse_several_cpus(Machine(), Accelerator.ICOUNT)

@@ -231,3 +231,11 @@ def test_precision_of_one_guest_is_that_of_its_own_mean() -> None:
 def test_units_that_differ_do_not_hold_a_run_up() -> None:
     records = run_of({"linux": 1e9, "nanos": 5e8}, 6, sigma=0, unit=Unit.INSTRUCTIONS) + run_of({"native": 0.01}, 6)
     assert precise_enough(records, baseline="linux", precision=0.01)
+
+
+def test_frames_that_were_lost_in_good_boots_are_told() -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5})
+    told = summarize([replace(records[0], bad_frames=2), *records[1:]], "linux").warnings
+    guest = records[0].trial.guest
+    assert f"2 damaged frames of {guest} in 1 good boot were left out: samples may lack values." in told
+    assert not any("damaged" in warning for warning in summarize(records, "linux").warnings)

@@ -341,3 +341,22 @@ def test_with_a_bound_on_silence_a_guest_that_falls_silent_hangs_long_before_its
     assert time.monotonic() - began < 300
     _, seen = Guest().watched(replace(SPEC, timeout_s=600.0, idle_s=SOON))
     assert (seen.outcome, seen.reason) == (Outcome.SILENT, "not one byte in 0.05 s")
+
+
+def test_a_boot_during_which_the_host_slept_is_lost(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    asleep = iter([0, 4_200_000_000])
+    monkeypatch.setattr(watching, "asleep_ns", lambda: next(asleep))
+    _, seen = guest.says(MAIN + EXIT).stops().watched()
+    assert (seen.outcome, seen.reason) == (Outcome.LOST, "the host slept for 4.2 s during this boot")
+
+
+def test_a_boot_during_which_ukperf_was_stopped_is_lost(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP shows as a turn of the loop that took far longer than it may."""
+    monkeypatch.setattr(watching, "STALLED_S", -1.0)  # every turn takes longer than that
+    _, seen = guest.says(MAIN + EXIT).stops().watched()
+    assert seen.outcome is Outcome.LOST and "ukperf itself was stopped" in seen.reason
+
+
+def test_a_machine_that_is_awake_has_not_slept_since() -> None:
+    before = watching.asleep_ns()
+    assert abs(watching.asleep_ns() - before) < watching.SLEPT_S * 1e9

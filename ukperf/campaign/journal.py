@@ -64,6 +64,7 @@ class Journal:
 
         Raises UkperfError if the disk refuses; the journal then ends with the last whole line.
         """
+        self._refuse_removed()
         line = (json.dumps(to_json(record), separators=(",", ":"), allow_nan=False) + "\n").encode()
         before = os.fstat(self._descriptor).st_size
         try:
@@ -77,6 +78,19 @@ class Journal:
             if line:
                 self._cut(before)
             raise
+
+    def _refuse_removed(self) -> None:
+        """Raises UkperfError if the journal's name is gone or another file's: what is written would be lost."""
+        ours = os.fstat(self._descriptor)
+        try:
+            there = self._path.lstat()
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            raise UkperfError(
+                f"{self._path} was removed or replaced while the run went on.",
+                hint="What was measured until then is gone with it; start a new run.",
+            )
 
     def _cut(self, size: int) -> None:
         try:

@@ -60,6 +60,7 @@ def record_of(
         host_calls_ns=seen.host_calls_ns,
         host=host,
         image_digest=spec.image.digest,
+        bad_frames=seen.bad_frames,
     )
 
 

@@ -270,6 +270,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
         if truth.advice:
             say(truth.advice)
+    refuse_several_cpus(request.machine, accelerator)
     images = build_images(request, accelerator, say, host)
     baseline = request.baseline
     if baseline not in images:
@@ -296,6 +297,16 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         command=request.command,
         facts={"ukperf": ukperf.__version__, **_facts(hosts)},
     )
+
+
+def refuse_several_cpus(machine: Machine, accelerator: Accelerator) -> None:
+    """Raises UkperfError for more than one virtual CPU under icount: there QEMU runs them by turns of one clock, Linux
+    waits for ever for its second CPU and nanos crashes (seen in every boot)."""
+    if accelerator is Accelerator.ICOUNT and machine.vcpus > 1:
+        raise UkperfError(
+            f"Guests do not boot with {machine.vcpus} virtual CPUs under icount.",
+            hint="Use --vcpus 1, or --accel tcg, whose figures are seconds of an emulator.",
+        )
 
 
 def _facts(hosts: Sequence[Host]) -> dict[str, str]:

@@ -28,6 +28,10 @@ _EVENTS = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "exit": Event.EXIT}
 
 # The loop wakes at least this often, so that a pause signal or a clock step cannot make it oversleep.
 MAX_WAIT_S = 1.0
+# A turn of the watch's loop takes MAX_WAIT_S at most; one that takes this long was stopped (SIGSTOP, a debugger, a
+# frozen cgroup, a paused host), and what it timed is not the guest's doing.
+STALLED_S = 10.0
+SLEPT_S = 0.1  # the two clocks are read one after the other
 
 
 class ConsoleSource(Protocol):
@@ -107,6 +111,8 @@ class Watch:
         self._log: BinaryIO | None = None
         self._heard = 0.0  # when the last bytes came, time.monotonic()
         self._vmm_ended: int | None = None
+        self._stalled_s = 0.0
+        self._slept_before = asleep_ns()
 
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -120,13 +126,16 @@ class Watch:
         poll.register(self.stop.fileno(), select.POLLIN)
         if self.vmm is not None:
             poll.register(self.vmm, select.POLLIN)
-        started = time.monotonic()
+        started = turned = time.monotonic()
         while self._outcome is None:
             left = self._seconds_left(started)
             if left <= 0:
                 self._time_out()
                 return
-            for descriptor, _ in poll.poll(min(left, MAX_WAIT_S) * 1000):
+            ready = poll.poll(min(left, MAX_WAIT_S) * 1000)
+            now = time.monotonic()
+            self._stalled_s, turned = max(self._stalled_s, now - turned), now
+            for descriptor, _ in ready:
                 if descriptor == self.console.fileno() and not self._read():
                     poll.unregister(descriptor)  # end of the console; the stop event will follow
                 elif descriptor == self.vmm:
@@ -226,6 +235,8 @@ class Watch:
         if outcome is None:
             self._clamp()
             outcome, reason = self._judge(report.exit_status, report.signal, report.error)
+        if disturbed := self._disturbed():
+            outcome, reason = Outcome.LOST, disturbed
         if outcome in (Outcome.OK, Outcome.FAILED) and report.lies:
             outcome, reason = Outcome.LIED, report.lies[0]
         if outcome is not Outcome.OK and extra:
@@ -245,6 +256,15 @@ class Watch:
             host_calls_ns=host_calls_ns,
         )
 
+    def _disturbed(self) -> str:
+        """Why nothing that was timed in this boot counts, or nothing: the host slept, or we were stopped."""
+        slept_s = (asleep_ns() - self._slept_before) / 1e9
+        if slept_s > SLEPT_S:
+            return f"the host slept for {slept_s:.1f} s during this boot"
+        if self._stalled_s > STALLED_S:
+            return f"ukperf itself was stopped for {self._stalled_s:.0f} s during this boot"
+        return ""
+
     def _clamp(self) -> None:
         """No byte was written after the guest stopped; one that we read later, on a busy host, was written before."""
         stopped = self.events.get(Event.STOPPED)
@@ -263,6 +283,12 @@ class Watch:
         if Event.MAIN not in self.events:
             return Outcome.CRASHED, f"its main frame was lost ({self._decoder.bad_frames} frames were damaged)"
         return Outcome.OK, ""
+
+
+def asleep_ns() -> int:
+    """How long this machine has slept since it was started: CLOCK_BOOTTIME counts it, CLOCK_MONOTONIC does not
+    (clock_gettime(2))."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def _open_log(path: Path) -> BinaryIO:

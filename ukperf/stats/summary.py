@@ -90,6 +90,7 @@ def summarize(
     benchmarks = _benchmark_order(series)
     guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
     warnings = [said for g in guests if (said := clock_warning(g.guest, g.clock))]
+    warnings += [said for name in names if (said := _lost_frames(ordered, name))]
     moved = drift(ordered, tables=series)
     if moved is not None and moved.drifted:
         warnings.append(moved.sentence())
@@ -104,6 +105,18 @@ def summarize(
         benchmarks=benchmarks,
         comparisons=compare_guests(ordered, series, baseline, benchmarks, delta),
         warnings=tuple(warnings),
+    )
+
+
+def _lost_frames(records: Sequence[BootRecord], guest: str) -> str:
+    """A sentence where frames of good boots were damaged: what they said is missing from the boot."""
+    hit = [r for r in records if r.trial.guest == guest and r.outcome is Outcome.OK and r.bad_frames]
+    if not hit:
+        return ""
+    frames, boots = sum(record.bad_frames for record in hit), len(hit)
+    return (
+        f"{frames} damaged frame{'s' * (frames > 1)} of {guest} in {boots} good boot{'s' * (boots > 1)} "
+        f"{'were' if frames > 1 else 'was'} left out: samples may lack values."
     )
 
 
