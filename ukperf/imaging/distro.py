@@ -10,13 +10,13 @@ import os
 import re
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ukperf.errors import UkperfError
+from ukperf.imaging.archives import members
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelfile import kernel_version
 
@@ -31,6 +31,7 @@ _WANTED = re.compile(
     r"|(usr/)?lib/modules/[^/]+/kernel/(net/9p|fs/(9p|netfs|fscache))/.*"
 )
 _TIMEOUT_S = 600
+PACKAGE_MAX, FILES_MAX = 4 << 30, 100_000  # an unpacked package's; Ubuntu's with all modules have a quarter of it
 
 
 @dataclass(frozen=True)
@@ -170,22 +171,21 @@ class _Apt:
 
 def _extract(package: Path, target: Path) -> None:
     """The regular files that we want from a Debian package; nothing else of it touches the disk."""
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as unpacker:
+    command = ["dpkg-deb", "--fsys-tarfile", str(package.absolute())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacker:
         assert unpacker.stdout is not None
         try:
-            with tarfile.open(fileobj=unpacker.stdout, mode="r|") as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name)
-                    if not member.isfile() or ".." in name.parts or not _WANTED.fullmatch(str(name).lstrip("./")):
-                        continue
-                    path = target / str(name).lstrip("./").removeprefix("usr/")
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    source = archive.extractfile(member)
-                    assert source is not None
-                    with path.open("wb") as out:
-                        shutil.copyfileobj(source, out, 1 << 20)
-        except tarfile.TarError as error:
-            raise UkperfError(f"{package.name} is no package that can be unpacked: {error}.") from error
+            for member, content in members(unpacker.stdout.read, f"The package {package.name}", PACKAGE_MAX, FILES_MAX):
+                name = PurePosixPath(member.name)
+                if not member.isfile() or ".." in name.parts or not _WANTED.fullmatch(str(name).lstrip("./")):
+                    continue
+                path = target / str(name).lstrip("./").removeprefix("usr/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as out:
+                    while part := content(1 << 20):
+                        out.write(part)
+                    if out.tell() != member.size:
+                        raise UkperfError(f"The package {package.name} ends in the middle of {name}.")
         finally:
             unpacker.stdout.close()
 

@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.archives import extract
-from ukperf.imaging.download import Answer, Client
+from ukperf.imaging.download import Answer, Client, short, split
 from ukperf.imaging.kernelstore import KERNEL_MAX, entry_name
 from ukperf.imaging.release import PinOf, Pulled, wrong_digest
+from ukperf.text import clean
 
 DOCUMENT_MAX = 4 << 20  # an index or manifest; the specification's own recommendation for registries
 LAYER_MAX = 128 << 20
@@ -30,6 +31,7 @@ _ACCEPT = ", ".join(
     )
 )
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")  # what RFC 6750 allows, and a bit more; a header of a server's limit
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -108,16 +110,18 @@ class Registry:
         asked = dict(_CHALLENGE.findall(rest))
         realm = asked.get("realm", "")
         if scheme.lower() != "bearer" or not realm:
-            raise UkperfError(f"The registry asks for a login that ukperf does not know: {challenge[:100]!r} ({url}).")
-        if urlsplit(self.base).scheme == "https" and urlsplit(realm).scheme != "https":
-            raise UkperfError(f"The registry sends us to {realm} for a token, which is not encrypted: not followed.")
+            what = f"a login that ukperf does not know: {clean(challenge, 100)!r}"
+            raise UkperfError(f"The registry asks for {what} ({short(url)}).")
+        if split(self.base).scheme == "https" and split(realm).scheme != "https":
+            what = f"{short(realm)} for a token, which is not encrypted"
+            raise UkperfError(f"The registry sends us to {what}: not followed.")
         query = {name: asked[name] for name in ("service", "scope") if name in asked}
         query.setdefault("scope", f"repository:{self.repository}:pull")
         answer = self.client.get(f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", 1 << 20)
         document = _document(answer.body, realm)
         token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str) or not token.isprintable():
-            raise UkperfError(f"{realm} gave no token.")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise UkperfError(f"{short(realm)} gave no token that can be sent back.")
         return token
 
 
