@@ -21,11 +21,13 @@ from ukperf.errors import UkperfError
 from ukperf.guests.base import load_recipe
 from ukperf.imaging.adding import add_files
 from ukperf.imaging.datasets import FACTS, stored_facts
+from ukperf.imaging.datasources import read_npz, read_svmlight
 from ukperf.imaging.digests import Digests
 from ukperf.imaging.elf import is_elf, read_elf
 from ukperf.imaging.kernelfile import kernel_version
 from ukperf.imaging.kernelstore import ENTRY_FILE, KernelStore
 from ukperf.imaging.nanosdisk import check_boot_image
+from ukperf.imaging.newsgroups import read_newsgroups
 from ukperf.imaging.unikernels import check_loadable, inspect
 
 
@@ -88,6 +90,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "recipe": load_recipe,
     "program": check_loadable,
     "library": read_elf,
+    "npz": read_npz,
+    "svmlight": read_svmlight,
+    "newsgroups": read_newsgroups,
     "data facts": _facts,
     "digest": lambda path: Digests(path.parent / "digests").file(path),
 }
