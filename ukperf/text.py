@@ -35,6 +35,11 @@ def clean(text: str, limit: int | None = None, keep: str = "") -> str:
     return "".join(out)
 
 
+def many(n: int, noun: str) -> str:
+    """`1 block`, `20 blocks`: a number with its noun, which takes an s."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 @cache
 def _ascii_controls(keep: str) -> dict[int, str]:
     return {n: " " if chr(n) in _BLANKS else "·" for n in (*range(32), 127) if chr(n) not in keep}

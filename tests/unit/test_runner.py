@@ -146,7 +146,7 @@ def failing(where: set[Where], bench: Bench) -> Script:
 def test_each_trial_is_in_the_journal_before_the_next_one_starts(tmp_path: Path) -> None:
     bench = Bench(tmp_path, plan_of(["floor", "linux"], boots=1))
     why = bench.run(lambda spec, n: bad_boot(Outcome.CRASHED) if n == 0 else good_boot())
-    assert why == "1 blocks were done"
+    assert why == "1 block was done"
     first, second = block_order(("floor", "linux"), 1, 0)
     assert bench.watcher.events == [
         f"start {first} 0",

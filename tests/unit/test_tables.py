@@ -23,6 +23,7 @@ from ukperf.reports.pyperf_suite import suite, write_suite
 from ukperf.reports.table import render
 from ukperf.reports.units import common_scale, interval, number, with_unit
 from ukperf.stats.summary import summarize
+from ukperf.text import many
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 FACTS = {"accelerator": "tcg", "machine": "q35", "seed": "1"}
@@ -203,3 +204,11 @@ def test_a_benchmark_has_one_unit_in_all_rows_of_its_column() -> None:
     text = printed(run_of({"linux": 1.002, "nanos": 0.998}, 12, sigma=0.0005), 200, False)
     rows = [line for line in text.splitlines() if line.startswith("  total")]
     assert len(rows) == 2 and all(" s " in row and " ms" not in row for row in rows), rows
+
+
+def test_one_of_a_thing_is_in_the_singular() -> None:
+    text = printed(run_of({"linux": 1.0}, 1), 200, False)
+    assert "1 block; 1 good boot; 0 failed" in text
+    records = run_of({"linux": 1.0}, 1)
+    assert "linux: 1 of 1 boot failed" in printed([failed(records[0])], 200, False)
+    assert (many(1, "block"), many(0, "block"), many(2, "boot")) == ("1 block", "0 blocks", "2 boots")

@@ -15,6 +15,7 @@ from ukperf.campaign.plan import Plan
 from ukperf.campaign.schedule import block_order
 from ukperf.hosts.base import Host, OnFrame
 from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Trial
+from ukperf.text import many
 
 # A guest without one good boot in its first blocks is given up: its failures are in the journal and in the table.
 HOPELESS_BLOCKS = 3
@@ -88,7 +89,7 @@ class Runner:
         while self._block < most and self._hopeful(self._block) and not self._todo(self._block):
             self._block += 1
         if self._block >= most:
-            return f"{most} blocks were done"
+            return f"{many(most, 'block')} {'was' if most == 1 else 'were'} done"
         guests = self._hopeful(self._block)
         if not guests:
             return f"no guest had one good boot in {HOPELESS_BLOCKS} blocks"

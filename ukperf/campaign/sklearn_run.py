@@ -24,6 +24,7 @@ from ukperf.hosts.connection import EMBED, is_local
 from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootSpec, Frame, Launch, Machine, Outcome, Program, Trial
+from ukperf.text import many
 
 WORK = "sklearn.json"
 GUESTS = ("linux", "nanos", "unikraft", "native")
@@ -297,4 +298,4 @@ def _sentence(facts: Mapping[str, object], work: Work) -> str:
     assert isinstance(train, list)
     assert isinstance(test, list)
     shape = f"{train[0]:,} × {train[1]:,} to train, {test[0]:,} rows to test"
-    return f"Data {facts['name']}: {shape}, sha256 {str(facts['digest'])[:12]}; {work.threads} thread(s)."
+    return f"Data {facts['name']}: {shape}, sha256 {str(facts['digest'])[:12]}; {many(work.threads, 'thread')}."

@@ -13,6 +13,7 @@ from ukperf.reports.story import Story
 from ukperf.reports.svg import WIDTH, Scale, figure, padded, tag, text, title
 from ukperf.reports.units import interval, number, scale_for, with_unit
 from ukperf.stats.perboot import final_records
+from ukperf.text import many
 
 _CLASS = {
     Verdict.FASTER: "faster",
@@ -141,7 +142,7 @@ def distributions(story: Story, benchmark: str) -> str:
 
 def _histogram(guest: str, values: NDArray[np.float64], unit: Unit, class_: str, y: float) -> str:
     middle = float(np.median(values))
-    head = text(_LEFT, y + 14, f"{guest}: median {with_unit(middle, unit)}, {values.size} boots")
+    head = text(_LEFT, y + 14, f"{guest}: median {with_unit(middle, unit)}, {many(values.size, 'boot')}")
     if values.max() == values.min():
         return head + text(_LEFT, y + 36, "every boot the same", "start", "t dim")
     low, high = np.quantile(values, [0.25, 0.75])
@@ -155,7 +156,7 @@ def _histogram(guest: str, values: NDArray[np.float64], unit: Unit, class_: str,
     bars = "".join(
         tag(
             "rect",
-            title(f"{count} boots from {with_unit(float(a), unit)} to {with_unit(float(b), unit)}"),
+            title(f"{many(int(count), 'boot')} from {with_unit(float(a), unit)} to {with_unit(float(b), unit)}"),
             x=across(float(a)),
             y=base - tall * count / counts.max(),
             width=max(across(float(b)) - across(float(a)) - 0.6, 0.6),

@@ -14,6 +14,7 @@ from ukperf.reports.jsonout import comparison_json, estimate_json
 from ukperf.reports.units import interval, number
 from ukperf.stats.summary import RunSummary
 from ukperf.stats.within_boot import BootRatio
+from ukperf.text import many
 
 SCALE = "call.direct"
 _GROUPS = {
@@ -137,7 +138,7 @@ def _notes(summary: RunSummary, view: View, facts: Mapping[str, str]) -> list[st
     what = "; ".join(f"{name} {value}" for name, value in facts.items())
     boots = sum(guest.boots for guest in summary.guests)
     failed = sum(count for guest in summary.guests for count in guest.failures.values())
-    notes = [f"{what}; {summary.blocks} blocks; {boots} good boots; {failed} failed."]
+    notes = [f"{what}; {many(summary.blocks, 'block')}; {many(boots, 'good boot')}; {failed} failed."]
     notes.append("A boot's figure is the median of its batches; a guest's is the median of its boots.")
     notes.append(
         ".raw: the syscall instruction; .libc, .vdso: the C library; .vsyscall: Unikraft's function-call entry."
@@ -162,7 +163,7 @@ def claim_text(claim: Claim) -> str:
     """One sentence: the measured factor with its interval, and the paper's."""
     found = claim.measured
     known = f" {interval((found.low, found.high))}" if found.low is not None else ""
-    return f"{found.over} ÷ {found.under}: {number(found.ratio)}×{known} over {found.n} boots ({claim.said})."
+    return f"{found.over} ÷ {found.under}: {number(found.ratio)}×{known} over {many(found.n, 'boot')} ({claim.said})."
 
 
 def render_operations(rows: Sequence[Row], console: Console) -> None:

@@ -14,7 +14,7 @@ from ukperf.stats.drift import DriftResult, drifts
 from ukperf.stats.perboot import PHASES, Series, collect
 from ukperf.stats.summary import RunSummary, by_host, summarize
 from ukperf.stats.variance import SampleParts, sample_parts
-from ukperf.text import clean
+from ukperf.text import clean, many
 
 MOST_TAILS = 20
 TAIL_LINES = 40
@@ -125,7 +125,7 @@ def answers(summary: RunSummary) -> tuple[str, ...]:
     chosen = [c for c in summary.comparisons if c.benchmark in wanted]
     if not chosen:
         boots = sum(guest.boots for guest in summary.guests)
-        return (f"{boots} good boots, and nothing to compare.",)
+        return (f"{many(boots, 'good boot')}, and nothing to compare.",)
     if len(chosen) <= 6:
         return tuple(_sentence(c, summary) for c in chosen)
     sentences = []
@@ -147,7 +147,7 @@ def _sentence(comparison: Comparison, summary: RunSummary) -> str:
     if comparison.low is not None and comparison.high is not None and comparison.low < comparison.high:
         low, high = number(comparison.low, spread), number(comparison.high, spread)
         figures += f", 95 % interval {low} to {high}"
-    figures = f"({figures}, {comparison.n} blocks)"
+    figures = f"({figures}, {many(comparison.n, 'block')})"
     noun = _noun(summary, guest, name)
     percent = number(100 * abs(comparison.ratio - 1), 100 * spread)
     if comparison.verdict is Verdict.FASTER:

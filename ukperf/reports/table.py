@@ -12,6 +12,7 @@ from ukperf.model import Comparison, Estimate, Unit, Verdict
 from ukperf.reports.columns import Column, lines, show, width
 from ukperf.reports.units import common_scale, interval, number, scale_for
 from ukperf.stats.perboot import PHASES
+from ukperf.text import many
 
 if TYPE_CHECKING:
     from ukperf.stats.summary import GuestSummary, RunSummary
@@ -150,7 +151,7 @@ def _clock(clock: Estimate) -> str:
 def _failures(guest: GuestSummary) -> str:
     kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
     reasons = "; ".join(guest.reasons[:3])
-    return f"{guest.guest}: {sum(guest.failures.values())} of {guest.tried} boots failed ({kinds})" + (
+    return f"{guest.guest}: {sum(guest.failures.values())} of {many(guest.tried, 'boot')} failed ({kinds})" + (
         f": {reasons}" if reasons else ""
     )
 
@@ -163,7 +164,7 @@ def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
     if clocks:
         counted = any(guest.unit is Unit.INSTRUCTIONS for guest in summary.guests)
         parts.append(f"guest clock ÷ {'instructions' if counted else 'host clock'} {', '.join(clocks)}")
-    parts += [f"{summary.blocks} blocks", f"{boots} good boots", f"{failed} failed"]
+    parts += [many(summary.blocks, "block"), many(boots, "good boot"), f"{failed} failed"]
     if any(c.ratio is not None for c in summary.comparisons):
         parts.append(f"equivalent within ±{100 * summary.delta:g} %")
     return "; ".join(parts) + "."

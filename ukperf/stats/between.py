@@ -16,6 +16,7 @@ from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series
 from ukperf.stats.welch import welch_effect
 from ukperf.stats.within import Candidate, judged, median_ratio, refusal
+from ukperf.text import many
 
 DRIFT = "two runs: what changed on the host between them is in the ratio"
 # A difference in one of these makes the ratio an answer to another question; in the others, to be read with care.
@@ -143,7 +144,7 @@ def _warnings(side: Side, baseline: Side) -> list[str]:
             warnings.append(f"the {key} differs: {_short(left)} against {_short(right)}")
     for one in (side, baseline):
         if one.lost:
-            warnings.append(f"{one.lost} of {one.tried} boots of {one.label} failed")
+            warnings.append(f"{one.lost} of {many(one.tried, 'boot')} of {one.label} failed")
         warnings += one.notes
     return warnings
 

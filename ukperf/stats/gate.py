@@ -18,6 +18,7 @@ from ukperf.stats.between import Side, effect_of
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.verdict import ALPHA, holm
+from ukperf.text import many
 
 
 def p_beyond(effect: Effect, delta: float, slower: bool) -> float | None:
@@ -103,8 +104,8 @@ def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, s
         return "untested", "; ".join(comparison.warnings) or "there is nothing to compare"
     over, under = (len(one.series[name].values) for one in (side, baseline))
     if side.run == baseline.run:
-        return "untested", f"{comparison.n} blocks have a boot of both, and {MIN_BOOTS} are needed"
-    return "untested", f"{over} boots against {under}, and {MIN_BOOTS} a side are needed"
+        return "untested", f"a good boot of both is in {many(comparison.n, 'block')}, and {MIN_BOOTS} are needed"
+    return "untested", f"{many(over, 'boot')} against {under}, and {MIN_BOOTS} a side are needed"
 
 
 def _hidden(

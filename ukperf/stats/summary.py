@@ -14,6 +14,7 @@ from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, Warmth, collect, final_records
 from ukperf.stats.steady import far_out
 from ukperf.stats.within import clock, clock_warning, compare_guests
+from ukperf.text import many
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _inside_warnings(guest: GuestSummary) -> list[str]:
     for name, kinds in guest.warmth.items():
         for kind, count in kinds.items():
             if kind not in (Warmth.FLAT, Warmth.SHORT):
-                said.setdefault(kind, []).append(f"{name} in {count} of {sum(kinds.values())} boots")
+                said.setdefault(kind, []).append(f"{name} in {count} of {many(sum(kinds.values()), 'boot')}")
     warnings = [f"{guest.guest}, {kind.value}: {_listed(said[kind])}{_USED[kind]}." for kind in _USED if kind in said]
     if guest.partly:
         listed = _listed([f"{name} in {count}" for name, count in guest.partly.items()])

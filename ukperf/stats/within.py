@@ -14,6 +14,7 @@ from ukperf.stats.estimate import MIN_BOOTS, median, middle, moments
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, final_records, oddity
 from ukperf.stats.verdict import Judgement, judge
+from ukperf.text import many
 
 CLOCK_TOLERANCE = 0.01
 LATE_NS = 10_000_000  # a busy host reads a frame so much late: about two of its scheduler's slices
@@ -220,7 +221,8 @@ def refusal(over: Series | None, under: Series | None, guest: str, baseline: str
         bad = [side.odd.get(i) or oddity(v) for i, v in enumerate(side.values) if not math.isfinite(v) or v <= 0]
         if bad:
             kinds = " or ".join(dict.fromkeys(bad))
-            return f"{len(bad)} of {len(side.values)} boots of {name} have a value that is {kinds}"
+            have = "has" if len(bad) == 1 else "have"
+            return f"{len(bad)} of {many(len(side.values), 'boot')} of {name} {have} a value that is {kinds}"
     return ""
 
 

@@ -7,7 +7,7 @@ import json
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.exports import Exportable
-from ukperf.text import clean
+from ukperf.text import clean, many
 
 
 def export(run: Exportable) -> str:
@@ -21,7 +21,7 @@ def export(run: Exportable) -> str:
             "name": _name(run.name(guest, benchmark)),
             "unit": symbol,
             "value": estimate.value / divisor,
-            "extra": f"median of {estimate.n} boots\n{facts}",
+            "extra": f"median of {many(estimate.n, 'boot')}\n{facts}",
         }
         if estimate.low is not None and estimate.high is not None:
             # JavaScript must be able to read the number: no thousands separators

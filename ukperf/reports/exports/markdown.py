@@ -6,7 +6,7 @@ import re
 
 from ukperf.reports.exports import Exportable
 from ukperf.reports.table import difference, location
-from ukperf.text import clean
+from ukperf.text import clean, many
 
 _PLAIN = re.compile(r"[\w ./:()+,;=%÷±·-]*")
 _LINK = re.compile(r"://|\bwww\.|:\w+:", re.IGNORECASE)  # and emoji by their names
@@ -47,11 +47,12 @@ def export(run: Exportable) -> str:
         for benchmark, count in guest.partly.items():
             if run.wants(benchmark):
                 lines.append(
-                    f"\n{quoted(guest.guest)}: {quoted(benchmark)} was seen in {count} of {guest.boots} boots."
+                    f"\n{quoted(guest.guest)}: {quoted(benchmark)} was seen in {count} of {many(guest.boots, 'boot')}."
                 )
         if guest.failures:
             kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
             lines.append(
-                f"\n{quoted(guest.guest)}: {sum(guest.failures.values())} of {guest.tried} boots failed ({kinds})."
+                f"\n{quoted(guest.guest)}: {sum(guest.failures.values())} of {many(guest.tried, 'boot')} failed "
+                f"({kinds})."
             )
     return "\n".join(lines) + "\n"
