@@ -63,6 +63,11 @@ class World:
 
     def run(self, *words: str | Path, status: int = 0) -> str:
         """What `ukperf WORDS…` printed: standard output, or standard error where it must fail."""
+        out, err = self._ended(words, status)
+        return out if status == 0 else err
+
+    def _ended(self, words: Sequence[str | Path], status: int) -> tuple[str, str]:
+        """Both outputs of a command that must end with this status."""
         process = self.start(*words)
         try:
             out, err = process.communicate(timeout=self.patience_s)
@@ -72,10 +77,11 @@ class World:
             raise
         assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
         assert "Traceback" not in err, err
-        return out if status == 0 else err
+        return out, err
 
-    def json(self, *words: str | Path) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run(*words, "--json"))
+    def json(self, *words: str | Path, status: int = 0) -> dict[str, Any]:
+        """What it printed as JSON; a run that answers nothing prints it all the same, and ends with status 2."""
+        found: dict[str, Any] = json.loads(self._ended((*words, "--json"), status)[0])
         return found
 
     def vmms(self) -> list[int]:

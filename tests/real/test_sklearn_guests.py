@@ -131,12 +131,12 @@ def test_a_guest_with_too_little_memory_is_told_how_much_would_do(learner: World
         pytest.skip("no unikraft kernel here: ukperf images pull unikraft")
     run = learner.path("run")
     words = ("--memory", "160", "--scale", "0.003", "--model", "multinomialnb", "--run", run)
-    answer = learner.json("sklearn", "-g", "native", "-g", "unikraft", "--baseline", "native", *HOW, *words)
+    answer = learner.json("sklearn", "-g", "native", "-g", "unikraft", "--baseline", "native", *HOW, *words, status=2)
     (advice,) = [note for note in answer["notes"] if "MiB" in note]
     assert advice.startswith("unikraft does not get through with 160 MiB; with ")
     assert 160 < int(advice.split("; with ")[1].split(" MiB")[0].replace(",", "")) <= learning.MEMORY_MIB
     assert any(r["outcome"] == "ok" and r["trial"]["guest"] == "native" for r in journal(run))
-    assert learner.json("resume", run)["notes"] == answer["notes"]
+    assert learner.json("resume", run, status=2)["notes"] == answer["notes"]
 
 
 def test_a_resumed_run_says_what_the_whole_one_would_have_said(learner: World) -> None:
