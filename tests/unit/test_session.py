@@ -327,3 +327,12 @@ def test_several_virtual_cpus_are_refused_under_icount_alone() -> None:
         refuse_several_cpus(Machine(vcpus=2), Accelerator.ICOUNT)
     refuse_several_cpus(Machine(vcpus=2), Accelerator.TCG)
     refuse_several_cpus(Machine(), Accelerator.ICOUNT)
+
+
+def test_a_baseline_that_nobody_named_is_said_to_be_booted_too(stage: Stage) -> None:
+    sentence = "linux is booted too: it is the baseline of all ratios (--baseline names another)."
+    stage.start(guests=("linux", "nanos"), added="linux")
+    assert sentence in stage.said
+    stage.said.clear()
+    stage.start(guests=("linux", "nanos"), folder=stage.folder / "second")
+    assert sentence not in stage.said

@@ -212,3 +212,15 @@ def test_one_of_a_thing_is_in_the_singular() -> None:
     records = run_of({"linux": 1.0}, 1)
     assert "linux: 1 of 1 boot failed" in printed([failed(records[0])], 200, False)
     assert (many(1, "block"), many(0, "block"), many(2, "boot")) == ("1 block", "0 blocks", "2 boots")
+
+
+def test_a_failed_boot_shows_what_its_guest_wrote_last_and_that_it_was_made_again() -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5})
+    lost = next(i for i, r in enumerate(records) if r.trial.guest == "nanos" and r.trial.block == 3)
+    tail = "old\n" + "x" * 500 + '\nKernel panic\x1b[31m - not syncing\n\x1e{"event":"main","n":0}\nReboot\n\n'
+    retry = replace(records[lost], trial=replace(records[lost].trial, index=1000, attempt=1))
+    records[lost] = replace(failed(records[lost]), console_tail=tail)
+    text = printed([*records, retry], 200, False)
+    assert "nanos: 1 of 21 boots, 1 of them made again after a failure, failed (1 hung)" in text
+    assert "nanos wrote: Kernel panic·[31m - not syncing" in text and "nanos wrote: Reboot" in text
+    assert "old" not in text and '"event"' not in text and "x" * 200 not in text and "\x1b" not in text

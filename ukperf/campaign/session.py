@@ -56,6 +56,7 @@ class Request:
     guests: tuple[str, ...] = ()
     default_guests: tuple[str, ...] = ("linux", "floor", "nanos", "unikraft", "native")
     baseline: str = "linux"
+    added: str = ""  # the baseline, where it is among the guests without having been named
     machine: Machine = field(default_factory=Machine)
     accelerator: Accelerator = Accelerator.AUTO
     launch: Launch = Launch.LIBVIRT
@@ -272,6 +273,8 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
             say(truth.advice)
     refuse_several_cpus(request.machine, accelerator)
     images = build_images(request, accelerator, say, host)
+    if request.added in images:
+        say(f"{request.added} is booted too: it is the baseline of all ratios (--baseline names another).")
     baseline = request.baseline
     if baseline not in images:
         baseline = next(iter(images))

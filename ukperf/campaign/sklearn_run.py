@@ -37,6 +37,7 @@ class Ask:
 
     guests: tuple[str, ...] = ()
     baseline: str = "linux"
+    added: str = ""
     models: tuple[str, ...] = ()
     data: str = "synthetic"
     scale: float | None = None
@@ -122,6 +123,7 @@ def _request(ask: Ask, guests: tuple[str, ...], accelerator: Accelerator, progra
         guests=guests,
         default_guests=tuple(g for g in GUESTS if g != "native" or ask.model_file is None),
         baseline=ask.baseline,
+        added=ask.added,
         machine=ask.machine,
         accelerator=accelerator,
         launch=ask.launch,

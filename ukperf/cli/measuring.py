@@ -63,6 +63,7 @@ class Shared:
         }
         if "baseline" not in self.without:
             found |= {"guests": o.with_baseline(self.guest, self.baseline), "baseline": self.baseline}
+            found["added"] = self.baseline if self.guest and self.baseline not in self.guest else ""
         if "boots" not in self.without:
             found |= {
                 "limits": o.limits(few, self.precision, self.max_time),

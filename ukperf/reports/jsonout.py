@@ -50,6 +50,8 @@ def _guest_json(guest: GuestSummary) -> dict[str, object]:
         "guest": guest.guest,
         "boots": guest.boots,
         "tried": guest.tried,
+        "retried": guest.retried,
+        "last_lines": list(guest.last_lines),
         "unit": guest.unit.value,
         "ended_by_host": guest.ended_by_host,
         "clock_ratio": None if guest.clock is None else finite(guest.clock.value),

@@ -151,9 +151,10 @@ def _clock(clock: Estimate) -> str:
 def _failures(guest: GuestSummary) -> str:
     kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
     reasons = "; ".join(guest.reasons[:3])
-    return f"{guest.guest}: {sum(guest.failures.values())} of {many(guest.tried, 'boot')} failed ({kinds})" + (
-        f": {reasons}" if reasons else ""
-    )
+    retries = f", {guest.retried} of them made again after a failure," if guest.retried else ""
+    said = f"{guest.guest}: {sum(guest.failures.values())} of {many(guest.tried, 'boot')}{retries} failed ({kinds})"
+    said += f": {reasons}" if reasons else ""
+    return said + "".join(f"\n  {guest.guest} wrote: {line}" for line in guest.last_lines)
 
 
 def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:

@@ -14,7 +14,9 @@ from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, Warmth, collect, final_records
 from ukperf.stats.steady import far_out
 from ukperf.stats.within import clock, clock_warning, compare_guests
-from ukperf.text import many
+from ukperf.text import clean, many
+
+LAST_LINES, LONGEST_LINE = 3, 160
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class GuestSummary:
     finite. ended_by_host: good boots that the host had to end. warmth: benchmark → what the boots' iterations did.
     outliers: benchmark → boots outside Tukey's outer fences; they are kept. clock: median of the guest's clock ÷
     the host's (under icount: ÷ instructions), None where it has no clock or its boots were too short to tell.
+    retried: of `tried` those that were made again after a failure. last_lines: the end of the console of the last
+    failed boot that said anything, safe to print.
     seen: benchmark → good boots that had it: a phase whose events did not all come is missing from its boot.
     """
 
@@ -41,6 +45,8 @@ class GuestSummary:
     outliers: Mapping[str, int] = field(default_factory=dict)
     clock: Estimate | None = None
     seen: Mapping[str, int] = field(default_factory=dict)
+    retried: int = 0
+    last_lines: tuple[str, ...] = ()
 
     @property
     def partly(self) -> Mapping[str, int]:
@@ -155,7 +161,19 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
             if all(math.isfinite(v) for v in column.values)
         },
         seen={name: len(column.values) for name, column in table.items()},
+        retried=sum(record.trial.attempt > 0 for record in mine),
+        last_lines=_last_lines(failed),
     )
+
+
+def _last_lines(failed: Sequence[BootRecord]) -> tuple[str, ...]:
+    """The last lines that a failed boot wrote, cut to a line's length; frames are ours to read and are left out."""
+    for record in sorted(failed, key=lambda r: -r.trial.index):
+        said = [line.rstrip() for line in record.console_tail.splitlines()]
+        lines = [clean(line, LONGEST_LINE) for line in said if line.strip() and '{"event":' not in line]
+        if lines:
+            return tuple(lines[-LAST_LINES:])
+    return ()
 
 
 def _inside_warnings(guest: GuestSummary) -> list[str]:
