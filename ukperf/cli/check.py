@@ -51,6 +51,7 @@ def command(
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.between import chosen, compare_pairs
     from ukperf.stats.gate import gate
+    from ukperf.text import many
 
     wanted = tuple(dict.fromkeys(_SAME.get(word, word) for word in fail_on or ["slower"]))
     for word in wanted:
@@ -76,6 +77,6 @@ def command(
         raise typer.Exit(1)
     if refused:
         raise UkperfError(
-            f"The check did not pass: of {len(comparisons)} comparisons, {' and '.join(refused)}.",
+            f"The check did not pass: of {many(len(comparisons), 'comparison')}, {' and '.join(refused)}.",
             hint="--allow-untested and --allow-missing say that this is all right.",
         )

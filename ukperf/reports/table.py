@@ -121,7 +121,7 @@ def location(
 # Who goes on until a verdict comes gives chance more than one chance (docs/statistics.md, "Boots that it needs").
 OPTIONAL_STOPPING = (
     "Boots needed are those of a new run: going on with this one until a verdict comes calls equal guests different in "
-    "10 to 14 % of cases, not 5 %. Start a run of so many boots, or use --precision."
+    "7 to 14 % of cases, not 5 %. Start a run of so many boots, or use --precision."
 )
 
 

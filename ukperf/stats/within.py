@@ -184,8 +184,8 @@ def rarity_warning(n: int) -> tuple[str, ...]:
     if share <= RARE_ENOUGH:
         return ()
     return (
-        f"{n} blocks cannot rule out slow boots that are rarer than {100 * share:.0f} % (95 %); equivalent is meant "
-        "without them",
+        f"{n} boots a side cannot rule out unusual ones that are rarer than {100 * share:.0f} % (95 %); equivalent is "
+        "meant without them",
     )
 
 
