@@ -226,3 +226,27 @@ def test_a_disk_on_xen_has_xens_name_and_driver(
     assert set(asked) == {"xen_blkfront"}
     disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", disk_on(MachineKind.Q35))
     assert "virtio_blk" in asked and b"root /dev/vda\n" in (tmp_path / "x").read_bytes()
+
+
+@pytest.mark.parametrize("accelerator", [Accelerator.TCG, Accelerator.ICOUNT])
+def test_a_linux_command_line_past_the_kernels_limit_is_refused_before_any_boot(
+    cache: Cache, options: BuildOptions, accelerator: Accelerator
+) -> None:
+    """COMMAND_LINE_SIZE is 2048 on x86: 2047 bytes and a NUL."""
+    linux, boot = guests.get("linux", cache), boot_program(cache)
+    options = dataclasses.replace(options, accelerator=accelerator)
+    room = 2047 - len(linux.build(boot, options).cmdline) - 1
+    most = dataclasses.replace(options, cmdline="x" * room)
+    assert len(linux.build(boot, most).cmdline) == 2047
+    with pytest.raises(UkperfError, match="would have 2,048 bytes, and its kernel takes 2,047"):
+        linux.build(boot, dataclasses.replace(options, cmdline="x" * (room + 1)))
+    with pytest.raises(UkperfError, match="would have 2,048 bytes"):  # a letter is not a byte
+        linux.build(boot, dataclasses.replace(options, cmdline="x" * (room - 1) + "ü"))
+
+
+def test_linux_needs_80_mib_and_a_kernel_of_the_users_own_may_do_with_less(options: BuildOptions) -> None:
+    linux = guests.get("linux")
+    linux.check_memory(80, BuildOptions())
+    with pytest.raises(UkperfError, match="linux does not boot with 79 MiB: it needs 80"):
+        linux.check_memory(79, BuildOptions())
+    linux.check_memory(16, options)

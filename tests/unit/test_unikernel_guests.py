@@ -219,7 +219,7 @@ def test_a_command_line_longer_than_the_kernel_takes_is_refused(
     guest = Unikraft(cache, store)
     room = 4060 - len(guest.cmdline(program(tmp_path, "")))
     assert len(guest.cmdline(program(tmp_path, "x" * room))) == 4060
-    with pytest.raises(UkperfError, match="4,061 characters"):
+    with pytest.raises(UkperfError, match="4,061 bytes"):
         guest.cmdline(program(tmp_path, "x" * (room + 1)))
 
 

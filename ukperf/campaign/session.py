@@ -198,17 +198,29 @@ def resume(
 def checked(request: Request) -> Request:
     """The request, its names looked up before anything slow begins; no VM host where all guests are programs.
 
-    Raises UkperfError for guests that there are not, and for a folder that holds a run.
+    Raises UkperfError for guests that there are not, for kernels of programs, and for a folder that holds a run.
     """
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
         if name not in request.variants:
             guests.get(name)  # raises, with the name that was perhaps meant
+    _refuse_kernels_of_programs(request)
     if request.folder is not None:
         refuse_used(request.folder)
     kinds = [request.variants.get(name, name) for name in (*request.guests, *request.variants)]
     if request.guests and all(guests.get(kind).recipe.protocol is BootProtocol.EXEC for kind in kinds):
         return replace(request, connect=(NATIVE,))
     return request
+
+
+def _refuse_kernels_of_programs(request: Request) -> None:
+    """Raises UkperfError for --kernel and --append of programs of this machine: nobody would read them."""
+    for option, named in (("--kernel", request.kernels), ("--append", request.cmdlines)):
+        for name in named:
+            if guests.get(name).recipe.protocol is BootProtocol.EXEC:
+                raise UkperfError(
+                    f"{option} {name}=… means nothing: {name} is a program on this machine, and has its kernel.",
+                    hint=f"Leave out {option} {name}=….",
+                )
 
 
 def _refuse_lost_images(plan: Plan) -> None:
@@ -369,6 +381,8 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
         elif not availability.ok:
             raise UkperfError(availability.sentence, hint=availability.hint)
         try:
+            if guest.recipe.protocol is not BootProtocol.EXEC:
+                guest.check_memory(request.memory_mib.get(name, request.machine.memory_mib), options)
             images[name] = guest.build(_program(request, name, guest.recipe.protocol, accelerator), options)
         except UkperfError as error:
             if named or name not in OPTIONAL:

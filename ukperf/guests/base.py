@@ -90,6 +90,27 @@ class Guest(ABC):
                 f"The guest {self.name} does not boot on {options.machine}.", hint=f"It boots on {', '.join(machines)}."
             )
 
+    def check_cmdline(self, line: str) -> str:
+        """`line` itself. Raises UkperfError where it is longer than the kernel takes: it would not boot, or lose words
+        in silence."""
+        most, size = self.recipe.extra.get("cmdline_max"), len(line.encode("utf-8", "surrogateescape"))
+        if isinstance(most, int) and size > most:
+            raise UkperfError(
+                f"The command line of {self.name} would have {size:,} bytes, and its kernel takes {most:,}.",
+                hint="Shorten what --append adds, or put long arguments in a file of the program's tree.",
+            )
+        return line
+
+    def check_memory(self, mib: int, options: BuildOptions) -> None:
+        """Raises UkperfError for less memory than this guest is known to boot with; a kernel of the user's own may do
+        with less."""
+        least = self.recipe.min_memory_mib
+        if mib < least and options.kernel is None:
+            raise UkperfError(
+                f"{self.name} does not boot with {mib} MiB: it needs {least}.",
+                hint=f"Use --memory {least} or more, or leave {self.name} out with --guest.",
+            )
+
 
 def load_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""

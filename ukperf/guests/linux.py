@@ -46,7 +46,7 @@ class Linux(Guest):
         init = self.init()
         own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
         microvm = str(self.recipe.extra["microvm_cmdline"]) if options.machine is MachineKind.MICROVM else ""
-        cmdline = join_cmdline(own, microvm, self._for_accelerator(options), options.cmdline)
+        cmdline = self.check_cmdline(join_cmdline(own, microvm, self._for_accelerator(options), options.cmdline))
         kernel_digest = self.cache.digests.file(kernel.vmlinuz)
         conf = init_conf(program)
         description = {
@@ -87,11 +87,11 @@ class Linux(Guest):
                 kernel_version=kernel.version,
                 kernel_digest=kernel_digest,
                 powers_off=self.recipe.powers_off,
-                min_memory_mib=self.recipe.min_memory_mib,
                 idle_leap_us=idle_leap_us(program),
             )
 
-        return replace(self.cache.image(description, build), disk=disk)
+        # The cache may hold an image that an older recipe described: what is no part of its bytes is said anew.
+        return replace(self.cache.image(description, build), disk=disk, min_memory_mib=self.recipe.min_memory_mib)
 
     def _for_accelerator(self, options: BuildOptions) -> str:
         """What emulation wants on the command line."""

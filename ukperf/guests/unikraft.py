@@ -88,7 +88,7 @@ class Unikraft(StoredGuest):
                 hint="Leave unikraft out with --guest, or measure its boot time.",
             )
         key = {"guest": self.name, "recipe": self.recipe.version, "kernel_digest": files.digest}
-        cmdline = join_cmdline(self.recipe.cmdline, options.cmdline)
+        cmdline = self.check_cmdline(join_cmdline(self.recipe.cmdline, options.cmdline))
         return Image(
             guest=self.name,
             workload=program.workload,
@@ -110,20 +110,14 @@ class Unikraft(StoredGuest):
         line = join_cmdline(self.recipe.cmdline, more, env, _ROOT, "--", *map(quote, program.argv))
         parameters = len(join_cmdline(self.recipe.cmdline, more, _ROOT).split()) + (len(variables) + 2 if env else 0)
         words = 1 + parameters + 1 + len(program.argv)  # QEMU puts the kernel's name in front; `--`
-        words_max, length_max = int(str(self.recipe.extra["words_max"])), int(str(self.recipe.extra["cmdline_max"]))
+        words_max = int(str(self.recipe.extra["words_max"]))
         if words > words_max:
             raise UkperfError(
                 f"Unikraft takes {words_max - (words - len(program.argv) - len(variables))} arguments and variables in "
                 f"all, and {program.workload} has {len(program.argv)} and {len(variables)}.",
                 hint="The kernel would drop the last ones without a word.",
             )
-        if len(line.encode()) > length_max:
-            raise UkperfError(
-                f"Unikraft's command line for {program.workload} would have {len(line.encode()):,} characters, and the "
-                f"kernel takes {length_max:,}.",
-                hint="Put long values in a file of the program's tree.",
-            )
-        return line
+        return self.check_cmdline(line)
 
 
 def quote(word: str) -> str:

@@ -18,6 +18,25 @@ from ukperf.errors import UkperfError
 
 _HINT = "Install one with: sudo apt-get install gcc libc6-dev"
 _TIMEOUT_S = 120
+_ROOM = "Make room there, and in the folder for temporary files (TMPDIR, else /tmp)."
+_MEMORY = "The machine has not enough memory for the compiler: end what else runs."
+# What compilers say → what helps. The first that fits counts: a full disk makes them say other things too.
+_CAUSES = {
+    "No space left on device": _ROOM,
+    "Disk quota exceeded": _ROOM,
+    "Read-only file system": "Set TMPDIR and UKPERF_CACHE_DIR to folders that can be written.",
+    "Permission denied": "Set TMPDIR and UKPERF_CACHE_DIR to folders that can be written.",
+    "Cannot create temporary file": "Set TMPDIR to a folder that can be written.",
+    "Killed signal": _MEMORY,
+    "virtual memory exhausted": _MEMORY,
+    "out of memory": _MEMORY,
+    "Cannot allocate memory": _MEMORY,
+    "cannot find -l": _HINT,
+    "cannot find 'ld'": _HINT,
+    "cannot find rcrt1.o": _HINT,
+    "No such file or directory": _HINT,  # a header of the C library
+    "cannot execute": _HINT,  # cc1 is a package of its own
+}
 _COMMON = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--build-id=none", "-Wl,-z,noexecstack", "-s")
 
 STATIC_PIE = (*_COMMON, "-D_GNU_SOURCE", "-fPIE", "-static-pie")
@@ -67,7 +86,7 @@ def _output(command: Sequence[str]) -> str:
             env=_environment(),
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise UkperfError(f"The C compiler {command[0]} does not run: {error}.", hint=_HINT) from error
+        raise _does_not_run(command[0], error) from error
     return done.stdout.strip()
 
 
@@ -122,8 +141,36 @@ def compile_c(
             cwd=base,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise UkperfError(f"The C compiler {compiler.path} does not run: {error}.", hint=_HINT) from error
+        raise _does_not_run(compiler.path, error) from error
     if done.returncode != 0:
-        lines = done.stderr.splitlines() or [f"status {done.returncode}"]
-        reason = next((line for line in lines if "error" in line or "cannot find" in line), lines[-1])
-        raise UkperfError(f"{compiler.path} could not build {sources[0].name}: {reason.strip()[:300]}.", hint=_HINT)
+        raise UkperfError(
+            f"{compiler.path} could not build {sources[0].name}: {_reason(done.stderr, done.returncode)}.",
+            hint=_MEMORY if done.returncode < 0 else _hint(done.stderr),
+        )
+
+
+def _does_not_run(path: str, error: Exception) -> UkperfError:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return UkperfError(f"The C compiler {path} did not end within {_TIMEOUT_S} s.", hint="Is the machine busy?")
+    said = (getattr(error, "stderr", None) or "").strip() or str(error)
+    return UkperfError(f"The C compiler {path} does not run: {said.rstrip('.')[:300]}.", hint=_hint(said) or _HINT)
+
+
+def _reason(stderr: str, status: int) -> str:
+    """The line of a failed compiler's output that says why."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or [
+        f"status {status}" if status >= 0 else f"it was killed by signal {-status}"
+    ]
+    causes = [line for line in lines if _cause(line) is not None]
+    errors = [line for line in lines if "error" in line or "cannot find" in line]
+    return [*causes, *errors, lines[-1]][0][:300].rstrip(".")
+
+
+def _hint(stderr: str) -> str | None:
+    """What helps, where the compiler's words tell; None for an error in the source, which no package mends."""
+    cause = _cause(stderr)
+    return None if cause is None else _CAUSES[cause]
+
+
+def _cause(text: str) -> str | None:
+    return next((words for words in _CAUSES if words in text), None)

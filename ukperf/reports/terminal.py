@@ -12,6 +12,8 @@ from rich.segment import Segment
 
 from ukperf.text import clean
 
+LEAST_WIDTH, USUAL_WIDTH = 20, 80  # cells
+
 
 class _SafeConsole(Console):
     """A console whose only escape sequences are rich's own: names in a table come from guests, files and servers."""
@@ -32,4 +34,7 @@ def stderr_console() -> Console:
 
 def _console(stream: Any) -> Console:
     file: IO[str] = getattr(stream, "styled", stream)
-    return _SafeConsole(file=file, highlight=False, no_color=True if os.environ.get("NO_COLOR") else None)
+    console = _SafeConsole(file=file, highlight=False, no_color=True if os.environ.get("NO_COLOR") else None)
+    if console.width < LEAST_WIDTH:  # COLUMNS=0, as some shells and CI systems set it, would leave no room for anything
+        console.width = LEAST_WIDTH if console.width > 0 else USUAL_WIDTH
+    return console
