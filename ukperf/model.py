@@ -56,6 +56,12 @@ class Unit(StrEnum):
     CYCLES = "cycles"  # TSC cycles
     BYTES = "bytes"
     COUNT = "count"  # a plain number of anything: pyperf's unit `integer`
+    PER_SECOND = "1/s"  # a rate of anything
+
+    @property
+    def cost(self) -> int:
+        """1 where the larger value is the worse one, as of time; -1 where it is the better one, as of rates."""
+        return -1 if self is Unit.PER_SECOND else 1
 
 
 class Phase(StrEnum):
@@ -284,18 +290,36 @@ class Comparison:
 
     @property
     def word(self) -> str:
-        """The verdict in the words of its unit: time is faster or slower, a count is fewer or more."""
+        """The verdict in the words of its unit: `faster` of time, `fewer` of counts, `higher` of rates."""
         return verdict_word(self.verdict, self.unit)
 
 
-_COUNTS = (Unit.INSTRUCTIONS, Unit.BYTES, Unit.COUNT)
+def cost_of(unit: Unit | None) -> int:
+    """`Unit.cost`; what has no unit is taken for time."""
+    return 1 if unit is None else unit.cost
+
+
+def direction(log_ratio: float, unit: Unit | None) -> Verdict:
+    """What a difference is called: FASTER is whatever is better, less time or a higher rate."""
+    return Verdict.FASTER if cost_of(unit) * log_ratio < 0 else Verdict.SLOWER
+
+
+_COUNT_WORDS = {Verdict.FASTER: "fewer", Verdict.SLOWER: "more"}
+_WORDS: Mapping[Unit, Mapping[Verdict, str]] = {
+    Unit.INSTRUCTIONS: _COUNT_WORDS,
+    Unit.BYTES: _COUNT_WORDS,
+    Unit.COUNT: _COUNT_WORDS,
+    Unit.PER_SECOND: {Verdict.FASTER: "higher", Verdict.SLOWER: "lower"},
+}
+# What differences are called in any unit → the verdict: one question, asked of each unit in its words.
+VERDICT_OF_WORD: Mapping[str, Verdict] = {word: v for words in _WORDS.values() for v, word in words.items()}
 
 
 def verdict_word(verdict: Verdict, unit: Unit | None) -> str:
-    """A verdict for people: `fewer` and `more` of instructions, bytes and counts, `faster` and `slower` of time."""
-    if unit in _COUNTS and verdict in (Verdict.FASTER, Verdict.SLOWER):
-        return "fewer" if verdict is Verdict.FASTER else "more"
-    return verdict.value
+    """A verdict for people: `faster` and `slower` of time, `fewer` and `more` of instructions, bytes and counts,
+    `higher` and `lower` of rates."""
+    words = _WORDS.get(unit, {}) if unit is not None else {}
+    return words.get(verdict, verdict.value)
 
 
 class CallClass(StrEnum):

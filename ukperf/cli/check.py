@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 _CHOICES = ("slower", "faster", "inconclusive", "not comparable")
-_SAME = {"more": "slower", "fewer": "faster"}  # what counts are called: one question, asked of each unit in its words
 
 
 def command(
@@ -24,7 +23,7 @@ def command(
         typer.Option(
             "--fail-on",
             metavar="VERDICT",
-            help="Verdicts that fail: slower (default; of counts: more); may be repeated.",
+            help="Verdicts that fail: slower (default; of counts: more, of rates: lower); may be repeated.",
         ),
     ] = None,
     delta: Annotated[float, typer.Option(metavar="PCT", help="How much slower is still all right.")] = 1.0,
@@ -47,16 +46,17 @@ def command(
     from ukperf.campaign.runs import sides
     from ukperf.cli.runtools import margin
     from ukperf.errors import UkperfError
+    from ukperf.model import VERDICT_OF_WORD
     from ukperf.reports.compare_table import comparisons_json, gate_json, render_comparisons, render_gate
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.between import chosen, compare_pairs
     from ukperf.stats.gate import gate
     from ukperf.text import many
 
-    wanted = tuple(dict.fromkeys(_SAME.get(word, word) for word in fail_on or ["slower"]))
+    wanted = tuple(dict.fromkeys(str(VERDICT_OF_WORD.get(word, word)) for word in fail_on or ["slower"]))
     for word in wanted:
         if word not in _CHOICES:
-            there = ", ".join((*_CHOICES, *_SAME))
+            there = ", ".join((*_CHOICES, *VERDICT_OF_WORD))
             raise UkperfError(f"--fail-on {word!r} is no verdict.", hint=f"There are: {there}.")
     used = margin(delta, 0.01)
     pairs = chosen(sides([baseline, run]), benchmark or ())

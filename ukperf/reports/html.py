@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import ukperf
+from ukperf.model import cost_of
 from ukperf.reports import charts
 from ukperf.reports.story import MOST_TAILS, Story
 from ukperf.reports.table import LEGEND, comparison_warnings, difference, location
@@ -56,6 +57,7 @@ def _view(story: Story) -> dict[str, object]:
         "guest_legend": Markup(charts.guest_legend(story)),
         "rows": _rows(story),
         "drifted": [result.sentence() for result in story.drifts.values() if result.drifted],
+        "rates": any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons),
         "quiet": [name for name, result in story.drifts.items() if not result.drifted],
         "parts": [_part(story, i) for i in range(len(story.parts))],
         "noise": [(n.name, number(n.median), number(n.maximum)) for n in story.noise],

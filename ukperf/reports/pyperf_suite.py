@@ -18,12 +18,13 @@ from ukperf.files import write_atomically
 from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.stats.perboot import merged, quantile_name, quantiles_of, sample_name
 
-_UNITS = {
+_UNITS = {  # pyperf knows these three; `ukperf_unit` beside it is the true one
     Unit.SECONDS: "second",
     Unit.INSTRUCTIONS: "integer",
     Unit.CYCLES: "integer",
     Unit.BYTES: "byte",
     Unit.COUNT: "integer",
+    Unit.PER_SECOND: "integer",
 }
 _SPACE = re.compile(r"\s+")
 Json = dict[str, object]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict
+from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict, cost_of
 from ukperf.reports.units import number
 from ukperf.stats.drift import DriftResult, drifts
 from ukperf.stats.perboot import PHASES, Series, collect
@@ -150,6 +150,8 @@ def _sentence(comparison: Comparison, summary: RunSummary) -> str:
     figures = f"({figures}, {many(comparison.n, 'block')})"
     noun = _noun(summary, guest, name)
     percent = number(100 * abs(comparison.ratio - 1), 100 * spread)
+    if cost_of(comparison.unit) < 0 and comparison.verdict in (Verdict.FASTER, Verdict.SLOWER):
+        return f"The rate of {guest} is {percent} % {comparison.word} than that of {baseline} {what} {figures}."
     if comparison.verdict is Verdict.FASTER:
         less = "less" if noun == "time" else "fewer"
         return f"{guest} takes {percent} % {less} {noun} than {baseline} {what} {figures}."

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtr
 
-from ukperf.model import BootRecord, Phase
+from ukperf.model import BootRecord, Phase, Unit, direction, verdict_word
 from ukperf.stats.arrays import Floats
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
 
@@ -26,6 +26,7 @@ class DriftResult:
     """benchmark: the series that was tested. trend: change over the whole run by the fitted line, 0.05 = 5 % slower.
 
     step: change at `at` (the index of the trial that is the first behind it). p_trend, p_step: adjusted for two tests.
+    unit: of the benchmark, which says what a change is called; None: that of time.
     """
 
     benchmark: str
@@ -35,6 +36,7 @@ class DriftResult:
     step: float
     at: int
     p_step: float
+    unit: Unit | None = None
 
     @property
     def drifted(self) -> bool:
@@ -45,9 +47,12 @@ class DriftResult:
         if not self.drifted:
             return f"No drift seen in {self.benchmark} over {self.boots} boots."
         size, kind = (self.trend, "over the run") if self.p_trend <= self.p_step else (self.step, f"at trial {self.at}")
-        word = "slower" if size > 0 else "faster"
+        verdict = direction(size, self.unit)
+        percent = f"{100 * abs(size):.1f} %"
+        timed = verdict_word(verdict, self.unit) == verdict.value  # in the words of time
+        moved = f"got {percent} {verdict.value}" if timed else f"{'rose' if size > 0 else 'fell'} by {percent}"
         return (
-            f"The host drifted: {self.benchmark} got {100 * abs(size):.1f} % {word} {kind} "
+            f"The host drifted: {self.benchmark} {moved} {kind} "
             f"(p = {min(self.p_trend, self.p_step):.2g}). Ratios are taken inside blocks, which cancels it."
         )
 
@@ -64,10 +69,12 @@ def drift(
     """
     tables = tables or {guest: collect(records, guest) for guest in {record.trial.guest for record in records}}
     rows: list[tuple[int, float]] = []
+    units: dict[Unit, None] = {}
     for guest, table in tables.items():
         series = table.get(benchmark)
         if series is None or any(not math.isfinite(v) or v <= 0 for v in series.values):
             continue
+        units[series.unit] = None
         order = {block: record.trial.index for block, record in final_records(records, guest).items()}
         values = np.asarray(series.values)
         logs = np.zeros(values.size) if values.max() == values.min() else np.log(values) - np.log(values).mean()
@@ -75,7 +82,8 @@ def drift(
     if len(rows) < LEAST_BOOTS:
         return None
     rows.sort()
-    return time_series(benchmark, [index for index, _ in rows], [value for _, value in rows])
+    found = time_series(benchmark, [index for index, _ in rows], [value for _, value in rows])
+    return replace(found, unit=next(iter(units)))
 
 
 def time_series(benchmark: str, indices: Sequence[int], residuals: Sequence[float]) -> DriftResult:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ukperf.model import Comparison
+from ukperf.model import Comparison, Unit, Verdict, cost_of
 from ukperf.stats.between import Side, effect_of
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS
@@ -21,9 +21,11 @@ from ukperf.stats.verdict import ALPHA, holm
 from ukperf.text import many
 
 
-def p_beyond(effect: Effect, delta: float, slower: bool) -> float | None:
-    """One-sided p-value of "the ratio is at most 1 + delta" (slower) or "at least 1 / (1 + delta)" (faster)."""
-    return effect.p_beyond((effect.log_ratio if slower else -effect.log_ratio) - math.log1p(delta))
+def p_beyond(effect: Effect, delta: float, slower: bool, unit: Unit | None = None) -> float | None:
+    """One-sided p-value of "the ratio is at most 1 + delta" (slower) or "at least 1 / (1 + delta)" (faster); of rates,
+    of which more is better, it is the other way round."""
+    worse = cost_of(unit) * effect.log_ratio
+    return effect.p_beyond((worse if slower else -worse) - math.log1p(delta))
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ def gate(
                 if c.verdict.value == word and (c.guest, c.benchmark) not in new
             ]
             continue
-        effects = [effect_of(*sides[c.guest, c.baseline], c.benchmark) for c in tested]
-        raw = [p_beyond(effect, delta, word == "slower") if effect else None for effect in effects]
+        effects = [(effect_of(*sides[c.guest, c.baseline], c.benchmark), c.unit) for c in tested]
+        raw = [p_beyond(effect, delta, word == Verdict.SLOWER, unit) if effect else None for effect, unit in effects]
         adjusted = holm([1.0 if p is None else p for p in raw])
         failed += [f"{c.guest} {c.benchmark}" for c, p in zip(tested, adjusted, strict=True) if p <= ALPHA]
     found = {kind: tuple(items) for kind, items in open_questions.items()}
@@ -117,7 +119,7 @@ def _hidden(
         if word not in ("slower", "faster"):
             continue
         excess = {
-            f"{c.guest} {c.benchmark}": (c.high if word == "slower" else 1 / c.low) - 1
+            f"{c.guest} {c.benchmark}": (c.high if (word == Verdict.SLOWER) == (cost_of(c.unit) > 0) else 1 / c.low) - 1
             for c in tested
             if c.low and c.high and f"{c.guest} {c.benchmark}" not in failed
         }

@@ -40,13 +40,16 @@ def oddity(value: float) -> str:
 
 
 class Warmth(StrEnum):
-    """What a boot's iterations did."""
+    """What a boot's iterations did: their costs fell, or their rates rose, while it was warming up."""
 
     FLAT = "flat"
     WARMING_UP = "warming up"
     SLOWING_DOWN = "slowing down"
     UNSTEADY = "no steady state"
     SHORT = "too few iterations to tell"
+
+
+_OF_RATES = {Warmth.WARMING_UP: Warmth.SLOWING_DOWN, Warmth.SLOWING_DOWN: Warmth.WARMING_UP}
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,8 @@ class _Column:
                 for i, start, kind, mean in zip(
                     np.asarray(some)[good], found.starts, found.warmth, found.means, strict=True
                 ):
-                    done[i], starts[i], warmth[i] = float(mean), int(start), kind
+                    done[i], starts[i] = float(mean), int(start)
+                    warmth[i] = kind if self.unit.cost > 0 else _OF_RATES.get(kind, kind)
 
     def _oddity(self, i: int) -> str:
         """What made the summary of a boot zero, infinite or no number: its value, or the worst of its iterations."""

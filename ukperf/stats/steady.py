@@ -42,7 +42,8 @@ _CHUNK = 2_000_000  # values looked at together: bounds the memory
 
 @dataclass(frozen=True)
 class Steady:
-    """For each boot: starts[i] is its first steady iteration, warmth[i] what came before; means[i] the steady mean."""
+    """For each boot: starts[i] is its first steady iteration, warmth[i] what came before (of costs:
+    of rates warming up and slowing down change places); means[i] the steady mean."""
 
     starts: NDArray[np.intp]
     warmth: tuple[Warmth, ...]

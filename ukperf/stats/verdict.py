@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ukperf.model import Verdict
+from ukperf.model import Unit, Verdict, direction
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, as_list
 from ukperf.stats.special import stdtrit
@@ -95,8 +95,11 @@ def _needed(effect: Effect, delta: float, family: int) -> int:
     return max(effect.n + 1, blocks_to_settle(effect.se * effect.n**0.5, effect.log_ratio, delta, family))
 
 
-def judge(effects: Sequence[Effect], delta: float = 0.01) -> list[Judgement]:
-    """Verdicts for a family of effects, in the order given. Effects without an interval are not in Holm's family."""
+def judge(effects: Sequence[Effect], delta: float = 0.01, units: Sequence[Unit | None] = ()) -> list[Judgement]:
+    """Verdicts for a family of effects, in the order given. Effects without an interval are not in Holm's family.
+
+    units: of each effect, where they are not all times: they say which direction is faster.
+    """
     if not 0 < delta < 1:
         raise ValueError("delta must be between 0 and 1")
     tested = [i for i, effect in enumerate(effects) if effect.se is not None]
@@ -112,8 +115,7 @@ def judge(effects: Sequence[Effect], delta: float = 0.01) -> list[Judgement]:
         elif same[i] <= ALPHA:
             judged.append(Judgement(Verdict.EQUIVALENT, different[i], None))
         elif different[i] <= ALPHA:
-            verdict = Verdict.FASTER if effect.log_ratio < 0 else Verdict.SLOWER
-            judged.append(Judgement(verdict, different[i], None))
+            judged.append(Judgement(direction(effect.log_ratio, units[i] if units else None), different[i], None))
         else:
             by_itself = "different" if alone[i][0] <= ALPHA else "equivalent"
             said = f"{by_itself} alone, not after Holm over {family} comparisons"

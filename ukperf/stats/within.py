@@ -44,8 +44,8 @@ class Candidate:
 
 def judged(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
     """Comparisons with their verdicts, in the order given; the family is all candidates that have an interval."""
-    effects = [candidate.effect for candidate in candidates if candidate.effect is not None]
-    verdicts = iter(judge(effects, delta))
+    family = [(candidate.effect, candidate.unit) for candidate in candidates if candidate.effect is not None]
+    verdicts = iter(judge([effect for effect, _ in family], delta, [unit for _, unit in family]))
     return tuple(_finished(c, None if c.effect is None else next(verdicts)) for c in candidates)
 
 

@@ -310,8 +310,8 @@ static void uk_samples_item(enum uk_list list, const char *number)
     uk_text(number);
 }
 
-/* unit: `s`, `instructions`, `cycles` or `bytes`. Both texts must live until uk_samples_end, and no other frame may
- * be written before it: there is one frame under construction. */
+/* unit: `s`, `instructions`, `cycles`, `bytes`, `count` or `1/s`. Both texts must live until uk_samples_end, and no
+ * other frame may be written before it: there is one frame under construction. */
 UK_UNUSED static void uk_samples_begin(const char *benchmark, const char *unit, uint64_t loops)
 {
     uk_.benchmark = benchmark;

@@ -1,7 +1,8 @@
 """Bencher Metric Format (BMF JSON): medians with their intervals, for `bencher run --adapter json`.
 
-Bencher's built-in measures `latency` (nanoseconds) and `instructions` are used; cycles, bytes and counts get measures
-of their own names, which Bencher makes when it first sees them.
+Bencher's built-in measures `latency` (nanoseconds), `throughput` (operations a second) and `instructions` are used;
+cycles, bytes and counts get measures of their own names, which Bencher makes when it first sees them. Which direction
+raises an alert is said by Bencher's thresholds: a lower boundary for throughput, an upper one for everything else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _MEASURES = {
     Unit.CYCLES: ("cycles", 1.0),
     Unit.BYTES: ("bytes", 1.0),
     Unit.COUNT: ("count", 1.0),
+    Unit.PER_SECOND: ("throughput", 1.0),
 }
 _LONGEST_NAME = 1024  # bytes
 

@@ -21,6 +21,7 @@ _UNITS = {
     Unit.CYCLES: ("cycles/op", 1.0),
     Unit.BYTES: ("B/op", 1.0),
     Unit.COUNT: ("count/op", 1.0),
+    Unit.PER_SECOND: ("op/s", 1.0),
 }
 
 
@@ -28,13 +29,16 @@ def export(run: Exportable) -> str:
     """Raises UkperfError when no boot gave a value."""
     lines = [f"{_key(name)}: {' '.join(value.split())}" for name, value in run.facts.items() if _key(name)]
     results: list[str] = []
+    better: dict[str, None] = {}
     for guest, benchmark, series in run.series():
         unit, factor = _UNITS[series.unit]
+        if series.unit.cost < 0:
+            better[f"Unit {unit} better=higher"] = None
         name = f"Benchmark{_word(benchmark)}" + ("" if run.single else f"/guest={_SPACE.sub('_', guest)}")
         results += [f"{name} 1 {value * factor:.10g} {unit}" for value in series.values if math.isfinite(value)]
     if not results:
         raise UkperfError("No boot gave a value: there is nothing to export.")
-    return clean("\n".join([*lines, "", *results]) + "\n", keep="\n")
+    return clean("\n".join([*lines, "", *better, *results]) + "\n", keep="\n")
 
 
 def _key(name: str) -> str:
