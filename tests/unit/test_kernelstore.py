@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,18 +61,56 @@ def test_the_same_bytes_twice_are_one_entry(store: KernelStore) -> None:
     assert store.add("nanos", "1", {"boot": b"b", "kernel": b"k"}) == first
 
 
-def test_other_bytes_under_a_known_name_are_refused_also_after_removal(store: KernelStore) -> None:
-    entry = store.add("nanos", "1", {"kernel": b"k"})
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_other_bytes_under_a_known_name_are_refused_by_both_files_digests(store: KernelStore) -> None:
+    store.add("nanos", "1", {"kernel": b"k", "boot": b"b"})
     before = state(store)
-    with pytest.raises(UkperfError, match="first seen with"):
-        store.add("nanos", "1", {"kernel": b"changed"})
+    with pytest.raises(UkperfError, match="another nanos 1") as caught:
+        store.add("nanos", "1", {"kernel": b"changed", "boot": b"b"})
+    assert f"kernel file has sha256:{sha256(b'k')} here and sha256:{sha256(b'changed')}" in caught.value.message
+    assert "boot" not in caught.value.message
+    assert "--replace" in str(caught.value.hint)
     assert state(store) == before
+
+
+def test_a_kernel_is_replaced_when_it_is_asked_for(store: KernelStore) -> None:
+    old = store.add("nanos", "1", {"kernel": b"k"})
+    newest = store.add("nanos", "2", {"kernel": b"2"})
+    new = store.add("nanos", "1", {"kernel": b"changed"}, replacing=True)
+    assert store.entries() == [newest, new]  # the newest is what is booted
+    assert new.path("kernel").read_bytes() == b"changed"
+    assert new.folder == old.folder
+    assert sorted(path.name for path in store.root.iterdir()) == [".lock", "nanos-1-qemu", "nanos-2-qemu", "trust.json"]
+    with pytest.raises(UkperfError, match="another nanos 1"):
+        store.add("nanos", "1", {"kernel": b"k"})
+
+
+def test_what_was_removed_is_forgotten(store: KernelStore) -> None:
+    entry, other = (store.add("nanos", version, {"kernel": b"k"}) for version in "12")
     assert store.remove([entry]) == 1
-    with pytest.raises(UkperfError, match="first seen with"):
+    assert store.trusted("nanos", "1") is None
+    assert store.add("nanos", "1", {"kernel": b"changed"}).digest != entry.digest
+    shutil.rmtree(other.folder)  # by hand
+    assert store.add("nanos", "2", {"kernel": b"changed"}).path("kernel").read_bytes() == b"changed"
+
+
+def test_a_damaged_entry_takes_no_other_bytes_unless_told_to(store: KernelStore) -> None:
+    entry = store.add("nanos", "1", {"kernel": b"k"})
+    (entry.folder / "entry.json").write_text("{")
+    with pytest.raises(UkperfError, match="is damaged"):
         store.add("nanos", "1", {"kernel": b"changed"})
-    assert store.entries() == []
-    assert store.trusted("nanos", "1") == entry.digest
-    assert store.add("nanos", "1", {"kernel": b"k"}).digest == entry.digest
+    store.add("nanos", "1", {"kernel": b"changed"}, replacing=True)
+    assert store.verify()[0].problem is None
+
+
+def test_without_the_memory_of_digests_an_entry_still_keeps_its_bytes(store: KernelStore) -> None:
+    store.add("nanos", "1", {"kernel": b"k"})
+    (store.root / "trust.json").unlink()
+    with pytest.raises(UkperfError, match="another nanos 1"):
+        store.add("nanos", "1", {"kernel": b"changed"})
 
 
 @pytest.mark.parametrize("version", ["", "../x", "a/b", ".hidden", "x" * 101, "a b", "a\n"])

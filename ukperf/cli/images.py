@@ -115,6 +115,9 @@ def add(
     boot: Annotated[Path | None, typer.Option(help="nanos only: the boot image, boot.img.")] = None,
     version: _VERSION = None,
     platform: _PLATFORM = Platform.QEMU,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove the kernel that is here under this version, if it is another.")
+    ] = False,
     as_json: _JSON = False,
 ) -> None:
     """Add a kernel that you have: copied into ukperf's store, with its digest."""
@@ -122,7 +125,7 @@ def add(
     from ukperf.imaging.kernelstore import KernelStore
 
     _check_guest(guest)
-    entry = add_files(KernelStore(), guest, kernel, boot, version=version, platform=platform.value)
+    entry = add_files(KernelStore(), guest, kernel, boot, version=version, platform=platform.value, replacing=replace)
     if as_json:
         _print_json(_facts(entry))
     else:
@@ -155,7 +158,7 @@ def prune(
     keep: Annotated[int, typer.Option(help="How many of each guest, the newest, stay.", min=0)] = 1,
     as_json: _JSON = False,
 ) -> None:
-    """Remove kernels: all but the newest of each guest, or one version. What they were trusted by is remembered."""
+    """Remove kernels: all but the newest of each guest, or one version, with what they were trusted by."""
     from ukperf.errors import UkperfError
     from ukperf.imaging.kernelstore import KernelStore
 

@@ -13,11 +13,19 @@ from ukperf.imaging.unikernels import inspect
 
 
 def add_files(
-    store: KernelStore, guest: str, kernel: Path, boot: Path | None, *, version: str | None, platform: str
+    store: KernelStore,
+    guest: str,
+    kernel: Path,
+    boot: Path | None,
+    *,
+    version: str | None,
+    platform: str,
+    replacing: bool = False,
 ) -> StoredKernel:
     """Adds a kernel (and, for nanos, its boot image). version None: what the kernel says, or its digest.
 
-    Raises UkperfError when a file is missing, is not what it should be, or is not wanted by that guest.
+    replacing: an entry of that version with other bytes gives way. Raises UkperfError when a file is missing, is not
+    what it should be, is not wanted by that guest, or the version is there with other bytes.
     """
     found = inspect(guest, kernel)
     files: dict[str, Path | bytes] = {"kernel": kernel}
@@ -30,4 +38,6 @@ def add_files(
         raise UkperfError(f"{guest} has no boot image.", hint="Leave --boot away.")
     if version is None:
         version = found.version or f"local-{hashlib.sha256(read_bytes(kernel, KERNEL_MAX)).hexdigest()[:12]}"
-    return store.add(guest, version, files, platform=platform, origin=Origin(f"file {kernel.absolute()}"))
+    return store.add(
+        guest, version, files, platform=platform, origin=Origin(f"file {kernel.absolute()}"), replacing=replacing
+    )

@@ -2,8 +2,8 @@
 
 An entry is a folder GUEST-VERSION-PLATFORM under the user's data folder (what was added by hand cannot be made again,
 so it is no cache) with `entry.json` and the kernel's files. It is put together beside and renamed into place, so an
-entry that exists is whole. `trust.json` remembers the digest under which each name was first seen, also after the
-entry is gone: the same name with other bytes is refused.
+entry that exists is whole. `trust.json` remembers the digest that each name was added with while its folder is
+there: the same name with other bytes is refused.
 """
 
 from __future__ import annotations
@@ -97,10 +97,7 @@ class KernelStore:
 
     def entries(self) -> list[StoredKernel]:
         """All entries that can be read, by guest, then from the oldest to the newest; damaged ones are verify()'s."""
-        found = []
-        for folder in self._folders():
-            with contextlib.suppress(_DamagedError):
-                found.append(_load(folder))
+        found = [entry for folder in self._folders() if (entry := _loaded(folder))]
         return sorted(found, key=lambda entry: (entry.guest, entry.added_at, entry.version))
 
     def find(self, guest: str, version: str | None = None, platform: str = "qemu") -> StoredKernel | None:
@@ -120,11 +117,12 @@ class KernelStore:
         *,
         platform: str = "qemu",
         origin: Origin = Origin(),
+        replacing: bool = False,
     ) -> StoredKernel:
         """Copies files (role → file or bytes) into the store; an entry with the same bytes is returned as it is.
 
-        Raises UkperfError when the name is known with other bytes, a file cannot be read or is absurdly big, or the
-        store cannot be written; it is left as it was then.
+        replacing: an entry of this name with other bytes gives way. Raises UkperfError when there is one otherwise, a
+        file cannot be read or is absurdly big, or the store cannot be written; it is left as it was then.
         """
         folder = self.root / entry_name(guest, version, platform)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -135,7 +133,7 @@ class KernelStore:
         try:
             with self._lock():
                 self._clear_remains()
-                return self._add(entry, files)
+                return self._add(entry, files, replacing)
         except OSError as error:
             raise UkperfError(
                 f"The kernel store {self.root} cannot be written: {error.strerror or error}.",
@@ -143,7 +141,7 @@ class KernelStore:
             ) from error
 
     def trusted(self, guest: str, version: str, platform: str = "qemu") -> str | None:
-        """The digest under which this name was first seen, or None."""
+        """The digest under which this name was added, or None where it is not here."""
         return self._trust().get(entry_name(guest, version, platform))
 
     def verify(self) -> list[Checked]:
@@ -151,7 +149,7 @@ class KernelStore:
         return [Checked(folder.name, _problem(folder)) for folder in self._folders()]
 
     def remove(self, entries: Iterable[StoredKernel]) -> int:
-        """Removes entries and what dead writers left; the bytes freed. What they were trusted by is kept."""
+        """Removes entries, what they were trusted by, and what dead writers left; the bytes freed."""
         freed = 0
         if not self.root.is_dir():
             return freed
@@ -160,6 +158,9 @@ class KernelStore:
             for entry in entries:
                 shutil.rmtree(entry.folder)
                 freed += entry.size
+            if (self.root / TRUST_FILE).exists():
+                with contextlib.suppress(UkperfError):  # damaged: the next add says so
+                    self._write_trust(self._trust())
         return freed
 
     def older(self, keep: int = 1) -> list[StoredKernel]:
@@ -172,38 +173,37 @@ class KernelStore:
             kept |= {entry.folder for entry in same[max(len(same) - keep, 0) :]}
         return [entry for entry in entries if entry.folder not in kept]
 
-    def _add(self, entry: StoredKernel, files: Mapping[str, Path | bytes]) -> StoredKernel:
+    def _add(self, entry: StoredKernel, files: Mapping[str, Path | bytes], replacing: bool) -> StoredKernel:
         work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self.root))
         try:
             stored = tuple(_take(role, content, work) for role, content in sorted(files.items()))
             entry = replace(entry, digest=_total(stored), files=stored)
             trust = self._trust()
-            known = trust.get(entry.folder.name)
-            if known is not None and known != entry.digest:
-                raise UkperfError(
-                    f"{entry.guest} {entry.version} ({entry.platform}) has the digest sha256:{entry.digest}, but was "
-                    f"first seen with sha256:{known}.",
-                    hint="Somebody changed it. If that is right, add it with another --version.",
-                )
-            if entry.folder.is_dir():
-                if _problem(entry.folder) is None:
-                    return _load(entry.folder)
-                shutil.rmtree(entry.folder)  # damaged, and what it should be is at hand
+            there = _loaded(entry.folder)
+            known = there.digest if there else trust.get(entry.folder.name, entry.digest)
+            if known != entry.digest and not replacing:
+                raise _other_bytes(entry, there)
+            if there and known == entry.digest and _problem(entry.folder) is None:
+                return there
             text = json.dumps({**asdict(entry), "folder": None}, indent=2)
             (work / ENTRY_FILE).write_text(text + "\n", encoding="utf-8")
             for path in work.iterdir():
                 sync(path)
             self._write_trust({**trust, entry.folder.name: entry.digest})
+            if entry.folder.is_dir():  # damaged, or to be replaced; nobody sees half of it go
+                entry.folder.rename(work.with_name(f"{work.name}-old"))
             work.rename(entry.folder)
             sync(self.root)
             return entry
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            self._clear_remains()
 
     def _trust(self) -> dict[str, str]:
+        """Name → digest. A name whose folder is gone, by prune or by hand, is forgotten."""
         path = self.root / TRUST_FILE
+        here = {folder.name for folder in self._folders()}
         try:
-            return {str(name): str(digest) for name, digest in read_json(path).items()}
+            return {str(name): str(digest) for name, digest in read_json(path).items() if name in here}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as error:
@@ -246,6 +246,24 @@ def entry_name(guest: str, version: str, platform: str) -> str:
     return f"{guest}-{version}-{platform}"
 
 
+def _other_bytes(given: StoredKernel, stored: StoredKernel | None) -> UkperfError:
+    """Why an entry is refused: which of its files differ from those that are stored under its name."""
+    there = {file.role: file.sha256 for file in stored.files} if stored else {}
+    differing = [
+        f"its {file.role} file has sha256:{there[file.role]} here and sha256:{file.sha256} as given"
+        for file in given.files
+        if there.get(file.role, file.sha256) != file.sha256
+    ]
+    what = "; ".join(differing) or f"what {given.folder} was added with is not what was given, and its entry is damaged"
+    prune = f"ukperf images prune {given.guest} --version {given.version}"
+    hint = (
+        f"Somebody changed it. If that is right, remove yours and pull again: {prune}"
+        if given.source_digest
+        else "If the new one is right, use --replace; to keep both, name this one by --version."
+    )
+    return UkperfError(f"There is another {given.guest} {given.version} ({given.platform}) here: {what}.", hint=hint)
+
+
 class _DamagedError(Exception):
     pass
 
@@ -259,6 +277,13 @@ def _load(folder: Path) -> StoredKernel:
         return StoredKernel(**{**values, "files": files, "folder": folder})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _DamagedError(f"{ENTRY_FILE} cannot be read: {reason(error)}") from error
+
+
+def _loaded(folder: Path) -> StoredKernel | None:
+    try:
+        return _load(folder)
+    except _DamagedError:
+        return None
 
 
 def _problem(folder: Path) -> str | None:
