@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import run_of, save_run
 from rich.cells import cell_len
 from rich.console import Console
 from test_gate import CASES, Said, said
@@ -302,3 +303,18 @@ def test_names_are_cut_to_a_sane_width_and_stay_apart() -> None:
     assert cut("short") == "short" and cell_len(cut(long)) == LONGEST_NAME and cut(long + "a") != cut(long + "b")
     assert cell_len(cut("日本語" * 100)) <= LONGEST_NAME
     assert rows(compare("markup-a", "markup-b", "--json")).keys() >= {"[/]", "test_x[bold red]"}  # whole in JSON
+
+
+def test_a_file_may_be_called_as_the_guest_that_it_names(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, samples=["fit"]))
+    same = tmp_path / "nanos.json"
+    said("export", run, "--format", "pyperf", "--guest", "nanos", "--output", same)
+    found = rows(said("compare", f"{run}:nanos", same, "--json"))
+    assert found.keys() == {"vmm", "kernel", "init", "stop", "total", "fit"}
+    assert all(c["ratio"] == 1 for c in found.values())
+
+
+def test_benchmarks_that_name_no_guest_stay_apart_from_those_of_a_guest_of_the_files_name(tmp_path: Path) -> None:
+    named = {"name": "nanos/fit", "ukperf_guest": "nanos"}
+    both = write(tmp_path / "nanos.json", bench("fit"), {"metadata": named, "runs": [{"values": [2.0]}]})
+    assert set(read_pyperf(both).guests) == {"nanos", "nanos (unnamed)"}

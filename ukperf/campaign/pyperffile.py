@@ -124,7 +124,8 @@ def _read(path: Path) -> PyperfFile:
     if not found:
         whys = "; ".join(f"{name} {why}" for table in reader.left_out.values() for name, why in table.items())
         raise UkperfError(f"{path} holds no value that can be compared{f': {whys}' if whys else ''}.")
-    return PyperfFile(found, context, reader.left_out, tuple(reader.notes), set(found) == {reader.unnamed})
+    left_out = {reader.shown(guest): table for guest, table in reader.left_out.items()}
+    return PyperfFile(found, context, left_out, tuple(reader.notes), reader.plain)
 
 
 def _refuse_version(path: Path, version: object) -> None:
@@ -230,7 +231,7 @@ def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _
         if not reader.keeps_unit(guest, name, unit):
             continue
         boot = reader.boot(guest, block, order, str(own.get("date", "")), unit)
-        if name in _PHASES and guest != reader.unnamed:
+        if name in _PHASES and guest:
             boot.phases[_PHASES[name]], boot.unit = values[0], unit
             continue
         duration = own.get("duration")
@@ -254,38 +255,43 @@ def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:
             name = f"{command} ({number})"
             number += 1  # noqa: PLW2901  # until the name is free
         taken.add(name)
-        reader.begin(reader.unnamed, name, where)
+        reader.begin("", name, where)
         times = _numbers(result.get("times"), where, name)
         codes = _list(result.get("exit_codes"), "exit codes", where) or [0] * len(times)
         if len(codes) != len(times):
             raise _Damaged(f"{where} has {len(times)} times and {len(codes)} exit codes")
         for i, (time, code) in enumerate(zip(times, codes, strict=True)):
-            if code == 0 and reader.keeps_unit(reader.unnamed, name, Unit.SECONDS):
-                boot = reader.boot(reader.unnamed, i, i, "", Unit.SECONDS)
+            if code == 0 and reader.keeps_unit("", name, Unit.SECONDS):
+                boot = reader.boot("", i, i, "", Unit.SECONDS)
                 boot.samples.append(Sample(name, Unit.SECONDS, (time,)))
         failed = sum(code != 0 for code in codes)
         if failed:
             reader.notes.append(f"{failed} of {len(codes)} runs of {name} failed and are left out")
-        reader.end({(reader.unnamed, name)})
+        reader.end({("", name)})
 
 
 class _Boot:
     """One process while the benchmarks go by."""
 
-    def __init__(self, trial: Trial, date: str, unit: Unit) -> None:
-        self.trial, self.date, self.unit = trial, date, unit
+    def __init__(self, order: int, block: int, date: str, unit: Unit) -> None:
+        self.order, self.block, self.date, self.unit = order, block, date, unit
         self.phases: dict[Phase, float] = {}
         self.samples: list[Sample] = []
 
-    def record(self) -> BootRecord:
-        return BootRecord(self.trial, Outcome.OK, "", self.date, self.phases, self.unit, tuple(self.samples))
+    def record(self, guest: str) -> BootRecord:
+        trial = Trial(self.order, self.block, 0, guest)
+        return BootRecord(trial, Outcome.OK, "", self.date, self.phases, self.unit, tuple(self.samples))
 
 
 class _Reader:
-    """Collects boots; knows which names were taken, which units they had, and what was left out."""
+    """Collects boots; knows which names were taken, which units they had, and what was left out.
 
-    def __init__(self, unnamed: str) -> None:
-        self.unnamed = unnamed  # the guest of files that name none
+    label: of the file. A benchmark that names no guest has the guest "" here, and is shown under the label: a file may
+    be called as the guest that it names.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
         self.left_out: dict[str, dict[str, str]] = {}
         self.notes: list[str] = []
         self._boots: dict[str, dict[int, _Boot]] = {}
@@ -314,7 +320,7 @@ class _Reader:
         block, order = block + again * MOST_COUNT, order + again * MOST_COUNT
         boots = self._boots.setdefault(guest, {})
         if block not in boots:
-            boots[block] = _Boot(Trial(order, block, 0, guest), date, unit)
+            boots[block] = _Boot(order, block, date, unit)
         return boots[block]
 
     def leave_out(self, guest: str, name: str, why: str) -> None:
@@ -327,7 +333,19 @@ class _Reader:
                 self.leave_out(guest, name, "holds no values")
 
     def records(self) -> dict[str, tuple[BootRecord, ...]]:
-        return {guest: tuple(boot.record() for boot in boots.values()) for guest, boots in self._boots.items()}
+        return {
+            name: tuple(boot.record(name) for boot in boots.values())
+            for name, boots in ((self.shown(guest), boots) for guest, boots in self._boots.items())
+        }
+
+    @property
+    def plain(self) -> bool:
+        """No guest is named."""
+        return set(self._boots) == {""}
+
+    def shown(self, guest: str) -> str:
+        """The guest's name; of what names none the file's."""
+        return guest or (f"{self._label} (unnamed)" if self._label in self._boots else self._label)
 
 
 def _identity(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple[str, str, Unit | None]:
@@ -338,7 +356,7 @@ def _identity(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple
     unit = _BY_VALUE.get(str(metadata.get("ukperf_unit"))) or _UNITS.get(str(metadata.get("unit", "second")))
     guest = metadata.get("ukperf_guest")
     if not isinstance(guest, str) or not guest:
-        return reader.unnamed, name, unit
+        return "", name, unit
     return guest, name.removeprefix(f"{guest}/") or name, unit
 
 
