@@ -275,5 +275,27 @@ def test_a_journal_that_was_removed_meanwhile_stops_the_run(tmp_path: Path, how:
             path.unlink()
         if how == "replaced":
             path.write_text("")
-        with pytest.raises(UkperfError, match="removed or replaced"):
+        with pytest.raises(UkperfError, match="removed or replaced") as caught:
             journal.append(boot("linux", 1))
+        assert "gone with it, unless" in str(caught.value.hint)
+
+
+def test_a_journal_that_was_moved_meanwhile_is_said_to_be_where_it_is_now(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with Journal(tmp_path / "run" / JOURNAL) as journal:
+        journal.append(boot("linux", 0))
+        (tmp_path / "run").rename(tmp_path / "kept for later")
+        with pytest.raises(UkperfError, match="was moved while") as caught:
+            journal.append(boot("linux", 1))
+        assert f"ukperf resume '{tmp_path / 'kept for later'}'" in str(caught.value.hint)
+        assert "gone" not in str(caught.value.hint)
+        (tmp_path / "kept for later").rename(tmp_path / "run")
+        (tmp_path / "run" / JOURNAL).rename(tmp_path / "run" / "old")
+        with pytest.raises(UkperfError, match="was moved while") as caught:
+            journal.append(boot("linux", 1))
+        assert f"in {tmp_path / 'run' / 'old'}; move it back" in str(caught.value.hint)
+        (tmp_path / "run" / "other").hardlink_to(tmp_path / "run" / "old")
+        (tmp_path / "run" / "old").unlink()
+        with pytest.raises(UkperfError, match="was moved while") as caught:
+            journal.append(boot("linux", 1))
+        assert "under another name" in str(caught.value.hint)

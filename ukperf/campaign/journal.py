@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Journal:
             raise
 
     def _refuse_removed(self) -> None:
-        """Raises UkperfError if the journal's name is gone or another file's: what is written would be lost."""
+        """Raises UkperfError if the journal's name is gone or another file's: nobody would look for what is written."""
         ours = os.fstat(self._descriptor)
         try:
             there = self._path.lstat()
@@ -88,8 +89,8 @@ class Journal:
             there = None
         if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
             raise UkperfError(
-                f"{self._path} was removed or replaced while the run went on.",
-                hint="What was measured until then is gone with it; start a new run.",
+                f"{self._path} was {'moved' if ours.st_nlink else 'removed or replaced'} while the run went on.",
+                hint=_whereabouts(self._descriptor, ours.st_nlink),
             )
 
     def _cut(self, size: int) -> None:
@@ -119,6 +120,24 @@ class Journal:
                 return start + newline + 1
             end = start
         return 0
+
+
+def _whereabouts(descriptor: int, names: int) -> str:
+    """Where a file that is open, and no longer where it was, is now, and what to do about it. names: that it has."""
+    if not names:
+        return (
+            "What was measured until then is gone with it, unless it was moved to another file system; start a new run."
+        )
+    try:
+        now = Path(f"/proc/self/fd/{descriptor}").readlink()
+    except OSError:
+        now = Path("/nonexistent")
+    if not os.path.lexists(now):
+        return "What was measured until then is still in the file, under another name; move it back and resume the run."
+    there = f"What was measured until then is in {now}"
+    if now.name == JOURNAL:
+        return f"{there}; go on with: ukperf resume {shlex.quote(str(now.parent))}"
+    return f"{there}; move it back and resume the run."
 
 
 def read_journal(path: Path) -> Contents:

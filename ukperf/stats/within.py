@@ -138,7 +138,7 @@ def medians_warning(log_ratio: float, medians: float | None) -> tuple[str, ...]:
 def skew_warning(differences: Sequence[float]) -> tuple[str, ...]:
     """A sentence where the log-ratios are so skewed that the t interval's promise does not hold at this size.
 
-    The self-test's points with heavy skew on one side: 12 % false alarms at 6 boots, 8 % at 50.
+    The self-test's points with heavy skew on one side: 12 % false alarms at 6 boots, 9 % at 50.
     """
     n = len(differences)
     if n < MIN_BOOTS or n > ENOUGH_FOR_SKEW or min(differences) == max(differences):
