@@ -117,6 +117,19 @@ def test_vcpus_are_pinned_in_turn() -> None:
     assert tune.find("emulatorpin").attrib == {"cpuset": "4,6"}  # type: ignore[union-attr]
 
 
+def test_a_guest_that_is_not_pinned_stays_on_the_cpus_that_this_process_may_use() -> None:
+    """libvirt gives it all CPUs of the host otherwise, whatever ukperf was allowed (seen with taskset)."""
+
+    def of(machine: Machine, cpus: tuple[int, ...]) -> ET.Element:
+        spec = BootSpec(LINUX, machine, Accelerator.TCG, name="n")
+        return ET.fromstring(domain_xml(spec, LOCAL, OWNER, None, cpus))
+
+    assert of(Machine(), (0, 2)).find("vcpu").attrib == {"placement": "static", "cpuset": "0,2"}  # type: ignore[union-attr]
+    assert of(Machine(), ()).find("vcpu").attrib == {"placement": "static"}  # type: ignore[union-attr]
+    pinned = of(Machine(pin=(2,)), (0, 2))
+    assert "cpuset" not in pinned.find("vcpu").attrib and pinned.find("cputune") is not None  # type: ignore[union-attr]
+
+
 def test_a_disk_is_never_written_to_and_a_comma_in_its_name_is_no_option() -> None:
     words = arguments(xml_of(NANOS))
     drive = words[words.index("-drive") + 1]

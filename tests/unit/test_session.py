@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from ukperf.campaign import session
+from ukperf.campaign.facts import facts_of
 from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.campaign.plan import PLAN, Limits
 from ukperf.campaign.session import Request, Result, refuse_several_cpus, resume, start
@@ -363,3 +364,20 @@ def test_a_baseline_that_nobody_named_is_said_to_be_booted_too(stage: Stage) -> 
     stage.said.clear()
     stage.start(guests=("linux", "nanos"), folder=stage.folder / "second")
     assert sentence not in stage.said
+
+
+def test_what_the_hosts_cpus_lack_is_said_and_kept_in_the_plan(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "cpu_concerns", lambda machine: ["two share one", "a quota leaves 0.50 CPUs"])
+    plan = stage.start().plan
+    assert stage.said[-2:] == ["Two share one.", "A quota leaves 0.50 CPUs."]
+    assert facts_of(plan)["cpu limits"] == "two share one; a quota leaves 0.50 CPUs"
+
+
+@pytest.mark.parametrize("changes", [{"accelerator": Accelerator.ICOUNT}, {"connect": ("qemu:///system",)}])
+def test_counts_of_instructions_and_guests_of_a_daemon_do_not_depend_on_our_cpus(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    monkeypatch.setattr(session, "cpu_concerns", lambda machine: ["two share one"])
+    stage.host.uri = "qemu:///system" if "connect" in changes else stage.host.uri
+    assert "cpu limits" not in facts_of(stage.start(**changes).plan)
+    assert "Two share one." not in stage.said

@@ -96,6 +96,8 @@ class Machine:
         self.emulator.touch()
         monkeypatch.setenv("UKPERF_CACHE_DIR", str(folder / "cache"))
         monkeypatch.setattr(truth, "KVM_DEVICE", self.device)
+        self.modules = folder / "modules"
+        monkeypatch.setattr(truth, "MODULES", self.modules)
         monkeypatch.setattr(libvirt_host, "emulator_path", lambda: str(self.emulator))
         self.host = FakeHost(uri="qemu:///embed")
 
@@ -118,6 +120,23 @@ def test_a_failure_is_remembered_since_each_costs_seconds(machine: Machine) -> N
     first = machine.check(hung)
     assert machine.check(lambda: pytest.fail("it is remembered")) == first
     assert machine.host.booted == ["floor"]
+
+
+@pytest.mark.parametrize("guest", [hung, lambda: counted(1_000.0)])
+def test_a_device_of_pvm_is_named_and_asking_for_nested_kvm_is_not_advised(
+    machine: Machine, guest: Callable[[], Observation]
+) -> None:
+    assert "nested KVM" in machine.check(guest).advice
+    (machine.modules / "kvm_pvm").mkdir(parents=True)
+    advice = machine.check(guest).advice  # what was remembered before the module was there does not count
+    assert "module kvm_pvm" in advice and "nested KVM" not in advice
+    (machine.modules / "kvm_intel").mkdir()
+    assert "nested KVM" in machine.check(guest).advice
+
+
+def test_a_pvm_that_runs_our_guest_at_native_speed_is_believed(machine: Machine) -> None:
+    (machine.modules / "kvm_pvm").mkdir(parents=True)
+    assert machine.check(lambda: counted(1.0)).believed
 
 
 def test_a_success_is_checked_again_each_time(machine: Machine) -> None:

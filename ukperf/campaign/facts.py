@@ -50,6 +50,8 @@ def facts_of(plan: Plan, why: str = "", host: str = "") -> Mapping[str, str]:
         if known.get(name):
             facts[name.replace("_", " ")] = known[name]
     facts["cpu"] = known.get("cpu", "?")
+    if known.get("cpu_concerns"):
+        facts["cpu limits"] = known["cpu_concerns"]
     if plan.hosts == ("native",):
         facts |= {"machine": "this machine itself", "firmware": "none", "console": "socket", "launch": "fork and exec"}
     if why:

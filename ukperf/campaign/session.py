@@ -30,6 +30,7 @@ from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local, runs_as_us
 from ukperf.hosts.libvirt_host import emulator_path, open_host
 from ukperf.hosts.native import NativeHost
+from ukperf.hosts.noise import cpu_concerns
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.programs import count_program
 from ukperf.model import (
@@ -284,6 +285,9 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         if truth.advice:
             say(truth.advice)
     refuse_several_cpus(request.machine, accelerator)
+    concerns = [] if accelerator is Accelerator.ICOUNT or not _uses_our_cpus(hosts) else cpu_concerns(request.machine)
+    for concern in concerns:
+        say(f"{concern[0].upper()}{concern[1:]}.")
     images = build_images(request, accelerator, say, host)
     if request.added in images:
         say(f"{request.added} is booted too: it is the baseline of all ratios (--baseline names another).")
@@ -310,8 +314,17 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         shared_path=request.shared_path,
         schedule=BALANCED,
         command=request.command,
-        facts={"ukperf": ukperf.__version__, **_facts(hosts)},
+        facts={
+            "ukperf": ukperf.__version__,
+            **_facts(hosts),
+            **({"cpu_concerns": "; ".join(concerns)} if concerns else {}),
+        },
     )
+
+
+def _uses_our_cpus(hosts: Sequence[Host]) -> bool:
+    """Do guests run on the CPUs that this process may use, and in its control group?"""
+    return all(host.uri == NATIVE or runs_as_us(host.uri) for host in hosts)
 
 
 def refuse_several_cpus(machine: Machine, accelerator: Accelerator) -> None:

@@ -7,6 +7,7 @@ graphics or input. What libvirt's schema lacks goes through its QEMU namespace.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
@@ -51,8 +52,11 @@ class Owner:
     start: int
 
 
-def domain_xml(spec: BootSpec, console: Console, owner: Owner, emulator: str | None = None) -> str:
-    """The XML of one trial's domain. emulator: None lets the host choose."""
+def domain_xml(
+    spec: BootSpec, console: Console, owner: Owner, emulator: str | None = None, cpus: Sequence[int] = ()
+) -> str:
+    """The XML of one trial's domain. emulator: None lets the host choose. cpus: of the host, for all threads of a guest
+    that is not pinned; empty: all."""
     ET.register_namespace("qemu", QEMU_NS)
     ET.register_namespace("ukperf", UKPERF_NS)
     domain = ET.Element("domain", type="kvm" if spec.accelerator is Accelerator.KVM else "qemu")
@@ -63,6 +67,8 @@ def domain_xml(spec: BootSpec, console: Console, owner: Owner, emulator: str | N
     vcpu.text = str(spec.machine.vcpus)
     if spec.machine.pin:
         _pin(domain, spec.machine.pin, spec.machine.vcpus)
+    elif cpus:
+        vcpu.set("cpuset", ",".join(map(str, cpus)))
     _os(domain, spec)
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")

@@ -17,11 +17,12 @@ from ukperf.errors import HostError
 from ukperf.hosts import ownership
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
+from ukperf.hosts.cores import all_usable, usable_cpus
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, pidfd, strip_for_direct
 from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Console, domain_xml, metadata
 from ukperf.hosts.interrupts import holding_interrupts
-from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
+from ukperf.hosts.noise import cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
 from ukperf.hosts.streams import DomainStop, StreamConsole
@@ -153,7 +154,7 @@ class LibvirtHost:
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         if self._gone:
             raise HostError(f"{self._uri} went away.", hint="`ukperf resume` goes on when it is back.")
-        before = cpu_times()
+        before = reading()
         if spec.launch is Launch.DIRECT:
             observation = boot_direct(spec, self._command(spec), self._console_path(), on_frame)
         else:
@@ -161,7 +162,7 @@ class LibvirtHost:
                 observation = self._boot_domain(placed, on_frame)
         if not is_local(self._uri):
             return observation
-        return replace(observation, noise=noise_between(before, cpu_times()))
+        return replace(observation, noise=noise_between(before, reading(), spec.machine))
 
     def xml(self, spec: BootSpec) -> str:
         """The domain XML of a trial on this host; the image's paths are the host's."""
@@ -175,7 +176,9 @@ class LibvirtHost:
         console = (
             Console(str(self._console_path())) if self.embedded else Console(None, self._files.log_path(spec.name))
         )
-        return domain_xml(spec, console, self._owner, emulator_path() if is_local(self._uri) else None)
+        # libvirt gives its guests all CPUs of the host unless it is told what this process may use.
+        cpus = () if all_usable() or not runs_as_us(self._uri) else usable_cpus()
+        return domain_xml(spec, console, self._owner, emulator_path() if is_local(self._uri) else None, cpus)
 
     def command_line(self, spec: BootSpec) -> CommandLine:
         """What `--launch direct` executes for this trial.

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.direct import ProcessStop
-from ukperf.hosts.noise import cpu_model, cpu_times, noise_between, peak_rss
+from ukperf.hosts.noise import cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
@@ -34,7 +34,7 @@ class NativeHost:
         """Nothing is held between trials."""
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
-        before = cpu_times()
+        before = reading()
         ours, theirs = socket.socketpair()
         affinity = os.sched_getaffinity(0)
         with ours:
@@ -57,7 +57,7 @@ class NativeHost:
                 theirs.close()
                 os.sched_setaffinity(0, affinity)
             observation = _watch(spec, process, ours, events, on_frame)
-        return replace(observation, noise=noise_between(before, cpu_times()))
+        return replace(observation, noise=noise_between(before, reading()))
 
 
 def _watch(

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ukperf.hosts import cgroup
+from ukperf.hosts.cores import Core, cores, cpu_list, governors, sharing, unequal, usable_cpus
+from ukperf.model import Machine
 
 _CPU = Path("/sys/devices/system/cpu")
 
@@ -27,14 +32,36 @@ def cpu_times() -> CpuTimes:
     return CpuTimes(total - times.idle - getattr(times, "iowait", 0.0), getattr(times, "steal", 0.0), total)
 
 
-def noise_between(before: CpuTimes, after: CpuTimes) -> dict[str, float]:
-    """load: 1-minute load average; busy, steal: fractions of all CPUs' time in between."""
-    elapsed = max(after.total - before.total, 1e-9)
-    return {
+@dataclass(frozen=True)
+class Reading:
+    """What is read before a trial and after it; `noise_between` says what happened in between."""
+
+    cpu: CpuTimes
+    throttling: dict[Path, cgroup.Throttling]
+
+
+def reading() -> Reading:
+    return Reading(cpu_times(), cgroup.throttling())
+
+
+def noise_between(before: Reading, after: Reading, machine: Machine | None = None) -> dict[str, float]:
+    """load: 1-minute load average; busy, steal: fractions of all CPUs' time in between.
+
+    Where a CPU quota was at work, throttled: the fraction of its periods in which it stopped us, and throttled_s: CPU
+    seconds of that. vcpus_per_cpu: of `machine`, where it is more than one.
+    """
+    elapsed = max(after.cpu.total - before.cpu.total, 1e-9)
+    found = {
         "load": os.getloadavg()[0],
-        "busy": round((after.busy - before.busy) / elapsed, 4),
-        "steal": round((after.steal - before.steal) / elapsed, 4),
+        "busy": round((after.cpu.busy - before.cpu.busy) / elapsed, 4),
+        "steal": round((after.cpu.steal - before.cpu.steal) / elapsed, 4),
     }
+    stopped = cgroup.between(before.throttling, after.throttling)
+    if stopped is not None:
+        found |= {"throttled": round(stopped.share, 4), "throttled_s": round(stopped.seconds, 6)}
+    if machine is not None and machine.vcpus > (cpus := len(machine.pin or usable_cpus())):
+        found["vcpus_per_cpu"] = round(machine.vcpus / cpus, 3)
+    return found
 
 
 def peak_rss(pid: int) -> int | None:
@@ -69,10 +96,11 @@ class NoiseSource:
 
 
 def noise_sources() -> list[NoiseSource]:
-    """Frequency governor, turbo, SMT, steal and load, as far as this machine shows them."""
+    """Frequency governor, turbo, SMT, unequal cores, CPU set, quota, steal and load, as far as this machine shows."""
     import psutil
 
-    sources = [_governor(), _turbo(), _smt()]
+    mine = cores(usable_cpus())
+    sources = [_governor(mine), _turbo(), _smt(mine), _cores(mine), _cpu_set(), _quota()]
     steal = getattr(psutil.cpu_times_percent(interval=0.2), "steal", 0.0)
     sources.append(
         NoiseSource("steal", f"{steal:.1f} % in 0.2 s", steal < 1, "Another virtual machine takes this CPU's time.")
@@ -84,6 +112,30 @@ def noise_sources() -> list[NoiseSource]:
     return sources
 
 
+def cpu_concerns(machine: Machine) -> list[str]:
+    """What a machine's CPUs lack on this host, in sentences that end without a full stop: too few for its virtual CPUs,
+    two of them on one core, unequal ones, or a quota."""
+    cpus = machine.pin or usable_cpus()
+    mine = cores(cpus)
+    concerns = []
+    if machine.vcpus > len(cpus):
+        where = f"CPU {cpus[0]}" if len(cpus) == 1 else f"CPUs {cpu_list(cpus)}"
+        concerns.append(f"{machine.vcpus} virtual CPUs share {where} of this host and run by turns")
+    elif machine.vcpus > 1 and len(cpus) - sum(len(group) - 1 for group in sharing(mine)) < machine.vcpus:
+        concerns.append(f"{machine.vcpus} virtual CPUs share a core: {_shared(mine)}")
+    if differ := unequal(mine):
+        concerns.append(
+            f"the CPUs that guests run on are unequal ({differ}), so that the place of a boot decides its time"
+        )
+    if (left := cgroup.quota()) is not None and left < len(cpus):
+        concerns.append(f"a quota leaves {left:.2f} CPUs to guests and ukperf, and stops them when it is used up")
+    return concerns
+
+
+def _shared(found: Sequence[Core]) -> str:
+    return " and ".join(cpu_list(group) for group in sharing(found)) + " are threads of one core each"
+
+
 def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
@@ -91,9 +143,9 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _governor() -> NoiseSource:
-    governor = _read(_CPU / "cpu0/cpufreq/scaling_governor")
-    if governor is None:
+def _governor(mine: Sequence[Core]) -> NoiseSource:
+    governor = governors(mine)
+    if not governor:
         return NoiseSource("governor", "not visible", True)
     advice = "Set it: cpupower frequency-set -g performance"
     return NoiseSource("governor", governor, governor == "performance", advice)
@@ -108,10 +160,38 @@ def _turbo() -> NoiseSource:
     return NoiseSource("turbo", "on" if on else "off", not on, "Turn it off for steady clocks; blocks cancel the rest.")
 
 
-def _smt() -> NoiseSource:
+def _smt(mine: Sequence[Core]) -> NoiseSource:
     active = _read(_CPU / "smt/active")
-    if active is None:
+    if active is None and not sharing(mine):
         return NoiseSource("SMT", "not visible", True)
+    if active != "1" and not sharing(mine):
+        return NoiseSource("SMT", "off", True)
+    state = f"on, {_shared(mine)}" if sharing(mine) else "on, one thread of each core is usable here"
+    return NoiseSource("SMT", state, False, "Pin with --pin to one thread of a core.")
+
+
+def _cores(mine: Sequence[Core]) -> NoiseSource:
+    differ = unequal(mine)
+    if not differ:
+        return NoiseSource("cores", "alike, as far as this machine says", True)
+    return NoiseSource("cores", f"unequal: {differ}", False, "Pin with --pin to equal ones.")
+
+
+def _cpu_set() -> NoiseSource:
+    cpus = usable_cpus()
+    state = f"{cpu_list(cpus)} of {os.cpu_count()} CPUs usable"
+    if len(cpus) > 1:
+        return NoiseSource("CPU set", state, True)
     return NoiseSource(
-        "SMT", "on" if active == "1" else "off", active != "1", "Pin with --pin to one thread of a core."
+        "CPU set", state, False, "Guests and ukperf take turns on it: allow it one more, and pin guests."
     )
+
+
+def _quota() -> NoiseSource:
+    left = cgroup.quota()
+    stopped = cgroup.between({}, cgroup.throttling())
+    so_far = f", {stopped.throttled} of {stopped.periods} periods were throttled so far" if stopped else ""
+    if left is None:
+        return NoiseSource("CPU quota", f"none{so_far}", True)
+    advice = "The kernel stops guests when it is used up: raise it (cpu.max), or run outside of this cgroup."
+    return NoiseSource("CPU quota", f"{left:.2f} of {len(usable_cpus())} CPUs{so_far}", False, advice)

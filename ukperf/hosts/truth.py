@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -28,9 +28,14 @@ TIMEOUT_S = 5.0
 MAX_SLOWDOWN = 2.0
 COUNT_LOOPS = 1_000_000
 _NOT_NESTED = "If this is a virtual machine, its host emulates or forbids nested virtualization: ask for nested KVM."
+_EMULATED = "The host of this machine emulates guest code: ask for nested KVM."
 _NO_ACCESS = "Let the user whom that daemon runs QEMU as open /dev/kvm: on Debian, usermod -aG kvm libvirt-qemu."
 _RETRY = "Try again when the machine is calmer: ukperf doctor"
 KVM_DEVICE = Path("/dev/kvm")
+MODULES = Path("/sys/module")
+_PVM = (
+    "This /dev/kvm is that of the module kvm_pvm: only kernels that are built as PVM guests run on it at native speed."
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
             False,
             f"KVM booted the floor guest, but its instructions took {ratio:.0f} times as long as on the host itself, "
             "so it is not used.",
-            "The host of this machine emulates guest code: ask for nested KVM.",
+            _EMULATED,
             guest_cycles,
             native_cycles,
         )
@@ -120,11 +125,19 @@ def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, local: bo
         truth = judge(lambda: host.boot(spec), lambda: native.boot(control))
     except UkperfError as error:
         return Truth(False, f"KVM is not used: {error.message}", error.hint or "")
+    if local and truth.advice in (_NOT_NESTED, _EMULATED) and is_pvm():
+        truth = replace(truth, advice=_PVM)
     if local and truth.believed:
         _memo().unlink(missing_ok=True)
     elif local and truth.advice != _RETRY:
         _remember(truth)
     return truth
+
+
+def is_pvm() -> bool:
+    """Is /dev/kvm that of kvm_pvm, which emulates every kernel that was not built for it?"""
+    hardware = ("kvm_intel", "kvm_amd")
+    return (MODULES / "kvm_pvm").exists() and not any((MODULES / name).exists() for name in hardware)
 
 
 def _device_refusal() -> Truth | None:
@@ -167,6 +180,7 @@ def _circumstances() -> dict[str, str]:
         "boot_id": boot_id(),
         "cpu": cpu_model(),
         "emulator": f"{emulator.st_ino} {emulator.st_mtime_ns} {emulator.st_size}",
+        "pvm": str(is_pvm()),
         "device": f"{device.st_rdev} {device.st_mode} {device.st_ctime_ns}",
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
+from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import median
 from ukperf.stats.perboot import PHASES, Series, Warmth, collect, final_records
@@ -98,6 +99,7 @@ def summarize(
     guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
     warnings = [said for g in guests if (said := clock_warning(g.guest, g.clock))]
     warnings += [said for name in names if (said := _lost_frames(ordered, name))]
+    warnings += disturbances(ordered)
     moved = drift(ordered, tables=series)
     if moved is not None and moved.drifted:
         warnings.append(moved.sentence())
