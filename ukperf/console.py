@@ -166,7 +166,10 @@ def _number(item: object) -> bool:
 
 @dataclass(frozen=True)
 class Report:
-    """What the frames of one boot say, put together; lies lists sentences about what cannot be true."""
+    """What the frames of one boot say, put together; lies lists sentences about what cannot be true.
+
+    samples: those that are whole. torn: benchmarks beside whose frames others were lost: of these, values may lack.
+    """
 
     samples: tuple[Sample, ...]
     checks: Mapping[str, str]
@@ -174,6 +177,7 @@ class Report:
     signal: int
     error: str
     lies: tuple[str, ...]
+    torn: tuple[str, ...] = ()
 
 
 class _Series:
@@ -250,7 +254,21 @@ def assemble(frames: Sequence[Frame]) -> Report:
         elif frame.event == "status":
             status, signal = _integer(frame, "status", 255), _integer(frame, "signal", 127) or 0
     lies += _contradictions(frames)
-    return Report(samples.done(), checks, said if status is None else status, signal, error, tuple(lies))
+    torn = _torn(frames)
+    whole = tuple(sample for sample in samples.done() if sample.benchmark not in torn)
+    return Report(whole, checks, said if status is None else status, signal, error, tuple(lies), torn)
+
+
+def _torn(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """The benchmarks on either side of a gap in the frames' numbers: the frames that are lost may have been theirs."""
+    numbered = [frame for frame in frames if frame.event not in _INIT]
+    beside = [
+        frame
+        for before, after in pairwise(numbered)
+        if _counter(after, "n") - _counter(before, "n") > 1
+        for frame in (before, after)
+    ]
+    return tuple(dict.fromkeys(_text(frame, "benchmark") for frame in beside if frame.event == "samples"))
 
 
 def _contradictions(frames: Sequence[Frame]) -> list[str]:

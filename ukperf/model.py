@@ -109,6 +109,17 @@ class Outcome(StrEnum):
     LOST = "lost"  # the host failed (libvirt error, VMM did not start)
 
 
+class Status(StrEnum):
+    """What a figure is. It belongs to the figure, and goes with it into every table, file and comparison."""
+
+    MEASURED = "measured"
+    ENDED_BY_HOST = "ended by host"  # its end is the host's doing: no `stop`, and a `total` that ends with `exit`
+    BELOW = "below resolution"  # both events came in one read: shorter than can be told, and no value
+    NOT_SEEN = "not seen"  # an event did not come: no value
+    GAP = "frames lost"  # frames were damaged, and what is left of the sample is not the whole of it: no value
+    ACCUSED = "accused clock"  # timed by a guest's clock that is surely off
+
+
 class Verdict(StrEnum):
     FASTER = "faster"
     SLOWER = "slower"
@@ -241,7 +252,7 @@ class BootRecord:
     outcome: Outcome
     reason: str
     started_at: str  # ISO 8601, UTC
-    phases: Mapping[Phase, float]  # in `unit`; a phase whose events were not seen is absent
+    phases: Mapping[Phase, float]  # in `unit`; a phase that could not be measured is absent
     unit: Unit  # SECONDS, or INSTRUCTIONS under icount
     samples: tuple[Sample, ...] = ()
     checks: Mapping[str, str] = field(default_factory=dict)  # name → digest of the answers
@@ -258,17 +269,22 @@ class BootRecord:
     image_digest: str = ""
     bad_frames: int = 0  # that were damaged on the console, and lost
     elapsed_s: float = 0.0  # of the run when this trial ended, breaks not counted
+    statuses: Mapping[str, Status] = field(default_factory=dict)  # phase or benchmark → what it is, unless measured
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A location with its confidence interval; low/high are None below the boots that an interval needs."""
+    """A location with its confidence interval; low/high are None below the boots that an interval needs.
+
+    status: what most of the boots behind it are.
+    """
 
     value: float
     low: float | None
     high: float | None
     n: int
     unit: Unit
+    status: Status = Status.MEASURED
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ from ukperf.model import (
     Observation,
     Outcome,
     Phase,
+    Status,
     Trial,
     Unit,
 )
+from ukperf.stats.figures import has_value, phase_statuses
+from ukperf.stats.perboot import sample_name
 
 # Two frames must lie this far apart before their clocks can be compared to 1 %: the host stamps a frame when it reads
 # it, some hundred microseconds late.
@@ -39,15 +42,23 @@ def record_of(
     instructions = counted(spec.accelerator, spec.image.protocol)
     report = assemble(seen.frames)
     phases = _instructions(seen.ticks) if instructions else _seconds(seen.events, seen.ended_by_host)
+    statuses = phase_statuses(
+        {event.value: at for event, at in seen.events.items()},
+        phases,
+        ended_by_host=seen.ended_by_host,
+        counted=instructions,
+    )
+    statuses |= {sample_name(name): Status.GAP for name in report.torn}
+    good = seen.outcome is Outcome.OK
     start = seen.events.get(Event.START, 0)
     return BootRecord(
         trial=trial,
         outcome=seen.outcome,
         reason=seen.reason,
         started_at=(started_at or datetime.now(UTC)).isoformat(timespec="seconds"),
-        phases=phases if seen.outcome is Outcome.OK else {},
+        phases={p: v for p, v in phases.items() if has_value(p, statuses.get(p))} if good else {},
         unit=Unit.INSTRUCTIONS if instructions else Unit.SECONDS,
-        samples=report.samples if seen.outcome is Outcome.OK else (),
+        samples=report.samples if good else (),
         checks=report.checks,
         exit_status=seen.exit_status,
         ended_by_host=seen.ended_by_host,
@@ -61,6 +72,7 @@ def record_of(
         host=host,
         image_digest=spec.image.digest,
         bad_frames=seen.bad_frames,
+        statuses=statuses if good else {},
     )
 
 
@@ -77,13 +89,11 @@ def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, fl
     phases = {
         phase: (seen[last] - seen[first]) / 1e9
         for phase, (first, last) in PHASE_EVENTS.items()
-        # Two events in one read, or none in between (no VMM), are no phase: nobody can say how long it took.
+        # Two events in one read, or none in between (no VMM), have no value: see `stats.figures`.
         if first in seen and last in seen and seen[last] > seen[first]
     }
     if Phase.TOTAL in phases:
         phases[Phase.TOTAL] = (seen[Event.STOPPED] - seen[Event.START] - checking) / 1e9
-    if ended_by_host:
-        phases.pop(Phase.STOP, None)
     return phases
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
-from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
+from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Trial, Unit
 
 MOST_BYTES = 1 << 30
 LARGE_BYTES = 1 << 20  # from here on the fast reader is worth its import
@@ -34,6 +34,7 @@ _CONTEXT = {
 }
 _BY_VALUE = {unit.value: unit for unit in Unit}
 _PHASES = {phase.value: phase for phase in Phase}
+_STATUSES = {status.value: status for status in Status}
 _IDENTIFYING = frozenset({"name", "ukperf_guest", "unit", "ukperf_unit"})
 _KINDS = {type(None): "null", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
@@ -231,6 +232,8 @@ def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _
         if not reader.keeps_unit(guest, name, unit):
             continue
         boot = reader.boot(guest, block, order, str(own.get("date", "")), unit)
+        if guest:
+            boot.learn(name, own, shared)
         if name in _PHASES and guest:
             boot.phases[_PHASES[name]], boot.unit = values[0], unit
             continue
@@ -277,10 +280,31 @@ class _Boot:
         self.order, self.block, self.date, self.unit = order, block, date, unit
         self.phases: dict[Phase, float] = {}
         self.samples: list[Sample] = []
+        self.statuses: dict[str, Status] = {}
+        self.ended_by_host = False
+
+    def learn(self, name: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+        """What our own files say of a value and of those that are not there (`pyperf_suite` writes it)."""
+        status, without, ended = (
+            str(own[key] if key in own else shared.get(key, ""))[:4096]
+            for key in ("ukperf_status", "ukperf_without_value", "ukperf_ended_by_host")
+        )
+        found = [(name, status), *(tuple(part.rsplit(": ", 1)) for part in without.split("; ") if ": " in part)]
+        self.statuses |= {what: _STATUSES[kind] for what, kind in found if kind in _STATUSES}
+        self.ended_by_host = self.ended_by_host or ended == "yes"
 
     def record(self, guest: str) -> BootRecord:
-        trial = Trial(self.order, self.block, 0, guest)
-        return BootRecord(trial, Outcome.OK, "", self.date, self.phases, self.unit, tuple(self.samples))
+        return BootRecord(
+            Trial(self.order, self.block, 0, guest),
+            Outcome.OK,
+            "",
+            self.date,
+            self.phases,
+            self.unit,
+            tuple(self.samples),
+            ended_by_host=self.ended_by_host,
+            statuses=self.statuses,
+        )
 
 
 class _Reader:

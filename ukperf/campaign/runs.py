@@ -15,6 +15,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
+from ukperf.stats.within import series_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +145,7 @@ class LoadedRun:
         return Side(
             label=label,
             run=str(self.path.resolve()),
-            series=collect(mine, guest),
+            series=series_of(mine, guest),
             context=self.context.get(guest, {}),
             answers=answers,
             lost=sum(record.outcome is not Outcome.OK for record in finals),

@@ -15,10 +15,11 @@ MS = 1_000_000
 def good_boot(total_ms: float = 100.0, *, status: int = 0, frames: bytes = b"") -> Observation:
     """A boot that went well: VMM 10 %, kernel 60 %, init 10 %, stop 20 % of total_ms; ticks count nanoseconds."""
     at = {event: round(total_ms * MS * share) for event, share in _SHARES.items()}
+    numbers = [int(str(frame.fields.get("n", 0))) for frame in FrameDecoder().feed(frames, 0)]
     console = (
         encode_frame("main", 0, at[Event.MAIN], at[Event.MAIN], program="fake", v=1)
         + frames
-        + encode_frame("exit", 1_000, at[Event.EXIT], at[Event.EXIT], status=status)
+        + encode_frame("exit", max(numbers, default=0) + 1, at[Event.EXIT], at[Event.EXIT], status=status)
     )
     decoded = tuple(FrameDecoder().feed(console, at[Event.MAIN]))
     ticks = {Event.MAIN: at[Event.MAIN], Event.EXIT: at[Event.EXIT]}

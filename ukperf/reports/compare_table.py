@@ -16,7 +16,7 @@ from ukperf.reports.jsonout import comparison_json
 from ukperf.reports.table import OPTIONAL_STOPPING, difference
 from ukperf.reports.units import common_scale, number, with_unit
 from ukperf.stats.between import Side
-from ukperf.stats.estimate import median
+from ukperf.stats.estimate import estimate_of
 from ukperf.stats.perboot import Series
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def _middles(sides: Sequence[Series | None]) -> list[str]:
     """The sides' medians in one unit, that they may be read against each other."""
     found: list[Estimate | None] = []
     for series in sides:
-        try:
-            found.append(None if series is None else median(series.values, series.unit))
-        except ValueError:
-            found.append(None)
+        found.append(None if series is None else estimate_of(series))
     units = {estimate.unit for estimate in found if estimate}
     if len(units) != 1:
         return ["–" if estimate is None else with_unit(estimate.value, estimate.unit) for estimate in found]

@@ -12,7 +12,7 @@ import ukperf
 from ukperf.model import cost_of
 from ukperf.reports import charts
 from ukperf.reports.story import MOST_TAILS, Story
-from ukperf.reports.table import LEGEND, comparison_warnings, difference, location
+from ukperf.reports.table import LEGEND, comparison_warnings, difference, has_row, location
 from ukperf.reports.units import number
 from ukperf.text import clean
 
@@ -71,7 +71,7 @@ def _rows(story: Story) -> list[dict[str, str]]:
     for guest in story.summary.guests:
         for benchmark in story.summary.benchmarks:
             estimate, comparison = guest.estimates.get(benchmark), story.summary.comparison(guest.guest, benchmark)
-            if estimate is None and comparison is None:
+            if not has_row(guest, benchmark, comparison):
                 continue
             value, ends = (cell.plain for cell in location(guest, benchmark, estimate))
             ratio, bounds, verdict = (cell.plain for cell in difference(comparison, needs=True))

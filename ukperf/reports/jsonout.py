@@ -24,6 +24,7 @@ def estimate_json(estimate: Estimate) -> dict[str, object]:
         "high": finite(estimate.high),
         "n": estimate.n,
         "unit": estimate.unit.value,
+        "status": estimate.status.value,
     }
 
 
@@ -59,6 +60,9 @@ def _guest_json(guest: GuestSummary) -> dict[str, object]:
         "failures": {outcome.value: count for outcome, count in guest.failures.items()},
         "reasons": list(guest.reasons),
         "seen": dict(guest.seen),
+        "statuses": {
+            name: {status.value: count for status, count in kinds.items()} for name, kinds in guest.statuses.items()
+        },
         "estimates": {name: estimate_json(estimate) for name, estimate in guest.estimates.items()},
     }
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import ukperf
 from ukperf.files import write_atomically
-from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.model import BootRecord, Outcome, Sample, Status, Unit
+from ukperf.stats.figures import has_value, statuses_of
 from ukperf.stats.perboot import merged, quantile_name, quantiles_of, sample_name
+from ukperf.stats.within import accuse
 
 _UNITS = {  # pyperf knows these three; `ukperf_unit` beside it is the true one
     Unit.SECONDS: "second",
@@ -41,9 +43,10 @@ def suite(
     """
     benchmarks: dict[str, list[Json]] = {}
     units: dict[str, Unit] = {}
-    for record in sorted(records, key=lambda r: r.trial.index):
+    for record in sorted(accuse(records), key=lambda r: r.trial.index):
         if record.outcome is not Outcome.OK or (only and record.trial.guest not in only):
             continue
+        statuses = statuses_of(record)
         prefix = "" if len(only) == 1 else f"{record.trial.guest}/"
         for sample in _samples(record):
             if wanted and not _asked(sample, wanted):
@@ -51,7 +54,7 @@ def suite(
             name = _text(prefix + sample.benchmark) or "unnamed"
             if units.setdefault(name, sample.unit) is not sample.unit:
                 continue
-            run = _run(record, sample)
+            run = _run(record, sample, statuses.get(sample.benchmark, Status.MEASURED))
             if run is not None:
                 benchmarks.setdefault(name, []).append(run)
     if not benchmarks:
@@ -82,8 +85,10 @@ def write_suite(path: Path, records: Sequence[BootRecord], facts: Mapping[str, s
 
 
 def _samples(record: BootRecord) -> Iterable[Sample]:
+    statuses = statuses_of(record)
     for phase, value in record.phases.items():
-        yield Sample(phase.value, record.unit, (value,))
+        if has_value(phase, statuses.get(phase)):
+            yield Sample(phase.value, record.unit, (value,))
     for sample in merged(record.samples):
         yield Sample(
             sample_name(sample.benchmark), sample.unit, sample.values, sample.loops, sample.warmups, sample.metadata
@@ -95,19 +100,20 @@ def _number(value: float, unit: Unit) -> float | int:
     return int(value) if unit is not Unit.SECONDS and float(value).is_integer() else float(value)
 
 
-def _run(record: BootRecord, sample: Sample) -> Json | None:
+def _run(record: BootRecord, sample: Sample, status: Status) -> Json | None:
     good = [_number(v, sample.unit) for v in sample.values if math.isfinite(v) and v > 0]
     if not good:
         return None
     warmups = [[sample.loops, _number(v, sample.unit)] for v in sample.warmups if math.isfinite(v) and v >= 0]
-    run: Json = {"values": good, "metadata": _metadata(record, sample, len(sample.values) - len(good))}
+    run: Json = {"values": good, "metadata": _metadata(record, sample, len(sample.values) - len(good), status)}
     if warmups:
         run["warmups"] = warmups
     return run
 
 
-def _metadata(record: BootRecord, sample: Sample, left_out: int) -> Json:
+def _metadata(record: BootRecord, sample: Sample, left_out: int, status: Status) -> Json:
     trial = record.trial
+    statuses = statuses_of(record)
     total = record.events.get("stopped")
     data: Json = {
         "date": record.started_at.replace("T", " ").removesuffix("Z").split("+")[0],
@@ -133,9 +139,15 @@ def _metadata(record: BootRecord, sample: Sample, left_out: int) -> Json:
     for name, value in record.noise.items():
         if math.isfinite(value):
             data[f"ukperf_noise_{_key(name)}"] = value
+    if status is not Status.MEASURED:
+        data["ukperf_status"] = status.value
     for name, value in record.phases.items():
-        if math.isfinite(value):
+        if math.isfinite(value) and has_value(name, statuses.get(name)):
             data[f"ukperf_phase_{name.value}"] = value
+    # of what has no value, which has no run of its own, it is said in the others
+    without = {name: kind.value for name, kind in statuses.items() if not has_value(name, kind)}
+    if without:
+        data["ukperf_without_value"] = "; ".join(f"{name}: {kind}" for name, kind in without.items())
     for name, text in record.checks.items():
         data[f"ukperf_check_{_key(name)}"] = text
     for name, extra in sample.metadata.items():

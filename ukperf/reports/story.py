@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict, cost_of
 from ukperf.reports.units import number
 from ukperf.stats.drift import DriftResult, drifts
-from ukperf.stats.perboot import PHASES, Series, collect
+from ukperf.stats.perboot import PHASES, Series
 from ukperf.stats.summary import RunSummary, by_host, summarize
 from ukperf.stats.variance import SampleParts, sample_parts
+from ukperf.stats.within import series_of
 from ukperf.text import clean, many
 
 MOST_TAILS = 20
@@ -100,7 +101,7 @@ def _story(
     origin: Origin,
 ) -> Story:
     ordered = tuple(sorted(records, key=lambda r: r.trial.index))
-    tables = {guest: collect(ordered, guest) for guest in {record.trial.guest for record in ordered}}
+    tables = {guest: series_of(ordered, guest) for guest in {record.trial.guest for record in ordered}}
     summary = summarize(ordered, baseline, delta, tables)
     return Story(
         host=host,

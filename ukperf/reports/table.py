@@ -88,11 +88,16 @@ def _rows(summary: RunSummary, needs: bool) -> list[list[Text]]:
         for benchmark in summary.benchmarks:
             estimate = guest.estimates.get(benchmark)
             comparison = summary.comparison(guest.guest, benchmark)
-            if estimate is not None or comparison is not None:
+            if has_row(guest, benchmark, comparison):
                 where = location(guest, benchmark, estimate, _scale(summary, benchmark))
                 cells = (*where, *difference(comparison, needs))
                 rows.append([Text(f"  {benchmark}"), *cells])
     return rows
+
+
+def has_row(guest: GuestSummary, benchmark: str, comparison: Comparison | None) -> bool:
+    """A benchmark has a row where there is a figure, a comparison, or a reason why there is none."""
+    return benchmark in guest.estimates or comparison is not None or guest.status(benchmark) is not None
 
 
 def _scale(summary: RunSummary, benchmark: str) -> tuple[float, str] | None:
@@ -106,10 +111,9 @@ def location(
     guest: GuestSummary, benchmark: str, estimate: Estimate | None, scale: tuple[float, str] | None = None
 ) -> tuple[Text, Text]:
     """The cells median and interval. scale: (divisor, symbol), where the value stands among others."""
-    if benchmark == "stop" and guest.ended_by_host and guest.ended_by_host >= guest.boots:
-        return Text("ended by host"), Text("")
     if estimate is None:
-        return Text("–"), Text("")
+        status = guest.status(benchmark)
+        return Text("–" if status is None else status.value), Text("")
     divisor, symbol = scale or scale_for(estimate.value, estimate.unit)
     spread = 0.0
     if estimate.low is not None and estimate.high is not None:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from ukperf.errors import UkperfError
 from ukperf.model import Comparison, Verdict
 from ukperf.stats.effect import Effect
+from ukperf.stats.figures import between_statuses
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series
 from ukperf.stats.welch import welch_effect
@@ -100,7 +101,8 @@ def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:
     effect = effect_of(side, baseline, benchmark)
     if effect is None:
         return Candidate(*names, None, "no block has a good boot of both", Verdict.INCONCLUSIVE)
-    effect = replace(effect, warnings=tuple(_warnings(side, baseline)))
+    kinds = between_statuses(over, under, side.label, baseline.label)
+    effect = replace(effect, warnings=(*kinds, *_warnings(side, baseline)))
     return Candidate(*names, effect, unit=over.unit, medians=median_ratio(over, under))
 
 

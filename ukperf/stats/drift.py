@@ -72,7 +72,7 @@ def drift(
     units: dict[Unit, None] = {}
     for guest, table in tables.items():
         series = table.get(benchmark)
-        if series is None or any(not math.isfinite(v) or v <= 0 for v in series.values):
+        if series is None or not series.values or any(not math.isfinite(v) or v <= 0 for v in series.values):
             continue
         units[series.unit] = None
         order = {block: record.trial.index for block, record in final_records(records, guest).items()}

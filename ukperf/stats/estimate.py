@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ukperf.model import Estimate, Unit
+from ukperf.model import Estimate, Status, Unit
 from ukperf.stats.special import coin_cdf, stdtrit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from ukperf.stats.perboot import Series
 
 MIN_BOOTS = 6  # the least n at which [min, max] covers the median with 95 %: 1 - 2 (1/2)^6 = 96.9 %
 
@@ -72,6 +75,22 @@ def median(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:
     ranks = median_ranks(n, level) if n >= MIN_BOOTS else None
     low, high = (None, None) if ranks is None else (ordered[ranks[0]], ordered[ranks[1]])
     return Estimate(middle(ordered), low, high, n, unit)
+
+
+def estimate_of(series: Series) -> Estimate | None:
+    """The median of a series with its interval; None where it has none.
+
+    Boots that were below resolution are the shortest, whatever they took: they count as zero. So the interval holds,
+    and where the median falls on them there is none.
+    """
+    if not series.values or not all(math.isfinite(value) for value in series.values):
+        return None
+    below = series.count(Status.BELOW)
+    if below > (below + len(series.values) - 1) // 2:
+        return None
+    marks = {series.statuses.get(block, Status.MEASURED) for block in series.blocks}
+    found = median([*[0.0] * below, *series.values], series.unit)
+    return replace(found, n=len(series.values), status=marks.pop() if len(marks) == 1 else Status.MEASURED)
 
 
 def geometric_mean(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:

@@ -70,6 +70,8 @@ def gate(
         if comparison.ratio is not None and comparison.low is not None:
             tested.append(comparison)
             continue
+        if not any(_has_values(side, comparison.benchmark) for side in sides[comparison.guest, comparison.baseline]):
+            continue  # the `stop` of a guest that the host ends: neither side has a figure that could get worse
         kind, why = _why_not(comparison, *sides[comparison.guest, comparison.baseline])
         if comparison.verdict.value not in wanted or kind == "new":
             open_questions[kind].append(Untested(comparison.guest, comparison.baseline, comparison.benchmark, why))
@@ -103,11 +105,17 @@ def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, s
     if name not in side.benchmarks:
         return "missing", f"{side.label} does not have it"
     if comparison.ratio is None:
-        return "untested", "; ".join(comparison.warnings) or "there is nothing to compare"
+        kind = "untested" if _has_values(baseline, name) else "new"
+        return kind, "; ".join(comparison.warnings) or "there is nothing to compare"
     over, under = (len(one.series[name].values) for one in (side, baseline))
     if side.run == baseline.run:
         return "untested", f"a good boot of both is in {many(comparison.n, 'block')}, and {MIN_BOOTS} are needed"
     return "untested", f"{many(over, 'boot')} against {under}, and {MIN_BOOTS} a side are needed"
+
+
+def _has_values(side: Side, benchmark: str) -> bool:
+    """False for a benchmark that no boot of a side has a value of; one that was left out has some that are not read."""
+    return benchmark in side.left_out or bool(benchmark in side.series and side.series[benchmark].values)
 
 
 def _hidden(

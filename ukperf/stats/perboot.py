@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from ukperf.model import BootRecord, Outcome, Phase, Sample, Unit
+from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Unit
+from ukperf.stats.figures import has_value, statuses_of
 
 PHASES = tuple(phase.value for phase in Phase)
 LARGEST, SMALLEST = 1e30, 1e-30  # sizes that squares and ratios can be taken of; nothing measured is beyond them
@@ -57,7 +58,8 @@ class Series:
     """One guest's boots for one benchmark: values[i] is the summary of the boot in blocks[i], in `unit`.
 
     Samples also have warmth[i], what that boot's iterations did, and starts[i], the first one that was steady. odd: i →
-    what is wrong with values[i], where `within_reason` made it zero or infinite.
+    what is wrong with values[i], where `within_reason` made it zero or infinite. statuses: block → what the figure is,
+    unless it is measured; of blocks that are not in `blocks` it says why they have no value. There may be no values.
     """
 
     unit: Unit
@@ -66,6 +68,11 @@ class Series:
     warmth: tuple[Warmth, ...] = ()
     starts: tuple[int, ...] = ()
     odd: Mapping[int, str] = field(default_factory=dict)
+    statuses: Mapping[int, Status] = field(default_factory=dict)
+
+    def count(self, status: Status) -> int:
+        """Boots whose figure is that."""
+        return sum(found is status for found in self.statuses.values())
 
     def by_block(self) -> Mapping[int, float]:
         return dict(zip(self.blocks, self.values, strict=True))
@@ -109,7 +116,7 @@ def merged(samples: Iterable[Sample]) -> list[Sample]:
 def boot_summaries(record: BootRecord) -> dict[str, tuple[float, Unit]]:
     """Benchmark name → (one number for this boot, its unit): phases, steady means of samples, or quantiles."""
     series = collect([record], record.trial.guest)
-    return {name: (column.values[0], column.unit) for name, column in series.items()}
+    return {name: (column.values[0], column.unit) for name, column in series.items() if column.values}
 
 
 def _quantiles(sample: Sample) -> dict[str, float]:
@@ -155,6 +162,7 @@ class _Column:
         self.unit = unit
         self.blocks: list[int] = []
         self.values: list[float | tuple[float, ...]] = []
+        self.statuses: dict[int, Status] = {}
 
     def add(self, block: int, value: float | tuple[float, ...], unit: Unit) -> None:
         if unit is self.unit:
@@ -178,7 +186,7 @@ class _Column:
         for rows in long.values():
             self._steady(rows, done, starts, warmth)
         odd = {i: self._oddity(i) for i, v in enumerate(done) if v == 0 or not math.isfinite(v)}
-        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd)
+        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd, statuses=self.statuses)
         return replace(plain, warmth=tuple(warmth), starts=tuple(starts)) if iterated else plain
 
     def _steady(self, rows: Sequence[int], done: list[float], starts: list[int], warmth: list[Warmth]) -> None:
@@ -215,7 +223,8 @@ class _Column:
 def collect(records: Iterable[BootRecord], guest: str) -> dict[str, Series]:
     """Benchmark name → the guest's series over its good boots, in the order of the blocks.
 
-    A benchmark whose unit changes from boot to boot keeps the unit of the first; the others count as missing.
+    A benchmark whose unit changes from boot to boot keeps the unit of the first; the others count as missing. A phase
+    that no boot has a value of is there too, if it is known why.
     """
     columns: dict[str, _Column] = {}
 
@@ -225,12 +234,24 @@ def collect(records: Iterable[BootRecord], guest: str) -> dict[str, Series]:
     for block, record in sorted(final_records(records, guest).items()):
         if record.outcome is not Outcome.OK:
             continue
+        statuses = statuses_of(record)
         for phase, duration in record.phases.items():
-            add(phase.value, block, float(duration), record.unit)
+            if has_value(phase, statuses.get(phase)):
+                add(phase.value, block, float(duration), record.unit)
         for sample in merged(record.samples):
             if quantiles_of(sample):
                 for name, value in _quantiles(sample).items():
                     add(name, block, value, sample.unit)
             elif sample.values:
                 add(sample_name(sample.benchmark), block, sample.values, sample.unit)
+        for name, status in statuses.items():
+            if name in PHASES:
+                columns.setdefault(name, _Column(record.unit))
+            for column in _of(name, columns):
+                column.statuses[block] = status
     return {name: column.series() for name, column in columns.items()}
+
+
+def _of(name: str, columns: Mapping[str, _Column]) -> list[_Column]:
+    """The columns of a phase or sample: of one that is compared by its quantiles, theirs."""
+    return [column for known, column in columns.items() if known == name or known.startswith(f"{name}/p")]

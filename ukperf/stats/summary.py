@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Unit
+from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Status, Unit
 from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
-from ukperf.stats.estimate import median
-from ukperf.stats.perboot import PHASES, Series, Warmth, collect, final_records
+from ukperf.stats.estimate import estimate_of
+from ukperf.stats.perboot import PHASES, Series, Warmth, final_records
 from ukperf.stats.steady import far_out
-from ukperf.stats.within import clock, clock_warning, compare_guests
+from ukperf.stats.within import clock, clock_warning, compare_guests, series_of
 from ukperf.text import clean, many
 
 LAST_LINES, LONGEST_LINE = 3, 160
@@ -32,6 +31,7 @@ class GuestSummary:
     retried: of `tried` those that were made again after a failure. last_lines: the end of the console of the last
     failed boot that said anything, safe to print.
     seen: benchmark → good boots that had it: a phase whose events did not all come is missing from its boot.
+    statuses: benchmark → how many good boots' figures are what, unless they are measured.
     """
 
     guest: str
@@ -48,11 +48,19 @@ class GuestSummary:
     seen: Mapping[str, int] = field(default_factory=dict)
     retried: int = 0
     last_lines: tuple[str, ...] = ()
+    statuses: Mapping[str, Mapping[Status, int]] = field(default_factory=dict)
 
     @property
     def partly(self) -> Mapping[str, int]:
-        """Of `seen` those that not every good boot had."""
-        return {name: count for name, count in self.seen.items() if count < self.boots}
+        """Of `seen` those that not every good boot had: an event did not come, or nobody knows why."""
+        whys = (Status.BELOW, Status.ENDED_BY_HOST, Status.GAP)
+        known = {name: sum(kinds.get(why, 0) for why in whys) for name, kinds in self.statuses.items()}
+        return {name: count for name, count in self.seen.items() if count + known.get(name, 0) < self.boots}
+
+    def status(self, benchmark: str) -> Status | None:
+        """What a benchmark without an estimate is; None for one that has an estimate, or of which nothing is known."""
+        kinds = self.statuses.get(benchmark)
+        return None if benchmark in self.estimates or not kinds else max(kinds, key=lambda kind: kinds[kind])
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def summarize(
     ordered = sorted(records, key=lambda r: r.trial.index)
     # the order of execution is random: tables list the baseline, then the others by name
     names = sorted({record.trial.guest for record in ordered}, key=lambda name: (name != baseline, name))
-    series = {name: collect(ordered, name) if tables is None else tables[name] for name in names}
+    series = {name: series_of(ordered, name) if tables is None else tables[name] for name in names}
     benchmarks = _benchmark_order(series)
     guests = tuple(_guest_summary(ordered, name, series[name]) for name in names)
     warnings = [said for g in guests if (said := clock_warning(g.guest, g.clock))]
@@ -125,7 +133,7 @@ def _lost_frames(records: Sequence[BootRecord], guest: str) -> str:
     frames, boots = sum(record.bad_frames for record in hit), len(hit)
     return (
         f"{frames} damaged frame{'s' * (frames > 1)} of {guest} in {boots} good boot{'s' * (boots > 1)} "
-        f"{'were' if frames > 1 else 'was'} left out: samples may lack values."
+        f"{'were' if frames > 1 else 'was'} left out: a sample that lacks one has no value in its boot."
     )
 
 
@@ -157,12 +165,9 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         clock=clock(mine, guest),
         warmth={name: dict(Counter(column.warmth)) for name, column in table.items() if column.warmth},
         outliers={name: count for name, column in table.items() if (count := int(far_out(column.values).sum()))},
-        estimates={
-            name: median(column.values, column.unit)
-            for name, column in table.items()
-            if all(math.isfinite(v) for v in column.values)
-        },
+        estimates={name: found for name, column in table.items() if (found := estimate_of(column)) is not None},
         seen={name: len(column.values) for name, column in table.items()},
+        statuses={name: dict(Counter(column.statuses.values())) for name, column in table.items() if column.statuses},
         retried=sum(record.trial.attempt > 0 for record in mine),
         last_lines=_last_lines(failed),
     )
@@ -186,6 +191,11 @@ def _inside_warnings(guest: GuestSummary) -> list[str]:
             if kind not in (Warmth.FLAT, Warmth.SHORT):
                 said.setdefault(kind, []).append(f"{name} in {count} of {many(sum(kinds.values()), 'boot')}")
     warnings = [f"{guest.guest}, {kind.value}: {_listed(said[kind])}{_USED[kind]}." for kind in _USED if kind in said]
+    below = {name: kinds[Status.BELOW] for name, kinds in guest.statuses.items() if kinds.get(Status.BELOW)}
+    if below:
+        listed = _listed([f"{name} in {count}" for name, count in below.items()])
+        said_of = f"{guest.guest}, below the console's resolution (both events in one read): {listed}"
+        warnings.append(f"{said_of} of {many(guest.boots, 'boot')}, counted as the shortest.")
     if guest.partly:
         listed = _listed([f"{name} in {count}" for name, count in guest.partly.items()])
         warnings.append(f"{guest.guest}, not seen in every boot: {listed} of {guest.boots}.")

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Phase, Unit, Verdict
+from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Status, Unit, Verdict
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, median, middle, moments
+from ukperf.stats.figures import between_statuses, why_no_value
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.perboot import PHASES, Series, final_records, oddity
+from ukperf.stats.perboot import PHASES, Series, collect, final_records, oddity, sample_name
 from ukperf.stats.verdict import Judgement, judge
 from ukperf.text import many
 
@@ -89,13 +90,11 @@ def compare_guests(
             continue
         unequal = unequal_answers(records, guest, baseline)
         lost = _loss_counter(records, guest, baseline)
-        ended = _ended_by_host(records, guest, baseline)
         for benchmark in benchmarks:
             if benchmark not in series[guest] and benchmark not in series[baseline]:
                 continue
             over, under = series[guest].get(benchmark), series[baseline].get(benchmark)
-            why = ended if benchmark == Phase.STOP else ""
-            why = why or refusal(over, under, guest, baseline) or (unequal if benchmark not in PHASES else "")
+            why = refusal(over, under, guest, baseline) or (unequal if benchmark not in PHASES else "")
             if why or over is None or under is None:
                 candidates.append(Candidate(benchmark, guest, baseline, None, why))
             else:
@@ -111,7 +110,8 @@ def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str)
         return Candidate(*names, None, why, Verdict.INCONCLUSIVE)
     effect = paired_effect([left[b] for b in shared], [right[b] for b in shared])
     differences = [math.log(left[b]) - math.log(right[b]) for b in shared]
-    effect = replace(effect, warnings=(*skew_warning(differences), *dependence_warning(differences)))
+    kinds = between_statuses(over, under, *names[1:])
+    effect = replace(effect, warnings=(*kinds, *skew_warning(differences), *dependence_warning(differences)))
     missing = len(left.keys() | right.keys()) - len(shared)
     if lost:
         effect = replace(effect, warnings=(lost, *effect.warnings))
@@ -212,8 +212,10 @@ def _loss_counter(records: Sequence[BootRecord], guest: str, baseline: str) -> s
 def refusal(over: Series | None, under: Series | None, guest: str, baseline: str) -> str:
     """Why two series cannot be divided; empty when they can."""
     for side, name in ((over, guest), (under, baseline)):
-        if side is None or not side.values:
+        if side is None:
             return f"{name} has no value"
+        if why := why_no_value(side.statuses, len(side.values), name):
+            return why
     assert over is not None and under is not None
     if over.unit is not under.unit:
         return f"{guest} is in {_spoken(over.unit)}, {baseline} in {_spoken(under.unit)}"
@@ -228,14 +230,6 @@ def refusal(over: Series | None, under: Series | None, guest: str, baseline: str
 
 def _spoken(unit: Unit) -> str:
     return "seconds" if unit is Unit.SECONDS else unit.value
-
-
-def _ended_by_host(records: Sequence[BootRecord], guest: str, baseline: str) -> str:
-    """Why the stop phases of two guests cannot be divided: the host's hand on one of them is not the guest's doing."""
-    for name in (guest, baseline):
-        if any(r.ended_by_host and r.trial.guest == name and r.outcome is Outcome.OK for r in records):
-            return f"{name} does not power off, the host ends it"
-    return ""
 
 
 def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) -> str:
@@ -303,3 +297,19 @@ def clock_warning(guest: str, clock: Estimate | None) -> str:
         f"The clock of {guest} runs {abs(percent):.1f} % {'fast' if percent > 0 else 'slow'}: "
         "what it timed itself by it is off by as much."
     )
+
+
+def accuse(records: Sequence[BootRecord]) -> list[BootRecord]:
+    """The records, and what a guest timed itself by a clock that is surely off is marked as such."""
+    liars = [name for name in {r.trial.guest for r in records} if clock_warning(name, clock(records, name))]
+    return [_accused(record) if record.trial.guest in liars else record for record in records]
+
+
+def _accused(record: BootRecord) -> BootRecord:
+    own = (sample_name(sample.benchmark) for sample in record.samples if sample.unit is Unit.SECONDS)
+    return replace(record, statuses=dict.fromkeys(own, Status.ACCUSED) | dict(record.statuses))
+
+
+def series_of(records: Sequence[BootRecord], guest: str) -> dict[str, Series]:
+    """What `collect` gives, with what the guest timed by a wrong clock marked."""
+    return collect(accuse([record for record in records if record.trial.guest == guest]), guest)

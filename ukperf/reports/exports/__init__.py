@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Estimate
-from ukperf.stats.perboot import Series, collect
+from ukperf.model import BootRecord, Estimate, Status
+from ukperf.stats.perboot import Series
 from ukperf.stats.summary import RunSummary
+from ukperf.stats.within import series_of
 
 FORMATS: Mapping[str, str] = {
     "pyperf": "ukperf.reports.exports.pyperf",
@@ -62,11 +63,18 @@ class Exportable:
                 if self.wants(benchmark):
                     yield guest.guest, benchmark, estimate
 
+    def without_value(self) -> Iterator[tuple[str, str, Status]]:
+        """(guest, benchmark, why it has no value) of what is exported without one."""
+        for guest in self.summary.guests:
+            for benchmark in guest.statuses if guest.guest in self.guests else ():
+                if self.wants(benchmark) and (status := guest.status(benchmark)) is not None:
+                    yield guest.guest, benchmark, status
+
     def series(self) -> Iterator[tuple[str, str, Series]]:
         """(guest, benchmark, its boots in the order of the blocks) of everything that is exported."""
         for guest in self.guests:
-            for benchmark, series in collect(self.records, guest).items():
-                if self.wants(benchmark):
+            for benchmark, series in series_of(self.records, guest).items():
+                if self.wants(benchmark) and series.values:
                     yield guest, benchmark, series
 
 

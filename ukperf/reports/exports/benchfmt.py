@@ -28,6 +28,8 @@ _UNITS = {
 def export(run: Exportable) -> str:
     """Raises UkperfError when no boot gave a value."""
     lines = [f"{_key(name)}: {' '.join(value.split())}" for name, value in run.facts.items() if _key(name)]
+    # a line that is neither a key nor a result says something to people alone
+    lines += [f"No value: {run.name(guest, name)}: {status.value}" for guest, name, status in run.without_value()]
     results: list[str] = []
     better: dict[str, None] = {}
     for guest, benchmark, series in run.series():

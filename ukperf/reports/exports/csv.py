@@ -10,9 +10,11 @@ import csv
 import io
 import math
 
-from ukperf.model import Outcome
+from ukperf.model import Outcome, Status
 from ukperf.reports.exports import Exportable
+from ukperf.stats.figures import statuses_of
 from ukperf.stats.perboot import boot_summaries
+from ukperf.stats.within import accuse
 from ukperf.text import clean
 
 COLUMNS = (
@@ -30,6 +32,7 @@ COLUMNS = (
     "ended_by_host",
     "clock_ratio",
     "vmm_peak_rss",
+    "status",
 )
 
 
@@ -47,15 +50,18 @@ def export(run: Exportable) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    for record in sorted(run.records, key=lambda r: r.trial.index):
+    for record in sorted(accuse(run.records), key=lambda r: r.trial.index):
         trial = record.trial
         if trial.guest not in run.guests:
             continue
         summaries = boot_summaries(record) if record.outcome is Outcome.OK else {}
+        statuses = statuses_of(record)
         rows = [(name, value, unit.value) for name, (value, unit) in summaries.items() if run.wants(name)]
+        rows += [(name, math.nan, "") for name in statuses if name not in summaries and run.wants(name)]
         if not summaries:
             rows = [("", math.nan, "")]
         for name, value, unit in rows:
+            status = statuses.get(name, Status.MEASURED) if summaries else None
             writer.writerow(
                 [
                     trial.index,
@@ -72,6 +78,7 @@ def export(run: Exportable) -> str:
                     "yes" if record.ended_by_host else "no",
                     "" if record.clock_ratio is None else record.clock_ratio,
                     record.vmm_peak_rss or "",
+                    status.value if status else "",
                 ]
             )
     return out.getvalue()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from ukperf.errors import UkperfError
-from ukperf.model import Unit
+from ukperf.model import Status, Unit
 from ukperf.reports.exports import Exportable
 from ukperf.text import clean, many
 
@@ -25,7 +25,7 @@ def export(run: Exportable) -> str:
             "name": _name(run.name(guest, benchmark)),
             "unit": symbol,
             "value": estimate.value / divisor,
-            "extra": f"median of {many(estimate.n, 'boot')}\ntool: {tool}\n{facts}",
+            "extra": f"median of {many(estimate.n, 'boot')}{_kind(estimate.status)}\ntool: {tool}\n{facts}",
         }
         if estimate.low is not None and estimate.high is not None:
             # JavaScript must be able to read the number: no thousands separators
@@ -46,6 +46,10 @@ def _tool(run: Exportable) -> str:
             hint="Export them one after the other, each into a file of its own: --benchmark says which.",
         )
     return "customBiggerIsBetter" if -1 in costs else "customSmallerIsBetter"
+
+
+def _kind(status: Status) -> str:
+    return "" if status is Status.MEASURED else f", {status.value}"
 
 
 def _name(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ukperf.reports.exports import Exportable
-from ukperf.reports.table import difference, location
+from ukperf.reports.table import difference, has_row, location
 from ukperf.text import clean, many
 
 _PLAIN = re.compile(r"[\w ./:()+,;=%÷±·-]*")
@@ -35,7 +35,7 @@ def export(run: Exportable) -> str:
     for guest in summary.guests:
         for benchmark in filter(run.wants, summary.benchmarks) if guest.guest in run.guests else ():
             estimate, comparison = guest.estimates.get(benchmark), summary.comparison(guest.guest, benchmark)
-            if estimate is None and comparison is None:
+            if not has_row(guest, benchmark, comparison):
                 continue
             figures = (*location(guest, benchmark, estimate), *difference(comparison, needs=False))
             cells = [cell(guest.guest), cell(benchmark), *(figure.plain for figure in figures)]

@@ -1,0 +1,79 @@
+"""What a figure is: measured, ended by the host, below resolution, … It is told once, here, and goes with the value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ukperf.model import PHASE_EVENTS, BootRecord, Event, Outcome, Phase, Status, Unit
+from ukperf.text import many
+
+if TYPE_CHECKING:
+    from ukperf.stats.perboot import Series
+
+VALUELESS = frozenset({Status.BELOW, Status.NOT_SEEN, Status.GAP})
+
+
+def phase_statuses(
+    events: Mapping[str, int], phases: Mapping[Phase, float], *, ended_by_host: bool, counted: bool
+) -> dict[str, Status]:
+    """Phase → what it is, of a good boot's phases that are not simply measured.
+
+    events: by name, in ns on one clock. phases: those that have a value. counted: the phases are guest instructions,
+    and end with frames: then the host's hand is only on what would follow the program.
+    """
+    statuses = {Phase.STOP.value: Status.ENDED_BY_HOST} if ended_by_host else {}
+    if counted or not events:
+        return statuses
+    if ended_by_host:
+        statuses[Phase.TOTAL.value] = Status.ENDED_BY_HOST
+    seen = {Event.CHECKED.value: events[Event.MAIN], **events} if Event.MAIN in events else events
+    for phase in (Phase.KERNEL, Phase.INIT, Phase.STOP):
+        if phase in phases or phase in statuses:
+            continue
+        first, last = PHASE_EVENTS[phase]
+        statuses[phase.value] = Status.BELOW if first in seen and last in seen else Status.NOT_SEEN
+    return statuses
+
+
+def statuses_of(record: BootRecord) -> Mapping[str, Status]:
+    """Phase or benchmark → what it is, unless it is measured. Journals of old do not say; their events do."""
+    if record.outcome is not Outcome.OK:
+        return {}
+    counted = record.unit is Unit.INSTRUCTIONS
+    found = phase_statuses(record.events, record.phases, ended_by_host=record.ended_by_host, counted=counted)
+    return {**found, **record.statuses}
+
+
+def has_value(name: str, status: Status | None) -> bool:
+    """Has a figure of this name and status a value? The `stop` of a guest that the host ends has none."""
+    return status not in VALUELESS and not (name == Phase.STOP and status is Status.ENDED_BY_HOST)
+
+
+def why_no_value(statuses: Mapping[int, Status], boots: int, guest: str) -> str:
+    """Why a guest's boots cannot be compared in one benchmark, or nothing. statuses: block → what the figure is there.
+
+    Boots that are below the clock's or the console's resolution are the shortest ones: without them what is left is too
+    long, so none are compared. boots: how many have a value.
+    """
+    kinds = Counter(statuses.values())
+    tried = boots + sum(kinds[status] for status in VALUELESS)
+    if kinds[Status.BELOW]:
+        return f"{guest} is below the console's resolution in {kinds[Status.BELOW]} of {many(tried, 'boot')}"
+    if not boots and kinds[Status.ENDED_BY_HOST]:
+        return f"{guest} does not power off, the host ends it"
+    return "" if boots else f"{guest} has no value"
+
+
+def between_statuses(over: Series, under: Series, guest: str, baseline: str) -> tuple[str, ...]:
+    """Sentences where the figures of two sides are not of one kind, or were timed by a clock that is off."""
+    said = []
+    ended = [bool(side.values) and side.count(Status.ENDED_BY_HOST) > 0 for side in (over, under)]
+    if ended[0] is not ended[1]:
+        first, other = (guest, baseline) if ended[0] else (baseline, guest)
+        said.append(f"{first} ends with its program, since it does not power off; {other} ends when it has powered off")
+    for side, name in ((over, guest), (under, baseline)):
+        if side.count(Status.ACCUSED):
+            said.append(f"timed by the clock of {name}, which is off")
+    return tuple(said)
