@@ -146,7 +146,7 @@ def test_whatever_guests_say_exports_stay_well_formed(name: str, value: float) -
     lines = export("benchfmt", run).split("\n")
     assert all(" 1 " in line or ": " in line for line in lines if line.strip())
     rows = list(csv.reader(io.StringIO(export("csv", run), newline="")))
-    assert {len(row) for row in rows} == {14}
+    assert {len(row) for row in rows} == {15}
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))

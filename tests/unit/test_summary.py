@@ -237,5 +237,8 @@ def test_frames_that_were_lost_in_good_boots_are_told() -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5})
     told = summarize([replace(records[0], bad_frames=2), *records[1:]], "linux").warnings
     guest = records[0].trial.guest
-    assert f"2 damaged frames of {guest} in 1 good boot were left out: a sample that lacks one has no value in its boot." in told
+    assert (
+        f"2 damaged frames of {guest} in 1 good boot were left out: a sample that lacks one has no value in its boot."
+        in told
+    )
     assert not any("damaged" in warning for warning in summarize(records, "linux").warnings)

@@ -113,7 +113,6 @@ def _run(record: BootRecord, sample: Sample, status: Status) -> Json | None:
 
 def _metadata(record: BootRecord, sample: Sample, left_out: int, status: Status) -> Json:
     trial = record.trial
-    statuses = statuses_of(record)
     total = record.events.get("stopped")
     data: Json = {
         "date": record.started_at.replace("T", " ").removesuffix("Z").split("+")[0],
@@ -136,11 +135,24 @@ def _metadata(record: BootRecord, sample: Sample, left_out: int, status: Status)
         data["ukperf_clock_ratio"] = record.clock_ratio
     if left_out:
         data["ukperf_values_left_out"] = left_out
+    if status is not Status.MEASURED:
+        data["ukperf_status"] = status.value
+    data |= _boot(record)
+    for name, extra in sample.metadata.items():
+        if isinstance(extra, str | int | float) and (not isinstance(extra, float) or math.isfinite(extra)):
+            # what a guest says of itself never takes the place of what we know
+            data.setdefault(f"ukperf_{_key(name)}", str(extra) if isinstance(extra, bool) else extra)
+    cleaned = {name: _text(value) if isinstance(value, str) else value for name, value in data.items()}
+    return {name: value for name, value in cleaned.items() if value != ""}
+
+
+def _boot(record: BootRecord) -> Json:
+    """What every run of a boot says of it: the host's noise, the phases, the answers."""
+    data: Json = {}
+    statuses = statuses_of(record)
     for name, value in record.noise.items():
         if math.isfinite(value):
             data[f"ukperf_noise_{_key(name)}"] = value
-    if status is not Status.MEASURED:
-        data["ukperf_status"] = status.value
     for name, value in record.phases.items():
         if math.isfinite(value) and has_value(name, statuses.get(name)):
             data[f"ukperf_phase_{name.value}"] = value
@@ -150,12 +162,7 @@ def _metadata(record: BootRecord, sample: Sample, left_out: int, status: Status)
         data["ukperf_without_value"] = "; ".join(f"{name}: {kind}" for name, kind in without.items())
     for name, text in record.checks.items():
         data[f"ukperf_check_{_key(name)}"] = text
-    for name, extra in sample.metadata.items():
-        if isinstance(extra, str | int | float) and (not isinstance(extra, float) or math.isfinite(extra)):
-            # what a guest says of itself never takes the place of what we know
-            data.setdefault(f"ukperf_{_key(name)}", str(extra) if isinstance(extra, bool) else extra)
-    cleaned = {name: _text(value) if isinstance(value, str) else value for name, value in data.items()}
-    return {name: value for name, value in cleaned.items() if value != ""}
+    return data
 
 
 def _key(name: str) -> str:

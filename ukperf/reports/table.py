@@ -119,6 +119,8 @@ def location(
     if estimate.low is not None and estimate.high is not None:
         spread = (estimate.high - estimate.low) / divisor
     value = Text(f"{number(estimate.value / divisor, spread)} {symbol}")
+    if estimate.unit is Unit.SECONDS and estimate.low is not None and estimate.low == estimate.high:
+        return value, Text("below resolution")  # seconds that repeat show the clock's step, and are not exact
     return value, Text(interval((estimate.low, estimate.high), divisor, spread))
 
 

@@ -15,6 +15,7 @@ from ukperf.stats.effect import Effect
 from ukperf.stats.figures import between_statuses
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series
+from ukperf.stats.resolution import with_resolution
 from ukperf.stats.welch import welch_effect
 from ukperf.stats.within import Candidate, judged, median_ratio, refusal
 from ukperf.text import many
@@ -102,7 +103,7 @@ def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:
     if effect is None:
         return Candidate(*names, None, "no block has a good boot of both", Verdict.INCONCLUSIVE)
     kinds = between_statuses(over, under, side.label, baseline.label)
-    effect = replace(effect, warnings=(*kinds, *_warnings(side, baseline)))
+    effect = replace(effect, warnings=(*kinds, *effect.warnings, *_warnings(side, baseline)))
     return Candidate(*names, effect, unit=over.unit, medians=median_ratio(over, under))
 
 
@@ -120,10 +121,14 @@ def effect_of(side: Side, baseline: Side, benchmark: str) -> Effect | None:
     if over is None or under is None:
         return None
     if side.run != baseline.run:
-        return welch_effect(over.values, under.values)
-    left, right = over.by_block(), under.by_block()
-    shared = sorted(left.keys() & right.keys())
-    return paired_effect([left[b] for b in shared], [right[b] for b in shared]) if shared else None
+        found = welch_effect(over.values, under.values)
+    else:
+        left, right = over.by_block(), under.by_block()
+        shared = sorted(left.keys() & right.keys())
+        if not shared:
+            return None
+        found = paired_effect([left[b] for b in shared], [right[b] for b in shared])
+    return with_resolution(found, over.values, under.values, over.unit)
 
 
 def _other_question(side: Side, baseline: Side) -> str:

@@ -20,7 +20,8 @@ class Effect:
     n: pairs (paired) or the boots of the smaller side (between runs). se is None where there are too few boots for an
     interval, and 0 where all boots repeat exactly (icount); then the interval is the point. pooled: a second standard
     error with its degrees of freedom, by which an interval may be wider and a test weaker (see `welch`): what is said
-    holds by both. sizes: the boots of either side, where they are no pairs.
+    holds by both. sizes: the boots of either side, where they are no pairs. slack: how far off the log-ratio may be
+    besides, by the steps of the clock.
     """
 
     log_ratio: float
@@ -30,6 +31,7 @@ class Effect:
     warnings: tuple[str, ...] = ()
     pooled: tuple[float, float] | None = None
     sizes: tuple[int, int] | None = None
+    slack: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -46,7 +48,7 @@ class Effect:
     def half_width(self, level: float = 0.95) -> float | None:
         """Half the width of the two-sided interval of the log-ratio."""
         widths = [0.0 if se == 0 else float(stdtrit(df, 0.5 + level / 2)) * se for se, df in self.errors]
-        return max(widths, default=None)
+        return max(widths) + self.slack if widths else None
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """Two-sided t interval of the ratio."""
@@ -59,6 +61,7 @@ class Effect:
         """One-sided p-value against "the true distance is at most 0", where it was measured as `excess` (logs)."""
         if self.se is None:
             return None
+        excess -= self.slack
         return max(
             (0.0 if excess > 0 else 1.0) if se == 0 else float(stdtr(df, -excess / se)) for se, df in self.errors
         )
@@ -69,7 +72,7 @@ class Effect:
             return None
         if self.log_ratio == 0:
             return 1.0
-        return 2 * (self.p_beyond(abs(self.log_ratio)) or 0.0)
+        return min(1.0, 2 * (self.p_beyond(abs(self.log_ratio)) or 0.0))
 
     def p_equivalence(self, delta: float) -> float | None:
         """TOST: the p-value of "the ratio is outside [1/(1+delta), 1+delta]" (Schuirmann 1987).

@@ -84,9 +84,11 @@ def blocks_to_settle(deviation: float, log_ratio: float, delta: float, family: i
     return high
 
 
-def _needed(effect: Effect, delta: float, family: int) -> int:
+def _needed(effect: Effect, delta: float, family: int) -> int | None:
     if effect.se is None:
         return MIN_BOOTS
+    if effect.slack:
+        return None  # more boots do not make the clock's steps smaller
     if effect.pooled is not None and effect.sizes is not None:  # two runs: boots on each side, both alike
         error, _ = effect.pooled
         n, m = effect.sizes

@@ -14,6 +14,7 @@ from ukperf.stats.estimate import MIN_BOOTS, median, middle, moments
 from ukperf.stats.figures import between_statuses, why_no_value
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, collect, final_records, oddity, sample_name
+from ukperf.stats.resolution import with_resolution
 from ukperf.stats.verdict import Judgement, judge
 from ukperf.text import many
 
@@ -110,7 +111,8 @@ def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str)
         return Candidate(*names, None, why, Verdict.INCONCLUSIVE)
     effect = paired_effect([left[b] for b in shared], [right[b] for b in shared])
     differences = [math.log(left[b]) - math.log(right[b]) for b in shared]
-    kinds = between_statuses(over, under, *names[1:])
+    effect = with_resolution(effect, over.values, under.values, over.unit)
+    kinds = (*between_statuses(over, under, *names[1:]), *effect.warnings)
     effect = replace(effect, warnings=(*kinds, *skew_warning(differences), *dependence_warning(differences)))
     missing = len(left.keys() | right.keys()) - len(shared)
     if lost:
