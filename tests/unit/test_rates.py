@@ -103,7 +103,7 @@ def test_a_report_says_on_which_side_of_the_line_higher_rates_are(tmp_path: Path
     run = save_run(tmp_path / "run", rates())
     cli("report", run, "--html", "-o", tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
-    assert "of rates right of it" in page and "higher" in page
+    assert "of rates, more is better" in page and "higher" in page
     plain = save_run(tmp_path / "plain", run_of({"linux": 1.0, "nanos": 2.0}))
     cli("report", plain, "--html", "-o", tmp_path / "p.html")
     assert "of rates" not in (tmp_path / "p.html").read_text()

@@ -25,6 +25,7 @@ from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit
+from ukperf.stats.perboot import PHASES
 
 SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings
@@ -80,7 +81,12 @@ def cost_program(*words: str, cache: Cache | None = None) -> Program:
 def samples_in(records: Sequence[BootRecord], unit: Unit) -> tuple[BootRecord, ...]:
     """The records with nothing but the samples in one unit: one family of comparisons, phases left out."""
     return tuple(
-        replace(record, phases={}, samples=tuple(sample for sample in record.samples if sample.unit is unit))
+        replace(
+            record,
+            phases={},
+            samples=tuple(sample for sample in record.samples if sample.unit is unit),
+            statuses={name: status for name, status in record.statuses.items() if name not in PHASES},
+        )
         for record in records
     )
 

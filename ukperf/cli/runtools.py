@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
 
 if TYPE_CHECKING:
     from ukperf.campaign.runs import LoadedRun
+    from ukperf.model import BootRecord
     from ukperf.reports.story import Story
 
 
@@ -44,5 +46,29 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
             )
             if digest
         ]
-        origin = Origin(shlex.join(run.plan.command), str(run.plan.seed), run.plan.created_at, tuple(digests))
-    return stories_of(run.records, run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
+        command = shlex.join(again(run.plan.command, run.plan.seed))
+        origin = Origin(command, str(run.plan.seed), run.plan.created_at, tuple(digests))
+    return stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
+
+
+def again(command: Sequence[str], seed: int) -> list[str]:
+    """The words that make such a run anew: its seed among them, and not the folder, which is taken."""
+    words = list(command)
+    for i in reversed(range(len(words))):
+        if words[i] == "--run":
+            del words[i : i + 2]
+        elif words[i].startswith("--run="):
+            del words[i]
+    has_seed = any(word == "--seed" or word.startswith("--seed=") for word in words)
+    return words if has_seed or not words else [*words, "--seed", str(seed)]
+
+
+def _shown(run: LoadedRun) -> Sequence[BootRecord]:
+    """The records as the run's own command shows them: `syscall-cost` compares costs in one unit, and no phases."""
+    if run.plan is None or run.plan.workload != "syscall_cost":
+        return run.records
+    from ukperf.campaign.syscall_cost import samples_in
+    from ukperf.model import Accelerator, Unit
+
+    counted = run.plan.accelerator is Accelerator.ICOUNT
+    return samples_in(run.records, Unit.INSTRUCTIONS if counted else Unit.SECONDS)

@@ -214,8 +214,9 @@ def _plain(name: str) -> str:
     return escape(name)
 
 
-def phase_legend() -> str:
-    return legend([(f"p{i}", name) for i, name in enumerate(_STACKED)])
+def phase_legend(story: Story) -> str:
+    there = {name for guest in story.summary.guests for name in guest.estimates}
+    return legend([(f"p{i}", name) for i, name in enumerate(_STACKED) if name in there])
 
 
 def guest_legend(story: Story) -> str:

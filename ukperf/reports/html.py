@@ -11,8 +11,9 @@ from markupsafe import Markup
 import ukperf
 from ukperf.model import cost_of
 from ukperf.reports import charts
+from ukperf.reports.legend import legend
 from ukperf.reports.story import MOST_TAILS, Story
-from ukperf.reports.table import LEGEND, comparison_warnings, difference, has_row, location
+from ukperf.reports.table import comparison_warnings, difference, has_row, location
 from ukperf.reports.units import number
 from ukperf.text import clean
 
@@ -25,7 +26,6 @@ def page(stories: Sequence[Story]) -> str:
         stories=[_view(story) for story in stories],
         version=ukperf.__version__,
         title=stories[0].title,
-        legend=LEGEND,
         most_tails=MOST_TAILS,
     )
     return clean(whole, keep="\n\t")
@@ -52,8 +52,9 @@ def _view(story: Story) -> dict[str, object]:
         "forests": [(g, Markup(svg)) for g in guests if (svg := charts.forest(story, g))],
         "timelines": [(b, Markup(svg)) for b in shown if (svg := charts.timeline(story, b))],
         "distributions": [(b, Markup(svg)) for b in shown if (svg := charts.distributions(story, b))],
+        "legend": legend(story.summary),
         "phases": Markup(charts.phases(story)),
-        "phase_legend": Markup(charts.phase_legend()),
+        "phase_legend": Markup(charts.phase_legend(story)),
         "guest_legend": Markup(charts.guest_legend(story)),
         "rows": _rows(story),
         "drifted": [result.sentence() for result in story.drifts.values() if result.drifted],

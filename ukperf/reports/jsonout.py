@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ukperf.model import PHASE_EVENTS, Comparison, Estimate
+from ukperf.model import Comparison, Estimate
+from ukperf.reports.legend import phase_events
 
 if TYPE_CHECKING:
     from ukperf.stats.summary import GuestSummary, RunSummary
@@ -83,7 +84,7 @@ def to_json(summary: RunSummary, facts: Mapping[str, str]) -> dict[str, object]:
         "delta": summary.delta,
         "blocks": summary.blocks,
         "facts": dict(facts),
-        "phases": {phase.value: {"start": str(a), "end": str(b)} for phase, (a, b) in PHASE_EVENTS.items()},
+        "phases": phase_events(summary),
         "benchmarks": list(summary.benchmarks),
         "guests": [_guest_json(guest) for guest in summary.guests],
         "failures": {

@@ -139,7 +139,7 @@ def answers(summary: RunSummary) -> tuple[str, ...]:
 
 def _sentence(comparison: Comparison, summary: RunSummary) -> str:
     guest, baseline, name = comparison.guest, comparison.baseline, comparison.benchmark
-    what = "to boot and stop" if name == "total" else f"for {name}"
+    what = _to_boot(summary, guest, baseline) if name == "total" else f"for {name}"
     if comparison.ratio is None:
         why = comparison.warnings[0] if comparison.warnings else "no value"
         return f"{guest} and {baseline} cannot be compared {what}: {why}."
@@ -162,6 +162,13 @@ def _sentence(comparison: Comparison, summary: RunSummary) -> str:
         return f"{guest} and {baseline} are equivalent {what} within ±{100 * summary.delta:g} % {figures}."
     needed = f"; {comparison.boots_needed:,} blocks would settle it" if comparison.boots_needed else ""
     return f"{guest} and {baseline} cannot be told apart {what} {figures}{needed}."
+
+
+def _to_boot(summary: RunSummary, guest: str, baseline: str) -> str:
+    """What `total` is of two guests: a counted one, and that of a guest which the host ends, has no power-off in it."""
+    sides = [found for name in (guest, baseline) if (found := summary.guest(name)) is not None]
+    whole = all(side.unit is Unit.SECONDS and not side.ended_by_host for side in sides)
+    return "to boot and stop" if whole else "to boot and run its program"
 
 
 def _noun(summary: RunSummary, guest: str, benchmark: str) -> str:

@@ -38,3 +38,6 @@ def render_stories(stories: Sequence[Story], console: Console) -> None:
             show(console, Text(f"{failure.guest}, boot {failure.trial}: {failure.outcome}: {last}"), wrap=True)
         if story.origin.command:
             show(console, Text(f"Again: {story.origin.command}"), wrap=False)
+            kernels = [f"{guest} {digest[:12]}" for guest, what, digest in story.origin.digests if what == "kernel"]
+            if kernels:
+                show(console, Text(f"Kernels (sha256): {', '.join(kernels)}", style="dim"), wrap=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ukperf.model import Comparison, Estimate, Unit, Verdict
 from ukperf.reports.columns import Column, lines, show, width
+from ukperf.reports.legend import legend
 from ukperf.reports.units import common_scale, interval, number, scale_for
 from ukperf.stats.perboot import PHASES
 from ukperf.text import many
@@ -25,14 +26,6 @@ _STYLE = {
     Verdict.NOT_COMPARABLE: "dim",
 }
 
-LEGEND = {
-    "vmm": "VMM start: create called → virtual CPUs may run",
-    "kernel": "firmware and kernel: virtual CPUs may run → first byte on the console",
-    "init": "first byte on the console → main of the program",
-    "stop": "main of the program, its clock check over → guest stopped",
-    "total": "create called → guest stopped, less the clock check",
-}
-
 
 def render(summary: RunSummary, facts: Mapping[str, str], console: Console) -> None:
     """Print the table, failures, what the numbers are, the legend and warnings.
@@ -45,7 +38,7 @@ def render(summary: RunSummary, facts: Mapping[str, str], console: Console) -> N
         show(console, line, wrap=False)
     notes = [(_failures(guest), "yellow") for guest in summary.guests if guest.failures]
     notes.append((_what(summary, facts), ""))
-    notes += [(f"{name}: {LEGEND[name]}", "dim") for name in summary.benchmarks if name in LEGEND]
+    notes += [(f"{name}: {words}", "dim") for name, words in legend(summary).items()]
     if any(e.unit is Unit.INSTRUCTIONS for guest in summary.guests for e in guest.estimates.values()):
         notes.append(("instr: instructions that the guest executed, not time", "dim"))
     notes += [(f"Note: {w}", "yellow") for w in (*summary.warnings, *comparison_warnings(summary))]

@@ -39,8 +39,8 @@ def phase_statuses(
 
 def statuses_of(record: BootRecord) -> Mapping[str, Status]:
     """Phase or benchmark → what it is, unless it is measured. Journals of old do not say; their events do."""
-    if record.outcome is not Outcome.OK:
-        return {}
+    if record.outcome is not Outcome.OK or not record.phases:  # who left the phases out does not want them
+        return record.statuses if record.outcome is Outcome.OK else {}
     counted = record.unit is Unit.INSTRUCTIONS
     found = phase_statuses(record.events, record.phases, ended_by_host=record.ended_by_host, counted=counted)
     return {**found, **record.statuses}
