@@ -8,10 +8,12 @@ surrogates, as JSON and paths that are no UTF-8 bring them, can be written to no
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 _BLANKS = "\t\n\v\f\r\x85\u2028\u2029"
+_MOST_NAMES = 20  # in a hint
 _MOST_MARKS = 3  # combining marks on one character; stacks of them run over the lines around
 
 
@@ -38,6 +40,36 @@ def clean(text: str, limit: int | None = None, keep: str = "") -> str:
 def many(n: int, noun: str) -> str:
     """`1 block`, `20 blocks`: a number with its noun, which takes an s."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def meant(word: str, names: Iterable[str], there: str = "There are") -> str:
+    """A hint for a name, or a glob of names, that fits none of `names`: what was perhaps meant, else what there is.
+
+    there: what stands before the names.
+
+    Names like `getppid.raw` go by their first part too: for `getpid*` the hint is `getppid*`.
+    """
+    import difflib  # rarely wanted, and this module is imported by every command
+
+    known = list(dict.fromkeys(names))
+    wild = any(letter in word for letter in "*?[")
+    first = {name.partition(".")[0] for name in known if "." in name}
+    choices = {stem: f"{stem}*" if wild else f"{stem}.*" for stem in first}
+    choices |= {name: f"{name}*" if wild else name for name in known}
+    bare = word.translate(str.maketrans("", "", "*?[]")).strip(".").lower()
+    near = difflib.get_close_matches(bare, choices, n=1) if bare else []
+    if near:
+        return f"Did you mean {choices[near[0]]}?"
+    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    return f"{there}: {', '.join(known[:_MOST_NAMES])}{more}."
+
+
+def unfitting(globs: str, names: Iterable[str]) -> list[str]:
+    """Those of the globs, with commas between them, that fit no name: none of them may vanish without a word."""
+    from fnmatch import fnmatchcase
+
+    known = list(names)
+    return [glob for glob in globs.split(",") if not any(fnmatchcase(name, glob.strip()) for name in known)]
 
 
 @cache

@@ -48,7 +48,7 @@ class FakeGuest:
 
     def check_memory(self, mib: int, options: object) -> None:
         if mib < self.least_mib:
-            raise UkperfError(f"{self.name} does not boot with {mib} MiB: it needs {self.least_mib}.")
+            raise UkperfError(f"{self.name} needs {self.least_mib} MiB of memory, and would get {mib}.")
 
     def build(self, program: Program, options: object) -> Image:
         argv = (str(self.kernel),) if self.protocol is BootProtocol.EXEC else ()
@@ -192,14 +192,14 @@ def test_a_kernel_or_its_words_for_a_program_of_this_machine_are_refused(
 @pytest.mark.parametrize("changes", [{"machine": Machine(memory_mib=64)}, {"memory_mib": {"linux": 64}}])
 def test_less_memory_than_a_named_guest_is_known_to_need_is_refused(stage: Stage, changes: dict[str, object]) -> None:
     stage.guests["linux"].least_mib = 80
-    assert refusal(stage, **changes).message == "linux does not boot with 64 MiB: it needs 80."
+    assert refusal(stage, **changes).message == "linux needs 80 MiB of memory, and would get 64."
     assert stage.host.booted == []
 
 
 def test_a_default_guest_that_needs_more_memory_is_left_out_with_a_sentence(stage: Stage) -> None:
     stage.guests["nanos"].least_mib = 1024
     assert "nanos" not in stage.start(guests=()).plan.images
-    assert "nanos is left out: nanos does not boot with 256 MiB: it needs 1024." in stage.said
+    assert "nanos is left out: nanos needs 1024 MiB of memory, and would get 256." in stage.said
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_anything_is_opened(stage: Stage) -> None:

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import io
 import json
+import os
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from ukperf.campaign import session
 from ukperf.campaign.costclaims import claims
-from ukperf.campaign.syscall_cost import FOUND, Finding, Operation, _found, _text, kept_finding, samples_in, scout
+from ukperf.campaign.plan import Limits
+from ukperf.campaign.session import Request
+from ukperf.campaign.syscall_cost import (
+    FOUND,
+    Finding,
+    Operation,
+    _found,
+    _text,
+    cost_program,
+    kept_finding,
+    list_operations,
+    measure,
+    missing,
+    samples_in,
+    scout,
+)
+from ukperf.console import FrameDecoder
 from ukperf.errors import UkperfError
+from ukperf.hosts.fake import FakeHost, bad_boot
 from ukperf.imaging.cache import Cache
 from ukperf.model import (
+    Accelerator,
     BootProtocol,
     BootRecord,
     Frame,
@@ -120,6 +146,108 @@ def test_findings_are_kept_by_kernel_and_complaints_are_not(tmp_path: Path) -> N
     for _ in range(2):
         kept_finding(Cache(tmp_path), image, ("kvm",), lambda: make("silent"))
     assert made == ["", "silent", "silent"]
+
+
+# ---- what the program itself says, run here ----
+
+GETPPID, GETUID, SCHED_YIELD = 110, 102, 24  # x86-64
+
+
+def without_calls(*numbers: int) -> Callable[[], None]:
+    """For preexec_fn: the kernel answers these system calls with ENOSYS from now on (seccomp(2))."""
+    statements = [(0x20, 0, 0, 0)]  # load the number
+    for number in numbers:
+        statements += [(0x15, 0, 1, number), (0x06, 0, 0, 0x0005_0000 | errno.ENOSYS)]
+    statements.append((0x06, 0, 0, 0x7FFF_0000))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in statements))
+    libc = ctypes.CDLL(None)
+
+    def deny() -> None:
+        program = struct.pack("HxxxxxxP", len(statements), ctypes.addressof(code))
+        if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+            os._exit(99)
+
+    return deny
+
+
+def test_a_function_that_returns_the_kernels_answer_did_not_set_errno() -> None:
+    """glibc's getppid returns -38 as it is; getuid's is a large number, since its type has no sign."""
+    wanted = "getppid.libc,sched_yield.libc,getuid.libc"
+    done = subprocess.run(
+        [cost_program().path, f"only={wanted}", "check=1"],
+        preexec_fn=without_calls(GETPPID, GETUID, SCHED_YIELD),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode == 99:
+        pytest.skip("this machine does not let a process filter its own system calls")
+    frames = FrameDecoder().feed(done.stdout, 1)
+    refused = {f.fields["benchmark"]: f.fields["errno"] for f in frames if f.event == "unsupported"}
+    assert refused == dict.fromkeys(wanted.split(","), errno.ENOSYS)
+
+
+@pytest.mark.parametrize(
+    ("only", "lost", "hint"),
+    [
+        ("getpid*", "getpid*", "Did you mean getppid*?"),
+        ("noop.*,getpid*", "getpid*", "Did you mean getppid*?"),
+        ("getppid", "getppid", "Did you mean getppid.*?"),
+        ("getppid.row", "getppid.row", "Did you mean getppid.raw?"),
+        ("zzzz", "zzzz", "There are: call.inline, "),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_named_with_what_was_perhaps_meant(only: str, lost: str, hint: str) -> None:
+    with pytest.raises(UkperfError) as caught:
+        list_operations(only)
+    assert caught.value.message == f"No operation is named like {lost}."
+    assert hint in (caught.value.hint or "")
+
+
+def test_blanks_between_patterns_are_none_of_the_names() -> None:
+    assert [op.name for op in list_operations("getppid.raw , noop.raw")] == ["noop.raw", "getppid.raw"]
+
+
+def test_programs_of_this_machine_alone_need_no_host_and_no_word_about_the_accelerator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(session, "open_host", lambda *_, **__: pytest.fail("no VM is wanted"))
+    request = Request(
+        program=cost_program(),
+        guests=("native",),
+        baseline="native",
+        limits=Limits(boots=1),
+        folder=tmp_path / "run",
+        share_host=True,
+    )
+    costs = measure(request, "call.*", probe_vsyscall=True, fresh=True, say=lambda _: None)
+    assert costs.result.plan.accelerator is Accelerator.NATIVE and tuple(costs.findings) == ("native",)
+    assert {s.unit for r in costs.result.records for s in r.samples} == {Unit.SECONDS, Unit.CYCLES}
+
+
+def test_programs_that_are_left_when_the_vms_cannot_be_measured_go_on_as_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under icount, which is none of theirs: nobody asked for it."""
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
+
+    @contextmanager
+    def opened(uri: str, *_: object, **__: object) -> Iterator[FakeHost]:
+        yield FakeHost(lambda spec, number: bad_boot(Outcome.SILENT, "not one byte"), uri=uri)
+
+    monkeypatch.setattr(session, "open_host", opened)
+    monkeypatch.setattr(session, "emulator_path", lambda: "/usr/bin/qemu-system-x86_64")
+    request = Request(
+        program=cost_program(),
+        guests=("native", "floor"),
+        limits=Limits(boots=1),
+        folder=tmp_path / "run",
+        share_host=True,
+    )
+    said: list[str] = []
+    costs = measure(request, "call.*", probe_vsyscall=True, fresh=True, say=said.append)
+    assert costs.result.plan.accelerator is Accelerator.NATIVE and "floor is left out: not one byte." in said
+    assert missing(costs, "native", "call.direct") == {}
 
 
 # ---- figures ----

@@ -14,6 +14,7 @@ from ukperf.campaign.syscall_probe import (
     Prober,
     _read,
     cached_table,
+    check_globs,
     probes_of,
     table_names,
 )
@@ -270,3 +271,10 @@ def test_a_damaged_table_is_made_again(tmp_path: Path, text: str) -> None:
     assert _read(path) is None
     ask(cache, make, image())
     assert len(made) == 2
+
+
+def test_a_pattern_that_no_call_is_named_like_is_refused_before_anything_boots() -> None:
+    check_globs("getp*,mmap")
+    with pytest.raises(UkperfError, match=r"No system call is named like getppidd\*") as caught:
+        check_globs("mmap,getppidd*")
+    assert caught.value.hint == "Did you mean getppid*?"

@@ -17,6 +17,7 @@ from ukperf.campaign.session import (
     Say,
     build_images,
     build_options,
+    checked,
     decide_accelerator,
     machine_for,
     open_hosts,
@@ -84,6 +85,7 @@ def single_boots(request: Request, say: Say, *, exact: bool = True) -> Iterator[
     icount. Raises UkperfError as a campaign would.
     """
     run_id = secrets.token_hex(8)
+    request = checked(request)
     with alone(request.share_host), open_hosts(request.connect[:1], run_id, request.shared_path) as hosts:
         host = next(iter(hosts.values()))
         accelerator, _ = decide_accelerator(request.accelerator, host)

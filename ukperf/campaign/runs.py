@@ -16,6 +16,7 @@ from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
 from ukperf.stats.within import series_of
+from ukperf.text import meant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +170,7 @@ class LoadedRun:
     def _series(self, guest: str, benchmark: str) -> Series:
         table = collect(self.records, self._known(guest))
         if benchmark not in table:
-            raise UkperfError(f"{guest} has no benchmark {benchmark!r}.", hint=f"It has: {', '.join(table)}.")
+            raise UkperfError(f"{guest} has no benchmark {benchmark!r}.", hint=meant(benchmark, table, "It has"))
         return table[benchmark]
 
 

@@ -12,13 +12,14 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ukperf.campaign.oneboot import OneBoot, single_boots
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, one_accelerator, open_hosts, resume, start
+from ukperf.campaign.session import Request, Result, Say, checked, one_accelerator, open_hosts, resume, start
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
@@ -26,6 +27,7 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit
 from ukperf.stats.perboot import PHASES
+from ukperf.text import meant, unfitting
 
 SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings
@@ -193,7 +195,8 @@ def measure(
 
     Raises UkperfError as every campaign does, and when no guest can be measured.
     """
-    request = replace(request, program=cost_program(f"only={only}"))
+    only = ",".join(glob.strip() for glob in only.split(","))
+    request = checked(replace(request, program=cost_program(f"only={only}")))
     operations = list_operations(only)
     if len(request.connect) > 1:
         with open_hosts(request.connect) as hosts:  # before anything slow: do they go together?
@@ -202,21 +205,23 @@ def measure(
     for uri in dict.fromkeys(request.connect):
         with single_boots(replace(request, connect=(uri,)), say) as one:
             accelerator, findings[uri] = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, say)
-    units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
-    arguments = {}
+    able = {}
     for name, found in on_all_hosts(findings).items():
         if found.complaint:
             say(f"{name} is left out: {found.complaint}.")
         else:
-            arguments[name] = (units, *_skipping(list(found.ended)))
-    if not arguments:
+            able[name] = found
+    if not able:
         raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
-    variants = {}
-    if VSYSCALL in arguments:
-        variants[VSYSCALL] = "unikraft"
+    variants = {VSYSCALL: "unikraft"} if VSYSCALL in able else {}
+    left = checked(replace(request, guests=tuple(name for name in able if name not in variants), variants=variants))
+    if left.connect != request.connect:  # programs alone are left: no host's accelerator is theirs
+        accelerator, findings = request.accelerator, {left.connect[0]: on_all_hosts(findings)}
+    units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
+    arguments = {name: (units, *_skipping(list(found.ended))) for name, found in able.items()}
+    if variants:
         arguments[VSYSCALL] = (*arguments[VSYSCALL], "probe=vsyscall")
-    plain = tuple(name for name in arguments if name not in variants)
-    request = replace(request, guests=plain, accelerator=accelerator, arguments=arguments, variants=variants)
+    request = replace(left, accelerator=accelerator, arguments=arguments)
     result = start(replace(request, beside={FOUND: _text(operations, findings)}), say=say, observer=observer)
     return Costs(result, operations, findings)
 
@@ -272,14 +277,18 @@ def on_all_hosts(findings: Mapping[str, Mapping[str, Finding]]) -> dict[str, Fin
 
 
 def list_operations(only: str) -> tuple[Operation, ...]:
-    """What the program can measure, by asking it here. Raises UkperfError when nothing is named like `only`."""
-    found: dict[str, Operation] = {}
+    """What the program can measure of what is asked for, by asking it here.
+
+    Raises UkperfError for a glob of `only` that no operation is named like.
+    """
+    known: dict[str, Operation] = {}
     for more in ((), ("probe=vsyscall",)):
-        for operation in operations_of(run_here(cost_program(f"only={only}", "list=1", *more))):
-            found.setdefault(operation.name, operation)
-    if not found:
-        raise UkperfError(f"No operation is named like {only}.", hint="ukperf syscall-cost --list names them.")
-    return tuple(found.values())
+        for operation in operations_of(run_here(cost_program("list=1", *more))):
+            known.setdefault(operation.name, operation)
+    if lost := unfitting(only, known):
+        raise UkperfError(f"No operation is named like {lost[0]}.", hint=meant(lost[0], known))
+    globs = only.split(",")
+    return tuple(found for name, found in known.items() if any(fnmatchcase(name, glob.strip()) for glob in globs))
 
 
 def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: Say) -> dict[str, Finding]:

@@ -23,6 +23,7 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, Program, SystemCall
 from ukperf.resources import data
+from ukperf.text import meant, unfitting
 
 Boot = Callable[[tuple[str, ...]], Observation]
 
@@ -56,6 +57,13 @@ def table_names() -> dict[int, str]:
     if not names:
         raise UkperfError("The table of system calls is empty.", hint="Install ukperf again.")
     return names
+
+
+def check_globs(globs: str) -> None:
+    """Raises UkperfError for a glob (commas between them) that no system call is named like."""
+    names = table_names().values()
+    if lost := unfitting(globs, names):
+        raise UkperfError(f"No system call is named like {lost[0]}.", hint=meant(lost[0], names))
 
 
 def probes_of(listing: Observation) -> tuple[Probe, ...]:

@@ -41,13 +41,14 @@ def command(
     from ukperf.errors import UkperfError
     from ukperf.files import write_atomically
     from ukperf.reports.exports import Exportable, export
+    from ukperf.text import meant
 
     loaded = load(run)
     summary = loaded.summary(baseline)
     for kind, asked, there in (("guest", guest, loaded.guests), ("benchmark", benchmark, summary.benchmarks)):
         for name in asked or ():
             if name not in there:
-                raise UkperfError(f"{run} has no {kind} {name!r}.", hint=f"It has: {', '.join(there)}.")
+                raise UkperfError(f"{run} has no {kind} {name!r}.", hint=meant(name, there, "It has"))
     # a file that names no guest goes on naming none, so that what is written matches what was read
     only = tuple(dict.fromkeys(guest or (loaded.guests if loaded.plain else ())))
     text = export(format_name, Exportable(loaded.records, summary, loaded.facts, only, tuple(benchmark or ())))

@@ -278,14 +278,11 @@ def _check_guest(guest: str) -> None:
 
 def _choose(what: str, given: str, known: list[str]) -> None:
     """Raises UkperfError, with the name that was perhaps meant, when `given` is not among `known`."""
-    import difflib
-
     from ukperf.errors import UkperfError
+    from ukperf.text import meant
 
     if given not in known:
-        near = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-        raise UkperfError(f"There is no {what} {given!r}.", hint=hint)
+        raise UkperfError(f"There is no {what} {given!r}.", hint=meant(given, known))
 
 
 def _facts(entry: StoredKernel) -> dict[str, Any]:

@@ -39,8 +39,10 @@ def command(
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
     from ukperf.campaign.session import Request
-    from ukperf.campaign.syscall_probe import prober, tables_by_host
+    from ukperf.campaign.syscall_probe import check_globs, prober, tables_by_host
 
+    if only is not None:
+        check_globs(only)  # now, and not after minutes of boots
     settings = shared.settings()
     settings["guests"] = tuple(dict.fromkeys([*settings["guests"], *(diff or ())]))
     request = Request(program=prober(), default_guests=("linux", "nanos", "unikraft", "native"), **settings)

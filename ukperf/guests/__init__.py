@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
+from ukperf.text import meant
 
 if TYPE_CHECKING:
     from ukperf.guests.base import Guest
@@ -32,8 +32,6 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     try:
         module, kind = _GUESTS[name]
     except KeyError:
-        near = difflib.get_close_matches(name.lower(), _GUESTS, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names())}."
-        raise UkperfError(f"There is no guest {name!r}.", hint=hint) from None
+        raise UkperfError(f"There is no guest {name!r}.", hint=meant(name, names())) from None
     guest: Guest = getattr(import_module(module), kind)(cache)
     return guest

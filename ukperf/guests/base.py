@@ -107,7 +107,7 @@ class Guest(ABC):
         least = self.recipe.min_memory_mib
         if mib < least and options.kernel is None:
             raise UkperfError(
-                f"{self.name} does not boot with {mib} MiB: it needs {least}.",
+                f"{self.name} needs {least} MiB of memory, and would get {mib}.",
                 hint=f"Use --memory {least} or more, or leave {self.name} out with --guest.",
             )
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from ukperf.errors import UkperfError
 from ukperf.model import CallClass, CallTable, SystemCall
 from ukperf.reports.columns import Column, lines, show
+from ukperf.text import meant, unfitting
 
 # Table I of the paper that ukperf starts from: the number of calls "supported", as its authors quote it.
 PAPER = {"linux": ("Linux 3.7", 393), "unikraft": ("Unikraft", 146), "nanos": ("nanos", 148)}
@@ -161,13 +162,12 @@ def _cell(call: SystemCall | None) -> Text:
 def matching(tables: Sequence[CallTable], globs: str) -> list[str]:
     """Names of calls that one of the globs (commas between them) matches, by number.
 
-    Raises UkperfError when there is none.
+    Raises UkperfError for a glob that matches none.
     """
     names = {call.name: None for table in tables for call in table.calls}
-    found = [name for name in names if any(fnmatchcase(name, glob.strip()) for glob in globs.split(","))]
-    if not found:
-        raise UkperfError(f"No system call is named like {globs}.", hint="ukperf syscalls --list names them.")
-    return found
+    if lost := unfitting(globs, names):
+        raise UkperfError(f"No system call is named like {lost[0]}.", hint=meant(lost[0], names))
+    return [name for name in names if any(fnmatchcase(name, glob.strip()) for glob in globs.split(","))]
 
 
 def to_json(tables: Sequence[CallTable], names: Sequence[str]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from ukperf.stats.perboot import Series
 from ukperf.stats.resolution import with_resolution
 from ukperf.stats.welch import welch_effect
 from ukperf.stats.within import Candidate, judged, median_ratio, refusal
-from ukperf.text import many
+from ukperf.text import many, meant
 
 DRIFT = "two runs: what changed on the host between them is in the ratio"
 # A difference in one of these makes the ratio an answer to another question; in the others, to be read with care.
@@ -59,8 +59,7 @@ def chosen(pairs: Sequence[tuple[Side, Side]], patterns: Sequence[str]) -> list[
     names = dict.fromkeys(name for pair in pairs for side in reversed(pair) for name in side.benchmarks)
     for pattern in patterns:
         if not any(_fits(name, pattern) for name in names):
-            there = ", ".join(list(names)[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-            raise UkperfError(f"There is no benchmark {pattern!r}.", hint=f"There are: {there}.")
+            raise UkperfError(f"There is no benchmark {pattern!r}.", hint=meant(pattern, names))
 
     def only(side: Side) -> Side:
         kept = {name for name in side.benchmarks if any(_fits(name, pattern) for pattern in patterns)}

@@ -20,12 +20,15 @@
 #define UNUSED_NR 400
 #define MIB2 (2L << 20)
 
+/* glibc expects no error of some calls (getppid, getuid): their functions return the kernel's answer as it is, and errno
+ * is that of some earlier call. All others return -1 and set it. */
 #define LIBC(name, expression)                                       \
     static CC_NOINLINE long name(uint64_t n, struct cc_span *span)   \
     {                                                                \
         long bad;                                                    \
+        errno = 0;                                                   \
         CC_LOOP(bad, n, expression);                                 \
-        return bad < 0 ? -errno : 0;                                 \
+        return bad == -1 && errno ? -errno : bad;                    \
     }
 
 /* An operation that wants a descriptor, and reports why there is none. */
@@ -54,7 +57,13 @@ static long noop_libc(uint64_t n, struct cc_span *span)
 CC_BODY(getppid_raw, raw0(SYS_getppid))
 LIBC(getppid_libc, getppid())
 CC_BODY(getuid_raw, raw0(SYS_getuid))
-LIBC(getuid_libc, (long)getuid())
+LIBC(getuid_libc_loop, (long)getuid())
+
+/* Its type has no sign, so that a failure looks like a user's number. */
+static long getuid_libc(uint64_t n, struct cc_span *span)
+{
+    return getuid() == (uid_t)-ENOSYS ? -ENOSYS : getuid_libc_loop(n, span);
+}
 
 /* ---- time ---- */
 
