@@ -1,4 +1,7 @@
-"""Where ukperf keeps things: the user's cache and data folders (XDG, by platformdirs), each with an override."""
+"""Where ukperf keeps things: the user's cache and data folders (XDG, by platformdirs), each with an override.
+
+They are absolute: compilers and others are run in folders of their own.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,18 @@ from ukperf.errors import UkperfError
 
 
 def cache_dir() -> Path:
-    """Things that can be made again: images, downloads, embedded libvirt roots. UKPERF_CACHE_DIR overrides."""
+    """Things that can be made again: images, downloads, embedded libvirt roots. UKPERF_CACHE_DIR overrides.
+
+    Raises UkperfError where no variable says where.
+    """
     return _folder("UKPERF_CACHE_DIR", "user_cache_path")
 
 
 def data_dir() -> Path:
-    """Things that cannot: runs, guest kernels that the user added. UKPERF_DATA_DIR overrides."""
+    """Things that cannot: runs, guest kernels that the user added. UKPERF_DATA_DIR overrides.
+
+    Raises UkperfError where no variable says where.
+    """
     return _folder("UKPERF_DATA_DIR", "user_data_path")
 
 
@@ -36,8 +45,24 @@ def make_dir(path: Path) -> Path:
 def _folder(variable: str, function: str) -> Path:
     named = os.environ.get(variable)
     if named:
-        return Path(named).absolute()
+        return absolute(Path(named))
     import platformdirs
 
-    path: Path = getattr(platformdirs, function)("ukperf", appauthor=False)
-    return path
+    try:
+        path: Path = getattr(platformdirs, function)("ukperf", appauthor=False)
+    except RuntimeError:
+        path = Path("~")
+    if path.parts[0] == "~":  # what older platformdirs leave: neither HOME nor the list of users says where
+        raise UkperfError("Your home folder is not known.", hint=f"Set HOME, or {variable}.")
+    return absolute(path)
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root on, links and `..` as they are.
+
+    Raises UkperfError where it begins at the current folder, and that is gone.
+    """
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise UkperfError(f"{path} begins in the current folder, which is gone.", hint="cd to another one.") from error

@@ -7,6 +7,8 @@ surrogates, as JSON and paths that are no UTF-8 bring them, can be written to no
 
 from __future__ import annotations
 
+import os
+import shlex
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -70,6 +72,27 @@ def unfitting(globs: str, names: Iterable[str]) -> list[str]:
 
     known = list(names)
     return [glob for glob in globs.split(",") if not any(fnmatchcase(name, glob.strip()) for name in known)]
+
+
+def shell(*words: object) -> str:
+    """Words of a command line as a shell takes them (sh, bash, zsh), safe to show: `'a b'`, `$'a\\xff'`."""
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if clean(word) == word:
+        return shlex.quote(word)
+    # clean() would leave another name behind
+    parts = [c if c.isprintable() and c not in "\\'" else _escaped(c) for c in word]
+    return "$'" + "".join(parts) + "'"
+
+
+def _escaped(character: str) -> str:
+    try:
+        data = os.fsencode(character)
+    except UnicodeEncodeError:  # a lone surrogate, which no path and no argument has
+        return "·"
+    return "".join(f"\\x{byte:02x}" for byte in data)
 
 
 @cache

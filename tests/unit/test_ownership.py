@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from ukperf.errors import UkperfError
-from ukperf.hosts import ownership
+from ukperf.hosts import ownership, places
 
 SLEEP = shutil.which("sleep") or "/bin/sleep"
 
 
 @pytest.fixture
 def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path))
-    parent = tmp_path / "embed"
-    parent.mkdir()
-    return parent
+    """Where scratch folders are: tmp_path is too long for sockets, so not in the cache there."""
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "a b"))
+    monkeypatch.setattr(places, "TMP", tmp_path)
+    return places.scratch_parent("1-1")
 
 
 @pytest.fixture
@@ -121,6 +121,7 @@ def test_what_is_not_named_after_an_owner_is_not_ours(parent: Path, name: str) -
 
 def test_without_a_cache_there_are_no_strays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(places, "TMP", tmp_path / "nowhere")
     assert ownership.remove_strays() == 0
     assert not (tmp_path / "nowhere").exists()
 
@@ -142,7 +143,7 @@ def test_a_scratch_folder_that_cannot_be_made_is_one_sentence(parent: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    monkeypatch.setattr(ownership, "make_dir", lambda path: path)
+    monkeypatch.setattr(ownership, "scratch_parent", lambda _name: parent)
     with pytest.raises(UkperfError, match="cannot be made: No space left on device"), ownership.scratch():
         pass
 

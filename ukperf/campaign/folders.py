@@ -14,6 +14,7 @@ from ukperf.campaign.plan import PLAN, Plan
 from ukperf.errors import UkperfError
 from ukperf.files import open_own, write_atomically
 from ukperf.paths import cache_dir, data_dir, make_dir
+from ukperf.text import shell
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def run_folder(named: Path | None, plan: Plan) -> Iterator[Path]:
 def refuse_used(folder: Path) -> None:
     """Raises UkperfError if the folder holds a run."""
     if (folder / PLAN).exists() or (folder / JOURNAL).exists():
-        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {folder}")
+        raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {shell(folder)}")
 
 
 def write_beside(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from ukperf.campaign.decode import decode
 from ukperf.errors import UkperfError
 from ukperf.files import open_own, read_bytes, sync
 from ukperf.model import BootRecord
+from ukperf.text import shell
 
 JOURNAL = "journal.ndjson"
 # A run that is larger than this is no run of ours.
@@ -186,5 +187,5 @@ def from_json(data: object) -> BootRecord:
 def _unwritable(path: Path, error: OSError) -> UkperfError:
     return UkperfError(
         f"{path} cannot be written: {error.strerror}.",
-        hint=f"What was measured is kept. When there is room again, go on with: ukperf resume {path.parent}",
+        hint=f"What was measured is kept. When there is room again, go on with: ukperf resume {shell(path.parent)}",
     )

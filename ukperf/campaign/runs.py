@@ -16,7 +16,7 @@ from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
 from ukperf.stats.within import series_of
-from ukperf.text import meant
+from ukperf.text import meant, shell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +157,7 @@ class LoadedRun:
 
     def _known(self, guest: str) -> str:
         if not self.records:
-            raise UkperfError(f"{self.path} has no boots.", hint=f"Go on with it: ukperf resume {self.path}")
+            raise UkperfError(f"{self.path} has no boots.", hint=f"Go on with it: ukperf resume {shell(self.path)}")
         if guest not in self.guests:
             if self.plain:
                 raise UkperfError(
@@ -248,7 +248,7 @@ def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
     for (path, guest), label in zip(parts, labels, strict=True):
         run = opened.get(path) or load(path)
         if not run.records:
-            raise UkperfError(f"{path} has no boots.", hint=f"Go on with it: ukperf resume {path}")
+            raise UkperfError(f"{path} has no boots.", hint=f"Go on with it: ukperf resume {shell(path)}")
         alone = alone or run.plain
         chosen.append((run, guest, label))
         if alone:  # sides are small: a large file is let go before the next one is read

@@ -6,7 +6,6 @@ Every measuring command goes through here: it makes a Request, calls `start` (or
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -43,6 +42,7 @@ from ukperf.model import (
     MachineKind,
     Program,
 )
+from ukperf.text import shell
 
 Say = Callable[[str], None]
 NATIVE = NativeHost.uri
@@ -231,7 +231,7 @@ def _refuse_lost_images(plan: Plan) -> None:
             if path is not None and not path.is_file():
                 raise UkperfError(
                     f"The {image.guest} image of this run is gone ({path}).",
-                    hint="The cache was emptied; start a new run with the same options: " + shlex.join(plan.command),
+                    hint="The cache was emptied; start a new run with the same options: " + shell(*plan.command),
                 )
 
 
@@ -243,6 +243,7 @@ def _run(
     enough: Callable[[Sequence[BootRecord]], bool],
     observer: Observer | None,
 ) -> Result:
+    kept = f"What was measured is kept. Go on with: ukperf resume {shell(folder)}"
     with Journal(folder / JOURNAL) as journal:
         runner = Runner(plan, folder, hosts, NativeHost(), journal, enough, observer or Silent(), records)
         try:
@@ -250,16 +251,14 @@ def _run(
         except HostError as error:
             raise HostError(
                 error.message,
-                hint=f"{error.hint or ''} What was measured is kept. Go on with: ukperf resume {folder}".strip(),
+                hint=f"{error.hint or ''} {kept}".strip(),
             ) from error
         except KeyboardInterrupt:
-            raise Interrupted(
-                "Interrupted.", hint=f"What was measured is kept. Go on with: ukperf resume {folder}"
-            ) from None
+            raise Interrupted("Interrupted.", hint=kept) from None
         except OSError as error:
             raise UkperfError(
                 f"The run stopped: {error.strerror or error} ({error.filename or folder}).",
-                hint=f"What was measured is kept. Go on with: ukperf resume {folder}",
+                hint=kept,
             ) from error
     return Result(folder, plan, tuple(runner.records), why)
 

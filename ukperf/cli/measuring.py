@@ -6,7 +6,6 @@ import inspect
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from ukperf.cli import options as o
@@ -46,6 +45,7 @@ class Shared:
         boots: where there is neither --boots nor --precision. Raises UkperfError for what cannot be meant.
         """
         from ukperf.hosts.connection import EMBED
+        from ukperf.paths import absolute
 
         few = boots if self.boots is None and self.precision is None else self.boots
         found: dict[str, Any] = {
@@ -69,13 +69,9 @@ class Shared:
                 "limits": o.limits(few, self.precision, self.max_time),
                 "delta": o.percent(self.delta, "--delta"),
                 "seed": self.seed,
-                "folder": _absolute(self.run),
+                "folder": absolute(self.run) if self.run else None,
             }
         return found
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return path.absolute() if path else None
 
 
 CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "delta", "seed", "run"})

@@ -12,6 +12,7 @@ import typer
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular
 from ukperf.model import Accelerator, Launch, Machine, MachineKind
+from ukperf.paths import absolute
 from ukperf.text import clean
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def kernels(words: list[str] | None) -> dict[str, Path]:
     """
     found = {}
     for guest, name in pairs(words, "--kernel").items():
-        path = Path(name).absolute()
+        path = absolute(Path(name))
         try:
             with open_regular(path):
                 pass

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
+from ukperf.text import shell
 
 if TYPE_CHECKING:
     from ukperf.campaign.session import Request, Result
@@ -34,7 +35,8 @@ def show_result(result: Result, as_json: bool) -> None:
     else:
         for host, summary in summaries.items():
             render(summary, facts_of(result.plan, result.why, host), stdout_console())
-        print(f"Run: {result.folder}" + (" (suite.json is for python -m pyperf)" if wrote else ""), file=sys.stdout)
+        use = " (suite.json is for python -m pyperf)" if wrote else ""
+        print(f"Run: {shell(result.folder)}{use}", file=sys.stdout)
     refuse_if_none_good(result)
     refuse_if_not_compared(result)
 

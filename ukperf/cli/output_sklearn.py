@@ -23,6 +23,7 @@ def show_sklearn(answer: Answer, as_json: bool) -> None:
     from ukperf.reports.terminal import stdout_console
     from ukperf.reports.units import number
     from ukperf.stats.summary import by_host, summarize
+    from ukperf.text import shell
 
     result = answer.result
     save_suite(result, facts_of(result.plan, result.why))
@@ -44,6 +45,6 @@ def show_sklearn(answer: Answer, as_json: bool) -> None:
     else:
         for note in answer.notes:
             print(note)
-        print(f"Run: {result.folder}")
+        print(f"Run: {shell(result.folder)}")
     refuse_if_none_good(result)
     refuse_if_not_compared(result)

@@ -38,11 +38,12 @@ def command(
     from ukperf.campaign.sklearn_run import Ask
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
     from ukperf.hosts.connection import EMBED
-    from ukperf.paths import data_dir
+    from ukperf.paths import absolute, data_dir
     from ukperf.reports import calltable
     from ukperf.reports.papertable import render
     from ukperf.reports.progress import progress
     from ukperf.reports.terminal import stdout_console
+    from ukperf.text import shell
 
     limits = o.limits(boots or (6 if quick else 20), None, max_time)
     ask = Ask(
@@ -60,7 +61,7 @@ def command(
         share_host=share_host,
         command=("ukperf", *sys.argv[1:]),
     )
-    folder = run.absolute() if run else data_dir() / "runs" / f"paper{'-quick' if quick else ''}-{accel.value}"
+    folder = absolute(run) if run else data_dir() / "runs" / f"paper{'-quick' if quick else ''}-{accel.value}"
     with progress(limits) as observer:
         paper = reproduce(ask, folder, say=o.sayer(), observer=observer)
     if json:
@@ -75,6 +76,7 @@ def command(
         render(paper.lines, console)
         for note in paper.answer.notes:
             print(note)
-        print(f"Run: {paper.folder}; the scikit-learn part in detail: ukperf report {paper.folder / 'sklearn'}")
+        detail = shell("ukperf", "report", paper.folder / "sklearn")
+        print(f"Run: {shell(paper.folder)}; the scikit-learn part in detail: {detail}")
     refuse_if_none_good(paper.answer.result)
     refuse_if_not_compared(paper.answer.result)

@@ -31,6 +31,7 @@ def command(
     from ukperf.reports.plan_table import render_plan
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.variance import plan, plan_alone, sample_parts
+    from ukperf.text import shell
 
     if not 0 < effect < 1000:
         raise UkperfError(f"--effect {effect:g} is not between 0 and 1000 percent.")
@@ -40,7 +41,7 @@ def command(
     if baseline is not None and baseline not in loaded.guests:
         raise UkperfError(f"{run} has no guest {baseline!r}.", hint=f"It has: {', '.join(loaded.guests)}.")
     if not loaded.records:
-        raise UkperfError(f"{run} has no boots.", hint=f"Go on with it: ukperf resume {run}")
+        raise UkperfError(f"{run} has no boots.", hint=f"Go on with it: ukperf resume {shell(run)}")
     alone = plan_alone(loaded.records, effect / 100, power / 100) if len(loaded.guests) == 1 else []
     plans = plan(loaded.records, baseline or loaded.baseline, effect / 100, power / 100)
     parts = sample_parts(loaded.records)

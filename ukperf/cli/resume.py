@@ -26,9 +26,10 @@ def command(
     At most the trial that was under way is lost. Order, seed and limits are those of the run's plan.
     """
     from ukperf.campaign import plan as plans
+    from ukperf.paths import absolute
     from ukperf.reports.progress import progress
 
-    folder = run.absolute()
+    folder = absolute(run)
     plan = plans.load(folder)
     with progress(plan.limits) as observer:
         if plan.workload == "sklearn":

@@ -30,9 +30,8 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
 
     Raises UkperfError as `stats.summary.summarize` does.
     """
-    import shlex
-
     from ukperf.reports.story import Origin, stories_of
+    from ukperf.text import shell
 
     origin = Origin()
     if run.plan is not None:
@@ -46,7 +45,7 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
             )
             if digest
         ]
-        command = shlex.join(again(run.plan.command, run.plan.seed))
+        command = shell(*again(run.plan.command, run.plan.seed))
         origin = Origin(command, str(run.plan.seed), run.plan.created_at, tuple(digests))
     return stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
 

@@ -53,13 +53,14 @@ def command(
     """
     from ukperf.campaign.sklearn_run import Ask, run_sklearn
     from ukperf.cli.output_sklearn import show_sklearn
+    from ukperf.paths import absolute
     from ukperf.reports.progress import progress
 
     ask = Ask(
         models=tuple(model or ()),
         data=data,
         scale=scale,
-        model_file=model_file.absolute() if model_file else None,
+        model_file=absolute(model_file) if model_file else None,
         packages=tuple(package or ()),
         threads=shared.vcpus if threads is None else threads,
         **shared.settings(boots=6 if quick else 10),

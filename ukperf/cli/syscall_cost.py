@@ -75,6 +75,7 @@ def show_costs(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> 
     from ukperf.reports.costtable import render, to_json
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.summary import by_host, summarize
+    from ukperf.text import shell
 
     result = costs.result
     unit = Unit.CYCLES if cycles else Unit.SECONDS
@@ -99,7 +100,7 @@ def show_costs(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> 
     if as_json:
         print(json.dumps({**one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
     else:
-        print(f"Run: {result.folder} (suite.json is for python -m pyperf)")
+        print(f"Run: {shell(result.folder)} (suite.json is for python -m pyperf)")
     refuse_if_not_compared(result)
 
 

@@ -7,15 +7,18 @@ graphics or input. What libvirt's schema lacks goes through its QEMU namespace.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from ukperf.errors import HostError
 from ukperf.hosts.iouring import io_uring_works
 from ukperf.model import Accelerator, BootProtocol, BootSpec, MachineKind
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 UKPERF_NS = "https://ukperf.example/ns/1"
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
 
 # Under icount one guest instruction is one virtual nanosecond, and everything that could differ from boot to boot is
 # tied to the instruction count (docs/icount.md says how each was found):
@@ -79,6 +82,20 @@ def domain_xml(
     _devices(domain, spec, console, emulator)
     _command_line(domain, spec, console)
     return ET.tostring(domain, encoding="unicode")
+
+
+def sayable(xml: str, guest: str) -> str:
+    """The XML itself.
+
+    Raises HostError where it has what no XML can have: control characters, or bytes that are no UTF-8.
+    """
+    if _NOT_IN_XML.search(xml):
+        raise HostError(
+            f"libvirt cannot be told of {guest}: its command line, or a file's path, has control characters "
+            "or bytes that are no UTF-8.",
+            hint="Look at --append, --kernel and UKPERF_CACHE_DIR.",
+        )
+    return xml
 
 
 def owner_of(xml: str) -> Owner | None:

@@ -1,7 +1,7 @@
 """libvirt's embedded driver: libvirt inside our process, no daemon (https://libvirt.org/drvqemu.html#embedded-driver).
 
-Its root is private to the process, under the cache. libvirt keeps what it learned about the QEMU binary (about four
-seconds of probing) in that root; the file is carried over from run to run, and libvirt itself checks that it still
+Its root is private to the process (places.py says where). libvirt keeps what it learned about the QEMU binary (about
+four seconds of probing) in that root; the file is carried over from run to run, and libvirt itself checks that it still
 describes the same QEMU, kernel and libvirt before it believes it.
 """
 
@@ -19,9 +19,6 @@ from ukperf.errors import HostError
 from ukperf.hosts.ownership import scratch
 from ukperf.paths import cache_dir
 
-# sockaddr_un holds 108 bytes; libvirt puts this much below the root for a domain's monitor.
-_SOCKET_PATH_MAX = 107
-_BELOW_ROOT = len("/lib/qemu/domain-9999-ukperf-00000000-9999/monitor.sock")
 _DAEMON_USER = "libvirt-qemu"  # compiled into Debian's and Ubuntu's libvirt, looked up before any configuration is read
 
 _QEMU_CONF = """\
@@ -44,7 +41,7 @@ def embedded_root() -> Iterator[Path]:
     Raises HostError where libvirt could not work with it, before libvirt says so in its own words.
     """
     with scratch() as root:
-        _check(root)
+        _check_user()
         (root / "etc").mkdir()
         user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else ""
         extra = f'user = "{user}"\ngroup = "+{os.getegid()}"\n' if user else ""
@@ -79,12 +76,7 @@ def private_environment(root: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _check(root: Path) -> None:
-    if len(str(root)) + _BELOW_ROOT > _SOCKET_PATH_MAX:
-        raise HostError(
-            f"The cache folder's path is too long for the sockets that libvirt makes in it ({root}).",
-            hint="Set UKPERF_CACHE_DIR to a shorter path.",
-        )
+def _check_user() -> None:
     if os.geteuid() == 0:
         try:
             pwd.getpwnam(_DAEMON_USER)

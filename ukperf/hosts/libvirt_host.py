@@ -20,9 +20,10 @@ from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, 
 from ukperf.hosts.cores import all_usable, usable_cpus
 from ukperf.hosts.direct import CommandLine, boot_direct, listening, pidfd, strip_for_direct
 from ukperf.hosts.domains import own, remove_strays, running
-from ukperf.hosts.domainxml import Console, domain_xml, metadata
+from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.places import plainly_named
 from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
 from ukperf.hosts.streams import DomainStop, StreamConsole
@@ -165,7 +166,15 @@ class LibvirtHost:
         return replace(observation, noise=noise_between(before, reading(), spec.machine))
 
     def xml(self, spec: BootSpec) -> str:
-        """The domain XML of a trial on this host; the image's paths are the host's."""
+        """The domain XML of a trial on this host; the image's paths are the host's.
+
+        Raises HostError for what the host does not run, and for what XML cannot say.
+        """
+        if runs_as_us(self._uri) or (is_local(self._uri) and self.is_xen):
+            spec = replace(spec, image=plainly_named(spec.image, self._scratch))
+        return sayable(self._xml(spec), spec.image.guest)
+
+    def _xml(self, spec: BootSpec) -> str:
         if self.is_xen:
             if spec.accelerator is not Accelerator.XEN or not spec.machine.kind.on_xen:
                 raise HostError(

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.paths import cache_dir, make_dir
+from ukperf.hosts.places import is_private, scratch_parent, scratch_parents
 
 _NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
 
@@ -43,18 +43,14 @@ def identity() -> tuple[int, int]:
     return pid, process_start(pid) or 0
 
 
-def scratch_parent() -> Path:
-    return cache_dir() / "embed"
-
-
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A private folder under the cache, for sockets and libvirt's embedded root; gone afterwards.
+    """A private folder with a plain, short name, for sockets and libvirt's embedded root; gone afterwards.
 
     Raises UkperfError where it cannot be made.
     """
     pid, start = identity()
-    parent = make_dir(scratch_parent())
+    parent = scratch_parent(f"{pid}-{start}-99")
     for number in itertools.count():
         path = parent / (f"{pid}-{start}-{number}" if number else f"{pid}-{start}")
         try:
@@ -73,17 +69,20 @@ def scratch() -> Iterator[Path]:
 def remove_strays() -> int:
     """End the VMMs and remove the folders of ukperf processes that died without cleaning; returns how many folders."""
     removed = 0
-    try:
-        folders = list(scratch_parent().iterdir())
-    except OSError:
-        return 0
-    for folder in folders:
+    for folder in _scratch_folders():
         match = _NAME.fullmatch(folder.name)
         if match is None or is_alive(int(match[1]), int(match[2])):
             continue
         _clear(folder)
         removed += 1
     return removed
+
+
+def _scratch_folders() -> Iterator[Path]:
+    cache, *shared = scratch_parents()
+    for parent in (cache, *filter(is_private, shared)):
+        with contextlib.suppress(OSError):
+            yield from list(parent.iterdir())
 
 
 def _clear(folder: Path) -> None:

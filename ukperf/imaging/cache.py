@@ -22,6 +22,7 @@ from ukperf.files import open_own, read_json, sync
 from ukperf.imaging.digests import Digests
 from ukperf.model import BootProtocol, Image
 from ukperf.paths import cache_dir
+from ukperf.text import shell
 
 IMAGE_FILE = "image.json"
 _PATH_FIELDS = ("kernel", "initrd", "disk")
@@ -166,5 +167,5 @@ def _load(folder: Path) -> Image:
         return Image(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UkperfError(
-            f"The image in {folder} is damaged ({type(error).__name__}).", hint=f"Remove it: rm -r {folder}"
+            f"The image in {folder} is damaged ({type(error).__name__}).", hint=f"Remove it: rm -r {shell(folder)}"
         ) from error

@@ -151,7 +151,8 @@ def input_key(inputs: Inputs) -> str:
     digest = hashlib.sha256(f"{FORMAT} {sys.version}\n".encode())
     for f in (*inputs.modules, *inputs.libraries, TreeFile(inputs.interpreter.executable, PurePosixPath("/"))):
         status = f.source.stat()
-        digest.update(f"{f.target}\0{f.source}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        line = f"{f.target}\0{f.source}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        digest.update(os.fsencode(line))  # a path may have bytes that are no UTF-8
     return digest.hexdigest()
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
+from ukperf.text import shell
 
 TRAIN_ROWS, TEST_ROWS, COLUMNS, CLASSES = 11_314, 7_532, 130_107, 20  # 20 newsgroups, by date
 FACTS = "facts.json"
@@ -175,7 +176,7 @@ def stored_facts(folder: Path) -> dict[str, object]:
             raise ValueError
         return found
     except (OSError, ValueError) as error:
-        raise UkperfError(f"The data set in {folder} is damaged.", hint=f"Remove it: rm -r {folder}") from error
+        raise UkperfError(f"The data set in {folder} is damaged.", hint=f"Remove it: rm -r {shell(folder)}") from error
 
 
 def facts(dataset: Dataset) -> dict[str, object]:
