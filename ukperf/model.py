@@ -338,6 +338,11 @@ def verdict_word(verdict: Verdict, unit: Unit | None) -> str:
     return words.get(verdict, verdict.value)
 
 
+def kind_of(guest: str) -> str:
+    """`nanos` of `nanos:0.1.55` (GUEST:VERSION): the guest itself, whichever of its kernels the name chooses."""
+    return guest.partition(":")[0]
+
+
 class CallClass(StrEnum):
     """What a guest does with a system call number (docs/syscalls.md says how each is found out)."""
 

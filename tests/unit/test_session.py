@@ -34,6 +34,8 @@ class FakeGuest:
     protocol: BootProtocol = BootProtocol.KERNEL
     obtained: list[str] = field(default_factory=list)
     least_mib: int = 16
+    several: str = ""  # what is said where there are several kernels
+    version: str = ""
 
     @property
     def recipe(self) -> SimpleNamespace:
@@ -41,6 +43,12 @@ class FakeGuest:
 
     def availability(self, options: object) -> Availability:
         return Availability(self.ok, f"{self.name} is {'here' if self.ok else 'missing'}.", f"get {self.name}")
+
+    def check_version(self) -> None:
+        pass
+
+    def choice(self, options: object) -> str:
+        return self.several
 
     def obtain(self) -> str:
         self.obtained.append(self.name)

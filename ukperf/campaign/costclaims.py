@@ -7,12 +7,14 @@ translation 84, a function call 4. 84 / 4 = 21 is the "20 times", 222 / 4 = 55.5
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
-from ukperf.model import BootRecord
-from ukperf.stats.perboot import Series, collect
+from ukperf.campaign.syscall_cost import VSYSCALL
+from ukperf.model import BootRecord, kind_of
+from ukperf.stats.perboot import collect
 from ukperf.stats.within_boot import BootRatio, block_ratio
 
-# over, under: (guest, operation); the paper's words
+# over, under: (guest of any version, operation); the paper's words
 _CLAIMS = (
     (
         ("unikraft", "noop.raw"),
@@ -45,17 +47,26 @@ def claims(records: Sequence[BootRecord], suffix: str) -> tuple[tuple[str, BootR
 
     records: samples of one unit only; suffix: what benchmarks have behind the operation's name.
     """
-    tables: dict[str, dict[str, Series]] = {}
+    tables = {guest: collect(records, guest) for guest in dict.fromkeys(r.trial.guest for r in records)}
     found = []
     for (over_guest, over), (under_guest, under), words in _CLAIMS:
-        for guest in (over_guest, under_guest):
-            if guest not in tables:
-                tables[guest] = collect(records, guest)
-        ratio = block_ratio(
-            tables[over_guest].get(over + suffix),
-            tables[under_guest].get(under + suffix),
-            (over_guest, f"{over_guest} {over}", f"{under_guest} {under}"),
-        )
-        if ratio is not None:
-            found.append((words, ratio))
+        for one, other in product(tables, tables):
+            if (_any_version(one), _any_version(other)) != (over_guest, under_guest) or not _same_kernel(one, other):
+                continue
+            ratio = block_ratio(
+                tables[one].get(over + suffix),
+                tables[other].get(under + suffix),
+                (one, f"{one} {over}", f"{other} {under}"),
+            )
+            if ratio is not None:
+                found.append((words, ratio))
     return tuple(found)
+
+
+def _any_version(guest: str) -> str:
+    return kind_of(guest) + (VSYSCALL if guest.endswith(VSYSCALL) else "")
+
+
+def _same_kernel(one: str, other: str) -> bool:
+    """False for two kernels of one guest: a claim is about one of them."""
+    return kind_of(one) != kind_of(other) or one.removesuffix(VSYSCALL) == other.removesuffix(VSYSCALL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ukperf.campaign.folders import alone
 from ukperf.campaign.minmemory import TIMES, find_least
-from ukperf.campaign.plan import Plan
+from ukperf.campaign.plan import Plan, domain_name
 from ukperf.campaign.session import Request, Say, make_plan, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.hosts.base import Host
@@ -71,7 +71,7 @@ def _least(plan: Plan, image: Image, host: Host, report: Callable[[str, int], No
             plan.launch,
             timeout,
             run_id=plan.run_id,
-            name=f"ukperf-{plan.run_id[:8]}-{image.guest}",
+            name=domain_name(plan.run_id, image.guest),
         )
         seen = host.boot(spec)
         if Event.MAIN not in seen.events:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ukperf import guests
 from ukperf.campaign.folders import alone
+from ukperf.campaign.plan import domain_name
 from ukperf.campaign.session import (
     Request,
     Say,
@@ -56,7 +57,7 @@ class OneBoot:
             timeout_s=timeout_s,
             idle_s=idle_s,
             run_id=self.run_id,
-            name=f"ukperf-{self.run_id[:8]}-{guest}",
+            name=domain_name(self.run_id, guest),
         )
         host = NativeHost() if image.protocol is BootProtocol.EXEC else self.host
         return host.boot(spec)

@@ -14,7 +14,7 @@ from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import Request, Say
 from ukperf.campaign.sklearn_run import Answer, Ask
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit
+from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit, kind_of
 from ukperf.paths import make_dir
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
@@ -123,7 +123,7 @@ def lines(answer: Answer) -> list[Line]:
         for guest in summary.guests:
             if guest.guest == result.plan.baseline:
                 continue
-            known = guest.guest == "nanos"
+            known = kind_of(guest.guest) == "nanos"
             found.append(
                 Line(
                     number.table,

@@ -19,7 +19,9 @@ PLAN = "plan.json"
 FORMAT = 1
 # A plan that is larger than this is none of ours.
 MAX_BYTES = 16 << 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:@~-]{0,99}")
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._+@~-]{0,99}"
+_NAME = re.compile(_WORD)
+_GUEST = re.compile(rf"{_WORD}(:[A-Za-z0-9][A-Za-z0-9._+:@~-]{{0,99}})?")  # GUEST or GUEST:VERSION
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,19 @@ class Plan:
         """The machine that one guest gets."""
         memory = self.memory_mib.get(guest, self.machine.memory_mib)
         return replace(self.machine, memory_mib=memory, kind=self.kinds.get(guest, self.machine.kind))
+
+
+def plain_name(guest: str) -> str:
+    """A guest's name for files and domains: without colons, which archives of CI systems and other file systems refuse.
+
+    No two guests have the same, since no name has an equals sign.
+    """
+    return guest.replace(":", "=")
+
+
+def domain_name(run_id: str, guest: str) -> str:
+    """One name a guest, not a trial: its command line is then written once and serves every boot."""
+    return f"ukperf-{run_id[:8]}-{plain_name(guest)}"
 
 
 def save(plan: Plan, folder: Path) -> None:
@@ -117,6 +132,6 @@ def _check(plan: Plan) -> None:
     # both become part of files' names and of a domain's
     if not _NAME.fullmatch(plan.run_id):
         raise ValueError(f"{clean(plan.run_id, 40)!r} is no run's name")
-    for guest in (*plan.images, plan.baseline):
-        if not _NAME.fullmatch(guest):
+    for guest in (*plan.images, plan.baseline, *(image.guest for image in plan.images.values())):
+        if not _GUEST.fullmatch(guest):
             raise ValueError(f"{clean(guest, 40)!r} is no guest's name")

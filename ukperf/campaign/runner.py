@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ukperf.campaign.journal import Journal
 from ukperf.campaign.judge import record_of
-from ukperf.campaign.plan import Plan
+from ukperf.campaign.plan import Plan, domain_name, plain_name
 from ukperf.campaign.schedule import block_order
 from ukperf.hosts.base import Host, OnFrame
 from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Trial
@@ -168,7 +168,6 @@ class Runner:
             launch=plan.launch,
             timeout_s=plan.timeout_s,
             run_id=plan.run_id,
-            # One name a guest, not a trial: its command line is then written once and serves every boot.
-            name=f"ukperf-{plan.run_id[:8]}-{trial.guest}",
-            console_path=self.folder / "console" / f"{trial.index:05d}-{trial.guest}.log",
+            name=domain_name(plan.run_id, trial.guest),
+            console_path=self.folder / "console" / f"{trial.index:05d}-{plain_name(trial.guest)}.log",
         )

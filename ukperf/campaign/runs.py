@@ -280,9 +280,13 @@ def _side(run: LoadedRun, guest: str, label: str) -> Side:
 
 def _split(word: str) -> tuple[Path, str | None]:
     """RUN or RUN:GUEST. A word that is neither is a path as it stands, so that what is missing is named whole."""
-    path, colon, guest = word.rpartition(":")
-    if not Path(word).exists() and colon and path and Path(path).exists():
-        return Path(path), guest
+    if Path(word).exists():
+        return Path(word), None
+    parts = word.split(":")  # both a path and a guest (nanos:0.1.55) may have colons: the longest path that is there
+    for cut in range(len(parts) - 1, 0, -1):
+        path = ":".join(parts[:cut])
+        if path and Path(path).exists():
+            return Path(path), ":".join(parts[cut:])
     return Path(word), None
 
 

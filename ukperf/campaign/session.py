@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import ukperf
@@ -41,6 +42,7 @@ from ukperf.model import (
     Machine,
     MachineKind,
     Program,
+    kind_of,
 )
 from ukperf.text import shell
 
@@ -203,8 +205,8 @@ def checked(request: Request) -> Request:
     """
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
         if name not in request.variants:
-            guests.get(name)  # raises, with the name that was perhaps meant
-    _refuse_kernels_of_programs(request)
+            guests.get(name).check_version()  # both raise, with the name that was perhaps meant
+    _refuse_odd_kernels(request)
     if request.folder is not None:
         refuse_used(request.folder)
     kinds = [request.variants.get(name, name) for name in (*request.guests, *request.variants)]
@@ -213,8 +215,16 @@ def checked(request: Request) -> Request:
     return request
 
 
-def _refuse_kernels_of_programs(request: Request) -> None:
-    """Raises UkperfError for --kernel and --append of programs of this machine: nobody would read them."""
+def _refuse_odd_kernels(request: Request) -> None:
+    """Raises UkperfError for --kernel and --append of programs of this machine, which nobody would read, and for a
+    --kernel of a guest whose kernel is chosen by its version."""
+    chosen = next((name for name in request.kernels if guests.get(name).version), None)
+    if chosen is not None:
+        kind = kind_of(chosen)
+        raise UkperfError(
+            f"{chosen} is a kernel of the store, and --kernel names a file.",
+            hint=f"Write --guest {kind} --kernel {kind}=FILE.",
+        )
     for option, named in (("--kernel", request.kernels), ("--append", request.cmdlines)):
         for name in named:
             if guests.get(name).recipe.protocol is BootProtocol.EXEC:
@@ -385,6 +395,8 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
             continue
         options = build_options(request, accelerator, kind, machine.kind)
         availability = guest.availability(options)
+        if choice := guest.choice(options):
+            say(choice)
         if not availability.ok and not named and name in OPTIONAL:
             say(f"{name} is left out: {availability.sentence}" + (f" {availability.hint}" if availability.hint else ""))
             continue
@@ -402,10 +414,17 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
             say(f"{name} is left out: {error.message}")
     if not images:
         raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
+    _say_same_kernels({name: image for name, image in images.items() if name not in request.variants}, say)
     unknown = (set(request.kernels) | set(request.cmdlines)) - set(images)
     if unknown:
         raise UkperfError(f"{', '.join(sorted(unknown))}: named by --kernel or --append, but not among the guests.")
     return images
+
+
+def _say_same_kernels(images: Mapping[str, Image], say: Say) -> None:
+    for (one, image), (other, same) in combinations(images.items(), 2):
+        if image.kernel_digest and image.digest == same.digest:
+            say(f"{one} and {other} are the same kernel: what differs between them is chance.")
 
 
 def _program(request: Request, name: str, protocol: BootProtocol, accelerator: Accelerator) -> Program:

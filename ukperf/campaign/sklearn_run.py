@@ -14,7 +14,7 @@ from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.folders import alone, write_beside
 from ukperf.campaign.learning import Calibration, Work
 from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.plan import Limits, Plan
+from ukperf.campaign.plan import Limits, Plan, domain_name
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts, resume, start
 from ukperf.errors import UkperfError
@@ -221,7 +221,7 @@ class _Tries:
             launch=plan.launch,
             timeout_s=self._timeout_s,
             run_id=plan.run_id,
-            name=f"ukperf-{plan.run_id[:8]}-{self._guest}-{mib}",
+            name=f"{domain_name(plan.run_id, self._guest)}-{mib}",
         )
         started = time.monotonic()
         good = self._host.boot(spec).outcome is Outcome.OK

@@ -25,7 +25,7 @@ from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
-from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit
+from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit, kind_of
 from ukperf.stats.perboot import PHASES
 from ukperf.text import meant, unfitting
 
@@ -33,7 +33,7 @@ SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings
 FOUND = "syscall-cost.json"  # in the run's folder: operations and findings, to show the run again
 TICKS = ".ticks"  # the same operation by the CPU's counter, where the plain name is in seconds
-VSYSCALL = "unikraft+vsyscall"  # Unikraft's function-call entry: the same guest, another boot
+VSYSCALL = "+vsyscall"  # behind a guest's name: Unikraft's function-call entry, the same guest in another boot
 SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100", "figures=0")
 SCOUT_IDLE_S, SCOUT_TIMEOUT_S = 60.0, 900.0
 SCOUTS_MAX = 16
@@ -167,7 +167,7 @@ def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Calla
     key = cache.key(
         {
             "format": FORMAT,
-            "guest": image.guest,
+            "guest": kind_of(image.guest),
             "kernel": image.kernel_digest or image.kernel_version,
             "program": image.program_digest,
             "context": list(context),
@@ -213,14 +213,14 @@ def measure(
             able[name] = found
     if not able:
         raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
-    variants = {VSYSCALL: "unikraft"} if VSYSCALL in able else {}
+    variants = {name: guest for name, guest in _vsyscalls(tuple(able)).items() if name in able}
     left = checked(replace(request, guests=tuple(name for name in able if name not in variants), variants=variants))
     if left.connect != request.connect:  # programs alone are left: no host's accelerator is theirs
         accelerator, findings = request.accelerator, {left.connect[0]: on_all_hosts(findings)}
     units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
     arguments = {name: (units, *_skipping(list(found.ended))) for name, found in able.items()}
-    if variants:
-        arguments[VSYSCALL] = (*arguments[VSYSCALL], "probe=vsyscall")
+    for name in variants:
+        arguments[name] = (*arguments[name], "probe=vsyscall")
     request = replace(left, accelerator=accelerator, arguments=arguments)
     result = start(replace(request, beside={FOUND: _text(operations, findings)}), say=say, observer=observer)
     return Costs(result, operations, findings)
@@ -295,11 +295,9 @@ def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: 
     cache = Cache()
     units = ("units=instructions",) if one.accelerator is Accelerator.ICOUNT else ()
     findings = {}
-    names = list(one.images)
-    if probe_vsyscall and "unikraft" in names:
-        names.append(VSYSCALL)
-    for name in names:
-        guest, more = ("unikraft", ("probe=vsyscall",)) if name == VSYSCALL else (name, ())
+    variants = _vsyscalls(tuple(one.images)) if probe_vsyscall else {}
+    for name in (*one.images, *variants):
+        guest, more = (variants[name], ("probe=vsyscall",)) if name in variants else (name, ())
 
         def boot(words: tuple[str, ...], guest: str = guest, more: tuple[str, ...] = more) -> Observation:
             program = cost_program(f"only={only}", *units, *more, *words)
@@ -312,11 +310,16 @@ def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: 
 
         context = (*one.context(guest), only, *more)
         finding = make() if fresh else kept_finding(cache, one.images[guest], context, make)
-        if name == VSYSCALL and not any(op.endswith(".vsyscall") for op in finding.works):
-            say("unikraft has no __kernel_vsyscall that works: not available.")
+        if name in variants and not any(op.endswith(".vsyscall") for op in finding.works):
+            say(f"{guest} has no __kernel_vsyscall that works: not available.")
             finding = replace(finding, complaint="no __kernel_vsyscall that works")
         findings[name] = replace(finding, guest=name)
     return findings
+
+
+def _vsyscalls(names: Sequence[str]) -> dict[str, str]:
+    """The second name of each Unikraft guest, under which its function-call entry is measured → the guest."""
+    return {name + VSYSCALL: name for name in names if kind_of(name) == "unikraft" and not name.endswith(VSYSCALL)}
 
 
 # ---- the counter's frequency ----

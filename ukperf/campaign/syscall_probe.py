@@ -21,7 +21,18 @@ from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
-from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, Program, SystemCall
+from ukperf.model import (
+    BootProtocol,
+    CallClass,
+    CallTable,
+    Frame,
+    Image,
+    Observation,
+    Outcome,
+    Program,
+    SystemCall,
+    kind_of,
+)
 from ukperf.resources import data
 from ukperf.text import meant, unfitting
 
@@ -242,7 +253,7 @@ def cached_table(
     key = cache.key(
         {
             "format": FORMAT,
-            "guest": image.guest,
+            "guest": kind_of(image.guest),
             "kernel": image.kernel_digest or image.kernel_version,
             "program": image.program_digest,
             "context": list(context),
@@ -252,7 +263,7 @@ def cached_table(
     if not fresh:
         kept = _read(path)
         if kept is not None:
-            return kept
+            return replace(kept, guest=image.guest)
     table = make()
     if not table.complaint:
         _write(path, table)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ukperf.imaging.cache import Cache
-    from ukperf.imaging.kernelstore import StoredKernel
+    from ukperf.imaging.kernelstore import KernelStore, StoredKernel
     from ukperf.model import Program
 
 _PYTHON = "sklearn"
@@ -39,23 +39,34 @@ _PLATFORM = Annotated[Platform, typer.Option("--platform", help="What the kernel
 
 @app.command("list")
 def list_(as_json: _JSON = False) -> None:
-    """Show the kernels that are here: version, digest, size, and where each came from."""
+    """Show the kernels that are here: version, how to take it, digest, size, and where each came from."""
     from ukperf.imaging.kernelstore import KernelStore
 
     store = KernelStore()
     entries = store.entries()
     if as_json:
-        _print_json({"store": str(store.root), "kernels": [_facts(entry) for entry in entries]})
+        kernels = [{**_facts(entry), "default": store.default(entry)} for entry in entries]
+        _print_json({"store": str(store.root), "kernels": kernels})
     elif not entries:
         typer.echo("There are no kernels here yet. Get them: ukperf images pull nanos; ukperf images pull unikraft")
     else:
         from ukperf.reports.plain import facts_table
 
         rows = [
-            (e.guest, e.version, e.platform, e.sha256("kernel")[:12], f"{e.size:,}", e.added_at[:10], _origin(e))
+            (
+                e.guest,
+                e.version,
+                e.platform,
+                f"-g {e.guest}" if store.default(e) else f"-g {e.guest}:{e.version}",
+                e.sha256("kernel")[:12],
+                f"{e.size:,}",
+                e.added_at[:10],
+                _origin(e),
+            )
             for e in entries
         ]
-        facts_table(("guest", "version", "for", "kernel's sha256", "bytes", "added", "from"), rows, right=(4,))
+        heads = ("guest", "version", "for", "taken by", "kernel's sha256", "bytes", "added", "from")
+        facts_table(heads, rows, right=(5,))
 
 
 @app.command()
@@ -90,13 +101,12 @@ def pull(
         return
     _check_guest(guest)
     recipe = guests.get(guest).recipe.extra
-    pulled = pull_kernel(
-        guest, recipe, KernelStore(), version=version, mirror=mirror, platform=platform.value, sha256=sha256
-    )
+    store = KernelStore()
+    pulled = pull_kernel(guest, recipe, store, version=version, mirror=mirror, platform=platform.value, sha256=sha256)
     if as_json:
         _print_json({**_facts(pulled.entry), "first_use": pulled.first_use})
         return
-    _say_added(pulled.entry)
+    _say_added(pulled.entry, store)
     if pulled.first_use:
         digest = pulled.entry.source_digest
         tag = f" --version {version or pulled.entry.version}" if version or guest == "nanos" else ""
@@ -125,11 +135,12 @@ def add(
     from ukperf.imaging.kernelstore import KernelStore
 
     _check_guest(guest)
-    entry = add_files(KernelStore(), guest, kernel, boot, version=version, platform=platform.value, replacing=replace)
+    store = KernelStore()
+    entry = add_files(store, guest, kernel, boot, version=version, platform=platform.value, replacing=replace)
     if as_json:
         _print_json(_facts(entry))
     else:
-        _say_added(entry)
+        _say_added(entry, store)
 
 
 @app.command()
@@ -300,8 +311,9 @@ def _facts(entry: StoredKernel) -> dict[str, Any]:
     }
 
 
-def _say_added(entry: StoredKernel) -> None:
-    typer.echo(f"{entry.guest} {entry.version} ({entry.platform}) is here:")
+def _say_added(entry: StoredKernel, store: KernelStore) -> None:
+    taken = f"-g {entry.guest}" if store.default(entry) else f"-g {entry.guest}:{entry.version}"
+    typer.echo(f"{entry.guest} {entry.version} ({entry.platform}) is here, taken by {taken}:")
     for file in entry.files:
         typer.echo(f"  {file.role}: sha256:{file.sha256} ({file.size:,} bytes)")
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 import ukperf
-from ukperf.cli import COMMANDS, add_command
+from ukperf.cli import COMMANDS, add_command, completion
 from ukperf.errors import UkperfError
 from ukperf.text import CleanStream, clean
 
@@ -87,6 +87,9 @@ def _work() -> object:
         from ukperf.cli.compare import command
 
         command(words[1:])
+        return 0
+    if completion.in_bash():
+        completion.answer(lambda: application()(prog_name="ukperf", standalone_mode=False))
         return 0
     return application()(prog_name="ukperf", standalone_mode=False)
 

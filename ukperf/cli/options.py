@@ -24,10 +24,12 @@ MAX_VCPUS = 255
 
 
 def _guests(incomplete: str) -> list[str]:
-    """For the shell's completion."""
+    """For the shell's completion: the guests, and those of their kernels that are in the store."""
     from ukperf.guests import names
+    from ukperf.imaging.kernelstore import KernelStore
 
-    return [name for name in names() if name.startswith(incomplete)]
+    versions = dict.fromkeys(f"{entry.guest}:{entry.version}" for entry in KernelStore().entries())
+    return [name for name in (*names(), *versions) if name.startswith(incomplete)]
 
 
 Guests = Annotated[
@@ -37,7 +39,7 @@ Guests = Annotated[
         "-g",
         metavar="GUEST",
         autocompletion=_guests,
-        help="A guest to boot; may be repeated. Default: all that are there.",
+        help="A guest to boot, or GUEST:VERSION for one of its kernels in the store; may be repeated. Default: all.",
     ),
 ]
 Baseline = Annotated[
@@ -235,10 +237,12 @@ def with_baseline(guests: list[str] | None, baseline: str) -> tuple[str, ...]:
 
 
 def sayer(quiet: bool = False) -> Callable[[str], None]:
-    """Prints sentences about decisions to standard error, where they disturb neither tables nor JSON."""
+    """Prints sentences about decisions to standard error, where they disturb neither tables nor JSON; each one once."""
+    said: set[str] = set()
 
     def say(sentence: str) -> None:
-        if not quiet:
+        if not quiet and sentence not in said:
+            said.add(sentence)
             print(f"ukperf: {clean(sentence)}", file=sys.stderr)
 
     return say

@@ -1,4 +1,7 @@
-"""The guests by name. A new one is a recipe in images/, a module here, and a line in _GUESTS."""
+"""The guests by name. A new one is a recipe in images/, a module here, and a line in _GUESTS.
+
+A name is GUEST, or GUEST:VERSION for guests whose kernels are in the store.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,16 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str, cache: Cache | None = None) -> Guest:
-    """The guest of that name. Raises UkperfError, with the name that was perhaps meant, when there is none."""
+    """The guest of that name, GUEST or GUEST:VERSION: the latter chooses among its kernels in the store.
+
+    Raises UkperfError, with the name that was perhaps meant, when there is no such guest, or it has no versions.
+    """
+    kind, colon, version = name.partition(":")
     try:
-        module, kind = _GUESTS[name]
+        module, constructor = _GUESTS[kind]
     except KeyError:
-        raise UkperfError(f"There is no guest {name!r}.", hint=meant(name, names())) from None
-    guest: Guest = getattr(import_module(module), kind)(cache)
-    return guest
+        raise UkperfError(f"There is no guest {name!r}.", hint=meant(kind, names())) from None
+    if colon and not version:
+        raise UkperfError(f"There is no guest {name!r}.", hint=f"Write {kind}, or {kind}:VERSION.")
+    guest: Guest = getattr(import_module(module), constructor)(cache)
+    return guest.at(version) if colon else guest

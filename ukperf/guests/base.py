@@ -58,6 +58,28 @@ class Guest(ABC):
     """A guest. Subclasses set name, and build images through the cache."""
 
     name: str
+    version = ""  # of the kernel in the store that was asked for; "": the default
+
+    @property
+    def label(self) -> str:
+        """What the guest is called in a run: GUEST, or GUEST:VERSION."""
+        return f"{self.name}:{self.version}" if self.version else self.name
+
+    def at(self, version: str) -> Guest:
+        """This guest with that version of its kernel. Raises UkperfError for guests that have no versions."""
+        raise UkperfError(
+            f"The guest {self.name} has no versions to choose from, so there is no {self.name}:{version}.",
+            hint=f"Write {self.name}."
+            if self.name != "linux"
+            else "Write linux; --kernel linux=FILE names its kernel.",
+        )
+
+    def check_version(self) -> None:  # noqa: B027 - guests without versions have nothing to check
+        """Quickly: raises UkperfError, with what there is, when the version that was asked for is not here."""
+
+    def choice(self, options: BuildOptions) -> str:
+        """A sentence where there are several kernels and none was asked for: which it boots, how to take another."""
+        return ""
 
     def __init__(self, cache: Cache | None = None) -> None:
         self.cache = cache or Cache()

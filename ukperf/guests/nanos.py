@@ -25,7 +25,7 @@ class Nanos(StoredGuest):
         # A release has both in one folder, a build tree in bin/ and boot/.
         return kernel.parent / "boot.img", kernel.parent.parent / "boot" / "boot.img"
 
-    def build(self, program: Program, options: BuildOptions) -> Image:
+    def image(self, program: Program, options: BuildOptions) -> Image:
         """The disk of this program. Raises UkperfError when a file is missing or is not what it should be.
 
         options.cmdline: words `name` or `name=value` become options in the root tuple (nanos has no command line).

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from abc import abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.kernelstore import KernelStore
+from ukperf.imaging.kernelstore import KernelStore, entry_name
 from ukperf.imaging.pull import pull
 from ukperf.imaging.unikernels import inspect
-from ukperf.model import Image, MachineKind
+from ukperf.model import Image, MachineKind, Program
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,59 @@ class StoredGuest(Guest):
             files = self.files(options)
         except UkperfError as error:
             return Availability(False, error.message, error.hint)
-        return Availability(True, f"kernel {files.version or files.kernel}")
+        return Availability(True, self.choice(options).removesuffix(".") or f"kernel {files.version or files.kernel}")
+
+    def at(self, version: str) -> StoredGuest:
+        """Raises UkperfError for what cannot be a version."""
+        entry_name(self.name, version, self.platform)
+        self.version = version
+        return self
+
+    def check_version(self) -> None:
+        there = {entry.version: None for entry in self.store.entries() if entry.guest == self.name}
+        if not self.version or self.version in there:
+            return
+        near = difflib.get_close_matches(self.version, there, n=1)
+        pull = f"Get it: ukperf images pull {self.name} --version {self.version}"
+        if near:
+            hint = f"Did you mean {self.name}:{near[0]}?"
+        else:
+            hint = f"There are: {', '.join(f'{self.name}:{version}' for version in there)}." if there else pull
+        raise UkperfError(f"There is no {self.name} kernel {self.version} here.", hint=hint)
+
+    def choice(self, options: BuildOptions) -> str:
+        platform = self.platform_of(options)
+        here = [e.version for e in self.store.entries() if (e.guest, e.platform) == (self.name, platform)]
+        if self.version or options.kernel is not None or len(here) < 2:
+            return ""
+        others = ", ".join(f"-g {self.name}:{version}" for version in reversed(here[:-1]))
+        return f"{self.name} boots {here[-1]}, the newest of {len(here)} kernels here; the others: {others}."
+
+    def build(self, program: Program, options: BuildOptions) -> Image:
+        """The image of this program, under the name by which the guest was asked for.
+
+        Raises UkperfError when the kernel is missing or not what it should be, or does not take the program.
+        """
+        return replace(self.image(program, options), guest=self.label)
+
+    @abstractmethod
+    def image(self, program: Program, options: BuildOptions) -> Image:
+        """The image of this program, whichever way its kernel was chosen. Raises as `build`."""
 
     def files(self, options: BuildOptions) -> Files:
         """The kernel to boot. Raises UkperfError, with the line to type, when there is none."""
         if options.kernel is not None:
             return self._named(options.kernel)
+        self.check_version()
         platform = self.platform_of(options)
-        entry = self.store.find(self.name, platform=platform)
+        entry = self.store.find(self.name, self.version or None, platform)
         if entry is None and platform != self.platform:
             raise UkperfError(
-                f"There is no {self.name} kernel for {platform} here.",
+                f"There is no {self.label} kernel for {platform} here.",
                 hint=f"Add one: ukperf images add {self.name} --platform {platform} {self.add_options}",
             )
+        if entry is None and self.version:
+            raise UkperfError(f"The {self.name} kernel {self.version} here is not for {platform}.")
         if entry is None:
             raise UkperfError(
                 f"There is no {self.name} kernel yet.",

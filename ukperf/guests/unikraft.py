@@ -27,7 +27,7 @@ class Unikraft(StoredGuest):
     def platform_of(self, options: BuildOptions) -> str:
         return "xen" if options.machine.on_xen else "qemu"
 
-    def build(self, program: Program, options: BuildOptions) -> Image:
+    def image(self, program: Program, options: BuildOptions) -> Image:
         """Raises UkperfError when the kernel is missing, the program is not position independent, or its arguments
         and environment are more than the kernel takes."""
         self.check_machine(options)

@@ -109,6 +109,11 @@ class KernelStore:
         ]
         return fits[-1] if fits else None
 
+    def default(self, entry: StoredKernel) -> bool:
+        """Is it the one that boots where no version is named: the newest of its guest and platform?"""
+        newest = self.find(entry.guest, platform=entry.platform)
+        return newest is not None and newest.folder == entry.folder
+
     def add(
         self,
         guest: str,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ukperf.errors import UkperfError
-from ukperf.model import CallClass, CallTable, SystemCall
+from ukperf.model import CallClass, CallTable, SystemCall, kind_of
 from ukperf.reports.columns import Column, lines, show
 from ukperf.text import meant, unfitting
 
@@ -100,7 +100,7 @@ def render(tables: Sequence[CallTable], console: Console) -> None:
 
 def _row(table: CallTable) -> list[Text]:
     number = counts(table)
-    name, paper = PAPER.get(table.guest, ("", 0))
+    name, paper = PAPER.get(kind_of(table.guest), ("", 0))
     return [
         Text(table.guest),
         *(Text(str(number[kind]), style=_STYLE[kind] if number[kind] else "dim") for kind in CallClass),

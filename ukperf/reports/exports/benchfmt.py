@@ -15,6 +15,7 @@ from ukperf.reports.exports import Exportable
 from ukperf.text import clean
 
 _SPACE = re.compile(r"\s+")
+_PROCESSORS = re.compile(r"-[0-9]+$")
 _UNITS = {
     Unit.SECONDS: ("ns/op", 1e9),
     Unit.INSTRUCTIONS: ("instructions/op", 1.0),
@@ -37,6 +38,7 @@ def export(run: Exportable) -> str:
         if series.unit.cost < 0:
             better[f"Unit {unit} better=higher"] = None
         name = f"Benchmark{_word(benchmark)}" + ("" if run.single else f"/guest={_SPACE.sub('_', guest)}")
+        name += "-1" if _PROCESSORS.search(name) else ""  # the end of nanos:2026-11 is no number of processors
         results += [f"{name} 1 {value * factor:.10g} {unit}" for value in series.values if math.isfinite(value)]
     if not results:
         raise UkperfError("No boot gave a value: there is nothing to export.")
