@@ -237,13 +237,25 @@ def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _
         if name in _PHASES and guest:
             boot.phases[_PHASES[name]], boot.unit = values[0], unit
             continue
-        duration = own.get("duration")
-        known = isinstance(duration, int | float) and 0 < duration < MOST_COUNT
         loops = max(1, _count(own, shared, "loops", 1, at))
         bare = name.removeprefix("sample:")
         plain = bare if bare in _PHASES else name
-        boot.samples.append(Sample(plain, unit, values, loops, warmups, {"duration": duration} if known else {}))
+        boot.samples.append(Sample(plain, unit, values, loops, warmups, _said(own)))
     reader.end(names)
+
+
+def _said(own: Mapping[str, Any]) -> dict[str, object]:
+    """What comparisons need of a run's metadata: how long the process took; in our own files also which quantiles are
+    compared, and of how many calls one is."""
+    duration, quantiles, calls = (own.get(key) for key in ("duration", "ukperf_quantiles", "ukperf_calls"))
+    said: dict[str, object] = {}
+    if isinstance(duration, int | float) and 0 < duration < MOST_COUNT:
+        said["duration"] = duration
+    if isinstance(quantiles, str):
+        said["quantiles"] = quantiles
+    if type(calls) is int:
+        said["calls"] = calls
+    return said
 
 
 def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:

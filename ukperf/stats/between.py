@@ -13,11 +13,10 @@ from ukperf.errors import UkperfError
 from ukperf.model import Comparison, Verdict
 from ukperf.stats.effect import Effect
 from ukperf.stats.figures import between_statuses
-from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series
 from ukperf.stats.resolution import with_resolution
 from ukperf.stats.welch import welch_effect
-from ukperf.stats.within import Candidate, judged, median_ratio, refusal
+from ukperf.stats.within import Candidate, block_effect, calls_warning, judged, median_ratio, refusal
 from ukperf.text import many, meant
 
 DRIFT = "two runs: what changed on the host between them is in the ratio"
@@ -119,15 +118,10 @@ def effect_of(side: Side, baseline: Side, benchmark: str) -> Effect | None:
     over, under = side.series.get(benchmark), baseline.series.get(benchmark)
     if over is None or under is None:
         return None
-    if side.run != baseline.run:
-        found = welch_effect(over.values, under.values)
-    else:
-        left, right = over.by_block(), under.by_block()
-        shared = sorted(left.keys() & right.keys())
-        if not shared:
-            return None
-        found = paired_effect([left[b] for b in shared], [right[b] for b in shared])
-    return with_resolution(found, over.values, under.values, over.unit)
+    if side.run == baseline.run:
+        return block_effect(over, under)
+    found = with_resolution(welch_effect(over.values, under.values), over.values, under.values, over.unit)
+    return replace(found, warnings=(*found.warnings, *calls_warning(over, under)))
 
 
 def _other_question(side: Side, baseline: Side) -> str:

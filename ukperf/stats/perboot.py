@@ -60,6 +60,7 @@ class Series:
     Samples also have warmth[i], what that boot's iterations did, and starts[i], the first one that was steady. odd: i →
     what is wrong with values[i], where `within_reason` made it zero or infinite. statuses: block → what the figure is,
     unless it is measured; of blocks that are not in `blocks` it says why they have no value. There may be no values.
+    calls: of a quantile, of how many calls values[i] is.
     """
 
     unit: Unit
@@ -69,6 +70,7 @@ class Series:
     starts: tuple[int, ...] = ()
     odd: Mapping[int, str] = field(default_factory=dict)
     statuses: Mapping[int, Status] = field(default_factory=dict)
+    calls: tuple[int, ...] = ()
 
     def count(self, status: Status) -> int:
         """Boots whose figure is that."""
@@ -119,16 +121,17 @@ def boot_summaries(record: BootRecord) -> dict[str, tuple[float, Unit]]:
     return {name: (column.values[0], column.unit) for name, column in series.items() if column.values}
 
 
-def _quantiles(sample: Sample) -> dict[str, float]:
+def _quantile(values: Sequence[float], quantile: float) -> float:
+    """By the inverted distribution function: one of the values."""
     import numpy as np
 
-    values = np.asarray(sample.values, dtype=np.float64)
-    name = sample_name(sample.benchmark)
-    return {
-        quantile_name(name, quantile): float(np.quantile(values, quantile, method="inverted_cdf"))
-        for quantile in quantiles_of(sample)
-        if values.size >= least_calls(quantile)
-    }
+    return within_reason(float(np.quantile(np.asarray(values, np.float64), quantile, method="inverted_cdf")))
+
+
+def _calls_said(sample: Sample) -> int | None:
+    """Of a quantile that the guest took itself: of how many calls it says that it is."""
+    calls = sample.metadata.get("calls")
+    return calls if type(calls) is int and calls > 0 and len(sample.values) == 1 else None
 
 
 def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRecord]:
@@ -156,18 +159,23 @@ def _short_mean(values: tuple[float, ...]) -> float:
 
 
 class _Column:
-    """What is known of one benchmark while the boots go by; lists of iterations wait for their steady means."""
+    """What is known of one benchmark while the boots go by; lists of iterations wait for their steady means, or for the
+    quantile of their steady part, where the column is of one."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, quantile: float | None = None) -> None:
         self.unit = unit
+        self.quantile = quantile
+        self.calls: list[int] = []
         self.blocks: list[int] = []
         self.values: list[float | tuple[float, ...]] = []
         self.statuses: dict[int, Status] = {}
 
-    def add(self, block: int, value: float | tuple[float, ...], unit: Unit) -> None:
+    def add(self, block: int, value: float | tuple[float, ...], unit: Unit, calls: int | None = None) -> None:
         if unit is self.unit:
             self.blocks.append(block)
             self.values.append(value)
+            if calls is not None:
+                self.calls.append(calls)
 
     def series(self) -> Series:
         boots = len(self.values)
@@ -185,8 +193,11 @@ class _Column:
                 long.setdefault(len(value), []).append(i)
         for rows in long.values():
             self._steady(rows, done, starts, warmth)
+        if self.quantile is not None:
+            self._take_quantiles(self.quantile, done, starts, warmth)
         odd = {i: self._oddity(i) for i, v in enumerate(done) if v == 0 or not math.isfinite(v)}
-        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd, statuses=self.statuses)
+        calls = tuple(self.calls) if len(self.calls) == boots else ()
+        plain = Series(self.unit, tuple(self.blocks), tuple(done), odd=odd, statuses=self.statuses, calls=calls)
         return replace(plain, warmth=tuple(warmth), starts=tuple(starts)) if iterated else plain
 
     def _steady(self, rows: Sequence[int], done: list[float], starts: list[int], warmth: list[Warmth]) -> None:
@@ -211,6 +222,18 @@ class _Column:
                     done[i], starts[i] = float(mean), int(start)
                     warmth[i] = kind if self.unit.cost > 0 else _OF_RATES.get(kind, kind)
 
+    def _take_quantiles(self, quantile: float, done: list[float], starts: list[int], warmth: list[Warmth]) -> None:
+        """The quantile of each boot's steady calls instead of their mean; of all, where these are too few for it, or
+        where the guest sorted them."""
+        for i, value in enumerate(self.values):
+            assert isinstance(value, tuple)
+            if starts[i] and list(value) in (sorted(value), sorted(value, reverse=True)):
+                starts[i], warmth[i] = 0, Warmth.SHORT
+            if len(value) - starts[i] < least_calls(quantile):
+                starts[i], warmth[i] = 0, Warmth.UNSTEADY
+            done[i] = _quantile(value[starts[i] :], quantile)
+            self.calls.append(len(value) - starts[i])
+
     def _oddity(self, i: int) -> str:
         """What made the summary of a boot zero, infinite or no number: its value, or the worst of its iterations."""
         value = self.values[i]
@@ -228,22 +251,23 @@ def collect(records: Iterable[BootRecord], guest: str) -> dict[str, Series]:
     """
     columns: dict[str, _Column] = {}
 
-    def add(name: str, block: int, value: float | tuple[float, ...], unit: Unit) -> None:
-        columns.setdefault(name, _Column(unit)).add(block, value, unit)
-
     for block, record in sorted(final_records(records, guest).items()):
         if record.outcome is not Outcome.OK:
             continue
         statuses = statuses_of(record)
         for phase, duration in record.phases.items():
             if has_value(phase, statuses.get(phase)):
-                add(phase.value, block, float(duration), record.unit)
+                column = columns.setdefault(phase.value, _Column(record.unit))
+                column.add(block, float(duration), record.unit)
         for sample in merged(record.samples):
-            if quantiles_of(sample):
-                for name, value in _quantiles(sample).items():
-                    add(name, block, value, sample.unit)
-            elif sample.values:
-                add(sample_name(sample.benchmark), block, sample.values, sample.unit)
+            name, quantiles = sample_name(sample.benchmark), quantiles_of(sample)
+            for quantile in quantiles:
+                if len(sample.values) >= least_calls(quantile):
+                    column = columns.setdefault(quantile_name(name, quantile), _Column(sample.unit, quantile))
+                    column.add(block, sample.values, sample.unit)
+            if sample.values and not quantiles:
+                column = columns.setdefault(name, _Column(sample.unit))
+                column.add(block, sample.values, sample.unit, _calls_said(sample))
         for name, status in statuses.items():
             if name in PHASES:
                 columns.setdefault(name, _Column(record.unit))

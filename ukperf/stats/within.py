@@ -27,6 +27,7 @@ MOST_SKEW_FROM_10 = 2.02
 _DIFFERENT = (Verdict.FASTER, Verdict.SLOWER)
 LEAST_FOR_DEPENDENCE = 12
 RARE_ENOUGH = 0.05  # 59 blocks
+MOST_CALLS_APART = 1.1
 ENOUGH_FOR_SKEW = 200  # from here on the mean of even such differences is near enough to normal
 
 
@@ -104,22 +105,44 @@ def compare_guests(
 
 
 def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str) -> Candidate:
-    left, right = over.by_block(), under.by_block()
-    shared = sorted(left.keys() & right.keys())
-    if not shared:
+    effect = block_effect(over, under)
+    if effect is None:
         why = "; ".join(["no block has a good boot of both", *([lost] if lost else [])])
         return Candidate(*names, None, why, Verdict.INCONCLUSIVE)
-    effect = paired_effect([left[b] for b in shared], [right[b] for b in shared])
-    differences = [math.log(left[b]) - math.log(right[b]) for b in shared]
-    effect = with_resolution(effect, over.values, under.values, over.unit)
-    kinds = (*between_statuses(over, under, *names[1:]), *effect.warnings)
-    effect = replace(effect, warnings=(*kinds, *skew_warning(differences), *dependence_warning(differences)))
-    missing = len(left.keys() | right.keys()) - len(shared)
+    effect = replace(effect, warnings=(*between_statuses(over, under, *names[1:]), *effect.warnings))
+    missing = len({*over.blocks, *under.blocks}) - effect.n
     if lost:
         effect = replace(effect, warnings=(lost, *effect.warnings))
     elif missing:
         effect = replace(effect, warnings=(f"{missing} pairs dropped: one side has no value", *effect.warnings))
     return Candidate(*names, effect, unit=over.unit, medians=median_ratio(over, under))
+
+
+def block_effect(over: Series, under: Series) -> Effect | None:
+    """Paired over the blocks that both have, with what the differences and the calls say against it; None without such
+    blocks. Values are positive and finite."""
+    left, right = over.by_block(), under.by_block()
+    shared = sorted(left.keys() & right.keys())
+    if not shared:
+        return None
+    effect = with_resolution(
+        paired_effect([left[b] for b in shared], [right[b] for b in shared]), over.values, under.values, over.unit
+    )
+    differences = [math.log(left[b]) - math.log(right[b]) for b in shared]
+    said = (*skew_warning(differences), *dependence_warning(differences), *calls_warning(over, under))
+    return replace(effect, warnings=(*effect.warnings, *said))
+
+
+def calls_warning(over: Series, under: Series) -> tuple[str, ...]:
+    """A sentence where quantiles are of unequal numbers of calls (docs/statistics.md says what that does)."""
+    if not over.calls or not under.calls:
+        return ()
+    n, m = (round(middle(sorted(map(float, side.calls)))) for side in (over, under))
+    if max(n, m) <= MOST_CALLS_APART * min(n, m):
+        return ()
+    return (
+        f"a quantile of {n:,} calls a boot against one of {m:,}: of fewer calls it is lower where the tail is long",
+    )
 
 
 def median_ratio(over: Series, under: Series) -> float:
