@@ -270,6 +270,7 @@ class BootRecord:
     bad_frames: int = 0  # that were damaged on the console, and lost
     elapsed_s: float = 0.0  # of the run when this trial ended, breaks not counted
     statuses: Mapping[str, Status] = field(default_factory=dict)  # phase or benchmark → what it is, unless measured
+    facts: Mapping[str, str] = field(default_factory=dict)  # under what it ran: see stats.provenance
 
 
 @dataclass(frozen=True)

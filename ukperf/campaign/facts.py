@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ukperf.campaign.plan import Plan
 from ukperf.hosts.connection import is_embedded
-from ukperf.model import Accelerator, BootProtocol, MachineKind
+from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind
+from ukperf.stats.provenance import facts_over
 
 _FIRMWARE = {
     MachineKind.Q35: "SeaBIOS",
@@ -29,23 +30,33 @@ def _about(plan: Plan, host: str) -> Mapping[str, str]:
     return {name.removesuffix(end): value for name, value in plan.facts.items() if name.endswith(end)}
 
 
-def facts_of(plan: Plan, why: str = "", host: str = "") -> Mapping[str, str]:
-    """Name → value, in the order of printing. why: what ended the run; host: the one of several that is spoken of."""
+def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host: str = "") -> Mapping[str, str]:
+    """Name → value, in the order of printing. why: what ended the run; host: the one of several that is spoken of.
+
+    records: the run's boots, whose own facts go before the plan's: it may have been edited, and a run that was resumed
+    may have gone on under another QEMU.
+    """
     machine = plan.machine
-    known = _about(plan, host)
+    boots = [record for record in records if not host or record.host == host]
+    virtual = [r for r in boots if r.trial.guest in _by_guest(plan)] or boots
+    seen = facts_over(virtual)
+    known = {**_about(plan, host), **seen}
     facts = {
-        "accelerator": _accelerator(plan.accelerator),
+        "accelerator": _accelerator(seen.get("accelerator", plan.accelerator.value)),
         "machine": f"{_kinds(plan)}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
         "firmware": ", ".join(dict.fromkeys(_FIRMWARE.get(kind, "none") for kind in _by_guest(plan).values())),
         "console": _console(plan, host or plan.hosts[0]),
-        "launch": plan.launch.value,
+        "launch": seen.get("launch", plan.launch.value),
         "host": host or ", ".join(plan.hosts),
         "seed": str(plan.seed),
-        "pinned": ",".join(map(str, machine.pin)) if machine.pin else "no",
+        "pinned": seen.get("pinned", ",".join(map(str, machine.pin)) if machine.pin else "no"),
     }
+    if len({r.facts.get("machine") for r in virtual}) == 1 and "machine" in seen:
+        facts["machine"] = seen["machine"]
     for guest, image in plan.images.items():
-        if image.kernel_version:
-            facts[f"{guest} kernel"] = image.kernel_version
+        kernel = facts_over(r for r in boots if r.trial.guest == guest).get("kernel", image.kernel_version)
+        if kernel:
+            facts[f"{guest} kernel"] = kernel
     for name in ("qemu", "xen", "libvirt", "left_out"):
         if known.get(name):
             facts[name.replace("_", " ")] = known[name]
@@ -83,7 +94,7 @@ def _console(plan: Plan, host: str) -> str:
     return device if is_embedded(host) else f"{device}, by libvirt stream"
 
 
-def _accelerator(accelerator: Accelerator) -> str:
-    if accelerator is Accelerator.ICOUNT:
+def _accelerator(accelerator: str) -> str:
+    if accelerator == Accelerator.ICOUNT:
         return "icount (guest instructions = virtual nanoseconds)"
-    return accelerator.value
+    return accelerator

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ukperf.campaign.pyperfcontext import Context
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Trial, Unit
+from ukperf.text import clean
 
 MOST_BYTES = 1 << 30
 LARGE_BYTES = 1 << 20  # from here on the fast reader is worth its import
@@ -25,15 +27,9 @@ MOST_COUNT = 10**9  # of blocks, orders, loops: nothing that was measured has mo
 _GZIP = b"\x1f\x8b"
 _CONVERTIBLE = (5, 6)  # older formats, which `pyperf convert` reads
 _UNITS = {"second": Unit.SECONDS, "byte": Unit.BYTES, "integer": Unit.COUNT}
-_CONTEXT = {
-    "accelerator": "ukperf_accelerator",
-    "machine": "ukperf_machine",
-    "cpu": "cpu_model_name",
-    "python": "python_version",
-    "host": "hostname",
-}
 _BY_VALUE = {unit.value: unit for unit in Unit}
 _PHASES = {phase.value: phase for phase in Phase}
+_FACT = "ukperf_fact_"  # as `reports.pyperf_suite` writes it
 _STATUSES = {status.value: status for status in Status}
 _IDENTIFYING = frozenset({"name", "ukperf_guest", "unit", "ukperf_unit"})
 _KINDS = {type(None): "null", bool: "true or false", str: "text", list: "a list", dict: "an object"}
@@ -197,8 +193,10 @@ def _pyperf(data: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
         runs = benchmark.get("runs")
         if not isinstance(runs, list):
             raise _Damaged(f"{where} has no list of runs")
-        _benchmark(runs, {**common, **_object(benchmark, "metadata", where)}, where, reader)
-    return _context(data)
+        shared = {**common, **_object(benchmark, "metadata", where)}
+        reader.context.add(shared)
+        _benchmark(runs, shared, where, reader)
+    return reader.context.facts()
 
 
 def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _Reader) -> None:
@@ -211,6 +209,7 @@ def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _
         if not isinstance(run, dict):
             raise _Damaged(f"{at} is no object")
         own = _object(run, "metadata", at)
+        reader.context.add(own)
         if own.keys().isdisjoint(_IDENTIFYING):
             usual = usual or _identity(shared, where, reader)
             guest, name, unit = usual
@@ -293,6 +292,8 @@ class _Boot:
         self.phases: dict[Phase, float] = {}
         self.samples: list[Sample] = []
         self.statuses: dict[str, Status] = {}
+        self.facts: dict[str, str] = {}
+        self.host = ""
         self.ended_by_host = False
 
     def learn(self, name: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
@@ -304,6 +305,14 @@ class _Boot:
         found = [(name, status), *(tuple(part.rsplit(": ", 1)) for part in without.split("; ") if ": " in part)]
         self.statuses |= {what: _STATUSES[kind] for what, kind in found if kind in _STATUSES}
         self.ended_by_host = self.ended_by_host or ended == "yes"
+        if not self.facts:
+            self.facts = {
+                key.removeprefix(_FACT): " ".join(clean(str(value)[:4096]).split())
+                for table in (shared, own)
+                for key, value in table.items()
+                if key.startswith(_FACT)
+            }
+            self.host = clean(str(own.get("ukperf_host", shared.get("ukperf_host", ""))), 200)
 
     def record(self, guest: str) -> BootRecord:
         return BootRecord(
@@ -316,6 +325,8 @@ class _Boot:
             tuple(self.samples),
             ended_by_host=self.ended_by_host,
             statuses=self.statuses,
+            facts=self.facts,
+            host=self.host,
         )
 
 
@@ -330,6 +341,7 @@ class _Reader:
         self._label = label
         self.left_out: dict[str, dict[str, str]] = {}
         self.notes: list[str] = []
+        self.context = Context()
         self._boots: dict[str, dict[int, _Boot]] = {}
         self._taken: dict[tuple[str, str], Unit | None] = {}
         self._seen: dict[int, int] = {}  # block → runs of the benchmark that is being read
@@ -442,10 +454,3 @@ def _count(own: Mapping[str, Any], shared: Mapping[str, Any], key: str, default:
     if isinstance(found, float) and found.is_integer() and 0 <= found < MOST_COUNT:
         return int(found)
     raise _Damaged(f"{key} of {where} is no whole number from 0 to a billion")
-
-
-def _context(data: Mapping[str, Any]) -> dict[str, str]:
-    metadata = dict(data.get("metadata", {}))
-    if data["benchmarks"]:
-        metadata = {**data["benchmarks"][0].get("metadata", {}), **metadata}
-    return {key: str(metadata[name])[:200] for key, name in _CONTEXT.items() if name in metadata}

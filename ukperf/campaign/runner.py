@@ -12,7 +12,9 @@ from typing import Protocol
 from ukperf.campaign.journal import Journal
 from ukperf.campaign.judge import record_of
 from ukperf.campaign.plan import Plan, domain_name, plain_name
+from ukperf.campaign.provenance import trial_facts
 from ukperf.campaign.schedule import block_order
+from ukperf.errors import HostError
 from ukperf.hosts.base import Host, OnFrame
 from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Trial
 from ukperf.text import many
@@ -63,6 +65,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._started: float | None = None
+        self._known: dict[str, Mapping[str, str]] = {}
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._tried: dict[tuple[int, str], list[Outcome]] = {}
         self._good: set[str] = set()
@@ -142,15 +145,26 @@ class Runner:
         index = self.records[-1].trial.index + 1 if self.records else 0
         trial = Trial(index, block, position, guest, attempt)
         spec = self.spec(trial)
+        if why := host.changed():
+            raise HostError(why)
         self.observer.trial_starts(trial)
         at = datetime.now(UTC)
+        facts = trial_facts(self.plan, guest, self._about(host), host.conditions())
         seen = host.boot(spec, self._listener(trial))
-        record = replace(record_of(trial, spec, seen, uri, at), elapsed_s=round(self.elapsed(), 3))
+        if why := host.changed():  # nobody knows which of the two it was
+            seen = replace(seen, outcome=Outcome.LOST, reason=why.rstrip("."))
+        record = replace(record_of(trial, spec, seen, uri, at), elapsed_s=round(self.elapsed(), 3), facts=facts)
         if self.journal is not None:
             self.journal.append(record)
         self.records.append(record)
         self._count(record)
         self.observer.trial_ends(record)
+
+    def _about(self, host: Host) -> Mapping[str, str]:
+        """What a host says of itself; it is asked once."""
+        if host.uri not in self._known:
+            self._known[host.uri] = host.facts()
+        return self._known[host.uri]
 
     def _listener(self, trial: Trial) -> OnFrame:
         def listen(frame: Frame) -> None:

@@ -15,6 +15,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
+from ukperf.stats.provenance import facts_over
 from ukperf.stats.within import series_of
 from ukperf.text import meant, shell
 
@@ -128,7 +129,7 @@ class LoadedRun:
 
     def absent(self, guest: str, label: str) -> Side:
         """A guest that the run has not, as a side without a value: so it is named wherever it is missed."""
-        return Side(label=label, run=str(self.path.resolve()), series={}, context={}, notes=self._notes())
+        return Side(label=label, run=str(self.path.resolve()), series={}, notes=self._notes(), guest=guest)
 
     def side(self, guest: str, label: str) -> Side:
         """One guest as a side of a comparison. Raises UkperfError for a guest that is not there."""
@@ -153,6 +154,7 @@ class LoadedRun:
             tried=len(finals),
             left_out=self.left_out.get(guest, {}),
             notes=self._notes(),
+            guest="" if self.plain else guest,
         )
 
     def _known(self, guest: str) -> str:
@@ -194,7 +196,7 @@ def load(path: str | Path) -> LoadedRun:
     file = read_pyperf(where)
     records = [record for guest in file.guests.values() for record in guest]
     baseline = "linux" if "linux" in file.guests else next(iter(file.guests))
-    context = dict.fromkeys(file.guests, file.context)
+    context = {guest: facts_over(boots) or file.context for guest, boots in file.guests.items()}
     return LoadedRun(
         where,
         tuple(records),
@@ -212,23 +214,14 @@ def _folder(folder: Path) -> LoadedRun:
     from ukperf.campaign.facts import facts_of
     from ukperf.campaign.journal import JOURNAL, read_journal
     from ukperf.campaign.plan import load as load_plan
+    from ukperf.campaign.provenance import with_facts
 
     plan = load_plan(folder)
     contents = read_journal(folder / JOURNAL)
-    facts = facts_of(plan)
-    shared = {
-        "accelerator": plan.accelerator.value,
-        "machine": facts.get("machine", ""),
-        "launch": plan.launch.value,
-        "host": ", ".join(plan.hosts),
-        "cpu": plan.facts.get("cpu", ""),
-        "qemu": plan.facts.get("qemu", ""),
-    }
-    context = {
-        guest: {**shared, "program": image.program_digest, "workload": plan.workload}
-        for guest, image in plan.images.items()
-    }
-    return LoadedRun(folder, contents.records, plan.baseline, plan.delta, facts, context, plan, contents.damaged)
+    records = with_facts(plan, contents.records)
+    facts = facts_of(plan, records)
+    context = {guest: facts_over(r for r in records if r.trial.guest == guest) for guest in plan.images}
+    return LoadedRun(folder, records, plan.baseline, plan.delta, facts, context, plan, contents.damaged)
 
 
 def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:

@@ -22,6 +22,7 @@ from ukperf.campaign.folders import alone, locked, refuse_used, run_folder, writ
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.campaign.judge import CHECK_MS, counted
 from ukperf.campaign.plan import Limits, Plan
+from ukperf.campaign.provenance import trial_facts
 from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.campaign.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
@@ -44,10 +45,17 @@ from ukperf.model import (
     Program,
     kind_of,
 )
+from ukperf.stats.provenance import since
 from ukperf.text import shell
 
 Say = Callable[[str], None]
 NATIVE = NativeHost.uri
+
+
+def silent(_sentence: str) -> None:
+    """For who wants to hear nothing."""
+
+
 OPTIONAL = ("nanos", "unikraft")  # join by default where their kernels are there
 
 
@@ -178,8 +186,9 @@ def resume(
     observer: Observer | None = None,
     enough: Callable[[Sequence[BootRecord]], bool] | None = None,
     share_host: bool = False,
+    say: Say = silent,
 ) -> Result:
-    """Go on with a run where it was broken off.
+    """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile.
 
     Raises UkperfError if the folder is no run, or its images are gone.
     """
@@ -195,7 +204,23 @@ def resume(
         _refuse_lost_images(plan)
         stack.enter_context(alone(share_host))
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
+        for sentence in _since_last_boot(plan, records, hosts):
+            say(sentence)
         return replace(_run(plan, folder, hosts, records, rule, observer), damaged=contents.damaged)
+
+
+def _since_last_boot(plan: Plan, records: Sequence[BootRecord], hosts: Mapping[str, Host]) -> list[str]:
+    """What the boots to come will not have in common with the last ones: each record says under what it ran."""
+    said: dict[str, None] = {}
+    for guest in plan.guests:
+        mine = [record for record in records if record.trial.guest == guest and record.facts]
+        for uri, host in hosts.items():
+            before = next((record.facts for record in reversed(mine) if record.host == uri), None)
+            native = plan.images[guest].protocol is BootProtocol.EXEC
+            if before is not None and not native:
+                now = trial_facts(plan, guest, host.facts(), host.conditions())
+                said |= dict.fromkeys(since(before, now))
+    return [f"Since the run's last boot, {phrase}." for phrase in said]
 
 
 def checked(request: Request) -> Request:

@@ -113,7 +113,7 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
 
 def go_on(folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False) -> Answer:
     """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
-    result = resume(folder, observer=observer, share_host=share_host)
+    result = resume(folder, say=say, observer=observer, share_host=share_host)
     return finish(result, remembered(folder), say=say, share_host=share_host)
 
 

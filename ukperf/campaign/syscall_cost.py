@@ -19,7 +19,7 @@ from typing import Any
 
 from ukperf.campaign.oneboot import OneBoot, single_boots
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, checked, one_accelerator, open_hosts, resume, start
+from ukperf.campaign.session import Request, Result, Say, checked, one_accelerator, open_hosts, resume, silent, start
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
@@ -226,10 +226,10 @@ def measure(
     return Costs(result, operations, findings)
 
 
-def go_on(folder: Path, *, observer: Observer | None = None, share_host: bool = False) -> Costs:
+def go_on(folder: Path, *, say: Say = silent, observer: Observer | None = None, share_host: bool = False) -> Costs:
     """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
     operations, findings = _found(folder)
-    return Costs(resume(folder, observer=observer, share_host=share_host), operations, findings)
+    return Costs(resume(folder, say=say, observer=observer, share_host=share_host), operations, findings)
 
 
 def _text(operations: Sequence[Operation], findings: Mapping[str, Mapping[str, Finding]]) -> str:

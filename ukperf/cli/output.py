@@ -26,15 +26,18 @@ def show_result(result: Result, as_json: bool) -> None:
     from ukperf.reports.terminal import stdout_console
     from ukperf.stats.summary import by_host, summarize
 
-    wrote = save_suite(result, facts_of(result.plan, result.why))
+    wrote = save_suite(result, facts_of(result.plan, result.records, result.why))
     hosts = by_host(result.records)
     summaries = {host: summarize(mine, result.plan.baseline, result.plan.delta) for host, mine in hosts.items()}
     if as_json:
-        pages = {host: to_json(summary, facts_of(result.plan, result.why, host)) for host, summary in summaries.items()}
+        pages = {
+            host: to_json(summary, facts_of(result.plan, result.records, result.why, host))
+            for host, summary in summaries.items()
+        }
         print(json.dumps({**one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
     else:
         for host, summary in summaries.items():
-            render(summary, facts_of(result.plan, result.why, host), stdout_console())
+            render(summary, facts_of(result.plan, result.records, result.why, host), stdout_console())
         use = " (suite.json is for python -m pyperf)" if wrote else ""
         print(f"Run: {shell(result.folder)}{use}", file=sys.stdout)
     refuse_if_none_good(result)

@@ -26,10 +26,10 @@ def show_sklearn(answer: Answer, as_json: bool) -> None:
     from ukperf.text import shell
 
     result = answer.result
-    save_suite(result, facts_of(result.plan, result.why))
+    save_suite(result, facts_of(result.plan, result.records, result.why))
     pages = {}
     for host, records in by_host(result.records).items():
-        facts = facts_of(result.plan, result.why, host)
+        facts = facts_of(result.plan, result.records, result.why, host)
         summary = summarize(records, result.plan.baseline, result.plan.delta)
         rates = throughput(records)
         if as_json:

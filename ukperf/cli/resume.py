@@ -39,11 +39,11 @@ def command(
         elif plan.workload == "syscall_cost":
             from ukperf.campaign import syscall_cost
 
-            costs = syscall_cost.go_on(folder, observer=observer, share_host=share_host)
+            costs = syscall_cost.go_on(folder, say=o.sayer(), observer=observer, share_host=share_host)
         else:
             from ukperf.campaign.session import resume
 
-            result = resume(folder, observer=observer, share_host=share_host)
+            result = resume(folder, say=o.sayer(), observer=observer, share_host=share_host)
     if plan.workload == "sklearn":
         _say_damaged(answer.result)
         show_sklearn(answer, json)

@@ -84,14 +84,18 @@ def show_costs(costs: Costs, *, cycles: bool, as_calls: bool, as_json: bool) -> 
     hosts = by_host(result.records)
     clocks = {host: frequencies(mine, result.plan.accelerator) for host, mine in hosts.items()}
     save_suite(
-        result, {**facts_of(result.plan, result.why), **(next(iter(clocks.values())) if len(hosts) == 1 else {})}
+        result,
+        {
+            **facts_of(result.plan, result.records, result.why),
+            **(next(iter(clocks.values())) if len(hosts) == 1 else {}),
+        },
     )
     refuse_if_none_good(result)
     pages = {}
     for host, mine in hosts.items():
         records = samples_in(mine, unit)
         view = _view(costs, host, records, unit, as_calls)
-        facts = {**facts_of(result.plan, result.why, host), **clocks[host]}
+        facts = {**facts_of(result.plan, result.records, result.why, host), **clocks[host]}
         summary = summarize(records, result.plan.baseline, result.plan.delta)
         if as_json:
             pages[host] = to_json(summary, view, facts)

@@ -59,6 +59,9 @@ class FakeHost:
     booted: list[str] = field(default_factory=list)
     closed: bool = False
     uri: str = "fake"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    replaced: str = ""  # what `changed` says
+    about: Mapping[str, str] = field(default_factory=dict)
     only_accelerator: Accelerator | None = None
 
     def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
@@ -73,7 +76,13 @@ class FakeHost:
         return observation
 
     def facts(self) -> Mapping[str, str]:
-        return {"connection": self.uri}
+        return {"connection": self.uri, **self.about}
+
+    def conditions(self) -> Mapping[str, str]:
+        return self.settings
+
+    def changed(self) -> str:
+        return self.replaced
 
     def close(self) -> None:
         self.closed = True

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ukperf.hosts.direct import CommandLine, boot_direct, listening, pidfd, stri
 from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
-from ukperf.hosts.noise import cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.places import plainly_named
 from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
@@ -65,6 +66,9 @@ class LibvirtHost:
         self._owner = own(run_id)
         self._gone = False
         self.is_xen: bool = connection.getType() == "Xen"
+        local_qemu = is_local(uri) and not self.is_xen
+        self._emulator = emulator_path() if local_qemu else ""
+        self._opened_with = file_identity(self._emulator)
         self._files = RemoteFiles(
             connection,
             uri,
@@ -112,10 +116,20 @@ class LibvirtHost:
             facts["host_kernel"] = platform.release()
             facts["cpu"] = cpu_model()
             facts["cpus"] = str(os.cpu_count())
+        if self._emulator:
+            facts["qemu_file"] = str(self._opened_with)
         left_out = self.left_out() if "cpu" in facts else (*self.left_out(), "the CPU's model")
         if left_out:
             facts["left_out"] = ", ".join(left_out)
         return facts
+
+    def conditions(self) -> Mapping[str, str]:
+        return conditions() if is_local(self._uri) else {}
+
+    def changed(self) -> str:
+        if not self._emulator or file_identity(self._emulator) == self._opened_with:
+            return ""
+        return f"{self._emulator} was replaced while the run went on: boots before and after it are not alike."
 
     def describe_files(self) -> str:
         """How images reach this host. Raises HostError when they cannot."""
@@ -373,6 +387,29 @@ def emulator_path() -> str:
             f"{EMULATOR} is not installed.", hint="Run scripts/first-run.sh, or: apt-get install qemu-system-x86"
         )
     return found
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells a file from another one in its place, without reading it (stat(2))."""
+
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+
+    def __str__(self) -> str:
+        changed = datetime.fromtimestamp(self.changed_ns // 10**9, UTC).isoformat()
+        return f"{self.size} bytes of {changed}"
+
+
+def file_identity(path: str) -> FileIdentity:
+    """Of nothing, where there is no such file any more."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return FileIdentity(0, 0, 0, 0)
+    return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 @contextmanager

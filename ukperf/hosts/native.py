@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.direct import ProcessStop
-from ukperf.hosts.noise import cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
@@ -29,6 +29,12 @@ class NativeHost:
     def facts(self) -> Mapping[str, str]:
         release = os.uname().release
         return {"connection": self.uri, "host_kernel": release, "cpu": cpu_model(), "cpus": str(os.cpu_count())}
+
+    def conditions(self) -> Mapping[str, str]:
+        return conditions()
+
+    def changed(self) -> str:
+        return ""
 
     def close(self) -> None:
         """Nothing is held between trials."""

@@ -13,6 +13,7 @@ from ukperf.hosts.cores import Core, cores, cpu_list, governors, sharing, unequa
 from ukperf.model import Machine
 
 _CPU = Path("/sys/devices/system/cpu")
+_ASLR = Path("/proc/sys/kernel/randomize_va_space")  # proc(5)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,19 @@ def noise_sources() -> list[NoiseSource]:
         NoiseSource("load", f"{load:.2f} on {cpus} CPUs", load < 0.5 * cpus, "Stop what else runs before you measure.")
     )
     return sources
+
+
+def conditions() -> dict[str, str]:
+    """How this machine is set right now, as far as it shows: governor, turbo, SMT, ASLR, the CPUs that may be used."""
+    found = {
+        "governor": governors(cores(usable_cpus())),
+        "turbo": {"0": "on", "1": "off"}.get(_read(_CPU / "intel_pstate/no_turbo") or "", "")
+        or {"1": "on", "0": "off"}.get(_read(_CPU / "cpufreq/boost") or "", ""),
+        "smt": {"1": "on", "0": "off"}.get(_read(_CPU / "smt/active") or "", ""),
+        "aslr": {"0": "off", "1": "on, heap not", "2": "on"}.get(_read(_ASLR) or "", ""),
+        "cpus": cpu_list(usable_cpus()),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def cpu_concerns(machine: Machine) -> list[str]:

@@ -28,6 +28,7 @@ _UNITS = {  # pyperf knows these three; `ukperf_unit` beside it is the true one
     Unit.COUNT: "integer",
     Unit.PER_SECOND: "integer",
 }
+FACT = "ukperf_fact_"  # in front of what a record's facts are called: see stats.provenance
 _SPACE = re.compile(r"\s+")
 Json = dict[str, object]
 
@@ -63,11 +64,26 @@ def suite(
     return {
         "version": "1.0",
         "metadata": {"ukperf_version": ukperf.__version__, **common},
-        "benchmarks": [
-            {"metadata": {"name": name, "unit": _UNITS[units[name]], "ukperf_unit": units[name].value}, "runs": runs}
-            for name, runs in benchmarks.items()
-        ],
+        "benchmarks": [_benchmark(name, units[name], runs) for name, runs in benchmarks.items()],
     }
+
+
+def _benchmark(name: str, unit: Unit, runs: list[Json]) -> Json:
+    facts = _common_facts(runs)
+    return {"metadata": {"name": name, "unit": _UNITS[unit], "ukperf_unit": unit.value, **facts}, "runs": runs}
+
+
+def _common_facts(runs: Sequence[Json]) -> Json:
+    """Takes the facts that all runs of a benchmark share out of them: said once, as pyperf does with what is common."""
+    metadata = [run["metadata"] for run in runs]
+    assert all(isinstance(of_one, dict) for of_one in metadata)
+    tables = [of_one for of_one in metadata if isinstance(of_one, dict)]
+    first = {name: value for name, value in tables[0].items() if name.startswith(FACT)}
+    common = {name: value for name, value in first.items() if all(table.get(name) == value for table in tables)}
+    for table in tables:
+        for name in common:
+            del table[name]
+    return common
 
 
 def _asked(sample: Sample, wanted: Sequence[str]) -> bool:
@@ -160,6 +176,7 @@ def _boot(record: BootRecord) -> Json:
     without = {name: kind.value for name, kind in statuses.items() if not has_value(name, kind)}
     if without:
         data["ukperf_without_value"] = "; ".join(f"{name}: {kind}" for name, kind in without.items())
+    data |= {f"{FACT}{_key(name)}": text for name, text in record.facts.items()}
     for name, text in record.checks.items():
         data[f"ukperf_check_{_key(name)}"] = text
     return data

@@ -14,14 +14,13 @@ from ukperf.model import Comparison, Verdict
 from ukperf.stats.effect import Effect
 from ukperf.stats.figures import between_statuses
 from ukperf.stats.perboot import Series
+from ukperf.stats.provenance import DECISIVE, differences, shown
 from ukperf.stats.resolution import with_resolution
 from ukperf.stats.welch import welch_effect
 from ukperf.stats.within import Candidate, block_effect, calls_warning, judged, median_ratio, refusal
 from ukperf.text import many, meant
 
 DRIFT = "two runs: what changed on the host between them is in the ratio"
-# A difference in one of these makes the ratio an answer to another question; in the others, to be read with care.
-REFUSED = ("program", "accelerator")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Side:
     """One guest of one run, or one file of another tool.
 
     label: how it is called in tables. run: identifies the run; two sides with the same one are paired over blocks.
-    context: what must be alike (`program`, `accelerator`) or is worth a warning when it is not (`machine`, `cpu` …).
+    context: facts, of which some must be alike and others are worth a warning where they are not (stats.provenance).
     answers: check → digest. lost: failed boots; the boots of each series are what is left. left_out: benchmark → why it
     has no series. notes: sentences for every comparison with this side.
     """
@@ -43,6 +42,7 @@ class Side:
     tried: int = 0
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    guest: str = ""
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -125,10 +125,10 @@ def effect_of(side: Side, baseline: Side, benchmark: str) -> Effect | None:
 
 
 def _other_question(side: Side, baseline: Side) -> str:
-    for key in REFUSED:
+    for key in DECISIVE:
         left, right = side.context.get(key, ""), baseline.context.get(key, "")
         if left and right and left != right:
-            return f"the {key} differs: {_short(left)} in {side.label}, {_short(right)} in {baseline.label}"
+            return f"the {key} differs: {shown(left)} in {side.label}, {shown(right)} in {baseline.label}"
     for name in sorted(side.answers.keys() & baseline.answers.keys()):
         left, right = side.answers[name], baseline.answers[name]
         if left != right:
@@ -138,16 +138,10 @@ def _other_question(side: Side, baseline: Side) -> str:
 
 def _warnings(side: Side, baseline: Side) -> list[str]:
     warnings = [] if side.run == baseline.run else [DRIFT]
-    for key in sorted(side.context.keys() & baseline.context.keys()):
-        left, right = side.context[key], baseline.context[key]
-        if key not in REFUSED and left != right:
-            warnings.append(f"the {key} differs: {_short(left)} against {_short(right)}")
+    one_guest = side.guest.partition(":")[0] == baseline.guest.partition(":")[0]
+    warnings += differences(side.context, baseline.context, one_guest=one_guest)
     for one in (side, baseline):
         if one.lost:
             warnings.append(f"{one.lost} of {many(one.tried, 'boot')} of {one.label} failed")
         warnings += one.notes
     return warnings
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:12] + "…"

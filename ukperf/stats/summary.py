@@ -12,6 +12,7 @@ from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import estimate_of
 from ukperf.stats.perboot import PHASES, Series, Warmth, final_records
+from ukperf.stats.provenance import changes
 from ukperf.stats.steady import far_out
 from ukperf.stats.within import clock, clock_warning, compare_guests, series_of
 from ukperf.text import clean, many
@@ -108,6 +109,7 @@ def summarize(
     warnings = [said for g in guests if (said := clock_warning(g.guest, g.clock))]
     warnings += [said for name in names if (said := _lost_frames(ordered, name))]
     warnings += disturbances(ordered)
+    warnings += changes(ordered)
     moved = drift(ordered, tables=series)
     if moved is not None and moved.drifted:
         warnings.append(moved.sentence())

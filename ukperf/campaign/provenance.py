@@ -1,0 +1,49 @@
+"""The facts of one boot, as its record keeps them: what was booted, on what, and how this machine was set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import ukperf
+from ukperf.campaign.plan import Plan
+from ukperf.model import Accelerator, BootProtocol, BootRecord
+
+# Of a host's own facts those that say what ran a boot.
+_OF_THE_HOST = ("qemu", "qemu_file", "xen", "libvirt", "cpu", "host_kernel", "hostname")
+
+
+def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Mapping[str, str]) -> dict[str, str]:
+    """Fact → value for a boot of a guest. host: what its host says of itself; conditions: what may change meanwhile.
+
+    Facts that are not known are left out.
+    """
+    image, machine = plan.images[guest], plan.machine_of(guest)
+    native = image.protocol is BootProtocol.EXEC
+    facts = {
+        "program": image.program_digest,
+        "workload": plan.workload,
+        "accelerator": (Accelerator.NATIVE if native else plan.accelerator).value,
+        "machine": f"{machine.kind}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
+        "launch": "fork and exec" if native else plan.launch.value,
+        "pinned": ",".join(map(str, machine.pin)) if machine.pin else "no",
+        "kernel": image.kernel_version,
+        "kernel_sha256": image.kernel_digest,
+        "command_line": image.cmdline,
+        "image": image.digest,
+        "ukperf": ukperf.__version__,
+        **{name: host[name] for name in _OF_THE_HOST if name in host},
+        **conditions,
+    }
+    if native:
+        facts["machine"] = "this machine itself"
+    return {name: " ".join(value.split()) for name, value in facts.items() if value.strip()}
+
+
+def with_facts(plan: Plan, records: Sequence[BootRecord]) -> tuple[BootRecord, ...]:
+    """Records of a run; those of old journals, which have no facts, get what their plan says."""
+    known = {name: value for name, value in plan.facts.items() if name != "ukperf"}
+    planned = {guest: trial_facts(plan, guest, known, {}) for guest in plan.images}
+    for facts in planned.values():
+        facts["ukperf"] = plan.facts.get("ukperf", facts["ukperf"])
+    return tuple(r if r.facts else replace(r, facts=planned.get(r.trial.guest, {})) for r in records)
