@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from ukperf.errors import UkperfError
-from ukperf.model import Comparison, Verdict
+from ukperf.model import Comparison, Verdict, kind_of
 from ukperf.stats.effect import Effect
 from ukperf.stats.figures import between_statuses
 from ukperf.stats.perboot import Series
@@ -138,7 +138,7 @@ def _other_question(side: Side, baseline: Side) -> str:
 
 def _warnings(side: Side, baseline: Side) -> list[str]:
     warnings = [] if side.run == baseline.run else [DRIFT]
-    one_guest = side.guest.partition(":")[0] == baseline.guest.partition(":")[0]
+    one_guest = kind_of(side.guest) == kind_of(baseline.guest)
     warnings += differences(side.context, baseline.context, one_guest=one_guest)
     for one in (side, baseline):
         if one.lost:
