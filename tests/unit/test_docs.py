@@ -6,6 +6,7 @@ the test run its `ukperf` commands, in an empty home, and compare what they prin
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -143,3 +144,30 @@ def test_the_readme_names_the_two_commands_first() -> None:
 def test_the_readme_leads_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in PAGES if page.parent.name == "docs" and f"(docs/{page.name})" not in readme] == []
+
+
+def _promises() -> Any:
+    spec = importlib.util.spec_from_file_location("promises", ROOT / "benchmarks" / "promises.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["promises"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_figures_on_promises_come_from_the_script_that_is_named() -> None:
+    """Each part still runs, and its table in docs/statistics.md has its columns, its rows and about its figures."""
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    assert "python benchmarks/promises.py" in page
+    for name, part in _promises().PARTS.items():
+        table = page[page.index("| " + " | ".join(part.heads) + " |\n") :].split("\n\n")[0].splitlines()
+        made = [list(map(str, row)) for row in part.rows(200)]
+        written = [line.strip("| ").split(" | ") for line in table[2:]]
+        assert [row[0] for row in made] == [row[0] for row in written], name
+        shares = [
+            (abs(float(a[:-2]) - float(b[:-2])), a, b)
+            for ours, theirs in zip(made, written, strict=True)
+            for a, b in zip(ours[1:], theirs[1:], strict=True)
+            if a.endswith(" %")
+        ]
+        assert max(shares)[0] < 25, (name, max(shares))

@@ -43,7 +43,7 @@ def column(values: Calls, quantile: str) -> tuple[float, Warmth, int]:
     [series] = (
         s for n, s in collect(with_calls({"linux": [values]}, quantile), "linux").items() if n.startswith("call/")
     )
-    return series.values[0], series.warmth[0], series.calls[0]
+    return series.values[0], series.warmth[0], len(values) - series.starts[0]
 
 
 def found(run: RunSummary, benchmark: str) -> tuple[str, ...]:
@@ -104,6 +104,13 @@ def test_unequal_numbers_of_calls_are_noted(tmp_path: Path, other: int, noted: b
         [row] = [c for c in rows if c["benchmark"] == "call/p99"]
         assert any(w.startswith(expected) for w in row["warnings"]) is noted
         (run / "suite.json").unlink()
+
+
+def test_a_median_hardly_depends_on_the_number_of_calls_and_has_no_note() -> None:
+    of = {"linux": [calls(1000, i) for i in range(6)], "nanos": [calls(5000, 10 + i) for i in range(6)]}
+    run = summarize(with_calls(of), "linux")
+    assert not any("calls a boot" in w for w in found(run, "call/p50"))
+    assert any("calls a boot" in w for w in found(run, "call/p99"))
 
 
 def test_a_quantile_that_the_guest_took_itself_says_of_how_many_calls_it_is() -> None:

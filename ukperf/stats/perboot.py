@@ -16,6 +16,8 @@ LARGEST, SMALLEST = 1e30, 1e-30  # sizes that squares and ratios can be taken of
 LEAST_ITERATIONS = 20  # boots of fewer are taken as they are: see `steady`
 _TOGETHER = 30_000  # iterations looked at together: bounds the memory
 _QUANTILE = re.compile(r"0?\.\d{1,6}")
+TAIL = 0.9  # quantiles beyond it depend on how many calls they are of; that of the median does not
+_TAIL_NAME = re.compile(r"\bp9\d*(\.\d+)?$")
 
 
 def within_reason(value: float) -> float:
@@ -60,7 +62,7 @@ class Series:
     Samples also have warmth[i], what that boot's iterations did, and starts[i], the first one that was steady. odd: i →
     what is wrong with values[i], where `within_reason` made it zero or infinite. statuses: block → what the figure is,
     unless it is measured; of blocks that are not in `blocks` it says why they have no value. There may be no values.
-    calls: of a quantile, of how many calls values[i] is.
+    calls: of a quantile from the tail, of how many calls values[i] is.
     """
 
     unit: Unit
@@ -129,9 +131,11 @@ def _quantile(values: Sequence[float], quantile: float) -> float:
 
 
 def _calls_said(sample: Sample) -> int | None:
-    """Of a quantile that the guest took itself: of how many calls it says that it is."""
+    """Of a quantile from the tail that the guest took itself: of how many calls it says that it is."""
     calls = sample.metadata.get("calls")
-    return calls if type(calls) is int and calls > 0 and len(sample.values) == 1 else None
+    if not isinstance(calls, int) or isinstance(calls, bool) or calls <= 0 or len(sample.values) != 1:
+        return None
+    return calls if _TAIL_NAME.search(sample.benchmark) else None
 
 
 def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRecord]:
@@ -232,7 +236,8 @@ class _Column:
             if len(value) - starts[i] < least_calls(quantile):
                 starts[i], warmth[i] = 0, Warmth.UNSTEADY
             done[i] = _quantile(value[starts[i] :], quantile)
-            self.calls.append(len(value) - starts[i])
+            if quantile > TAIL:
+                self.calls.append(len(value) - starts[i])
 
     def _oddity(self, i: int) -> str:
         """What made the summary of a boot zero, infinite or no number: its value, or the worst of its iterations."""
