@@ -119,3 +119,19 @@ def test_in_a_pipe_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(Limits()) as observer:
         observer.trial_starts(Trial(0, 0, 0, "linux"))
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_guest_that_is_given_up_is_said_in_a_pipe_too_and_takes_no_more_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress(Limits(4)) as observer:
+        observer.gives_up("nanos", "2 boots, none of them good; the last one: hung, no end in 120 s")
+    assert capsys.readouterr().err == (
+        "ukperf: nanos is given up: 2 boots, none of them good; the last one: hung, no end in 120 s.\n"
+    )
+    run = Run(boots=3)
+    run.trial(0, "linux", 10)
+    run.trial(0, "nanos", 100, good=False)
+    run.progress.gives_up("nanos", "it hung")
+    run.begin(1, "linux")
+    assert "20 s left" in run.line

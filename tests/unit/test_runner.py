@@ -63,6 +63,7 @@ class Watcher:
 
     def __init__(self, journal: Path) -> None:
         self.journal, self.events = journal, list[str]()
+        self.given_up: list[tuple[str, str]] = []
         self.trial: Trial | None = None
 
     def _note(self, event: str) -> None:
@@ -78,6 +79,9 @@ class Watcher:
 
     def trial_ends(self, record: BootRecord) -> None:
         self._note(f"end {record.trial.guest} {record.outcome}")
+
+    def gives_up(self, guest: str, why: str) -> None:
+        self.given_up.append((guest, why))
 
 
 class Bench:
@@ -133,12 +137,14 @@ def expected(blocks: int, fails: Callable[[Where], bool] = lambda _: False) -> l
 
 
 def failing(where: set[Where], bench: Bench) -> Script:
-    """A script that fails at the given trials."""
+    """A script that fails at the given trials, in another way each time."""
 
     def script(spec: BootSpec, _: int) -> Observation:
         trial = bench.watcher.trial
         assert trial is not None
-        return bad_boot(Outcome.HUNG) if (trial.block, trial.guest, trial.attempt) in where else good_boot()
+        if (trial.block, trial.guest, trial.attempt) not in where:
+            return good_boot()
+        return bad_boot(Outcome.HUNG, f"attempt {trial.attempt} of block {trial.block} hung")
 
     return script
 
@@ -178,12 +184,46 @@ def test_every_outcome_but_ok_is_retried(tmp_path: Path) -> None:
         assert len(bench.records) == (1 if outcome is Outcome.OK else 2)
 
 
-def test_a_guest_that_never_booted_is_given_up_after_three_blocks(tmp_path: Path) -> None:
+def tried(bench: Bench, guest: str) -> list[tuple[int, int]]:
+    return [(block, attempt) for block, name, attempt in bench.done if name == guest]
+
+
+def test_a_guest_whose_boots_of_the_first_block_end_in_one_way_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
     bench = Bench(tmp_path, plan_of(boots=5))
-    bench.run(lambda spec, n: bad_boot(Outcome.SILENT) if spec.image.guest == "nanos" else good_boot())
-    tried = [(block, attempt) for block, guest, attempt in bench.done if guest == "nanos"]
-    assert tried == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
-    assert sum(guest == "linux" for _, guest, _ in bench.done) == 5
+    why = bench.run(lambda spec, n: bad_boot(Outcome.SILENT) if spec.image.guest == "nanos" else good_boot())
+    assert tried(bench, "nanos") == [(0, 0), (0, 1)]
+    assert len(tried(bench, "linux")) == len(tried(bench, "floor")) == 5
+    assert bench.watcher.given_up == [("nanos", "2 boots, none of them good; the last one: silent, as scripted")]
+    assert why == "5 blocks were done, without nanos, given up after failures alone"
+    assert bench.run(lambda spec, n: pytest.fail("nothing is left to boot")) == why
+
+
+def test_a_guest_that_fails_in_one_way_after_another_is_given_up_after_three_blocks(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, plan_of(boots=5))
+    bench.run(lambda spec, n: bad_boot(Outcome.CRASHED, f"at {n}") if spec.image.guest == "nanos" else good_boot())
+    assert tried(bench, "nanos") == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    assert len(bench.watcher.given_up) == 1 and bench.watcher.given_up[0][1].startswith("6 boots")
+
+
+def test_long_time_outs_are_waited_for_twice_and_not_six_times(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, plan_of(["linux", "nanos"], boots=20))
+
+    def script(spec: BootSpec, _: int) -> Observation:
+        bench.now += 3600 if spec.image.guest == "nanos" else 1
+        return bad_boot(Outcome.HUNG, "no end in 3600 s") if spec.image.guest == "nanos" else good_boot()
+
+    bench.run(script)
+    assert bench.now == 2 * 3600 + 20
+
+
+def test_a_guest_that_fails_on_one_host_is_tried_on_the_other(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, plan_of(["linux"], ["one", "two"], boots=4))
+    bench.run(lambda spec, n: bad_boot(Outcome.LOST) if n < 2 else good_boot())
+    assert tried(bench, "linux") == [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0)]
+    lost = Bench(tmp_path / "lost", plan_of(["linux"], ["one", "two"], boots=4))
+    lost.folder.mkdir()
+    lost.run(lambda spec, n: bad_boot(Outcome.LOST))
+    assert tried(lost, "linux") == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_guest_that_booted_once_is_never_given_up(tmp_path: Path) -> None:
@@ -194,8 +234,8 @@ def test_a_guest_that_booted_once_is_never_given_up(tmp_path: Path) -> None:
 
 def test_a_run_without_one_good_boot_ends(tmp_path: Path) -> None:
     bench = Bench(tmp_path, plan_of(boots=100))
-    assert bench.run(lambda spec, n: bad_boot(Outcome.LOST)) == "no guest had one good boot in 3 blocks"
-    assert len(bench.records) == 3 * 3 * 2
+    assert bench.run(lambda spec, n: bad_boot(Outcome.LOST)) == "no guest had one good boot in 1 block"
+    assert len(bench.records) == 3 * 2
     assert bench.run(lambda spec, n: pytest.fail("nothing is left to boot")).startswith("no guest")
 
 

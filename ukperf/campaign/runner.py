@@ -19,7 +19,8 @@ from ukperf.hosts.base import Host, OnFrame
 from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Trial
 from ukperf.text import many
 
-# A guest without one good boot in its first blocks is given up: its failures are in the journal and in the table.
+# A guest without one good boot in its first blocks is given up: its failures are in the journal and in the table. One
+# whose boots of a block, the retry among them, ended in one way is given up at once: a time-out may be long.
 HOPELESS_BLOCKS = 3
 MAX_BLOCKS = 100_000
 
@@ -33,6 +34,8 @@ class Observer(Protocol):
 
     def trial_ends(self, record: BootRecord) -> None: ...
 
+    def gives_up(self, guest: str, why: str) -> None: ...
+
 
 class Silent:
     """An observer that says nothing."""
@@ -42,6 +45,8 @@ class Silent:
     def frame(self, trial: Trial, frame: Frame) -> None: ...
 
     def trial_ends(self, record: BootRecord) -> None: ...
+
+    def gives_up(self, guest: str, why: str) -> None: ...
 
 
 @dataclass
@@ -69,7 +74,7 @@ class Runner:
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._tried: dict[tuple[int, str], list[Outcome]] = {}
         self._good: set[str] = set()
-        self._failed: dict[str, set[int]] = {guest: set() for guest in self.plan.guests}  # guest → blocks
+        self._failed: dict[str, dict[int, list[BootRecord]]] = {guest: {} for guest in self.plan.guests}
         self._block = 0  # all before it are complete
         for record in self.records:
             self._count(record)
@@ -83,6 +88,9 @@ class Runner:
         while (why := self.ended()) is None:
             while todo := self._todo(self._block):
                 self._trial(*todo[0])
+            for guest in self._lost(self._block + 1):
+                if guest not in self._lost(self._block):
+                    self.observer.gives_up(guest, self._why_lost(guest))
         return why
 
     def ended(self) -> str | None:
@@ -92,16 +100,16 @@ class Runner:
         while self._block < most and self._hopeful(self._block) and not self._todo(self._block):
             self._block += 1
         if self._block >= most:
-            return f"{many(most, 'block')} {'was' if most == 1 else 'were'} done"
+            return f"{many(most, 'block')} {'was' if most == 1 else 'were'} done{self._without()}"
         guests = self._hopeful(self._block)
         if not guests:
-            return f"no guest had one good boot in {HOPELESS_BLOCKS} blocks"
+            return f"no guest had one good boot in {many(self._block, 'block')}"
         if any((self._block, guest) in self._tried for guest in guests):
             return None  # a block that was begun is finished, so that it has every guest
         if self._block > 0 and self.enough(self.records):
-            return "the intervals were narrow enough"
+            return f"the intervals were narrow enough{self._without()}"
         if limits.max_time_s is not None and self.elapsed() >= limits.max_time_s:
-            return f"the time was up ({limits.max_time_s:g} s)"
+            return f"the time was up ({limits.max_time_s:g} s){self._without()}"
         return None
 
     def elapsed(self) -> float:
@@ -124,11 +132,33 @@ class Runner:
         return block_order(self.plan.guests, self.plan.seed, block, self.plan.schedule)
 
     def _hopeful(self, block: int) -> list[str]:
-        """The guests without those whose first blocks brought no good boot."""
-        return [guest for guest in self.plan.guests if guest in self._good or not self._given_up(guest, block)]
+        """The guests without those that are given up before this block."""
+        lost = self._lost(block)
+        return [guest for guest in self.plan.guests if guest not in lost]
+
+    def _lost(self, block: int) -> list[str]:
+        """Guests that the blocks before this one brought no good boot of, and no hope for one."""
+        return [guest for guest in self.plan.guests if guest not in self._good and self._given_up(guest, block)]
 
     def _given_up(self, guest: str, block: int) -> bool:
-        return sum(failed < block for failed in self._failed[guest]) >= HOPELESS_BLOCKS
+        blocks = [failed for failed in self._failed[guest] if failed < block]
+        places = {failed % len(self.plan.hosts) for failed in blocks}
+        everywhere = len(places) == min(len(self.plan.hosts), HOPELESS_BLOCKS)
+        return len(blocks) >= HOPELESS_BLOCKS or (everywhere and any(self._alike(guest, failed) for failed in blocks))
+
+    def _alike(self, guest: str, block: int) -> bool:
+        """Did all boots of a block end in the same way, twice at least?"""
+        ways = [(record.outcome, record.reason) for record in self._failed[guest][block]]
+        return len(ways) > 1 and len(set(ways)) == 1
+
+    def _why_lost(self, guest: str) -> str:
+        boots = [record for block in self._failed[guest].values() for record in block]
+        last = boots[-1]
+        return f"{many(len(boots), 'boot')}, none of them good; the last one: {last.outcome}, {last.reason.rstrip('.')}"
+
+    def _without(self) -> str:
+        lost = self._lost(self._block)
+        return f", without {' and '.join(lost)}, given up after failures alone" if lost else ""
 
     def _count(self, record: BootRecord) -> None:
         trial = record.trial
@@ -136,7 +166,7 @@ class Runner:
         if record.outcome is Outcome.OK:
             self._good.add(trial.guest)
         elif trial.guest not in self._good and trial.guest in self._failed:
-            self._failed[trial.guest].add(trial.block)
+            self._failed[trial.guest].setdefault(trial.block, []).append(record)
 
     def _trial(self, block: int, position: int, guest: str, attempt: int) -> None:
         uri = self.plan.hosts[block % len(self.plan.hosts)]

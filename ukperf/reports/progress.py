@@ -34,10 +34,15 @@ class _Limits(Protocol):
 
 
 class Progress:
-    """An observer of a run; text() is the line at this moment."""
+    """An observer of a run; text() is the line at this moment. say: where sentences for people go."""
 
-    def __init__(self, limits: _Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits, self._clock = limits, clock
+    def __init__(
+        self,
+        limits: _Limits,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._limits, self._clock, self._say = limits, clock, say
         self._started = clock()
         self._first_block: int | None = None  # of this session: a resumed run begins in the middle
         self._durations: dict[str, list[float]] = defaultdict(list)
@@ -61,6 +66,10 @@ class Progress:
     def trial_ends(self, record: BootRecord) -> None:
         self._durations[record.trial.guest].append(self._clock() - self._trial_started)
         self._failed += record.outcome is not Outcome.OK
+
+    def gives_up(self, guest: str, why: str) -> None:
+        self._durations.pop(guest, None)
+        self._say(f"{guest} is given up: {why}.")
 
     def text(self) -> Text:
         if self._trial is None:
@@ -102,8 +111,8 @@ class _Line:
 @contextmanager
 def progress(limits: _Limits) -> Iterator[Progress]:
     """An observer that shows where a run stands, if standard error is a terminal."""
-    observer = Progress(limits)
     console = stderr_console()
+    observer = Progress(limits, say=lambda sentence: console.print(Text(f"ukperf: {sentence}"), soft_wrap=True))
     if not console.is_terminal:
         yield observer
         return
