@@ -249,3 +249,70 @@ def test_the_four_guests_run_side_by_side_and_every_trial_checks_its_clock(uk: W
 
 def order(answer: dict[str, Any]) -> list[str]:
     return [guest["guest"] for guest in answer["guests"]]
+
+
+# the probe of a kernel that is about to be stored, and guests by version
+
+
+def stored(name: str, cache: Cache) -> tuple[Path, list[str]]:
+    """A kernel of the user's store, and the words that add one like it with other files beside it."""
+    files = guest_or_skip(name, cache).files(BuildOptions())
+    return files.kernel, ["--boot", str(files.boot)] if files.boot else []
+
+
+@pytest.mark.parametrize("name", ["nanos", "unikraft"])
+def test_a_whole_kernel_passes_the_probe(uk: World, cache: Cache, name: str) -> None:
+    kernel, more = stored(name, cache)
+    assert uk.json("images", "add", name, "--kernel", kernel, *more)["probed"] is True
+
+
+# A kernel whose parameter or device goes by another name lacks it as one that was built without.
+@pytest.mark.parametrize(
+    ("ours", "theirs", "sentence", "option"),
+    [
+        (b"\0vars\0", b"\0varz\0", "environment variables do not reach the program", "POSIX_ENVIRON_LIBPARAM=y"),
+        (b"\0fstab\0", b"\0fstaz\0", "did not run a program", "VFSCORE_AUTOMOUNT_UP=y"),
+        (b"urandom\0", b"urandoz\0", "no random numbers in /dev/urandom", "UKSWRAND_DEVFS=y"),
+    ],
+)
+def test_a_kernel_that_lacks_something_is_refused_when_it_is_added(
+    uk: World, cache: Cache, ours: bytes, theirs: bytes, sentence: str, option: str
+) -> None:
+    kernel, _ = stored("unikraft", cache)
+    whole = kernel.read_bytes()
+    if whole.count(ours) != 1:
+        pytest.skip(f"this kernel has {ours!r} {whole.count(ours)} times")
+    uk.path("lacking").write_bytes(whole.replace(ours, theirs))
+    said = uk.run("images", "add", "unikraft", "--kernel", uk.path("lacking"), "--version", "lacking", status=2)
+    assert sentence in said
+    assert option in said
+    assert "no kernels here yet" in uk.run("images", "list")
+    assert "is here" in uk.run(
+        "images", "add", "unikraft", "--kernel", uk.path("lacking"), "--version", "lacking", "--no-probe"
+    )
+
+
+def test_two_versions_of_a_guest_are_two_guests_of_one_run(uk: World, cache: Cache) -> None:
+    kernel, more = stored("nanos", cache)
+    for version in ("old:1", "new"):
+        uk.run("images", "add", "nanos", "--kernel", kernel, *more, "--version", version, "--no-probe")
+    run = uk.path("run")
+    words = (
+        "boot-time",
+        "-g",
+        "nanos:old:1",
+        "-g",
+        "nanos",
+        "--baseline",
+        "nanos:old:1",
+        "--accel",
+        "tcg",
+        "--run",
+        run,
+    )
+    table = uk.json(*words, "--boots", "1")
+    assert table["baseline"] == "nanos:old:1"
+    assert {record["trial"]["guest"] for record in journal(run)} == {"nanos:old:1", "nanos"}
+    assert not [path for path in run.rglob("*") if ":" in path.name]
+    compared = uk.json("compare", f"{run}:nanos:old:1", f"{run}:nanos")
+    assert {c["baseline"] for c in compared["comparisons"]} == {"run:nanos:old:1"}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ukperf.cli import options as o
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,6 +34,9 @@ class Platform(StrEnum):
 
 _GUEST = Annotated[str, typer.Argument(help="nanos or unikraft.", metavar="GUEST")]
 _PULLED = Annotated[str, typer.Argument(help="linux, nanos or unikraft.", metavar="GUEST")]
+_PROBE = Annotated[
+    bool, typer.Option("--probe/--no-probe", help="Boot it once, for a second or so: does it have what ukperf needs?")
+]
 _JSON = Annotated[bool, typer.Option("--json", help="Print the same facts as JSON.")]
 _VERSION = Annotated[str | None, typer.Option("--version", help="The version.")]
 _PLATFORM = Annotated[Platform, typer.Option("--platform", help="What the kernel was built for.")]
@@ -82,13 +87,18 @@ def pull(
         str | None,
         typer.Option(metavar="DIGEST", help="What nanos's archive, or Unikraft's manifest, must have."),
     ] = None,
+    probe: _PROBE = True,
     as_json: _JSON = False,
 ) -> None:
     """Download a kernel: this distribution's cloud kernel (linux), the official release of nanos, or Unikraft's image.
 
-    The Linux kernel comes through apt, which checks it, into ukperf's cache; nothing is installed.
+    The Linux kernel comes through apt, which checks it, into ukperf's cache; nothing is installed. A kernel of nanos or
+    Unikraft is booted once; what it lacks is said.
     """
+    from functools import partial
+
     from ukperf import guests
+    from ukperf.campaign import kernelprobe
     from ukperf.errors import UkperfError
     from ukperf.imaging.kernelstore import KernelStore
     from ukperf.imaging.pull import pull as pull_kernel
@@ -102,7 +112,16 @@ def pull(
     _check_guest(guest)
     recipe = guests.get(guest).recipe.extra
     store = KernelStore()
-    pulled = pull_kernel(guest, recipe, store, version=version, mirror=mirror, platform=platform.value, sha256=sha256)
+    pulled = pull_kernel(
+        guest,
+        recipe,
+        store,
+        version=version,
+        mirror=mirror,
+        platform=platform.value,
+        sha256=sha256,
+        check=partial(kernelprobe.warn, say=o.sayer()) if probe else None,
+    )
     if as_json:
         _print_json({**_facts(pulled.entry), "first_use": pulled.first_use})
         return
@@ -128,15 +147,25 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove the kernel that is here under this version, if it is another.")
     ] = False,
+    probe: _PROBE = True,
     as_json: _JSON = False,
 ) -> None:
-    """Add a kernel that you have: copied into ukperf's store, with its digest."""
+    """Add a kernel that you have: copied into ukperf's store, with its digest.
+
+    It is booted once first. A kernel that does not boot, or lacks what ukperf's programs need, is refused.
+    """
+    from functools import partial
+
+    from ukperf.campaign import kernelprobe
     from ukperf.imaging.adding import add_files
     from ukperf.imaging.kernelstore import KernelStore
 
     _check_guest(guest)
     store = KernelStore()
-    entry = add_files(store, guest, kernel, boot, version=version, platform=platform.value, replacing=replace)
+    check = partial(kernelprobe.check, say=o.sayer()) if probe else None
+    entry = add_files(
+        store, guest, kernel, boot, version=version, platform=platform.value, replacing=replace, check=check
+    )
     if as_json:
         _print_json(_facts(entry))
     else:
@@ -308,6 +337,7 @@ def _facts(entry: StoredKernel) -> dict[str, Any]:
         "source_digest": f"sha256:{entry.source_digest}" if entry.source_digest else None,
         "pinned": entry.pinned,
         "added_at": entry.added_at,
+        "probed": entry.probed,
     }
 
 

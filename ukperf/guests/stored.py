@@ -10,7 +10,7 @@ from pathlib import Path
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.kernelstore import KernelStore, entry_name
+from ukperf.imaging.kernelstore import KernelStore, StoredKernel, entry_name
 from ukperf.imaging.pull import pull
 from ukperf.imaging.unikernels import inspect
 from ukperf.model import Image, MachineKind, Program
@@ -35,6 +35,7 @@ class StoredGuest(Guest):
     def __init__(self, cache: Cache | None = None, store: KernelStore | None = None) -> None:
         super().__init__(cache)
         self.store = store or KernelStore()
+        self._entry: StoredKernel | None = None  # what is booted, wherever its files are
 
     def availability(self, options: BuildOptions) -> Availability:
         try:
@@ -47,6 +48,11 @@ class StoredGuest(Guest):
         """Raises UkperfError for what cannot be a version."""
         entry_name(self.name, version, self.platform)
         self.version = version
+        return self
+
+    def using(self, entry: StoredKernel) -> StoredGuest:
+        """This guest with an entry that the store need not have yet."""
+        self._entry = entry
         return self
 
     def check_version(self) -> None:
@@ -84,6 +90,8 @@ class StoredGuest(Guest):
         """The kernel to boot. Raises UkperfError, with the line to type, when there is none."""
         if options.kernel is not None:
             return self._named(options.kernel)
+        if self._entry is not None:
+            return _files_of(self._entry)
         self.check_version()
         platform = self.platform_of(options)
         entry = self.store.find(self.name, self.version or None, platform)
@@ -99,14 +107,7 @@ class StoredGuest(Guest):
                 f"There is no {self.name} kernel yet.",
                 hint=f"Get one: ukperf images pull {self.name}, or: ukperf images add {self.name} {self.add_options}",
             )
-        boot = next((entry.path(file.role) for file in entry.files if file.role == "boot"), None)
-        return Files(
-            kernel=entry.path("kernel"),
-            version=entry.version,
-            digest=entry.sha256("kernel"),
-            boot=boot,
-            boot_digest=entry.sha256("boot") if boot else "",
-        )
+        return _files_of(entry)
 
     def obtain(self) -> str:
         """Pulls the newest kernel, unless one is there. Raises UkperfError."""
@@ -137,3 +138,14 @@ class StoredGuest(Guest):
     def rebadged(self, image: Image, machine: MachineKind) -> str:
         """The digest of an image whose files are the same on another machine, booted another way."""
         return self.cache.key({"image": image.digest, "machine": machine.value})
+
+
+def _files_of(entry: StoredKernel) -> Files:
+    boot = next((entry.path(file.role) for file in entry.files if file.role == "boot"), None)
+    return Files(
+        kernel=entry.path("kernel"),
+        version=entry.version,
+        digest=entry.sha256("kernel"),
+        boot=boot,
+        boot_digest=entry.sha256("boot") if boot else "",
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
-from ukperf.imaging.kernelstore import KERNEL_MAX, KernelStore, Origin, StoredKernel
+from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelStore, Origin, StoredKernel
 from ukperf.imaging.nanosdisk import check_boot_image
 from ukperf.imaging.unikernels import inspect
 
@@ -21,11 +21,12 @@ def add_files(
     version: str | None,
     platform: str,
     replacing: bool = False,
+    check: Check | None = None,
 ) -> StoredKernel:
     """Adds a kernel (and, for nanos, its boot image). version None: what the kernel says, or its digest.
 
-    replacing: an entry of that version with other bytes gives way. Raises UkperfError when a file is missing, is not
-    what it should be, is not wanted by that guest, or the version is there with other bytes.
+    replacing: an entry of that version with other bytes gives way; check: as KernelStore.add. Raises UkperfError when a
+    file is missing, is not what it should be, is not wanted by that guest, or the version is there with other bytes.
     """
     found = inspect(guest, kernel)
     files: dict[str, Path | bytes] = {"kernel": kernel}
@@ -39,5 +40,11 @@ def add_files(
     if version is None:
         version = found.version or f"local-{hashlib.sha256(read_bytes(kernel, KERNEL_MAX)).hexdigest()[:12]}"
     return store.add(
-        guest, version, files, platform=platform, origin=Origin(f"file {kernel.absolute()}"), replacing=replacing
+        guest,
+        version,
+        files,
+        platform=platform,
+        origin=Origin(f"file {kernel.absolute()}"),
+        replacing=replacing,
+        check=check,
     )

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,7 @@ class StoredKernel:
     added_at: str  # ISO 8601, UTC
     pinned: bool  # the digest was in a recipe before the download
     folder: Path
+    probed: bool = False  # it was booted, and has all that ukperf needs
 
     @property
     def size(self) -> int:
@@ -87,6 +88,11 @@ class Checked:
 
     name: str
     problem: str | None
+
+
+# Is a new entry what it should be? Its files lie in its `folder`. Returns whether that could be found out, and raises
+# UkperfError for one that is not to be stored.
+Check = Callable[[StoredKernel], bool]
 
 
 class KernelStore:
@@ -123,11 +129,13 @@ class KernelStore:
         platform: str = "qemu",
         origin: Origin = Origin(),
         replacing: bool = False,
+        check: Check | None = None,
     ) -> StoredKernel:
         """Copies files (role → file or bytes) into the store; an entry with the same bytes is returned as it is.
 
-        replacing: an entry of this name with other bytes gives way. Raises UkperfError when there is one otherwise, a
-        file cannot be read or is absurdly big, or the store cannot be written; it is left as it was then.
+        replacing: an entry of this name with other bytes gives way. check: asked about the files that are about to be
+        stored. Raises UkperfError when there are other bytes otherwise, a file cannot be read or is absurdly big, the
+        check refuses, or the store cannot be written; it is left as it was then.
         """
         folder = self.root / entry_name(guest, version, platform)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -138,7 +146,7 @@ class KernelStore:
         try:
             with self._lock():
                 self._clear_remains()
-                return self._add(entry, files, replacing)
+                return self._add(entry, files, replacing, check)
         except OSError as error:
             raise UkperfError(
                 f"The kernel store {self.root} cannot be written: {error.strerror or error}.",
@@ -178,7 +186,9 @@ class KernelStore:
             kept |= {entry.folder for entry in same[max(len(same) - keep, 0) :]}
         return [entry for entry in entries if entry.folder not in kept]
 
-    def _add(self, entry: StoredKernel, files: Mapping[str, Path | bytes], replacing: bool) -> StoredKernel:
+    def _add(
+        self, entry: StoredKernel, files: Mapping[str, Path | bytes], replacing: bool, check: Check | None
+    ) -> StoredKernel:
         work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self.root))
         try:
             stored = tuple(_take(role, content, work) for role, content in sorted(files.items()))
@@ -189,7 +199,11 @@ class KernelStore:
             if known != entry.digest and not replacing:
                 raise _other_bytes(entry, there)
             if there and known == entry.digest and _problem(entry.folder) is None:
-                return there
+                if there.probed or check is None:
+                    return there
+                entry = replace(entry, added_at=there.added_at)
+            if check is not None:
+                entry = replace(entry, probed=check(replace(entry, folder=work)))
             text = json.dumps({**asdict(entry), "folder": None}, indent=2)
             (work / ENTRY_FILE).write_text(text + "\n", encoding="utf-8")
             for path in work.iterdir():

@@ -33,6 +33,12 @@ def clock_program(ms: int = 30, cache: Cache | None = None) -> Program:
     return c_program("clock", "boot/clock.c", f"ms={ms}", cache=cache)
 
 
+def needs_program(cache: Cache | None = None) -> Program:
+    """Tells what a kernel gives to programs: for kernels that are about to be stored (campaign/kernelprobe.py)."""
+    words = ("two words", 'quotes" and \\')
+    return c_program("needs", "boot/needs.c", *words, cache=cache, env=(("NEEDS", "a=b c"),))
+
+
 def count_program(loops: int = 1_000_000, values: int = 5, cache: Cache | None = None) -> Program:
     """The counting loop of the truth check, two instructions a loop; floor has it linked in, with the same words."""
     return c_program("count", "count/count.c", f"loops={loops}", f"values={values}", cache=cache)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.download import Client
-from ukperf.imaging.kernelstore import KernelStore, Origin, StoredKernel
+from ukperf.imaging.kernelstore import Check, KernelStore, Origin, StoredKernel
 from ukperf.imaging.oci import Registry
 from ukperf.imaging.release import PinOf, Pulled, pull_release
 from ukperf.imaging.unikernels import inspect_bytes
@@ -37,11 +37,13 @@ def pull(
     platform: str = "qemu",
     sha256: str | None = None,
     client: Client | None = None,
+    check: Check | None = None,
 ) -> Pull:
     """Downloads a kernel and puts it into the store.
 
     recipe: the recipe's own part (mirror, pins …); mirror: an address instead of the recipe's, else the environment
-    variable mirror_variable(guest); sha256: what the archive or manifest must have, as a recipe's pin would say.
+    variable mirror_variable(guest); sha256: what the archive or manifest must have, as a recipe's pin would say;
+    check: as KernelStore.add.
     Raises UkperfError when anything fails; the store is as it was then.
     """
     client = client or Client()
@@ -55,7 +57,7 @@ def pull(
         pulled = registry.pull(version or str(recipe["latest"]), platform, pin_of)
     else:
         raise UkperfError(f"There is nothing to pull for the guest {guest}.")
-    return _store(guest, pulled, store, platform, floating=version is None)
+    return _store(guest, pulled, store, platform, floating=version is None, check=check)
 
 
 def _pins(pins: object, given: str | None) -> PinOf:
@@ -77,7 +79,9 @@ def _pins(pins: object, given: str | None) -> PinOf:
     return pin_of
 
 
-def _store(guest: str, pulled: Pulled, store: KernelStore, platform: str, *, floating: bool) -> Pull:
+def _store(
+    guest: str, pulled: Pulled, store: KernelStore, platform: str, *, floating: bool, check: Check | None
+) -> Pull:
     found = inspect_bytes(guest, pulled.files["kernel"], pulled.source)
     version = pulled.version
     if guest == "unikraft" and floating and found.version:
@@ -85,4 +89,4 @@ def _store(guest: str, pulled: Pulled, store: KernelStore, platform: str, *, flo
         version = found.version
     first = not pulled.pinned and store.trusted(guest, version, platform) is None
     origin = Origin(pulled.source, pulled.digest, pulled.pinned)
-    return Pull(store.add(guest, version, pulled.files, platform=platform, origin=origin), first)
+    return Pull(store.add(guest, version, pulled.files, platform=platform, origin=origin, check=check), first)
