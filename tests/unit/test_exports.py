@@ -20,7 +20,7 @@ from test_compare import cli
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Sample, Unit
-from ukperf.reports.exports import FORMATS, Exportable, export
+from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.exports.markdown import cell
 from ukperf.stats.summary import summarize
 
@@ -126,7 +126,7 @@ def test_the_github_action_gets_names_units_and_numbers() -> None:
     assert (total["unit"], total["value"]) == ("ms", pytest.approx(1000, rel=0.02))
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", EXPORTS.names())
 def test_a_run_without_a_good_boot_is_a_sentence_or_an_empty_table(name: str) -> None:
     run = exportable([failed(r) for r in run_of({"linux": 1.0})])
     if name in ("csv", "markdown"):
@@ -149,7 +149,7 @@ def test_whatever_guests_say_exports_stay_well_formed(name: str, value: float) -
     assert {len(row) for row in rows} == {15}
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", EXPORTS.names())
 def test_guests_and_benchmarks_are_chosen(name: str) -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5, "floor": 0.1}, samples=["getppid", "stat"])
     text = export(name, exportable(records, "linux", "nanos", benchmarks=("total", "stat"))).lower()

@@ -37,7 +37,7 @@ from ukperf.model import (
     Verdict,
 )
 from ukperf.reports import jsonout
-from ukperf.reports.exports import FORMATS, Exportable, export
+from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.pyperf_suite import write_suite
 from ukperf.reports.table import render
 from ukperf.stats.between import compare_pairs
@@ -89,7 +89,7 @@ def test_the_stop_of_a_guest_that_the_host_ends_is_no_value_anywhere(counted: li
     as_json = json.dumps(jsonout.to_json(summary, {}))
     assert '"statuses": {"stop": {"ended by host": 12}}' in as_json
     exportable = Exportable(counted, summary, {})
-    for name in FORMATS:
+    for name in EXPORTS.names():
         if name == "hyperfine":  # knows seconds only
             continue
         text = export(name, exportable)

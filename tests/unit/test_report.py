@@ -18,7 +18,7 @@ from test_compare import big, cli
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Sample, Unit
-from ukperf.reports.exports import FORMATS, Exportable, export
+from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.html import page
 from ukperf.reports.story import Origin, answers, last_lines, stories_of
 from ukperf.reports.svg import Scale
@@ -135,7 +135,7 @@ def test_numbers_of_any_size_are_reported_and_exported(seed: int, iterations: in
         sample = Sample("a", Unit.SECONDS, tuple(draw.choice(few) for _ in range(iterations)))
         records.append(replace(made, phases=dict.fromkeys(made.phases, total), samples=(sample,)))
     parsed(html(records))
-    for kind in FORMATS:
+    for kind in EXPORTS.names():
         with suppress(UkperfError):
             export(kind, Exportable(records, summarize(records, "linux"), FACTS))
 

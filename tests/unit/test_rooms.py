@@ -40,13 +40,14 @@ OWNERS = {
     # A pickle is code, and is loaded inside guests only.
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
-SHARED = {"", "model", "errors", "files", "text"}  # `""` is the package itself: its version
+SHARED = {"", "model", "errors", "files", "registry", "text"}  # `""` is the package itself: its version
 # Rooms of ours that a room may import, besides the shared nouns and itself.
 MAY_IMPORT = {
     "": {"campaign"},  # ukperf.load, inside the function
     "errors": set[str](),
     "files": set[str](),
     "text": set[str](),
+    "registry": set[str](),
     "paths": set[str](),
     "resources": set[str](),
     "model": set[str](),

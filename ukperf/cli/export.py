@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
-_FORMATS = "pyperf|csv|markdown|hyperfine|bencher|benchfmt|github-action"
+from ukperf.registry import Registry
+
+# the registry of `reports.exports`, whose import is heavy
+_FORMATS = Registry[object]("ukperf.exports", "format").names()
+
+
+def _formats(incomplete: str) -> list[str]:
+    return [name for name in _FORMATS if name.startswith(incomplete)]
 
 
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or a pyperf file.")],
-    format_name: Annotated[str, typer.Option("--format", "-f", metavar=_FORMATS, help="The format.")],
+    format_name: Annotated[str, typer.Option("--format", "-f", metavar="|".join(_FORMATS), autocompletion=_formats, help="The format.")],
     guest: Annotated[
         list[str] | None,
         typer.Option(

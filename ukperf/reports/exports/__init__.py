@@ -1,30 +1,20 @@
 """Runs in the formats of other tools: one module a format, each a function from `Exportable` to text.
 
-A new format is a module here with a function `export` and a line in FORMATS.
+A format is a function from Exportable to text, registered under the entry point `ukperf.exports`: ours in
+pyproject.toml, anybody's in a package of their own (docs/extending.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Estimate, Status
+from ukperf.registry import Registry
 from ukperf.stats.perboot import Series
 from ukperf.stats.summary import RunSummary
 from ukperf.stats.within import series_of
-
-FORMATS: Mapping[str, str] = {
-    "pyperf": "ukperf.reports.exports.pyperf",
-    "csv": "ukperf.reports.exports.csv",
-    "markdown": "ukperf.reports.exports.markdown",
-    "hyperfine": "ukperf.reports.exports.hyperfine",
-    "bencher": "ukperf.reports.exports.bencher",
-    "benchfmt": "ukperf.reports.exports.benchfmt",
-    "github-action": "ukperf.reports.exports.github_action",
-}
-
 
 @dataclass(frozen=True)
 class Exportable:
@@ -83,8 +73,10 @@ def export(format_name: str, run: Exportable) -> str:
 
     Raises UkperfError for a format that there is not, and where the format cannot say what the run holds.
     """
-    if format_name not in FORMATS:
-        raise UkperfError(f"There is no format {format_name!r}.", hint="There are: " + ", ".join(FORMATS) + ".")
-    text = import_module(FORMATS[format_name]).export(run)
-    assert isinstance(text, str)
+    text = EXPORTS.get(format_name)(run)
+    if not isinstance(text, str):
+        raise UkperfError(f"The format {format_name} of {EXPORTS.origin(format_name)} did not give text.")
     return text
+
+
+EXPORTS: Registry[Callable[[Exportable], str]] = Registry("ukperf.exports", "format")

@@ -1,0 +1,77 @@
+"""Extensions by entry points: what a workload, guest, host driver or export is called, and where it is loaded from.
+
+Ours are registered in pyproject.toml as anybody's are; no other list of their names exists. Entry points are those of
+the Python packaging specification (https://packaging.python.org/specifications/entry-points/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
+
+from ukperf.errors import UkperfError
+from ukperf.text import clean, meant
+
+T = TypeVar("T")
+OURS = "ukperf"  # the distribution whose extensions cannot be replaced by another's
+
+
+class Registry(Generic[T]):
+    """The extensions of one kind, by name. Names are known without importing anything; `get` loads one."""
+
+    def __init__(self, group: str, noun: str) -> None:
+        self.group, self.noun = group, noun
+
+    def names(self) -> tuple[str, ...]:
+        """Sorted; also of extensions that cannot be loaded, which is found out when one is wanted."""
+        return tuple(sorted(_found(self.group)))
+
+    def get(self, name: str) -> T:
+        """The extension of that name, loaded.
+
+        Raises UkperfError, with the name that was perhaps meant, where there is none, and with the package's name where
+        it cannot be loaded.
+        """
+        points = _found(self.group)
+        if name not in points:
+            article = "an" if self.noun[0] in "aeiou" else "a"
+            raise UkperfError(
+                f"There is no {self.noun} {name!r}.",
+                hint=f"{meant(name, self.names())} A package can bring {article} {self.noun}: docs/extending.md.",
+            )
+        point = points[name]
+        try:
+            return cast(T, point.load())
+        except UkperfError:
+            raise
+        except Exception as error:  # noqa: BLE001  # somebody else's code: whatever it raises is its own fault
+            raise UkperfError(
+                f"The {self.noun} {name} of the package {_package(point)} cannot be loaded: "
+                f"{type(error).__name__}: {clean(str(error), 200)}.",
+                hint=f"Update that package, or remove it: pip uninstall {_package(point)}",
+            ) from error
+
+    def origin(self, name: str) -> str:
+        """The package that an extension comes from; `ukperf` for ours."""
+        return _package(_found(self.group)[name])
+
+
+def _package(point: EntryPoint) -> str:
+    return clean(point.dist.name, 80) if point.dist is not None else "(unknown)"
+
+
+@cache
+def _found(group: str) -> Mapping[str, EntryPoint]:
+    """Name → entry point. Ours go before others of the same name; among others the first by its package's name."""
+    points = sorted(entry_points(group=group), key=lambda point: (_package(point) != OURS, _package(point)))
+    found: dict[str, EntryPoint] = {}
+    for point in points:
+        found.setdefault(clean(point.name, 80), point)
+    return found
+
+
+def forget() -> None:
+    """Look again: for tests that install an extension while they run."""
+    _found.cache_clear()
