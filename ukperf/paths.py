@@ -27,6 +27,14 @@ def data_dir() -> Path:
     return _folder("UKPERF_DATA_DIR", "user_data_path")
 
 
+def config_dir() -> Path:
+    """What the user wrote for ukperf: recipe files of guests. UKPERF_CONFIG_DIR overrides.
+
+    Raises UkperfError where no variable says where.
+    """
+    return _folder("UKPERF_CONFIG_DIR", "user_config_path")
+
+
 def make_dir(path: Path) -> Path:
     """mkdir -p, with a sentence instead of a traceback.
 

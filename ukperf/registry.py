@@ -46,7 +46,7 @@ class Registry(Generic[T]):
             return cast(T, point.load())
         except UkperfError:
             raise
-        except Exception as error:  # noqa: BLE001  # somebody else's code: whatever it raises is its own fault
+        except Exception as error:  # somebody else's code: whatever it raises is its own fault
             raise UkperfError(
                 f"The {self.noun} {name} of the package {_package(point)} cannot be loaded: "
                 f"{type(error).__name__}: {clean(str(error), 200)}.",

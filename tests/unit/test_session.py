@@ -17,7 +17,7 @@ from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.campaign.plan import PLAN, Limits
 from ukperf.campaign.session import Request, Result, refuse_several_cpus, resume, start
 from ukperf.errors import HostError, Interrupted, UkperfError
-from ukperf.guests.base import Availability
+from ukperf.guests.base import Availability, Joins
 from ukperf.hosts.fake import FakeHost, good_boot
 from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Machine, Observation, Program
 
@@ -39,7 +39,18 @@ class FakeGuest:
 
     @property
     def recipe(self) -> SimpleNamespace:
-        return SimpleNamespace(protocol=self.protocol, machines=())
+        joins = {"native": Joins.IF_TIMED, "nanos": Joins.IF_THERE, "unikraft": Joins.IF_THERE}
+        return SimpleNamespace(
+            protocol=self.protocol,
+            machines=(),
+            joins=joins.get(self.name, Joins.ALWAYS),
+            place=1,
+            loads_programs=self.name != "floor",
+        )
+
+    @property
+    def fetches(self) -> bool:
+        return self.name == "linux"
 
     def availability(self, options: object) -> Availability:
         return Availability(self.ok, f"{self.name} is {'here' if self.ok else 'missing'}.", f"get {self.name}")
@@ -90,7 +101,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setenv("UKPERF_DATA_DIR", str(tmp_path / "data"))
     kernel = tmp_path / "kernel"
     kernel.write_bytes(b"kernel")
-    names = ("floor", "linux", "nanos", "unikraft", "native")
+    names = ("linux", "floor", "nanos", "unikraft", "native")
     made = {name: FakeGuest(name, kernel) for name in names}
     made["native"].protocol = BootProtocol.EXEC
     request = Request(
@@ -110,7 +121,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
     monkeypatch.setattr(session, "open_host", opened)
     monkeypatch.setattr(session, "emulator_path", lambda: "/usr/bin/qemu-system-x86_64")
-    monkeypatch.setattr(session, "guests", SimpleNamespace(get=stage.get, names=lambda: names))
+    monkeypatch.setattr(
+        session, "guests", SimpleNamespace(get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()))
+    )
     return stage
 
 

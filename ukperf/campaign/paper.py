@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ukperf import guests
 from ukperf.campaign import sklearn_run
 from ukperf.campaign import syscall_probe as probe
 from ukperf.campaign.journal import JOURNAL
@@ -83,7 +84,7 @@ def reproduce(ask: Ask, folder: Path, *, say: Say, observer: Observer | None = N
     say("Table I: system calls.")
     request = Request(
         program=probe.prober(),
-        default_guests=("linux", "nanos", "unikraft"),
+        default_guests=tuple(name for name in guests.loading_programs() if guests.get(name).recipe.machines),
         # Only the answers count here, and plain emulation is quicker.
         accelerator=Accelerator.TCG if ask.accelerator is Accelerator.ICOUNT else ask.accelerator,
         launch=ask.launch,

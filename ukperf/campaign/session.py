@@ -26,7 +26,7 @@ from ukperf.campaign.provenance import trial_facts
 from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.campaign.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
-from ukperf.guests.base import BuildOptions
+from ukperf.guests.base import BuildOptions, Joins
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local, runs_as_us
 from ukperf.hosts.libvirt_host import emulator_path, open_host
@@ -56,16 +56,13 @@ def silent(_sentence: str) -> None:
     """For who wants to hear nothing."""
 
 
-OPTIONAL = ("nanos", "unikraft")  # join by default where their kernels are there
-
-
 @dataclass(frozen=True)
 class Request:
     """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override."""
 
     program: Program
     guests: tuple[str, ...] = ()
-    default_guests: tuple[str, ...] = ("linux", "floor", "nanos", "unikraft", "native")
+    default_guests: tuple[str, ...] = ()  # of those that join by default these alone; empty: all
     baseline: str = "linux"
     added: str = ""  # the baseline, where it is among the guests without having been named
     machine: Machine = field(default_factory=Machine)
@@ -422,10 +419,11 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
         availability = guest.availability(options)
         if choice := guest.choice(options):
             say(choice)
-        if not availability.ok and not named and name in OPTIONAL:
+        optional = not named and guest.recipe.joins is not Joins.ALWAYS
+        if not availability.ok and optional:
             say(f"{name} is left out: {availability.sentence}" + (f" {availability.hint}" if availability.hint else ""))
             continue
-        if not availability.ok and name == "linux" and name not in request.kernels:
+        if not availability.ok and guest.fetches and options.kernel is None:
             say(guest.obtain())
         elif not availability.ok:
             raise UkperfError(availability.sentence, hint=availability.hint)
@@ -434,7 +432,7 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
                 guest.check_memory(request.memory_mib.get(name, request.machine.memory_mib), options)
             images[name] = guest.build(_program(request, name, guest.recipe.protocol, accelerator), options)
         except UkperfError as error:
-            if named or name not in OPTIONAL:
+            if not optional:
                 raise
             say(f"{name} is left out: {error.message}")
     if not images:
@@ -461,6 +459,9 @@ def _program(request: Request, name: str, protocol: BootProtocol, accelerator: A
 
 
 def default_guests(request: Request, accelerator: Accelerator) -> tuple[str, ...]:
-    """Guests of a run that names none. Seconds cannot be compared with guest instructions: no native under icount."""
-    known = [name for name in request.default_guests if name in guests.names()]
-    return tuple(name for name in known if name != "native" or accelerator is not Accelerator.ICOUNT)
+    """Guests of a run that names none. Seconds cannot be compared with guest instructions: no programs under icount."""
+    known = [
+        guest for guest in guests.by_default() if not request.default_guests or guest.name in request.default_guests
+    ]
+    timed = accelerator is not Accelerator.ICOUNT
+    return tuple(guest.name for guest in known if timed or guest.recipe.joins is not Joins.IF_TIMED)

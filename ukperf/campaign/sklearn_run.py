@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ukperf import guests
 from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.folders import alone, write_beside
 from ukperf.campaign.learning import Calibration, Work
@@ -23,11 +24,10 @@ from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, is_local
 from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, BootSpec, Frame, Launch, Machine, Outcome, Program, Trial
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Launch, Machine, Outcome, Program, Trial
 from ukperf.text import many
 
 WORK = "sklearn.json"
-GUESTS = ("linux", "nanos", "unikraft", "native")
 MAX_THREADS = 1024
 
 
@@ -121,7 +121,7 @@ def _request(ask: Ask, guests: tuple[str, ...], accelerator: Accelerator, progra
     return Request(
         program=program,
         guests=guests,
-        default_guests=tuple(g for g in GUESTS if g != "native" or ask.model_file is None),
+        default_guests=_suited(own_model=ask.model_file is not None),
         baseline=ask.baseline,
         added=ask.added,
         machine=ask.machine,
@@ -138,6 +138,12 @@ def _request(ask: Ask, guests: tuple[str, ...], accelerator: Accelerator, progra
         shared_path=ask.shared_path,
         command=ask.command,
     )
+
+
+def _suited(*, own_model: bool) -> tuple[str, ...]:
+    """The guests that a Python tree runs in; a model of the user's own is never loaded on this machine."""
+    suited = [guests.get(name) for name in guests.loading_programs()]
+    return tuple(g.name for g in suited if not own_model or g.recipe.protocol is not BootProtocol.EXEC)
 
 
 def _elsewhere(request: Request, work: Work, here: Calibration, say: Say) -> Calibration:

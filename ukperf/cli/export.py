@@ -19,7 +19,9 @@ def _formats(incomplete: str) -> list[str]:
 
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or a pyperf file.")],
-    format_name: Annotated[str, typer.Option("--format", "-f", metavar="|".join(_FORMATS), autocompletion=_formats, help="The format.")],
+    format_name: Annotated[
+        str, typer.Option("--format", "-f", metavar="|".join(_FORMATS), autocompletion=_formats, help="The format.")
+    ],
     guest: Annotated[
         list[str] | None,
         typer.Option(

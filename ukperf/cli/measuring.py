@@ -17,6 +17,7 @@ class Shared:
     """What was typed, in the order of `--help`. A command may do without some of it: see `without`."""
 
     guest: o.Guests = None
+    guest_file: o.GuestFile = None
     baseline: o.Baseline = "linux"
     boots: o.Boots = None
     precision: o.Precision = None
@@ -44,12 +45,15 @@ class Shared:
 
         boots: where there is neither --boots nor --precision. Raises UkperfError for what cannot be meant.
         """
+        from ukperf.guests import recipes
         from ukperf.hosts.connection import EMBED
         from ukperf.paths import absolute
 
+        mine = [recipes.use(path) for path in self.guest_file or ()]
+        named = [*(self.guest or ()), *mine]
         few = boots if self.boots is None and self.precision is None else self.boots
         found: dict[str, Any] = {
-            "guests": tuple(dict.fromkeys(self.guest or ())),
+            "guests": tuple(dict.fromkeys(named)),
             "machine": o.machine(self.machine, self.memory, self.vcpus, self.pin),
             "accelerator": self.accel,
             "launch": self.launch,
@@ -62,8 +66,8 @@ class Shared:
             "command": ("ukperf", *sys.argv[1:]),
         }
         if "baseline" not in self.without:
-            found |= {"guests": o.with_baseline(self.guest, self.baseline), "baseline": self.baseline}
-            found["added"] = self.baseline if self.guest and self.baseline not in self.guest else ""
+            found |= {"guests": o.with_baseline(named, self.baseline), "baseline": self.baseline}
+            found["added"] = self.baseline if named and self.baseline not in named else ""
         if "boots" not in self.without:
             found |= {
                 "limits": o.limits(few, self.precision, self.max_time),

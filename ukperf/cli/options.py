@@ -42,6 +42,14 @@ Guests = Annotated[
         help="A guest to boot, or GUEST:VERSION for one of its kernels in the store; may be repeated. Default: all.",
     ),
 ]
+GuestFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--guest-file",
+        metavar="FILE",
+        help="A guest of your own by a recipe file (docs/extending.md); takes part, may be repeated.",
+    ),
+]
 Baseline = Annotated[
     str,
     typer.Option(

@@ -57,7 +57,6 @@ def command(
         return
     request = Request(
         program=cost_program(),
-        default_guests=("linux", "floor", "nanos", "unikraft", "native"),
         **shared.settings(),
     )
     with progress(request.limits) as observer:

@@ -38,6 +38,7 @@ def command(
     A call that kills or hangs the guest is recorded and the next boot goes on behind it. The answers are kept by the
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
+    from ukperf import guests
     from ukperf.campaign.session import Request
     from ukperf.campaign.syscall_probe import check_globs, prober, tables_by_host
 
@@ -45,7 +46,7 @@ def command(
         check_globs(only)  # now, and not after minutes of boots
     settings = shared.settings()
     settings["guests"] = tuple(dict.fromkeys([*settings["guests"], *(diff or ())]))
-    request = Request(program=prober(), default_guests=("linux", "nanos", "unikraft", "native"), **settings)
+    request = Request(program=prober(), default_guests=guests.loading_programs(), **settings)
     hosts = tables_by_host(request, fresh=fresh, say=o.sayer())
     if shared.json:
         _print_json(hosts, "*" if list_ else only, diff)

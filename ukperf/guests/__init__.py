@@ -5,11 +5,13 @@ A name is GUEST, or GUEST:VERSION for guests whose kernels are in the store.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
-from ukperf.guests.recipes import of_recipes
+from ukperf.guests import recipes
 from ukperf.registry import Registry
+from ukperf.text import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +25,7 @@ GUESTS: Registry[Callable[[Cache | None], Guest]] = Registry("ukperf.guests", "g
 
 def names() -> tuple[str, ...]:
     """The names of all guests that ukperf knows, sorted: those of packages and those of the user's recipe files."""
-    return tuple(sorted({*GUESTS.names(), *of_recipes()}))
+    return tuple(sorted({*GUESTS.names(), *recipes.files()}))
 
 
 def get(name: str, cache: Cache | None = None) -> Guest:
@@ -32,3 +34,33 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     Raises UkperfError, with the name that was perhaps meant, when there is no such guest, or it has no versions.
     """
     kind, colon, version = name.partition(":")
+    if kind not in GUESTS.names() and kind in (files := recipes.files()):
+        guest = recipes.guest_of(files[kind], GUESTS.get, cache)
+    else:
+        if kind not in GUESTS.names():
+            raise UkperfError(f"There is no guest {name!r}.", hint=meant(kind, names()))
+        guest = GUESTS.get(kind)(cache)
+    if colon and not version:
+        raise UkperfError(f"There is no guest {name!r}.", hint=f"Write {kind}, or {kind}:VERSION.")
+    return guest.at(version) if colon else guest
+
+
+def by_default() -> tuple[Guest, ...]:
+    """The guests of a run that names none, in the order in which their recipes ask to stand.
+
+    One that cannot be loaded takes no part: who asks for it by name is told why.
+    """
+    from ukperf.guests.base import Joins
+
+    found = []
+    for name in GUESTS.names():
+        with suppress(UkperfError):
+            guest = GUESTS.get(name)(None)
+            if guest.recipe.joins is not Joins.IF_NAMED:
+                found.append(guest)
+    return tuple(sorted(found, key=lambda guest: (guest.recipe.place, guest.name)))
+
+
+def loading_programs() -> tuple[str, ...]:
+    """Names of `by_default` without those whose programs are linked in: what any program can run in."""
+    return tuple(guest.name for guest in by_default() if guest.recipe.loads_programs)

@@ -6,6 +6,7 @@ import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,15 @@ from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
 from ukperf.resources import data
 
 TREE_LEAP_US = 1000
+
+
+class Joins(StrEnum):
+    """When a guest takes part in a run that names no guests."""
+
+    ALWAYS = "always"  # what is missing of it is fetched, or the run does not start
+    IF_THERE = "if there"  # left out with a sentence where something is missing
+    IF_TIMED = "if timed"  # where all guests are timed in seconds
+    IF_NAMED = "if named"
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,9 @@ class Recipe:
     cmdline: str
     powers_off: bool
     machines: tuple[MachineKind, ...]  # empty: it needs no machine
+    joins: Joins = Joins.IF_NAMED
+    place: int = 100  # among the guests of a run that names none
+    loads_programs: bool = True  # False: only programs that are linked in
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -58,6 +71,7 @@ class Guest(ABC):
     """A guest. Subclasses set name, and build images through the cache."""
 
     name: str
+    fetches = False  # True: who wants this guest has asked for what `obtain` downloads
     version = ""  # of the kernel in the store that was asked for; "": the default
 
     @property
@@ -148,6 +162,9 @@ def load_recipe(path: Path) -> Recipe:
             cmdline=str(values.pop("cmdline")),
             powers_off=bool(values.pop("powers_off")),
             machines=tuple(MachineKind(kind) for kind in values.pop("machines")),
+            joins=Joins(values.pop("joins", Joins.IF_NAMED)),
+            place=int(values.pop("place", 100)),
+            loads_programs=bool(values.pop("loads_programs", True)),
             extra=values,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

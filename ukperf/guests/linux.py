@@ -24,6 +24,7 @@ class Linux(Guest):
     """The baseline."""
 
     name = "linux"
+    fetches = True
 
     def availability(self, options: BuildOptions) -> Availability:
         try:

@@ -16,6 +16,7 @@ from ukperf.stats.perboot import Series
 from ukperf.stats.summary import RunSummary
 from ukperf.stats.within import series_of
 
+
 @dataclass(frozen=True)
 class Exportable:
     """A run as exports see it.

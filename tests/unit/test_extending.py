@@ -1,0 +1,167 @@
+"""A stranger's guest and export, by a recipe file and by a package that lies outside of ours: docs/extending.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from records import run_of, save_run
+
+from ukperf import guests, resources
+from ukperf.errors import UkperfError
+from ukperf.guests import recipes
+from ukperf.guests.base import BuildOptions
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.programs import boot_program
+
+DOCS = (resources.data_root() / "docs" / "extending.md").read_text()
+
+
+def fenced(language: str) -> list[str]:
+    """The examples of the page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
+
+
+def package(folder: Path, name: str, source: str, points: str) -> Path:
+    """An installed package: its module and its dist-info, as pip leaves them."""
+    (folder / f"{name}.py").write_text(source)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(points)
+    return folder
+
+
+def ukperf(*words: str | Path, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{path}:{resources.data_root()}", **variables}
+    return subprocess.run(
+        [sys.executable, "-c", "from ukperf.cli.main import run; run()", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
+
+
+def test_the_pages_export_is_listed_used_and_not_ours(site: Path, tmp_path: Path) -> None:
+    (source,) = fenced("python")
+    points = next(text for text in fenced("toml") if "ukperf.exports" in text).replace("[project.entry-points.", "[")
+    package(site, "my_package", source, points.replace('"', ""))
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, 8))
+    assert "lines" in " ".join(ukperf("export", "--help", path=site).stdout.split())
+    done = ukperf("export", run, "--format", "lines", "--benchmark", "total", path=site)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"linux total [\d.]+ s\nnanos total [\d.]+ s\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "source", ["raise RuntimeError('\\x1b[31mbroken')", "import there_is_no_such_module", "export = 3"]
+)
+def test_a_broken_package_is_named_and_keeps_nothing_from_working(source: str, site: Path, tmp_path: Path) -> None:
+    package(site, "broken", source, "[ukperf.exports]\nbroken = broken:export\n[ukperf.guests]\nodd = broken:Odd\n")
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0}, 8))
+    assert ukperf("export", run, "--format", "csv", path=site).returncode == 0
+    assert ukperf("--help", path=site).returncode == 0
+    done = ukperf("export", run, "--format", "broken", path=site)
+    assert done.returncode == 2 or "export = 3" in source
+    assert "\x1b" not in done.stderr and "Traceback" not in done.stderr and "broken" in done.stderr
+    listed = ukperf("images", "list", path=site, UKPERF_DATA_DIR=str(tmp_path / "data"))
+    assert listed.returncode == 0
+
+
+def test_another_packages_extension_does_not_take_the_place_of_ours(site: Path, tmp_path: Path) -> None:
+    package(site, "aaa", "def export(run): return 'hijacked'", "[ukperf.exports]\ncsv = aaa:export\n")
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0}, 8))
+    assert "hijacked" not in ukperf("export", run, "--format", "csv", path=site).stdout
+
+
+@pytest.fixture
+def lean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The page's recipe, with a kernel beside it, in the user's folder."""
+    monkeypatch.setenv("UKPERF_CONFIG_DIR", str(tmp_path / "config"))
+    folder = tmp_path / "config" / "guests"
+    folder.mkdir(parents=True)
+    path = folder / "lean.toml"
+    path.write_text(next(text for text in fenced("toml") if "builder" in text))
+    return path
+
+
+def test_the_pages_recipe_is_a_guest_with_its_own_kernel_and_words(lean: Path, tmp_path: Path) -> None:
+    from test_guest_kernels import bzimage
+
+    (lean.parent / "bzImage").write_bytes(bzimage("6.1.0"))
+    assert "lean" in guests.names()
+    guest = guests.get("lean", Cache(tmp_path / "cache"))
+    assert (guest.recipe.memory_mib, guest.recipe.min_memory_mib, guest.recipe.summary) == (128, 64, "my own kernel")
+    image = guest.build(boot_program(guest.cache), BuildOptions(cmdline="quiet2"))
+    assert (image.guest, image.kernel) == ("lean", lean.parent / "bzImage")
+    assert image.cmdline.split()[-2:] == ["mitigations=off", "quiet2"] or "mitigations=off quiet2" in image.cmdline
+    plain = guests.get("linux", guest.cache)
+    assert plain.recipe.memory_mib == 256  # the builder itself is as it was
+    assert "lean" not in {found.name for found in guests.by_default()}
+
+
+def test_a_guest_whose_kernel_is_missing_says_where_it_is_named(lean: Path, tmp_path: Path) -> None:
+    guest = guests.get("lean", Cache(tmp_path / "cache"))
+    there = guest.availability(BuildOptions())
+    assert not there.ok and str(lean.parent / "bzImage") in there.sentence
+    with pytest.raises(UkperfError, match="The kernel of lean is missing"):
+        guest.build(boot_program(guest.cache), BuildOptions())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("builder = 'linux'\nkernal = 'x'", "has an unknown key 'kernal'"),
+        ("kernel = 'x'", "names no builder"),
+        ("builder = 'linus'", "There is no guest 'linus'"),
+        ("builder = 'linux'\nmemory_mib = '5'", "memory_mib is no number of MiB"),
+        ("builder = 'linux'\nmemory_mib = -1", "memory_mib is no number of MiB"),
+        ("builder = 3", "builder is no text"),
+        ("builder = 'linux'\nname = '../up'", "names a guest '../up'"),
+        ("builder = ", "cannot be read"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused_in_a_sentence(lean: Path, text: str, said: str) -> None:
+    lean.write_text(text)
+    with pytest.raises(UkperfError) as caught:
+        recipes.use(lean)
+        guests.get("lean")
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pipe_in_the_folder_hangs_nobody(lean: Path) -> None:
+    os.mkfifo(lean.parent / "pipe.toml")
+    assert "pipe" in guests.names()
+    with pytest.raises(UkperfError, match="cannot be read"):
+        guests.get("pipe")
+
+
+def boot_time(words: Sequence[str | Path], tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    return ukperf("boot-time", *words, "--run", tmp_path / "run", path=tmp_path)
+
+
+def test_a_guest_file_takes_part_and_completion_offers_the_folders_guests(lean: Path, tmp_path: Path) -> None:
+    done = boot_time(["--guest-file", lean, "-g", "native"], tmp_path)
+    assert done.returncode == 2 and "kernel of lean is missing" in done.stderr.replace("\n", " ")
+    from ukperf.cli.options import _guests
+
+    assert _guests("le") == ["lean"]
+
+
+def test_what_the_page_shows_is_what_it_says() -> None:
+    assert textwrap.dedent(fenced("toml")[0]).startswith('name = "lean"')
+    assert {"guests", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))
