@@ -41,17 +41,21 @@ class Registry(Generic[T]):
                 f"There is no {self.noun} {name!r}.",
                 hint=f"{meant(name, self.names())} A package can bring {article} {self.noun}: docs/extending.md.",
             )
-        point = points[name]
         try:
-            return cast(T, point.load())
-        except UkperfError:
-            raise
+            found = points[name].load()
         except Exception as error:  # somebody else's code: whatever it raises is its own fault
-            raise UkperfError(
-                f"The {self.noun} {name} of the package {_package(point)} cannot be loaded: "
-                f"{type(error).__name__}: {clean(str(error), 200)}.",
-                hint=f"Update that package, or remove it: pip uninstall {_package(point)}",
-            ) from error
+            raise self.fault(name, f"cannot be loaded: {type(error).__name__}: {clean(str(error), 200)}") from error
+        if not callable(found):
+            raise self.fault(name, "is nothing that can be called")
+        return cast(T, found)
+
+    def fault(self, name: str, what: str) -> UkperfError:
+        """An error about an extension: whose it is, and what is wrong with it."""
+        package = _package(_found(self.group)[name])
+        return UkperfError(
+            f"The {self.noun} {name} of the package {package} {what}.",
+            hint=f"Update that package, or remove it: pip uninstall {package}",
+        )
 
     def origin(self, name: str) -> str:
         """The package that an extension comes from; `ukperf` for ours."""
