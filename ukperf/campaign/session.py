@@ -223,7 +223,7 @@ def _since_last_boot(plan: Plan, records: Sequence[BootRecord], hosts: Mapping[s
 def checked(request: Request) -> Request:
     """The request, its names looked up before anything slow begins; no VM host where all guests are programs.
 
-    Raises UkperfError for guests that there are not, for kernels of programs, and for a folder that holds a run.
+    Raises UkperfError for unknown guests, for kernels of programs, and for a folder that holds a run.
     """
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
         if name not in request.variants:

@@ -130,7 +130,7 @@ def pull(
         digest = pulled.entry.source_digest
         tag = f" --version {version or pulled.entry.version}" if version or guest == "nanos" else ""
         typer.echo(
-            f"Nobody has vouched for this digest: sha256:{digest} of {pulled.entry.source}. "
+            f"Unpinned digest; trusted on first use: sha256:{digest} of {pulled.entry.source}. "
             "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
             f"ukperf images pull {guest}{tag} --sha256 {digest}"
         )

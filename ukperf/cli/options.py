@@ -52,9 +52,7 @@ GuestFile = Annotated[
 ]
 Baseline = Annotated[
     str,
-    typer.Option(
-        metavar="GUEST", autocompletion=_guests, help="The guest that the others are divided by; it joins by itself."
-    ),
+    typer.Option(metavar="GUEST", autocompletion=_guests, help="Baseline for all ratios; always included."),
 ]
 Boots = Annotated[
     int | None, typer.Option(metavar="N", help="Boots of each guest (blocks). Default: 20, or until --precision.")
@@ -62,11 +60,9 @@ Boots = Annotated[
 Precision = Annotated[
     float | None, typer.Option(metavar="PCT", help="Go on until every ratio is known to ± PCT percent, with 95 %.")
 ]
-MaxTime = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Begin no block after this time: 90, 90s, 15m or 2h.")
-]
+MaxTime = Annotated[str | None, typer.Option(metavar="TIME", help="Start no new block after TIME: 90, 90s, 15m or 2h.")]
 Seed = Annotated[
-    int | None, typer.Option(metavar="N", help="Decides the order of the boots. Default: drawn, and shown.")
+    int | None, typer.Option(metavar="N", help="Decides the order of the boots. Default: random, and shown.")
 ]
 Delta = Annotated[float, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")]
 Accel = Annotated[
@@ -136,7 +132,7 @@ def parse_time(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 31 * 86_400:
-        raise UkperfError(f"{text!r} is no time.", hint="Write 90, 90s, 15m or 2h.")
+        raise UkperfError(f"{text!r} is not a valid duration.", hint="Write 90, 90s, 15m or 2h.")
     return seconds
 
 

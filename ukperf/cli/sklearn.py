@@ -48,7 +48,7 @@ def command(
     must be equal, or nothing is compared. Quantiles of the latency (p50, p99, p99.9) are those of one boot's calls, and
     are left out where a boot has too few calls for them.
 
-    The baseline joins by itself. Under emulation the data is small by default; times of emulated guests say how many
+    The baseline is always included. Under emulation the data is small by default; times of emulated guests say how many
     instructions the guests spend, not how fast they would be on a real CPU.
     """
     from ukperf.campaign.sklearn_run import Ask, run_sklearn

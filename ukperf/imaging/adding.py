@@ -36,7 +36,7 @@ def add_files(
         check_boot_image(boot)
         files["boot"] = boot
     elif boot is not None:
-        raise UkperfError(f"{guest} has no boot image.", hint="Leave --boot away.")
+        raise UkperfError(f"{guest} has no boot image.", hint="Omit --boot.")
     if version is None:
         version = found.version or f"local-{hashlib.sha256(read_bytes(kernel, KERNEL_MAX)).hexdigest()[:12]}"
     return store.add(
