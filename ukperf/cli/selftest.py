@@ -33,7 +33,8 @@ def command(
 
     Exit status 1 when a rate is beyond its limit: 6 % false alarms of a 5 % test, 94 % coverage. Points at which no
     t interval can keep the promise are named and shown, not judged. With --aa or --aa-run only the real boots are
-    tested: their labels are randomly assigned thousands of times, and whatever is then called different is a false alarm.
+    tested: their labels are randomly assigned thousands of times, and whatever is then called different is a false
+    alarm.
     """
     import json as jsons
 
