@@ -184,3 +184,11 @@ def test_a_thousand_boots_of_a_thousand_values_are_reported_in_time() -> None:
     text = html(records)
     assert time.process_time() - start < 20
     assert len(text) < 3_000_000
+
+
+def test_the_ends_of_an_interval_that_is_almost_none_are_not_said_twice() -> None:
+    records = run_of({"linux": 1.5e9, "floor": 1.5e7}, 8, sigma=0, unit=Unit.INSTRUCTIONS)
+    at = next(i for i, r in enumerate(records) if r.trial.guest == "linux")
+    records[at] = boot("linux", 0, 1.5e9 + 100, index=at, unit=Unit.INSTRUCTIONS)
+    [answer] = answers(summarize(records, "linux"))
+    assert "95 % interval ± " in answer, answer

@@ -99,6 +99,20 @@ def test_any_number_can_be_printed(value: float, spread: float) -> None:
     assert interval((value, value), 1.0, spread)
 
 
+def test_ends_of_an_interval_that_differ_are_never_printed_alike() -> None:
+    assert interval((1.0000000001, 1.0000000003)) == "± 1e-08 %"
+    assert interval((1.0, 1.0)) == "exact"
+
+
+@given(st.floats(1e-12, 1e12), st.floats(1e-16, 1.0))
+def test_an_interval_shows_that_it_has_a_width(low: float, width: float) -> None:
+    high = low * (1 + width)
+    text = interval((low, high))
+    if low < high:
+        ends = text.strip("[]").split(", ")
+        assert text.startswith("± ") or len({float(end.replace(",", "")) for end in ends}) == 2
+
+
 @settings(deadline=None)
 @given(st.floats(), st.integers(1, 8))
 def test_json_is_strict_whatever_was_measured(value: float, blocks: int) -> None:

@@ -246,14 +246,13 @@ def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _
 def _said(own: Mapping[str, Any]) -> dict[str, object]:
     """What comparisons need of a run's metadata: how long the process took; in our own files also which quantiles are
     compared, and of how many calls one is."""
-    duration, quantiles, calls = (own.get(key) for key in ("duration", "ukperf_quantiles", "ukperf_calls"))
-    said: dict[str, object] = {}
-    if isinstance(duration, int | float) and 0 < duration < MOST_COUNT:
-        said["duration"] = duration
-    if isinstance(quantiles, str):
-        said["quantiles"] = quantiles
-    if type(calls) is int:
-        said["calls"] = calls
+    duration = own.get("duration")
+    known = isinstance(duration, int | float) and 0 < duration < MOST_COUNT
+    said: dict[str, object] = {"duration": duration} if known else {}
+    if "ukperf_quantiles" in own:
+        said["quantiles"] = own["ukperf_quantiles"]
+    if "ukperf_calls" in own:
+        said["calls"] = own["ukperf_calls"]
     return said
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict, cost_of
-from ukperf.reports.units import number
+from ukperf.reports.units import alike, interval, number
 from ukperf.stats.drift import DriftResult, drifts
 from ukperf.stats.perboot import PHASES, Series
 from ukperf.stats.summary import RunSummary, by_host, summarize
@@ -147,7 +147,8 @@ def _sentence(comparison: Comparison, summary: RunSummary) -> str:
     figures = f"{number(comparison.ratio, spread)} ×"
     if comparison.low is not None and comparison.high is not None and comparison.low < comparison.high:
         low, high = number(comparison.low, spread), number(comparison.high, spread)
-        figures += f", 95 % interval {low} to {high}"
+        ends = f"{low} to {high}" if not alike(low, high) else interval((comparison.low, comparison.high))
+        figures += f", 95 % interval {ends}"
     figures = f"({figures}, {many(comparison.n, 'block')})"
     noun = _noun(summary, guest, name)
     percent = number(100 * abs(comparison.ratio - 1), 100 * spread)

@@ -53,12 +53,21 @@ def with_unit(value: float, unit: Unit) -> str:
     return f"{number(value / divisor)} {symbol}".rstrip()
 
 
+def alike(*shown: str) -> bool:
+    """Do these texts of `number` say the same number, be it with more or fewer digits?"""
+    return len({float(text.replace(",", "")) for text in shown}) == 1
+
+
 def interval(bounds: Sequence[float | None], divisor: float = 1.0, spread: float = 0.0) -> str:
-    """`[408.1, 416.0]`, `exact` where both ends are equal, `–` where there is none."""
+    """`[408.1, 416.0]`, `exact` where both ends are equal, `± 3e-05 %` where only more digits than fit would tell them
+    apart, `–` where there is none."""
     low, high = bounds
     if low is None or high is None:
         return "–"
     if low == high:
         return "exact"
     width = spread or (high - low) / divisor
-    return f"[{number(low / divisor, width)}, {number(high / divisor, width)}]"
+    ends = number(low / divisor, width), number(high / divisor, width)
+    if alike(*ends) and math.isfinite(low + high):
+        return f"± {100 * (high - low) / abs(high + low):.1g} %"
+    return f"[{ends[0]}, {ends[1]}]"

@@ -139,15 +139,24 @@ def _calls_said(sample: Sample) -> int | None:
 
 
 def final_records(records: Iterable[BootRecord], guest: str) -> dict[int, BootRecord]:
-    """Block → the guest's boot that counts: the first good attempt, or the last failed one."""
+    """Block → the guest's boot that counts: the first good attempt, or the last failed one; in the order of blocks."""
     chosen: dict[int, BootRecord] = {}
-    for record in sorted(records, key=lambda r: (r.trial.block, r.trial.attempt, r.trial.index)):
-        if record.trial.guest != guest:
-            continue
-        old = chosen.get(record.trial.block)
-        if old is None or old.outcome is not Outcome.OK:
-            chosen[record.trial.block] = record
-    return chosen
+    for record in records:
+        trial = record.trial
+        if trial.guest == guest:
+            old = chosen.get(trial.block)
+            if old is None or _counts(record, old):
+                chosen[trial.block] = record
+    return {block: chosen[block] for block in sorted(chosen)}
+
+
+def _counts(new: BootRecord, old: BootRecord) -> bool:
+    """Does `new` count rather than `old`, of the same block?"""
+    good = new.outcome is Outcome.OK
+    if good != (old.outcome is Outcome.OK):
+        return good
+    earlier = (new.trial.attempt, new.trial.index) < (old.trial.attempt, old.trial.index)
+    return earlier is good
 
 
 def _short_mean(values: tuple[float, ...]) -> float:
