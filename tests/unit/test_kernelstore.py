@@ -83,6 +83,7 @@ def test_a_kernel_is_replaced_when_it_is_asked_for(store: KernelStore) -> None:
     assert store.entries() == [newest, new]  # the newest is what is booted
     assert new.path("kernel").read_bytes() == b"changed"
     assert new.folder == old.folder
+    assert not old.path("kernel").exists()  # under a path that a run knows there are never other bytes
     assert sorted(path.name for path in store.root.iterdir()) == [".lock", "nanos-1-qemu", "nanos-2-qemu", "trust.json"]
     with pytest.raises(UkperfError, match="another nanos 1"):
         store.add("nanos", "1", {"kernel": b"k"})

@@ -263,7 +263,8 @@ def _refuse_lost_images(plan: Plan) -> None:
             if path is not None and not path.is_file():
                 raise UkperfError(
                     f"The {image.guest} image of this run is gone ({path}).",
-                    hint="The cache was emptied; start a new run with the same options: " + shell(*plan.command),
+                    hint="The cache was emptied, or its kernel pruned or replaced; start a new run by the same words: "
+                    + shell(*plan.command),
                 )
 
 

@@ -323,8 +323,10 @@ def _problem(folder: Path) -> str | None:
 
 
 def _take(role: str, content: Path | bytes, work: Path) -> StoredFile:
-    """Copies one file into the new entry and reads it once: what is hashed is what is kept."""
-    name = f"{role}.img"
+    """Copies one file into the new entry and reads it once: what is hashed is what is kept.
+
+    Its name has part of the digest: a run that goes on with what was replaced misses its file, and takes no other.
+    """
     if isinstance(content, Path):
         try:
             data = read_bytes(content, KERNEL_MAX)
@@ -332,8 +334,10 @@ def _take(role: str, content: Path | bytes, work: Path) -> StoredFile:
             raise UkperfError(f"The {role} file {content} cannot be read: {error.strerror}.") from error
     else:
         data = content
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{role}-{digest[:12]}.img"
     (work / name).write_bytes(data)
-    return StoredFile(role, name, hashlib.sha256(data).hexdigest(), len(data))
+    return StoredFile(role, name, digest, len(data))
 
 
 def _total(files: Iterable[StoredFile]) -> str:
