@@ -160,7 +160,6 @@ def test_without_qemu_the_sentence_says_how_to_get_it(shell: Shell, monkeypatch:
 
 def test_without_libvirt_the_sentence_says_how_to_get_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
-    monkeypatch.setattr(session, "emulator_path", lambda: "/qemu")
     err = shell.refusal("boot-time", "-g", "floor", "--connect", "qemu:///system", "--share-host")
     assert "libvirt cannot be loaded" in err
     assert "first-run.sh" in err
@@ -175,7 +174,6 @@ def test_a_kernel_that_is_no_kernel_is_one_sentence(
         yield FakeHost(uri="qemu:///embed")
 
     monkeypatch.setattr(session, "open_host", opened)
-    monkeypatch.setattr(session, "emulator_path", lambda: "/qemu")
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(content)
     err = shell.refusal("boot-time", "--kernel", f"linux={kernel}", "--accel", "tcg", "-g", "linux", "--share-host")

@@ -57,7 +57,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def test_the_pages_export_is_listed_used_and_not_ours(site: Path, tmp_path: Path) -> None:
-    (source,) = fenced("python")
+    source = next(text for text in fenced("python") if "def export" in text)
     points = next(text for text in fenced("toml") if "ukperf.exports" in text).replace("[project.entry-points.", "[")
     package(site, "my_package", source, points.replace('"', ""))
     run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, 8))
@@ -157,6 +157,38 @@ def test_a_pipe_in_the_folder_hangs_nobody(lean: Path) -> None:
         guests.get("pipe")
 
 
+def test_a_strangers_driver_guest_and_export_are_used_by_the_command_line_alone(site: Path, tmp_path: Path) -> None:
+    """Lists, runs, resumes, reports, compares, checks and exports with them; no file of ours is touched."""
+    exporting = next(text for text in fenced("python") if "def export" in text)
+    driving = next(text for text in fenced("python") if "def driver" in text)
+    package(site, "my_package", exporting, "[ukperf.exports]\nlines = my_package:export\n")
+    package(site, "my_driver", driving, "[ukperf.hosts]\npretend = my_driver:driver\n")
+    config = tmp_path / "config" / "guests"
+    config.mkdir(parents=True)
+    (config / "bare.toml").write_text('builder = "floor"\nsummary = "floor again"\nappend = "status=0"\n')
+    run = tmp_path / "run"
+    folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+
+    def said(*words: str | Path, status: int = 0) -> str:
+        done = ukperf(*words, path=site, **folders)
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+        return done.stdout
+
+    asked = ["-c", "pretend:here", "-g", "bare", "--baseline", "floor", "--boots", "6"]
+    table = said("boot-time", *asked, "--run", run)
+    assert "bare" in table and "12 good boots; 0 failed" in table
+    journal = run / "journal.ndjson"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:5]))
+    assert "12 good boots; 0 failed" in said("resume", run)
+    assert "bare" in said("report", run)
+    assert "bare ÷ run:floor" in said("compare", f"{run}:floor", f"{run}:bare")
+    assert re.fullmatch(
+        r"floor total [\d.]+ s\nbare total [\d.]+ s\n", said("export", run, "-f", "lines", "-b", "total")
+    )
+    refused = ukperf("boot-time", "-c", "pretence:here", path=site, **folders)
+    assert refused.returncode == 2 and "nor one of pretend" in " ".join(refused.stderr.split())
+
+
 def boot_time(words: Sequence[str | Path], tmp_path: Path) -> subprocess.CompletedProcess[str]:
     return ukperf("boot-time", *words, "--run", tmp_path / "run", path=tmp_path)
 
@@ -171,4 +203,4 @@ def test_a_guest_file_takes_part_and_completion_offers_the_folders_guests(lean: 
 
 def test_what_the_page_shows_is_what_it_says() -> None:
     assert textwrap.dedent(fenced("toml")[0]).startswith('name = "lean"')
-    assert {"guests", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))
+    assert {"guests", "hosts", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))

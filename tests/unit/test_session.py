@@ -15,9 +15,10 @@ from ukperf.campaign import session
 from ukperf.campaign.facts import facts_of
 from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.campaign.plan import PLAN, Limits
-from ukperf.campaign.session import Request, Result, refuse_several_cpus, resume, start
+from ukperf.campaign.session import Request, Result, open_hosts, refuse_several_cpus, resume, start
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import Availability, Joins
+from ukperf.hosts import libvirt_host
 from ukperf.hosts.fake import FakeHost, good_boot
 from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Machine, Observation, Program
 
@@ -120,7 +121,6 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         yield stage.host
 
     monkeypatch.setattr(session, "open_host", opened)
-    monkeypatch.setattr(session, "emulator_path", lambda: "/usr/bin/qemu-system-x86_64")
     monkeypatch.setattr(
         session, "guests", SimpleNamespace(get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()))
     )
@@ -273,13 +273,11 @@ def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.Mon
     assert stage.opened == []
 
 
-def test_a_missing_qemu_is_one_sentence_before_anything_is_built(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> str:
-        raise HostError("qemu-system-x86_64 is not installed.", hint="apt-get install qemu-system-x86")
-
-    monkeypatch.setattr(session, "emulator_path", missing)
-    assert refusal(stage).message == "qemu-system-x86_64 is not installed."
-    assert stage.opened == []
+def test_a_missing_qemu_is_one_sentence_before_libvirt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirt_host, "EMULATOR", "qemu-system-of-nobody")
+    monkeypatch.setattr(libvirt_host, "connect", lambda uri: pytest.fail("nothing is opened"))
+    with pytest.raises(HostError, match="qemu-system-of-nobody is not installed"), open_hosts(["qemu:///embed"]):
+        pass
 
 
 # Going on.

@@ -236,7 +236,6 @@ def test_programs_that_are_left_when_the_vms_cannot_be_measured_go_on_as_program
         yield FakeHost(lambda spec, number: bad_boot(Outcome.SILENT, "not one byte"), uri=uri)
 
     monkeypatch.setattr(session, "open_host", opened)
-    monkeypatch.setattr(session, "emulator_path", lambda: "/usr/bin/qemu-system-x86_64")
     request = Request(
         program=cost_program(),
         guests=("native", "floor"),

@@ -24,7 +24,6 @@ from ukperf.campaign.session import (
     open_hosts,
 )
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import is_local
 from ukperf.hosts.native import NativeHost
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Observation, Program
 
@@ -65,13 +64,13 @@ class OneBoot:
     def image(self, guest: str, program: Program) -> Image:
         """This guest with this program, from the cache."""
         kind = machine_for(self.request, guest, self.host).kind
-        return guests.get(guest).build(program, build_options(self.request, self.accelerator, guest, kind))
+        return guests.get(guest).build(program, build_options(self.request, self.accelerator, guest, kind, self.host))
 
     def context(self, guest: str) -> Sequence[str]:
         """What an answer may depend on besides kernel and program."""
         machine = machine_for(self.request, guest, self.host)
         context = (self.accelerator.value, machine.kind.value, str(machine.vcpus))
-        if is_local(self.host.uri) or guests.get(guest).recipe.protocol is BootProtocol.EXEC:
+        if self.host.here or guests.get(guest).recipe.protocol is BootProtocol.EXEC:
             return context
         # By its name, not by the way to it.
         facts = self.host.facts()

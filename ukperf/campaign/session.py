@@ -27,9 +27,9 @@ from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.campaign.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import BuildOptions, Joins
+from ukperf.hosts import open_host
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import EMBED, is_local, runs_as_us
-from ukperf.hosts.libvirt_host import emulator_path, open_host
+from ukperf.hosts.connection import EMBED, runs_as_us
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import cpu_concerns
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
@@ -103,13 +103,14 @@ def open_hosts(uris: Sequence[str], run_id: str = "", shared_path: bool = False)
 
     Raises HostError if one of them cannot be opened, or QEMU is missing where it is to run on this machine.
     """
-    if tuple(uris) == (NATIVE,):
-        yield {NATIVE: NativeHost()}
-        return
-    if any(is_local(uri) and uri.startswith("qemu") for uri in uris):
-        emulator_path()
     with ExitStack() as stack:
-        yield {uri: stack.enter_context(open_host(uri, run_id, shared_path=shared_path)) for uri in dict.fromkeys(uris)}
+
+        def opened(uri: str) -> Host:
+            return (
+                NativeHost() if uri == NATIVE else stack.enter_context(open_host(uri, run_id, shared_path=shared_path))
+            )
+
+        yield {uri: opened(uri) for uri in dict.fromkeys(uris)}
 
 
 def decide_accelerator(asked: Accelerator, host: Host, *, fresh: bool = False) -> tuple[Accelerator, Truth | None]:
@@ -376,14 +377,16 @@ def _facts(hosts: Sequence[Host]) -> dict[str, str]:
     return facts
 
 
-def build_options(request: Request, accelerator: Accelerator, guest: str, kind: MachineKind) -> BuildOptions:
-    """What one guest's image depends on in this request."""
+def build_options(
+    request: Request, accelerator: Accelerator, guest: str, kind: MachineKind, host: Host
+) -> BuildOptions:
+    """What one guest's image depends on in this request, on this host."""
     return BuildOptions(
         machine=kind,
         accelerator=accelerator,
         kernel=request.kernels.get(guest),
         cmdline=request.cmdlines.get(guest, ""),
-        remote=not is_local(request.connect[0]),
+        remote=not host.here,
     )
 
 
@@ -393,7 +396,7 @@ def machine_for(request: Request, guest: str, host: Host) -> Machine:
     Raises HostError where there is none, or the guest would run on another machine than the rest.
     """
     kinds = guests.get(guest).recipe.machines
-    if not kinds and not is_local(host.uri) and host.uri.partition("+")[0] in ("qemu", "xen"):
+    if not kinds and not host.here:
         raise HostError(
             f"{guest} runs on this machine and the others on {host.uri}, so they cannot be compared.",
             hint=f"Leave {guest} out.",
@@ -416,7 +419,7 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
                 raise
             say(f"{name} is left out: {error.message}")
             continue
-        options = build_options(request, accelerator, kind, machine.kind)
+        options = build_options(request, accelerator, kind, machine.kind, host)
         availability = guest.availability(options)
         if choice := guest.choice(options):
             say(choice)

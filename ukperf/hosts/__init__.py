@@ -1,1 +1,53 @@
-"""Libvirt connections, QEMU and Xen flavours, the truth check, the noise of the host; fake.py has no VM."""
+"""Hosts: where images boot. Drivers are found by entry points (`ukperf.hosts`), by the scheme of a connection's URI.
+
+Ours: `qemu` and `xen` by libvirt, `native` for programs of this machine itself; fake.py has no VM. The watch, the truth
+check and the host's noise belong here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from ukperf.errors import HostError, UkperfError
+from ukperf.registry import OURS, Registry
+from ukperf.text import clean
+
+if TYPE_CHECKING:
+    from ukperf.hosts.base import Host
+
+# (URI, the run's id, may the host see our files under the same paths?) → a host for the length of a with block
+Driver = Callable[[str, str, bool], "AbstractContextManager[Host]"]
+DRIVERS: Registry[Driver] = Registry("ukperf.hosts", "host driver")
+
+
+def driver_of(uri: str) -> str:
+    """The driver's name in a URI: `qemu` of qemu+ssh://host/system, `native` of native."""
+    return uri.partition(":")[0].partition("+")[0]
+
+
+@contextmanager
+def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Iterator[Host]:
+    """A host for the length of a with block.
+
+    Raises HostError where no driver knows the URI, UkperfError where the driver is broken, and as the driver does.
+    """
+    name = driver_of(uri)
+    if name not in DRIVERS.names():
+        known = ", ".join(name for name in DRIVERS.names() if DRIVERS.origin(name) != OURS)
+        raise HostError(
+            f"{clean(uri, 200)!r} is no libvirt connection to QEMU or Xen{f', nor one of {known}' if known else ''}.",
+            hint="Say for example qemu:///system, qemu+ssh://user@host/system or xen+ssh://root@host/.",
+        )
+    driver = DRIVERS.get(name)
+    with ExitStack() as stack:
+        try:
+            host = stack.enter_context(driver(uri, run_id, shared_path))
+        except UkperfError:
+            raise
+        except Exception as error:
+            if DRIVERS.origin(name) == OURS:
+                raise
+            raise DRIVERS.fault(name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
+        yield host

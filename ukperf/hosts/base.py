@@ -23,6 +23,11 @@ class Host(Protocol):
         """The accelerator of every guest here, None where there is a choice."""
         ...
 
+    @property
+    def here(self) -> bool:
+        """Are guests processes of this machine, which sees their files as we do and whose load is ours to read?"""
+        ...
+
     def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
         """The machine that a guest gets here; kinds: what it boots on, the preferred first, none: no machine.
 

@@ -64,6 +64,10 @@ class FakeHost:
     about: Mapping[str, str] = field(default_factory=dict)
     only_accelerator: Accelerator | None = None
 
+    @property
+    def here(self) -> bool:
+        return "+" not in self.uri.partition(":")[0]
+
     def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
         return machine
 

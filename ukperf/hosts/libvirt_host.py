@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +86,10 @@ class LibvirtHost:
     @property
     def uri(self) -> str:
         return self._uri
+
+    @property
+    def here(self) -> bool:
+        return is_local(self._uri)
 
     @property
     def embedded(self) -> bool:
@@ -418,8 +422,10 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
 
     shared_path: the host sees our files under the same paths, so nothing is uploaded.
 
-    Raises HostError if the connection cannot be opened.
+    Raises HostError if the connection cannot be opened, or QEMU is missing where it is to run on this machine.
     """
+    if is_local(uri) and uri.startswith("qemu"):
+        emulator_path()
     ownership.remove_strays()
     with ExitStack() as stack:
         connection = stack.enter_context(connect(uri))
@@ -432,3 +438,8 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
 
 def _version(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
+
+
+def driver(uri: str, run_id: str, shared_path: bool) -> AbstractContextManager[LibvirtHost]:
+    """The entry points `qemu` and `xen`."""
+    return open_host(uri, run_id, shared_path=shared_path)

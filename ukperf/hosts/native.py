@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from ukperf.hosts.base import OnFrame
@@ -22,6 +23,7 @@ class NativeHost:
 
     uri = "native"
     only_accelerator = Accelerator.NATIVE
+    here = True
 
     def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
         return machine
@@ -94,3 +96,8 @@ def _watch(
         word = f"exited with status {status}" if status > 0 else f"was killed by {signal.Signals(-status).name}"
         return replace(observation, outcome=outcome, reason=f"its program {word}", exit_status=max(status, 0) or None)
     return observation
+
+
+def driver(_uri: str, _run_id: str, _shared_path: bool) -> AbstractContextManager[NativeHost]:
+    """The entry point `native`."""
+    return nullcontext(NativeHost())
