@@ -14,6 +14,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,12 @@ def open_regular(path: Path) -> io.BufferedReader:
 
     Raises OSError for everything else.
     """
-    descriptor = _descriptor(path, os.O_RDONLY, follow=True)
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(descriptor_of(path), "rb")
+
+
+def descriptor_of(path: Path) -> int:
+    """The same as `open_regular`, as a descriptor that the caller closes."""
+    return _descriptor(path, os.O_RDONLY, follow=True)
 
 
 def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
@@ -115,6 +120,20 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True, 
             sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """The bytes of a regular file in a file of ours, made or written over. Raises OSError as the two opens do."""
+    with open_regular(source) as read, create_own(target) as write:
+        shutil.copyfileobj(read, write, _CHUNK)
+
+
+def create_own(path: Path) -> io.BufferedWriter:
+    """A file of ours, empty, and its folder made; neither may be a link. Raises OSError as `open_own`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link to another folder", str(path.parent))
+    return os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
 
 
 def sync(path: Path) -> None:

@@ -19,7 +19,11 @@ from ukperf.campaign.pyperffile import read_pyperf
 from ukperf.cli.options import kernels
 from ukperf.errors import UkperfError
 from ukperf.guests.base import load_recipe
+from ukperf.hosts import embed, remote
+from ukperf.hosts.storage import file_digest
+from ukperf.imaging import closure, python_env, pythontree
 from ukperf.imaging.adding import add_files
+from ukperf.imaging.copying import Item, copy_out
 from ukperf.imaging.datasets import FACTS, stored_facts
 from ukperf.imaging.datasources import read_npz, read_svmlight
 from ukperf.imaging.digests import Digests
@@ -28,6 +32,7 @@ from ukperf.imaging.kernelfile import kernel_version
 from ukperf.imaging.kernelstore import ENTRY_FILE, KernelStore
 from ukperf.imaging.nanosdisk import check_boot_image
 from ukperf.imaging.newsgroups import read_newsgroups
+from ukperf.imaging.tree import Entry, Kind
 from ukperf.imaging.unikernels import check_loadable, inspect
 
 
@@ -77,6 +82,11 @@ def _entry(path: Path) -> object:
     return checked
 
 
+def _disk(path: Path) -> None:
+    with remote._copy(path):
+        pass
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "plan": _plan,
     "journal": read_journal,
@@ -95,6 +105,10 @@ READERS: dict[str, Callable[[Path], object]] = {
     "newsgroups": read_newsgroups,
     "data facts": _facts,
     "digest": lambda path: Digests(path.parent / "digests").file(path),
+    "file of an image": lambda path: copy_out(1, [Item(0, Entry(b"a", Kind.FILE, size=9, source=str(path)))]),
+    "module of Python": lambda path: closure._copy(path, path.with_name("copy")),
+    "file of a Python workload": lambda path: pythontree._put(path, path.with_name("copy")),
+    "disk to copy": _disk,
 }
 
 
@@ -112,6 +126,36 @@ def test_what_is_no_file_is_a_sentence_wherever_a_file_is_read(reader: str, kind
 def test_whether_it_is_an_elf_file_is_asked_without_hanging(kind: str, tmp_path: Path) -> None:
     with no_file(kind, tmp_path / "it"):
         assert not is_elf(tmp_path / "it")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_not_uploaded(kind: str, tmp_path: Path) -> None:
+    with no_file(kind, tmp_path / "it"), pytest.raises(OSError, match=r"."):
+        file_digest(tmp_path / "it")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_libvirt_learned_is_forgotten_where_it_is_no_file(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    with no_file(kind, tmp_path / "kept" / "qemu.xml"):
+        embed._copy(tmp_path / "kept", tmp_path / "learned")
+    assert not list((tmp_path / "learned").glob("*.xml"))
+
+
+def test_what_libvirt_learned_is_kept_from_run_to_run(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "qemu.xml").write_text("<qemuCaps/>")
+    embed._copy(tmp_path / "kept", tmp_path / "learned")
+    assert (tmp_path / "learned" / "qemu.xml").read_text() == "<qemuCaps/>"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_standard_library_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "module.py").touch()
+    assert list(python_env._walk(tmp_path)) == [tmp_path / "module.py"]
 
 
 def _journal(path: Path) -> None:

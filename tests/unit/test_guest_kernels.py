@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import lzma
+import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ukperf.errors import UkperfError
-from ukperf.imaging import distro
+from ukperf.imaging import distro, kmodules
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.distro import find_kernel, pull_kernel
 from ukperf.imaging.kernelfile import kernel_version
@@ -251,6 +254,46 @@ def test_a_damaged_module_is_one_sentence(tmp_path: Path, name: str, contents: b
     (tmp_path / "kernel").mkdir()
     (tmp_path / "kernel" / name).write_bytes(contents)
     with pytest.raises(UkperfError, match=r"is no kernel module|cannot be read"):
+        load_order(tmp_path, ["a"])
+
+
+PACKERS = {
+    ".xz": lzma.compress,
+    ".gz": gzip.compress,
+    ".zst": lambda data: subprocess.run(["zstd", "-qc"], input=data, capture_output=True, check=True).stdout,
+}
+zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd")
+packings = pytest.mark.parametrize("suffix", [".xz", ".gz", pytest.param(".zst", marks=zstd)])
+
+
+@packings
+def test_packed_modules_are_unpacked(tmp_path: Path, suffix: str) -> None:
+    plain = module(tmp_path / "kernel" / "a.ko", "")
+    (tmp_path / "kernel" / "a.ko").rename(tmp_path / "a.ko")
+    (tmp_path / "kernel" / f"a.ko{suffix}").write_bytes(PACKERS[suffix](plain))
+    assert load_order(tmp_path, ["a"]) == [("a", plain)]
+
+
+@packings
+@pytest.mark.parametrize("damage", ["cut off", "too large"])
+def test_a_module_unpacks_whole_and_to_no_more_than_a_module_has(
+    tmp_path: Path, suffix: str, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kmodules, "MODULE_MAX", 1 << 20)
+    (tmp_path / "kernel").mkdir()
+    packed = PACKERS[suffix](bytes(1 << 20 if damage == "cut off" else (1 << 20) + 1))
+    (tmp_path / "kernel" / f"a.ko{suffix}").write_bytes(packed[:-10] if damage == "cut off" else packed)
+    with pytest.raises(UkperfError, match="more than 1 MiB" if damage == "too large" else r"cannot be read: .*\.$"):
+        load_order(tmp_path, ["a"])
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("suffix", ["", ".xz", ".zst"])
+def test_a_pipe_among_the_modules_is_one_sentence(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "kernel").mkdir()
+    os.mkfifo(tmp_path / "modules.builtin")
+    os.mkfifo(tmp_path / "kernel" / f"a.ko{suffix}")
+    with pytest.raises(UkperfError, match="it is a pipe"):
         load_order(tmp_path, ["a"])
 
 

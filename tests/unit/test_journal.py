@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import boot, failed
 
-from ukperf.campaign.journal import JOURNAL, Journal, from_json, read_journal, to_json
+from ukperf.campaign.journal import JOURNAL, MAX_NUMBER, Journal, from_json, read_journal, to_json
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-COUNT = st.integers(0, 2**70)
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), FINITE, st.text())
+COUNT = st.integers(0, 2**64)
+NUMBER = st.integers(0, MAX_NUMBER - 1)
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**64), 2**64), FINITE, st.text())
 SAMPLES = st.builds(
     Sample,
     st.text(),
@@ -31,7 +32,7 @@ SAMPLES = st.builds(
 )
 RECORDS = st.builds(
     BootRecord,
-    trial=st.builds(Trial, COUNT, COUNT, COUNT, st.text(), COUNT),
+    trial=st.builds(Trial, NUMBER, NUMBER, NUMBER, st.text(), NUMBER),
     outcome=st.sampled_from(Outcome),
     reason=st.text(),
     started_at=st.text(),
@@ -44,7 +45,7 @@ RECORDS = st.builds(
     clock_ratio=st.none() | FINITE,
     console_tail=st.text(),
     vmm_peak_rss=st.none() | COUNT,
-    events=st.dictionaries(st.text(), st.integers(), max_size=2),
+    events=st.dictionaries(st.text(), st.integers(-(2**64), 2**64), max_size=2),
     ticks=st.dictionaries(st.text(), COUNT, max_size=2),
     noise=st.dictionaries(st.text(), FINITE, max_size=2),
     host_calls_ns=COUNT,
@@ -134,6 +135,16 @@ def test_a_damaged_line_in_the_middle_costs_that_trial_alone(tmp_path: Path, lin
         ("ended_by_host", 1),
         ("noise", 5),
         ("a field of tomorrow", 1),
+        ("bad_frames", 2**64 + 1),
+        ("exit_status", -(10**400)),
+        ("elapsed_s", float("inf")),
+        ("samples", [{"benchmark": "b", "unit": "s", "values": [1.0], "metadata": {"a": float("nan")}}]),
+        ("samples", [{"benchmark": "b", "unit": "s", "values": [1.0], "metadata": {"a": 10**400}}]),
+        *(
+            ("trial", {"index": 1, "block": 0, "position": 0, "guest": "linux", "attempt": 0, key: number})
+            for key in ("index", "block", "position", "attempt")
+            for number in (-1, 10_000_000, 2**63, 10**400)
+        ),
     ],
 )
 def test_a_line_with_a_wrong_type_is_a_damaged_one(tmp_path: Path, field: str, value: object) -> None:

@@ -19,15 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import NATIVE, Shell
 
-from ukperf import paths
+from ukperf import guests, paths
 from ukperf.campaign import plan
 from ukperf.errors import HostError, UkperfError
+from ukperf.guests.base import BuildOptions
 from ukperf.hosts import connection, libvirt_host, ownership, places
 from ukperf.hosts.domainxml import sayable
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.imaging.closure import Inputs, input_key
 from ukperf.imaging.python_env import Interpreter
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine, Program
 from ukperf.text import shell as shell_words
 
 NAMES = {
@@ -293,3 +294,13 @@ def test_a_shown_command_gives_the_shell_the_very_words(name: bytes) -> None:
 @given(st.text(st.characters(codec="ascii", exclude_categories=("C",))))
 def test_a_printable_word_is_quoted_as_any_shell_takes_it(word: str) -> None:
     assert shell_words(word, "b") == shlex.join([word, "b"])
+
+
+@pytest.mark.parametrize("name", ["a:b", "a;b"])
+def test_a_python_tree_whose_path_its_own_environment_cannot_name_is_refused(name: str, tmp_path: Path) -> None:
+    tree = tmp_path / name
+    (tree / "prog").mkdir(parents=True)
+    program = Program("sklearn", "ab" * 32, tree, True, ("/prog/python",), (("PYTHONHOME", "/prog"),))
+    with pytest.raises(UkperfError) as caught:
+        guests.get("native").build(program, BuildOptions(accelerator=Accelerator.NATIVE))
+    assert "UKPERF_CACHE_DIR" in str(caught.value.hint)

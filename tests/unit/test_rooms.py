@@ -60,6 +60,28 @@ MAY_IMPORT = {
     "reports": {"stats"},
     "cli": {"campaign", "console", "guests", "hosts", "imaging", "paths", "reports", "resources", "stats"},
 }
+# Who opens files by another way than ukperf.files, and what. Whatever others may have put there is opened there.
+OPENERS = {
+    "files.py": "",
+    "campaign/syscall_probe.py": "a table of our own package",
+    "cli/main.py": "/dev/null",
+    "hosts/cgroup.py": "/proc and /sys/fs/cgroup",
+    "hosts/connection.py": "connections",
+    "hosts/cores.py": "/sys",
+    "hosts/domains.py": "/proc",
+    "hosts/libvirt_host.py": "the pid file in its own private root",
+    "hosts/noise.py": "/proc and /sys",
+    "hosts/ownership.py": "/proc",
+    "hosts/reaper.py": "the pid file in its own private root",
+    "imaging/archives.py": "members of archives",
+    "imaging/bytecode.py": "sources that closure.py looked at; it runs alone, without our package",
+    "imaging/cpio.py": "the image that it makes",
+    "imaging/datasources.py": "members of archives",
+    "imaging/distro.py": "what it unpacks into a folder that it has just made",
+    "imaging/ext4.py": "the image that mke2fs has just made",
+    "imaging/nanosdisk.py": "the image that it makes",
+}
+OPENING = {"open", "fdopen", "read_bytes", "read_text", "copy", "copy2", "copyfile", "copytree", "fromfile", "memmap"}
 FREE_OF_OURS = {"model", "files", "text"}
 
 
@@ -177,3 +199,18 @@ def test_small_files_are_compared_without_heavy_imports(case: str) -> None:
 
 def test_the_nouns_cost_nothing() -> None:
     assert not {name.split(".")[0] for name in modules_after("import ukperf.model")} & (HEAVY | {"typer", "rich"})
+
+
+def opens(path: Path) -> list[int]:
+    """Lines on which a module opens or reads a file by itself."""
+    called = [node.func for node in ast.walk(ast.parse(path.read_text(), str(path))) if isinstance(node, ast.Call)]
+    found = [function.lineno for function in called if isinstance(function, ast.Name) and function.id == "open"]
+    methods = [function for function in called if isinstance(function, ast.Attribute) and function.attr in OPENING]
+    return found + [method.lineno for method in methods if ast.unparse(method.value) != "files"]
+
+
+def test_files_are_opened_in_one_place() -> None:
+    """A pipe hangs an ordinary open, and /dev/zero fills the memory."""
+    found = {str(path.relative_to(PACKAGE)): lines for path in PACKAGE.rglob("*.py") if (lines := opens(path))}
+    assert {name: lines for name, lines in found.items() if name not in OPENERS} == {}
+    assert OPENERS.keys() <= found.keys(), "an exception that nobody needs any more"

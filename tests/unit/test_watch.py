@@ -291,6 +291,23 @@ def test_the_raw_console_is_kept_but_no_more_of_it_than_the_limit(guest: Guest, 
     assert path.stat().st_size <= 100 + watching.CHUNK
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", ["pipe", "link", "folder that is a link"])
+def test_the_raw_console_goes_into_no_pipe_and_through_no_link(guest: Guest, tmp_path: Path, what: str) -> None:
+    """A run's folder may be anybody's."""
+    path = tmp_path / "console" / "0.log"
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "0.log").write_text("precious")
+    if what == "folder that is a link":
+        path.parent.symlink_to(tmp_path / "precious")
+    else:
+        path.parent.mkdir()
+        os.mkfifo(path) if what == "pipe" else path.symlink_to(tmp_path / "precious" / "0.log")
+    with pytest.raises(OSError, match=f"it is a {what.split(maxsplit=1)[0]}|it is a link to another"):
+        guest.says(MAIN + EXIT).stops().watched(replace(SPEC, console_path=path))
+    assert (tmp_path / "precious" / "0.log").read_text() == "precious"
+
+
 def test_frames_are_passed_on_as_they_come_and_memory_is_read_while_the_vmm_lives(guest: Guest) -> None:
     passed: list[Frame] = []
     readings = iter([10, 20])

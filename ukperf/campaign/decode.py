@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+INTEGER_MAX = 1 << 64  # guests' counters have 64 bits; larger ones are too much for arrays and for floats
 T = TypeVar("T")
 Reader = Callable[[object], Any]
 
@@ -32,6 +33,8 @@ class _Misfit(ValueError):
 
 def decode(kind: type[T], data: object) -> T:
     """An instance of the dataclass `kind`. Unknown keys are refused; a missing one is its default.
+
+    Integers are below INTEGER_MAX in size, and all numbers finite.
 
     Raises ValueError with the place of what does not fit.
     """
@@ -143,11 +146,13 @@ def _choice(kind: type[StrEnum]) -> Reader:
 
 def _scalar(kind: Any) -> Reader:
     def read(data: object) -> object:
+        if isinstance(data, int) and abs(data) > INTEGER_MAX:
+            raise _Misfit(" is too large a number")
         if type(data) is kind and kind is not float:  # str, int, bool as JSON has them
             return data
-        if kind is object and (data is None or isinstance(data, str | int | float)):
+        if kind is object and (data is None or isinstance(data, str | int) or _is_finite_float(data)):
             return data
-        if kind is float and isinstance(data, int | float) and not isinstance(data, bool) and _finite(data):
+        if kind is float and isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data):
             return float(data)
         if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, str | Path):
             return kind(data)
@@ -156,8 +161,5 @@ def _scalar(kind: Any) -> Reader:
     return read
 
 
-def _finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer of hundreds of digits
-        return False
+def _is_finite_float(data: object) -> bool:
+    return isinstance(data, float) and math.isfinite(data)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from ukperf.text import shell
 JOURNAL = "journal.ndjson"
 # A run that is larger than this is no run of ours.
 MAX_BYTES = 2 << 30
+# Blocks, positions, attempts and trials are counted from 0; a run has far fewer.
+MAX_NUMBER = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _whereabouts(descriptor: int, names: int) -> str:
         return "What was measured until then is still in the file, under another name; move it back and resume the run."
     there = f"What was measured until then is in {now}"
     if now.name == JOURNAL:
-        return f"{there}; go on with: ukperf resume {shlex.quote(str(now.parent))}"
+        return f"{there}; go on with: ukperf resume {shell(now.parent)}"
     return f"{there}; move it back and resume the run."
 
 
@@ -181,7 +182,11 @@ def from_json(data: object) -> BootRecord:
 
     Raises ValueError for anything that is none.
     """
-    return decode(BootRecord, data)
+    record = decode(BootRecord, data)
+    trial = record.trial
+    if not all(0 <= number < MAX_NUMBER for number in (trial.index, trial.block, trial.position, trial.attempt)):
+        raise ValueError("a trial's numbers are those of no run")
+    return record
 
 
 def _unwritable(path: Path, error: OSError) -> UkperfError:

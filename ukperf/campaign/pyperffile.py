@@ -19,7 +19,7 @@ from ukperf.campaign.pyperfcontext import Context
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Trial, Unit
-from ukperf.text import clean
+from ukperf.text import clean, shell
 
 MOST_BYTES = 1 << 30
 LARGE_BYTES = 1 << 20  # from here on the fast reader is worth its import
@@ -131,7 +131,7 @@ def _refuse_version(path: Path, version: object) -> None:
     written = repr(version)[:40] if isinstance(version, str | int | float) else "unknown"
     raise UkperfError(
         f"{path} is in pyperf's format {written}, and only 1.0 is read.",
-        hint=f"Convert it: python -m pyperf convert {path} -o NEW.json" if version in _CONVERTIBLE else None,
+        hint=f"Convert it: python -m pyperf convert {shell(path)} -o NEW.json" if version in _CONVERTIBLE else None,
     )
 
 
@@ -141,7 +141,7 @@ def _load(path: Path) -> Any:
         if size > MOST_BYTES:
             raise UkperfError(
                 f"{path} is {size / 2**30:.1f} GiB; more than {MOST_BYTES >> 30} GiB is not read.",
-                hint=f"Thin it out: python -m pyperf convert --include-runs 1-100 {path} -o NEW.json",
+                hint=f"Thin it out: python -m pyperf convert --include-runs 1-100 {shell(path)} -o NEW.json",
             )
         text = read_bytes(path, MOST_BYTES)
         if text[:2] == _GZIP:

@@ -138,7 +138,7 @@ class LoadedRun:
         if len({record.host for record in mine}) > 1:
             raise UkperfError(
                 f"{self.path} has boots from more than one host, and they are never pooled.",
-                hint=f"Compare its guests, host by host: ukperf compare {self.path}",
+                hint=f"Compare its guests, host by host: ukperf compare {shell(self.path)}",
             )
         finals = final_records(mine, guest).values()
         answers: dict[str, str] = {}

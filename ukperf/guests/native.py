@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 
+from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.model import Image, Program
 
@@ -22,6 +23,7 @@ class Native(Guest):
     def build(self, program: Program, options: BuildOptions) -> Image:
         argv, env = (str(program.path), *program.argv[1:]), program.env
         if program.is_tree:
+            _check(program)
             argv = tuple(_on_host(word, program) for word in program.argv)
             env = tuple((name, _on_host(value, program)) for name, value in program.env)
         key = self.cache.key(
@@ -41,6 +43,16 @@ class Native(Guest):
             argv=argv,
             env=env,
             kernel_version=platform.release(),
+        )
+
+
+def _check(program: Program) -> None:
+    """Raises UkperfError for a tree at a path that its environment cannot name: `:` and `;` end a path there."""
+    if {":", ";"} & set(str(program.path)):
+        raise UkperfError(
+            f"Python does not run on this machine itself from {program.path}: ':' and ';' end a path in PYTHONHOME "
+            "and LD_LIBRARY_PATH.",
+            hint="Set UKPERF_CACHE_DIR to a path without them, or leave out native.",
         )
 
 

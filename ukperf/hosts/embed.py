@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ukperf.errors import HostError
+from ukperf.files import SMALL, read_bytes, write_atomically
 from ukperf.hosts.ownership import scratch
 from ukperf.paths import cache_dir
 
@@ -92,6 +92,4 @@ def _copy(source: Path, target: Path) -> None:
     with contextlib.suppress(OSError):
         for file in source.glob("*.xml"):
             target.mkdir(parents=True, exist_ok=True)
-            partial = target / f".{file.name}.{os.getpid()}"
-            shutil.copy2(file, partial)
-            partial.replace(target / file.name)
+            write_atomically(target / file.name, read_bytes(file, SMALL), durable=False)

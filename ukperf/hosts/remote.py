@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from ukperf import files
 from ukperf.errors import HostError
 from ukperf.hosts.storage import Pool
 from ukperf.model import BootSpec, Image
@@ -69,7 +69,7 @@ class RemoteFiles:
         """The first `limit` bytes of a console's log; empty where it cannot be read."""
         if self._log_folder is None:
             return self.pool.read(f"log-{name}", limit)
-        with suppress(OSError), (self._log_folder / f"log-{name}").open("rb") as file:
+        with suppress(OSError), files.open_regular(self._log_folder / f"log-{name}") as file:
             return file.read(limit)
         return b""
 
@@ -101,9 +101,9 @@ def _copy(path: Path) -> Iterator[Path]:
     copy = path.with_name(f"boot-{os.getpid()}-{time.monotonic_ns()}")
     try:
         try:
-            shutil.copyfile(path, copy)
+            files.copy(path, copy)
         except OSError as error:
-            raise HostError(f"A disk could not be copied for a boot: {error}.") from error
+            raise HostError(f"A disk could not be copied for a boot: {files.reason(error)}.") from error
         yield copy
     finally:
         copy.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from ukperf.errors import HostError
+from ukperf.files import open_regular
 from ukperf.hosts.connection import first_line, load_libvirt
 from ukperf.model import Image
 
@@ -155,7 +156,7 @@ class Pool:
             volume = self._create(digest, size)
         stream = self._connection.newStream(0)
         volume.upload(stream, 0, size, 0)
-        with path.open("rb") as source:
+        with open_regular(path) as source:
             stream.sendAll(lambda _stream, _bytes, file: file.read(_CHUNK // 4), source)
         stream.finish()
         if self._find(digest + _WHOLE) is None:
@@ -204,7 +205,7 @@ def file_digest(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _digest(path: str, _inode: int, _size: int, _mtime: int) -> str:
-    with Path(path).open("rb") as file:
+    with open_regular(Path(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -12,10 +12,10 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, assemble
+from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
 from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
 
@@ -117,7 +117,7 @@ class Watch:
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
             if self.spec.console_path is not None:
-                self._log = stack.enter_context(_open_log(self.spec.console_path))
+                self._log = stack.enter_context(create_own(self.spec.console_path))
             self._loop()
 
     def _loop(self) -> None:
@@ -289,8 +289,3 @@ def asleep_ns() -> int:
     """How long this machine has slept since it was started: CLOCK_BOOTTIME counts it, CLOCK_MONOTONIC does not
     (clock_gettime(2))."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-def _open_log(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("wb")

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from ukperf.errors import UkperfError
+from ukperf.files import open_regular, read_bytes, reason
 from ukperf.imaging import bytecode
 from ukperf.imaging.elf import LibrarySearch, Missing, is_elf, loadable_bytes, needed_libraries, read_elf
 from ukperf.imaging.python_env import (
@@ -38,6 +39,7 @@ from ukperf.imaging.python_env import (
 PREFIX = "prog"  # the directory of the program in every guest
 PYTHON = f"/{PREFIX}/python"
 DLOPENED = ("libgcc_s.so.1",)  # glibc loads it by name when a thread ends
+FILE_MAX = 4 << 30  # bytes of one file: no library that anybody loads has more
 FORMAT = 1  # raise when the same inputs give another tree
 
 
@@ -203,7 +205,10 @@ def _compile(files: list[TreeFile], home: Path) -> list[str]:
 
 
 def _copy(source: Path, target: Path, mode: int = 0o644) -> None:
-    data = source.read_bytes()
+    try:
+        data = read_bytes(source, FILE_MAX)
+    except OSError as e:
+        raise UkperfError(f"{source} cannot be read: {reason(e)}.") from e
     if ".so" in source.name or mode == 0o755:
         data = loadable_bytes(data, read_elf(source)) if data.startswith(b"\x7fELF") else data
     target.write_bytes(data)
@@ -236,10 +241,12 @@ def tree_digest(root: Path) -> tuple[str, int, int]:
     size = 0
     paths = sorted(p for p in root.rglob("*") if p.is_file())
     for path in paths:
-        data = path.read_bytes()
-        size += len(data)
-        mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-        digest.update(f"{path.relative_to(root)}\0{mode:o}\0{hashlib.sha256(data).hexdigest()}\n".encode())
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        size += status.st_size
+        mode = 0o755 if status.st_mode & 0o100 else 0o644
+        digest.update(f"{path.relative_to(root)}\0{mode:o}\0{content}\n".encode())
     return digest.hexdigest(), size, len(paths)
 
 

@@ -6,8 +6,10 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import descriptor_of, reason
 from ukperf.imaging.tree import Entry
 
 SMALL = 128 << 10  # bytes: below, files are read and gathered; above, the kernel copies them
@@ -82,9 +84,9 @@ def copy_out(out: int, items: Iterable[Item], base: int = 0) -> None:
 def _open(entry: Entry) -> int:
     assert entry.source is not None
     try:
-        return os.open(entry.source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        return descriptor_of(Path(entry.source))
     except OSError as error:
-        raise UkperfError(f"Cannot read {entry.source}: {error.strerror}.") from error
+        raise UkperfError(f"Cannot read {entry.source}: {reason(error)}.") from error
 
 
 def _read(source: int, entry: Entry) -> bytes:

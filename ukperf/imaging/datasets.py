@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ukperf.errors import UkperfError
-from ukperf.files import read_json
+from ukperf.files import open_regular, read_json
 from ukperf.text import shell
 
 TRAIN_ROWS, TEST_ROWS, COLUMNS, CLASSES = 11_314, 7_532, 130_107, 20  # 20 newsgroups, by date
@@ -163,7 +163,8 @@ def write(dataset: Dataset, folder: Path) -> str:
     for name, array in sorted(arrays(dataset).items()):
         path = folder / f"{name}.npy"
         np.save(path, np.ascontiguousarray(array), allow_pickle=False)
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        with open_regular(path) as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     (folder / FACTS).write_text(json.dumps({"digest": digest.hexdigest(), **facts(dataset)}, sort_keys=True))
     return digest.hexdigest()
 

@@ -5,24 +5,29 @@ Packages do not bring modules.dep (depmod makes it at installation), so dependen
 
 from __future__ import annotations
 
-import gzip
 import io
 import lzma
 import shutil
 import subprocess
+import tempfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_bytes, read_text, reason, size_text
 
 VIRTIO_DISK = ("virtio_pci", "virtio_mmio", "virtio_blk")
 """For a disk on q35 (PCI) and on microvm (MMIO)."""
 XEN_DISK = ("xen_blkfront",)
 """For a disk of a PV or PVH domain on Xen."""
 
+MODULE_MAX = 128 << 20  # bytes, unpacked: the largest of a distribution have 20 MB, with what debuggers want
+_MEMORY_MAX = 256 << 20  # of what unpacks: kernels' modules are packed with windows of 1 to 8 MiB
 _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
 
 
@@ -60,33 +65,58 @@ def _name(path: Path) -> str:
 
 def _builtin(modules: Path) -> set[str]:
     try:
-        return {_name(Path(line)) for line in (modules / "modules.builtin").read_text().splitlines()}
-    except OSError:
+        return {_name(Path(line)) for line in read_text(modules / "modules.builtin").splitlines()}
+    except (OSError, ValueError):
         return set()
 
 
 def _uncompressed(path: Path) -> bytes:
     try:
-        contents = path.read_bytes()
+        contents = read_bytes(path, MODULE_MAX)
         if path.suffix == ".xz":
-            return lzma.decompress(contents)
-        if path.suffix == ".gz":
-            return gzip.decompress(contents)
-        if path.suffix == ".zst":
-            return _zstd(path)
-    except (OSError, lzma.LZMAError, EOFError) as error:
-        raise UkperfError(f"The kernel module {path} cannot be read: {error}.") from error
+            contents = _unpacked(lzma.LZMADecompressor(memlimit=_MEMORY_MAX), contents)
+        elif path.suffix == ".gz":
+            contents = _unpacked(zlib.decompressobj(wbits=31), contents)
+        elif path.suffix == ".zst":
+            contents = _zstd(path.name, contents)
+        if len(contents) > MODULE_MAX:
+            raise ValueError(f"it unpacks to more than {size_text(MODULE_MAX)}")
+    except (OSError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise UkperfError(f"The kernel module {path} cannot be read: {reason(error)}.") from error
     return contents
 
 
-def _zstd(path: Path) -> bytes:
+class _Unpacker(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _unpacked(unpacker: _Unpacker, packed: bytes) -> bytes:
+    """What is in it, and no more than a byte past the limit. Raises ValueError where it is cut off."""
+    contents = unpacker.decompress(packed, MODULE_MAX + 1)
+    if len(contents) <= MODULE_MAX and not unpacker.eof:
+        raise ValueError("it is cut off")
+    return contents
+
+
+def _zstd(name: str, packed: bytes) -> bytes:
     tool = shutil.which("zstd")
     if tool is None:
-        raise UkperfError(f"{path.name} is compressed with zstd.", hint="Install it: sudo apt-get install zstd")
-    done = subprocess.run([tool, "-dc", "--", str(path)], check=False, capture_output=True, timeout=60)
-    if done.returncode != 0:
-        raise UkperfError(f"The kernel module {path} is damaged: zstd cannot unpack it.")
-    return done.stdout
+        raise UkperfError(f"{name} is compressed with zstd.", hint="Install it: sudo apt-get install zstd")
+    with tempfile.TemporaryFile() as source:
+        source.write(packed)
+        source.seek(0)
+        command = [tool, "-dcq", f"--memory={_MEMORY_MAX >> 20}MB"]
+        with subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacker:
+            assert unpacker.stdout is not None
+            contents: bytes = unpacker.stdout.read(MODULE_MAX + 1)
+            if len(contents) > MODULE_MAX:
+                unpacker.kill()
+    if unpacker.returncode > 0:
+        raise ValueError("zstd cannot unpack it")
+    return contents
 
 
 def _depends(contents: bytes, path: Path) -> list[str]:

@@ -91,7 +91,7 @@ def _walk(directory: Path) -> Iterator[Path]:
         if item.is_dir():
             if item.name not in PRUNED_STDLIB and not item.name.startswith("config-") and not item.is_symlink():
                 yield from _walk(item)
-        elif item.suffix in (".py", ".so"):
+        elif item.suffix in (".py", ".so") and item.is_file():
             yield item
 
 

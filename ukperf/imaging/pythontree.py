@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import SMALL, open_regular, read_bytes, read_json, write_atomically
+from ukperf.files import SMALL, copy, read_bytes, read_json, read_text, reason, write_atomically
 from ukperf.imaging import bytecode, closure
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import PREFIX, PYTHON, Inputs, PythonTree
@@ -46,7 +45,7 @@ def python_tree(cache: Cache | None = None, roots: Sequence[str] = ROOTS) -> Pyt
         cache.entry("python", key, fill)
         memory.remember(inputs, key)
     folder = cache.root / "python" / key
-    return closure.from_description(folder / "root", (folder / FACTS).read_text(encoding="utf-8"))
+    return closure.from_description(folder / "root", read_text(folder / FACTS))
 
 
 class _Memory:
@@ -136,10 +135,9 @@ def _put(content: Path | bytes, path: Path) -> None:
         path.write_bytes(content)
         return
     try:
-        with open_regular(content) as source, path.open("wb") as out:
-            shutil.copyfileobj(source, out)
+        copy(content, path)
     except OSError as error:
-        raise UkperfError(f"{content} cannot be copied: {error.strerror}.") from error
+        raise UkperfError(f"{content} cannot be copied: {reason(error)}.") from error
 
 
 def _compiled(source: bytes, name: str) -> bytes:
