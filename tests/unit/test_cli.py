@@ -95,6 +95,8 @@ def shell(
         (["boot-time", "--boots", "1000000000"], "--boots 1000000000 is not between", ""),
         (["boot-time", "--precision", "0"], "--precision 0 is not between", ""),
         (["boot-time", "--precision", "nan"], "--precision nan is not between", ""),
+        (["boot-time", "--seed", "9999999999999999999"], "--seed 9999999999999999999 is not between 0 and", ""),
+        (["selftest", "--seed", "-1"], "--seed -1 is not between 0 and", ""),
         (["boot-time", "--delta", "0"], "--delta 0 is not between", ""),
         (["boot-time", "--delta", "nan"], "--delta nan is not between", ""),
         (["boot-time", "--memory", "0"], "--memory 0 is not between", ""),

@@ -50,7 +50,7 @@ PLANS = st.builds(
     accelerator=st.sampled_from(Accelerator),
     launch=st.sampled_from(Launch),
     hosts=st.lists(TEXT, min_size=1, max_size=2).map(tuple),
-    seed=st.integers(),
+    seed=st.integers(-(2**63), 2**63),
     limits=st.builds(Limits, st.integers(1, 10**5), st.none() | FRACTIONS, st.none() | FRACTIONS),
     delta=FRACTIONS,
     memory_mib=st.dictionaries(NAMES, st.integers(1, 10**6), max_size=2),

@@ -18,6 +18,7 @@ from ukperf.text import clean
 if TYPE_CHECKING:
     from ukperf.campaign.plan import Limits
 
+MAX_SEED = 1 << 63
 MAX_BOOTS = 100_000
 MAX_MEMORY_MIB = 1 << 20
 MAX_VCPUS = 255
@@ -30,6 +31,16 @@ def _guests(incomplete: str) -> list[str]:
 
     versions = dict.fromkeys(f"{entry.guest}:{entry.version}" for entry in KernelStore().entries())
     return [name for name in (*names(), *versions) if name.startswith(incomplete)]
+
+
+def seed_of(seed: int | None) -> int | None:
+    """--seed.
+
+    Raises UkperfError for one that no plan can hold.
+    """
+    if seed is not None and not 0 <= seed < MAX_SEED:
+        raise UkperfError(f"--seed {seed} is not between 0 and {MAX_SEED - 1}.")
+    return seed
 
 
 Guests = Annotated[
@@ -62,7 +73,12 @@ Precision = Annotated[
 ]
 MaxTime = Annotated[str | None, typer.Option(metavar="TIME", help="Start no new block after TIME: 90, 90s, 15m or 2h.")]
 Seed = Annotated[
-    int | None, typer.Option(metavar="N", help="Decides the order of the boots. Default: random, and shown.")
+    int | None,
+    typer.Option(
+        metavar="N",
+        callback=seed_of,
+        help="Decides the order of the boots. Default: random, and shown.",
+    ),
 ]
 Delta = Annotated[float, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")]
 Accel = Annotated[

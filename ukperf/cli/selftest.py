@@ -13,7 +13,7 @@ from ukperf.model import Accelerator
 
 def command(
     trials: Annotated[int, typer.Option(metavar="N", help="Made-up campaigns at each point, at least 4000.")] = 10_000,
-    seed: Annotated[int, typer.Option(metavar="N", help="Decides the made-up campaigns.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", callback=o.seed_of, help="Decides the made-up campaigns.")] = 1,
     full: Annotated[bool, typer.Option("--full", help="All 432 combinations of the grid's factors.")] = False,
     aa: Annotated[
         str | None, typer.Option("--aa", metavar="GUEST", help="Boot GUEST on this machine and compare it with itself.")
