@@ -143,6 +143,13 @@ def test_one_file_for_the_action_never_holds_both_directions() -> None:
         exported("github-action")
 
 
+def test_what_an_iteration_costs_is_not_its_rate(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", rates())
+    parts = json.loads(cli("plan", run, "--effect", "1", "--json"))["variance"]
+    assert [part["iteration_cost"] for part in parts] == [None, None]
+    assert "M/s" not in cli("plan", run, "--effect", "1")
+
+
 def test_rates_that_rise_are_warming_up() -> None:
     rising = tuple([3.0] * 20 + [5.0] * 80)
     for unit, kind in ((Unit.PER_SECOND, Warmth.WARMING_UP), (Unit.SECONDS, Warmth.SLOWING_DOWN)):

@@ -72,7 +72,7 @@ def render_plan(
                 Text(percent(part.parts.between_iterations)),
                 Text("–" if part.parts.icc is None else f"{part.parts.icc:.2f}"),
                 Text("not known" if part.boot_cost is None else with_unit(part.boot_cost, part.unit)),
-                Text(with_unit(part.iteration_cost, part.unit)),
+                Text("not known" if part.iteration_cost is None else with_unit(part.iteration_cost, part.unit)),
                 Text(_best(part)),
             ]
             for part in parts

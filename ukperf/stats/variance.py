@@ -85,12 +85,16 @@ def best_iterations(parts: VarianceParts, boot_cost: float, iteration_cost: floa
     return int(min(max(1, math.ceil(best)), MOST_ITERATIONS))
 
 
+_SPENT = (Unit.SECONDS, Unit.CYCLES, Unit.INSTRUCTIONS)  # what running takes
+
+
 @dataclass(frozen=True)
 class SampleParts:
     """Where one guest's benchmark varies. best: iterations a boot (Kalibera & Jones), None where boots do not differ.
 
     boot_cost: what a boot costs beside its iterations, iteration_cost: one iteration, both in `unit`. boot_cost is None
-    where nothing says how long boots took; then there is no best either.
+    where nothing says how long boots took, iteration_cost where values are nothing that running takes (rates, bytes,
+    counts); then there is no best either.
     """
 
     guest: str
@@ -98,7 +102,7 @@ class SampleParts:
     unit: Unit
     parts: VarianceParts
     boot_cost: float | None
-    iteration_cost: float
+    iteration_cost: float | None
     best: int | None
 
 
@@ -132,9 +136,9 @@ def sample_parts(
                 continue
             known = [row[2] for row in rows if row[2] is not None]
             cost = max(float(np.mean(known)), 0.0) if known else None
-            iteration = float(np.mean([row[3] for row in rows]))
-            best = None if cost is None else best_iterations(parts, cost, iteration)
-            found.append(SampleParts(guest, name, rows[0][1], parts, cost, iteration, best))
+            spent = float(np.mean([row[3] for row in rows])) if rows[0][1] in _SPENT else None
+            best = None if cost is None or spent is None else best_iterations(parts, cost, spent)
+            found.append(SampleParts(guest, name, rows[0][1], parts, cost, spent, best))
     return found
 
 
