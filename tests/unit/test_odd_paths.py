@@ -159,6 +159,25 @@ def test_a_domain_names_odd_files_by_links_to_them(name: bytes, tmp_path: Path, 
     assert embedded.xml(spec) == xml  # the second boot
 
 
+@pytest.mark.parametrize(
+    "name", [NAMES["no UTF-8"], NAMES["line feed"], b"a\\\nb"], ids=["no UTF-8", "LF", "escaped LF"]
+)
+def test_a_vmm_launched_directly_gets_the_users_own_variables(
+    name: bytes, embedded: LibvirtHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", f"/{os.fsdecode(name)}")
+
+    def native(_format: str, _xml: str) -> str:
+        """libvirt's text, which libvirt-python decodes."""
+        return os.fsencode(f"TMPDIR={shlex.quote(os.environ['TMPDIR'])} HOME=/h qemu -nodefaults").decode("utf-8")
+
+    monkeypatch.setattr(Silent, "domainXMLToNative", staticmethod(native), raising=False)
+    image = Image("linux", "boot", "0" * 64, "1" * 64, BootProtocol.KERNEL, Path("/k"))
+    command = embedded.command_line(BootSpec(image, Machine(), Accelerator.TCG, name="ukperf-01234567-linux"))
+    assert dict(command.env) == {"TMPDIR": f"/{os.fsdecode(name)}", "HOME": "/h"}
+    assert os.environ["TMPDIR"] == f"/{os.fsdecode(name)}"
+
+
 def test_plain_files_are_named_as_they_are(tmp: Path) -> None:
     image = Image("linux", "boot", "0" * 64, "1" * 64, BootProtocol.KERNEL, Path("/boot/vmlinuz-6.1_2"))
     assert places.plainly_named(image, tmp) == image

@@ -13,9 +13,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import HostError
@@ -63,6 +63,25 @@ def strip_for_direct(native: str) -> CommandLine:
         argv.append(word)
     # Under libvirt a reset ends the domain (on_reboot=destroy); a crashing guest must not loop here either.
     return CommandLine((*argv, "-no-reboot"), env)
+
+
+@contextmanager
+def sayable_environment() -> Iterator[dict[str, str]]:
+    """libvirt writes variables that a VMM inherits (HOME, TMPDIR) into its text, which is read as UTF-8 and by lines.
+
+    Those that are neither are empty meanwhile; yields what they were, for `with_variables`.
+    """
+    odd = {name: value for name, value in os.environ.items() if not value.isprintable()}
+    os.environ.update(dict.fromkeys(odd, ""))
+    try:
+        yield odd
+    finally:
+        os.environ.update(odd)
+
+
+def with_variables(command: CommandLine, values: Mapping[str, str]) -> CommandLine:
+    """The command with other values of the variables that it has anyway."""
+    return replace(command, env=tuple((name, values.get(name, value)) for name, value in command.env))
 
 
 @contextmanager

@@ -19,7 +19,15 @@ from ukperf.hosts import ownership
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
 from ukperf.hosts.cores import all_usable, usable_cpus
-from ukperf.hosts.direct import CommandLine, boot_direct, listening, pidfd, strip_for_direct
+from ukperf.hosts.direct import (
+    CommandLine,
+    boot_direct,
+    listening,
+    pidfd,
+    sayable_environment,
+    strip_for_direct,
+    with_variables,
+)
 from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
@@ -225,12 +233,16 @@ class LibvirtHost:
         xml = self.xml(spec)
         if xml not in self._commands:
             try:
-                native = self._connection.domainXMLToNative("qemu-argv", xml)
+                with sayable_environment() as values:
+                    native = self._connection.domainXMLToNative("qemu-argv", xml)
             except self._libvirt.libvirtError as error:
                 raise HostError(
                     f"libvirt cannot write a command line for {spec.image.guest}: {first_line(error)}."
                 ) from (error)
-            self._commands = {**dict(list(self._commands.items())[-63:]), xml: strip_for_direct(native)}
+            self._commands = {
+                **dict(list(self._commands.items())[-63:]),
+                xml: with_variables(strip_for_direct(native), values),
+            }
         return self._commands[xml]
 
     def _boot_domain(self, spec: BootSpec, on_frame: OnFrame | None) -> Observation:
