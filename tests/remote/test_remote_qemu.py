@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from costs import measured
 
 from remote.daemon import Daemon, libvirt_daemon
-from ukperf import guests
+from ukperf import guests, workloads
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.session import Request, start
-from ukperf.campaign.syscall_cost import cost_program, measure
-from ukperf.cli.output import show_result
-from ukperf.cli.syscall_cost import show_costs
+from ukperf.campaign.syscall_cost import cost_program
+from ukperf.cli.output import show
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts import libvirt_host
@@ -25,6 +25,8 @@ from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.hosts.storage import Pool, file_digest
 from ukperf.imaging.programs import boot_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
+from ukperf.workloads.base import Finished, NoOptions
+from ukperf.workloads.syscall_cost import CostOptions
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -181,7 +183,7 @@ def test_a_campaign_on_two_hosts_balances_blocks_and_answers_for_each(
         )
         result = start(request, say=lambda _sentence: None)
     assert [record.host for record in result.records] == [daemon.uri, other.uri] * 2
-    show_result(result, as_json=True)
+    show(workloads.get("boot"), Finished(result), NoOptions(), as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert [host["host"] for host in page["hosts"]] == [daemon.uri, other.uri]
     assert [guest["boots"] for host in page["hosts"] for guest in host["guests"]] == [2, 2]
@@ -201,12 +203,12 @@ def test_what_calls_cost_is_found_out_on_each_of_two_hosts_and_answered_for_each
             folder=tmp_path / "run",
             share_host=True,
         )
-        costs = measure(request, "call.direct", probe_vsyscall=False, fresh=True, say=lambda _sentence: None)
+        costs = measured(request, "call.direct", vsyscall=False, say=lambda _sentence: None)
     assert [(host, tuple(found)) for host, found in costs.findings.items()] == [
         (daemon.uri, ("floor",)),
         (other.uri, ("floor",)),
     ]
-    show_costs(costs, cycles=True, as_calls=False, as_json=True)
+    show(workloads.get("syscall_cost"), Finished(costs.result), CostOptions(cycles=True), as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert [host["host"] for host in page["hosts"]] == [daemon.uri, other.uri]
     assert [host["guests"][0]["estimates"]["call.direct"]["n"] for host in page["hosts"]] == [2, 2]

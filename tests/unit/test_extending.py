@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -157,15 +158,19 @@ def test_a_pipe_in_the_folder_hangs_nobody(lean: Path) -> None:
         guests.get("pipe")
 
 
-def test_a_strangers_driver_guest_and_export_are_used_by_the_command_line_alone(site: Path, tmp_path: Path) -> None:
-    """Lists, runs, resumes, reports, compares, checks and exports with them; no file of ours is touched."""
+def test_a_strangers_extensions_are_used_by_the_command_line_alone(site: Path, tmp_path: Path) -> None:
+    """Lists, runs, resumes, reports, compares, checks and exports with a workload, a guest, a driver and an export of
+    another package; no file of ours is touched."""
+    working = next(text for text in fenced("python") if "class Summing" in text)
+    package(site, "my_workload", working, "[ukperf.workloads]\nsumming = my_workload:Summing\n")
+    (site / "summing.c").write_text(fenced("c")[0])
     exporting = next(text for text in fenced("python") if "def export" in text)
     driving = next(text for text in fenced("python") if "def driver" in text)
     package(site, "my_package", exporting, "[ukperf.exports]\nlines = my_package:export\n")
     package(site, "my_driver", driving, "[ukperf.hosts]\npretend = my_driver:driver\n")
     config = tmp_path / "config" / "guests"
     config.mkdir(parents=True)
-    (config / "bare.toml").write_text('builder = "floor"\nsummary = "floor again"\nappend = "status=0"\n')
+    (config / "mine.toml").write_text('builder = "native"\nsummary = "native again"\n')
     run = tmp_path / "run"
     folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
 
@@ -174,17 +179,36 @@ def test_a_strangers_driver_guest_and_export_are_used_by_the_command_line_alone(
         assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
         return done.stdout
 
-    asked = ["-c", "pretend:here", "-g", "bare", "--baseline", "floor", "--boots", "6"]
-    table = said("boot-time", *asked, "--run", run)
-    assert "bare" in table and "12 good boots; 0 failed" in table
+    assert "A workload of the package my_workload." in said("--help")
+    helped = said("summing", "--help")
+    assert "--rounds" in helped and "How often it sums up." in helped and "Sum up numbers" in helped
+    table = said("summing", "-g", "mine", "--baseline", "native", "--rounds", "4", "--run", run)
+    assert "mine" in table and "sum " in table and "12 good boots; 0 failed" in table
+    stored = json.loads((run / "plan.json").read_text())
+    assert (stored["workload"], stored["parameters"]) == ("summing", {"rounds": 4})
     journal = run / "journal.ndjson"
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:5]))
     assert "12 good boots; 0 failed" in said("resume", run)
-    assert "bare" in said("report", run)
-    assert "bare ÷ run:floor" in said("compare", f"{run}:floor", f"{run}:bare")
-    assert re.fullmatch(
-        r"floor total [\d.]+ s\nbare total [\d.]+ s\n", said("export", run, "-f", "lines", "-b", "total")
-    )
+    assert "mine" in said("report", run)
+    assert "mine ÷ run:native" in said("compare", f"{run}:native", f"{run}:mine")
+    lines = said("export", run, "-f", "lines", "-b", "sum")
+    assert re.fullmatch(r"native sum [\d.e+]+ cycles\nmine sum [\d.e+]+ cycles\n", lines)
+    asked = [
+        "-c",
+        "pretend:here",
+        "-g",
+        "floor",
+        "--baseline",
+        "floor",
+        "--boots",
+        "6",
+        "--run",
+        tmp_path / "pretended",
+    ]
+    assert "6 good boots; 0 failed" in said("boot-time", *asked)
+    (site / "my_workload.py").unlink()  # and when it is gone, its runs are still read
+    for words in (["resume", run], ["report", run], ["compare", f"{run}:native", f"{run}:mine"]):
+        assert "sum" in said(*words)
     refused = ukperf("boot-time", "-c", "pretence:here", path=site, **folders)
     assert refused.returncode == 2 and "nor one of pretend" in " ".join(refused.stderr.split())
 
@@ -203,4 +227,4 @@ def test_a_guest_file_takes_part_and_completion_offers_the_folders_guests(lean: 
 
 def test_what_the_page_shows_is_what_it_says() -> None:
     assert textwrap.dedent(fenced("toml")[0]).startswith('name = "lean"')
-    assert {"guests", "hosts", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))
+    assert {"workloads", "guests", "hosts", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))

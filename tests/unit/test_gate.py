@@ -15,16 +15,17 @@ from records import failed, run_of, save_run
 from scipy.special import stdtrit
 from typer.testing import CliRunner
 
-from ukperf.campaign.paper import Paper
+from ukperf import workloads
 from ukperf.campaign.plan import load as load_plan
 from ukperf.campaign.session import Result
-from ukperf.campaign.sklearn_run import Answer
 from ukperf.cli.main import app
 from ukperf.cli.measuring import Shared
-from ukperf.cli.output import refuse_if_not_compared, show_result
+from ukperf.cli.output import refuse_if_not_compared, show
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Sample, Unit
 from ukperf.stats.variance import boots_for_width
+from ukperf.workloads.base import Finished, NoOptions
+from ukperf.workloads.paper import Paper
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "pyperf"
 
@@ -239,7 +240,7 @@ def test_a_run_in_which_nothing_could_be_compared_does_not_end_well(
 ) -> None:
     result = ended(tmp_path / "run", all_of(bad, run_of({"linux": 1.0, "nanos": 0.5}, 8)))
     with pytest.raises(UkperfError, match=f"Nothing could be compared: every boot of {bad} failed.*no end in 120 s"):
-        show_result(result, as_json)
+        show(workloads.get("boot"), Finished(result), NoOptions(), as_json=as_json)
     out = capsys.readouterr().out
     assert "hung" in out and "nanos" in out  # what was measured is shown first
 
@@ -248,8 +249,8 @@ def test_the_papers_experiments_without_a_comparison_do_not_end_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = ended(tmp_path / "run", all_of("linux", run_of({"linux": 1.0, "nanos": 0.5}, 8)))
-    made = Paper(tmp_path, (), Answer(result, {}, ()), ())
-    monkeypatch.setattr("ukperf.campaign.paper.reproduce", lambda *_, **__: made)
+    made = Paper(tmp_path, (), Finished(result), ())
+    monkeypatch.setattr("ukperf.workloads.paper.reproduce", lambda *_, **__: made)
     for words in ((), ("--json",)):
         found = said("paper", "--quick", "--run", tmp_path / "paper", *words)
         assert found.status == 2 and "every boot of linux failed" in found.error and found.out

@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import boot, failed
 
-from ukperf.campaign import learning, memoryadvice, paper
+from ukperf import workloads
+from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.learning import Calibration, choose
-from ukperf.campaign.sklearn_run import WORK, Ask, Remembered, guests_for, remembered, run_sklearn
+from ukperf.campaign.session import Request
+from ukperf.campaign.sklearn_run import WORK, Remembered, guests_for, remembered
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Sample, Unit
+from ukperf.workloads import paper
+from ukperf.workloads.sklearn import LearnOptions
 
 TIMES = st.floats(1e-6, 100.0)
 
@@ -85,20 +89,20 @@ def test_native_does_not_take_part_where_it_cannot() -> None:
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (Ask(threads=0), "--threads 0"),
-        (Ask(scale=0.1, data="newsgroups"), "--scale"),
-        (Ask(models=("resnet",)), "no model 'resnet'"),
+        (LearnOptions(threads=0), "--threads 0"),
+        (LearnOptions(scale=0.1, data="newsgroups"), "--scale"),
+        (LearnOptions(models=("resnet",)), "no model 'resnet'"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused_before_anything_is_opened(ask: Ask, message: str) -> None:
+def test_options_that_cannot_be_meant_are_refused_before_anything_is_opened(ask: LearnOptions, message: str) -> None:
     with pytest.raises(UkperfError, match=message):
-        run_sklearn(ask, say=print)
+        workloads.get("sklearn").prepare(ask, Request(), say=print)
 
 
 def test_a_model_file_that_is_not_there_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("m") / "model.joblib"
     with pytest.raises(UkperfError, match="There is no file"):
-        run_sklearn(Ask(model_file=path), say=print)
+        workloads.get("sklearn").prepare(LearnOptions(model_file=path), Request(), say=print)
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -58,7 +58,19 @@ MAY_IMPORT = {
     "stats": set[str](),
     "campaign": {"console", "guests", "hosts", "imaging", "paths", "resources", "stats"},
     "reports": {"stats"},
-    "cli": {"campaign", "console", "guests", "hosts", "imaging", "paths", "reports", "resources", "stats"},
+    "workloads": {"campaign", "guests", "imaging", "paths", "reports", "stats"},
+    "cli": {
+        "campaign",
+        "console",
+        "guests",
+        "hosts",
+        "imaging",
+        "paths",
+        "reports",
+        "resources",
+        "stats",
+        "workloads",
+    },
 }
 # Who opens files by another way than ukperf.files, and what. Whatever others may have put there is opened there.
 OPENERS = {

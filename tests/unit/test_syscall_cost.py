@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from costs import measured
 from rich.console import Console
 
 from ukperf.campaign import session
@@ -24,12 +25,11 @@ from ukperf.campaign.syscall_cost import (
     FOUND,
     Finding,
     Operation,
-    _found,
     _text,
     cost_program,
+    found,
     kept_finding,
     list_operations,
-    measure,
     missing,
     samples_in,
     scout,
@@ -220,7 +220,7 @@ def test_programs_of_this_machine_alone_need_no_host_and_no_word_about_the_accel
         folder=tmp_path / "run",
         share_host=True,
     )
-    costs = measure(request, "call.*", probe_vsyscall=True, fresh=True, say=lambda _: None)
+    costs = measured(request, "call.*", say=lambda _: None)
     assert costs.result.plan.accelerator is Accelerator.NATIVE and tuple(costs.findings) == ("native",)
     assert {s.unit for r in costs.result.records for s in r.samples} == {Unit.SECONDS, Unit.CYCLES}
 
@@ -244,7 +244,7 @@ def test_programs_that_are_left_when_the_vms_cannot_be_measured_go_on_as_program
         share_host=True,
     )
     said: list[str] = []
-    costs = measure(request, "call.*", probe_vsyscall=True, fresh=True, say=said.append)
+    costs = measured(request, "call.*", say=said.append)
     assert costs.result.plan.accelerator is Accelerator.NATIVE and "floor is left out: not one byte." in said
     assert missing(costs, "native", "call.direct") == {}
 
@@ -358,7 +358,7 @@ def test_what_the_scouts_found_is_in_the_runs_folder(tmp_path: Path) -> None:
     operations = (Operation("noop.raw", "kernel", "an unused number"),)
     findings = {"qemu:///embed": {"g": Finding("g", ("noop.raw",), {"getppid.raw": 38}, {"futex.raw": "hangs"}, 2)}}
     (tmp_path / FOUND).write_text(_text(operations, findings))
-    assert _found(tmp_path) == (operations, findings)
+    assert found(tmp_path) == (operations, findings)
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"operations": 1, "findings": {}}', '{"operations": [{}]}'])
@@ -366,4 +366,4 @@ def test_a_run_whose_findings_are_gone_says_so_in_a_sentence(tmp_path: Path, tex
     if text is not None:
         (tmp_path / FOUND).write_text(text)
     with pytest.raises(UkperfError, match="missing or damaged"):
-        _found(tmp_path)
+        found(tmp_path)

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from records import run_of
 
+from ukperf import workloads
 from ukperf.campaign.facts import facts_of, of_host
-from ukperf.campaign.paper import reproduce
 from ukperf.campaign.plan import Limits, Plan
-from ukperf.campaign.session import Result
-from ukperf.campaign.sklearn_run import Answer, Ask
-from ukperf.campaign.syscall_cost import Costs, Finding, Operation, missing, on_all_hosts
-from ukperf.cli import syscall_cost, syscalls
-from ukperf.cli.output_sklearn import show_sklearn
+from ukperf.campaign.session import Request, Result
+from ukperf.campaign.syscall_cost import FOUND, Costs, Finding, Operation, _text, missing, on_all_hosts
+from ukperf.cli import syscalls
+from ukperf.cli.output import show
 from ukperf.errors import UkperfError
 from ukperf.model import (
     Accelerator,
@@ -33,6 +32,10 @@ from ukperf.model import (
     SystemCall,
     Unit,
 )
+from ukperf.workloads.base import Finished
+from ukperf.workloads.paper import reproduce
+from ukperf.workloads.sklearn import LearnOptions
+from ukperf.workloads.syscall_cost import CostOptions
 
 HERE, THERE = "qemu:///embed", "qemu+ssh://root@there/system"
 XEN = "xen+tcp://there/"
@@ -130,34 +133,41 @@ def test_why_there_is_no_figure_is_said_for_each_host(tmp_path: Path) -> None:
     assert missing(found, THERE, "read1.raw") == {}
 
 
+def show_costs(found: Costs, *, as_json: bool) -> None:
+    (found.result.folder / FOUND).write_text(_text(found.operations, found.findings))
+    show(workloads.get("syscall_cost"), Finished(found.result), CostOptions(), as_json=as_json)
+
+
 def test_syscall_cost_answers_for_each_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    syscall_cost.show_costs(costs(tmp_path), cycles=False, as_calls=False, as_json=True)
+    show_costs(costs(tmp_path), as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert verdicts(page, "noop.raw") == {HERE: "slower", THERE: "faster"}
     assert [host["facts"]["host"] for host in page["hosts"]] == [HERE, THERE]
     assert page["hosts"][0]["facts"]["linux TSC"].startswith("2.000 GHz by the host's clock")
     assert page["hosts"][1]["facts"]["linux TSC"].startswith("1.000 GHz by the host's clock")
     assert [guest["boots"] for host in page["hosts"] for guest in host["guests"]] == [8] * 4
-    syscall_cost.show_costs(costs(tmp_path), cycles=False, as_calls=False, as_json=False)
+    show_costs(costs(tmp_path), as_json=False)
     text = capsys.readouterr().out
     assert text.count("into the kernel and back") == 2
     assert f"host {HERE};" in text and f"host {THERE};" in text
 
 
 def test_sklearn_answers_for_each_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = Answer(result(tmp_path, records(("knn test",))), {"name": "synthetic"}, ("Same work.",))
-    show_sklearn(answer, as_json=True)
+    more = {"data": {"name": "synthetic"}, "notes": ["Same work."]}
+    learnt = Finished(result(tmp_path, records(("knn test",))), ("Same work.",), more)
+    workload = workloads.get("sklearn")
+    show(workload, learnt, LearnOptions(), as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert verdicts(page, "knn test") == {HERE: "slower", THERE: "faster"}
     assert page["notes"] == ["Same work."] and page["data"] == {"name": "synthetic"}
-    show_sklearn(answer, as_json=False)
+    show(workload, learnt, LearnOptions(), as_json=False)
     text = capsys.readouterr().out
     assert text.count("knn test") >= 2 and text.count("Same work.") == 1
 
 
 def test_one_hosts_page_has_no_list_of_hosts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = [record for record in records(("knn test",)) if record.host == HERE]
-    show_sklearn(Answer(result(tmp_path, mine), {}, ()), as_json=True)
+    show(workloads.get("sklearn"), Finished(result(tmp_path, mine)), LearnOptions(), as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert "hosts" not in page and page["facts"]["host"] == HERE
 
@@ -180,4 +190,4 @@ def test_system_calls_are_listed_for_each_host(capsys: pytest.CaptureFixture[str
 
 def test_the_papers_numbers_are_those_of_one_host(tmp_path: Path) -> None:
     with pytest.raises(UkperfError, match="one host"):
-        reproduce(Ask(connect=(HERE, THERE)), tmp_path, say=lambda _: None)
+        reproduce(LearnOptions(), Request(connect=(HERE, THERE)), tmp_path, say=lambda _: None)

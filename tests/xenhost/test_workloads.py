@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from costs import measured
 
 from ukperf import guests
 from ukperf.campaign import learning
 from ukperf.campaign.learning import Setting, Work
 from ukperf.campaign.plan import Limits
 from ukperf.campaign.session import Request
-from ukperf.campaign.syscall_cost import cost_program, measure
+from ukperf.campaign.syscall_cost import cost_program
 from ukperf.console import assemble
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
@@ -94,7 +95,7 @@ def test_system_calls_are_measured_in_linux_and_nanos(xen: XenHost, tmp_path: Pa
         share_host=True,
     )
     only = "call.direct,noop.raw,getuid.libc,read1.raw"
-    costs = measure(request, only, probe_vsyscall=False, fresh=True, say=lambda _: None)
+    costs = measured(request, only, vsyscall=False, say=lambda _: None)
     records = {record.trial.guest: record for record in costs.result.records}
     assert {record.outcome for record in records.values()} == {Outcome.OK}
     for record in records.values():

@@ -152,6 +152,8 @@ def _scalar(kind: Any) -> Reader:
             return data
         if kind is object and (data is None or isinstance(data, str | int) or _is_finite_float(data)):
             return data
+        if kind is object and isinstance(data, list | tuple) and all(isinstance(item, str) for item in data):
+            return tuple(data)
         if kind is float and isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data):
             return float(data)
         if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, str | Path):

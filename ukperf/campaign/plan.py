@@ -55,6 +55,7 @@ class Plan:
     shared_path: bool = False
     schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
     command: tuple[str, ...] = ()
+    parameters: Mapping[str, object] = field(default_factory=dict)  # the workload's options
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 
     @property

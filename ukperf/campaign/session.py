@@ -56,11 +56,17 @@ def silent(_sentence: str) -> None:
     """For who wants to hear nothing."""
 
 
+NO_PROGRAM = Program("", "", Path(), is_tree=False, argv=())  # of a request until its workload has said which
+
+
 @dataclass(frozen=True)
 class Request:
-    """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override."""
+    """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override.
 
-    program: Program
+    workload, parameters: what plan.json calls the workload (default: as its program does), and the options it got.
+    """
+
+    program: Program = NO_PROGRAM
     guests: tuple[str, ...] = ()
     default_guests: tuple[str, ...] = ()  # of those that join by default these alone; empty: all
     baseline: str = "linux"
@@ -84,6 +90,8 @@ class Request:
     shared_path: bool = False  # remote hosts see our files under the same paths
     beside: Mapping[str, str] = field(default_factory=dict)  # files of the run's folder that a resumed run needs
     command: tuple[str, ...] = ()
+    workload: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -331,7 +339,8 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     return Plan(
         run_id=run_id,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        workload=request.program.workload,
+        workload=request.workload or request.program.workload,
+        parameters=request.parameters,
         images=images,
         baseline=baseline,
         machine=request.machine,

@@ -8,92 +8,85 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ukperf import guests
 from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.folders import alone, write_beside
 from ukperf.campaign.learning import Calibration, Work
 from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.plan import Limits, Plan, domain_name
+from ukperf.campaign.plan import Plan, domain_name
 from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts, resume, start
+from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import EMBED, is_local
+from ukperf.hosts.connection import is_local
 from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Launch, Machine, Outcome, Program, Trial
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome, Trial
 from ukperf.text import many
 
 WORK = "sklearn.json"
 MAX_THREADS = 1024
 
 
-@dataclass(frozen=True)
-class Ask:
-    """The options of `ukperf sklearn`; None: choose."""
+class Learning(Protocol):
+    """The options of `ukperf sklearn` (`workloads.sklearn.LearnOptions`)."""
 
-    guests: tuple[str, ...] = ()
-    baseline: str = "linux"
-    added: str = ""
-    models: tuple[str, ...] = ()
-    data: str = "synthetic"
-    scale: float | None = None
-    emulated_scale: float = learning.EMULATED_SCALE  # where scale is not given
-    model_file: Path | None = None
-    packages: tuple[str, ...] = ()
-    threads: int = 1
-    single_rows: bool = True
-    machine: Machine = field(default_factory=lambda: Machine(memory_mib=learning.MEMORY_MIB))
-    accelerator: Accelerator = Accelerator.AUTO
-    launch: Launch = Launch.LIBVIRT
-    connect: tuple[str, ...] = (EMBED,)
-    seed: int | None = None
-    limits: Limits = field(default_factory=Limits)
-    delta: float = 0.01
-    timeout_s: float | None = None
-    kernels: Mapping[str, Path] = field(default_factory=dict)
-    cmdlines: Mapping[str, str] = field(default_factory=dict)
-    folder: Path | None = None
-    share_host: bool = False
-    shared_path: bool = False
-    command: tuple[str, ...] = ()
+    @property
+    def models(self) -> tuple[str, ...]: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def scale(self) -> float | None: ...
+    @property
+    def emulated_scale(self) -> float: ...
+    @property
+    def model_file(self) -> Path | None: ...
+    @property
+    def packages(self) -> tuple[str, ...]: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def single_rows(self) -> bool: ...
+    @property
+    def timeout_s(self) -> float | None: ...
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A finished run, the facts of its data, and sentences about its answers and its guests' memory."""
+def prepare(
+    options: Learning, request: Request, *, say: Say, observer: Observer | None = None
+) -> tuple[Request, Remembered]:
+    """The request with a program that fits this host's speed, and what the run's folder is to keep.
 
-    result: Result
-    data: Mapping[str, object]
-    notes: tuple[str, ...]
-
-
-def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answer:
-    """Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting."""
-    _check(ask)
+    Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting.
+    """
+    _check(options)
     # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
-    alone_here = set(ask.guests) == {"native"}
-    with open_hosts((NATIVE,) if alone_here else ask.connect) as hosts:
-        asked = Accelerator.AUTO if alone_here else ask.accelerator
+    alone_here = set(request.guests) == {"native"}
+    with open_hosts((NATIVE,) if alone_here else request.connect) as hosts:
+        asked = Accelerator.AUTO if alone_here else request.accelerator
         accelerator, truth = one_accelerator(asked, tuple(hosts.values()))
-    if truth is not None and (not truth.believed or ask.accelerator is Accelerator.AUTO):
+    if truth is not None and (not truth.believed or request.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
-    guests = guests_for(ask.guests, accelerator, ask.model_file is not None)
+    guests_for(request.guests, accelerator, options.model_file is not None)
     emulated = accelerator in learning.EMULATED
-    scale = ask.scale if ask.scale is not None else (ask.emulated_scale if emulated else 1.0)
-    folder = dataset_folder(ask.data, scale)
+    scale = options.scale if options.scale is not None else (options.emulated_scale if emulated else 1.0)
+    folder = dataset_folder(options.data, scale)
     facts = stored_facts(folder)
-    models = learning.check_models(ask.models)
-    work = Work(models, folder, ask.threads, ask.model_file, ask.packages, ask.single_rows)
+    models = learning.check_models(options.models)
+    work = Work(models, folder, options.threads, options.model_file, options.packages, options.single_rows)
     calibration: Calibration | None = None
     if work.model_file is None:
         say("Calibrating on this host: each benchmark once.")
         calibration = learning.calibrate(work, _phases(observer))
     say(_sentence(facts, work))
-    request = _request(ask, guests, accelerator, learning.program(work, accelerator, {}))
+    request = replace(
+        request,
+        program=learning.program(work, accelerator, {}),
+        default_guests=_suited(own_model=options.model_file is not None),
+        accelerator=accelerator,
+    )
     if calibration is not None and not emulated:
         calibration = _elsewhere(request, work, calibration, say)
     settings = (
@@ -104,40 +97,9 @@ def run_sklearn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answ
     request = replace(
         request,
         program=learning.program(work, accelerator, settings),
-        timeout_s=ask.timeout_s or learning.timeout_s(calibration, settings, emulated),
+        timeout_s=options.timeout_s or learning.timeout_s(calibration, settings, emulated),
     )
-    known = Remembered(facts, calibration.checks if calibration else {})
-    result = start(replace(request, beside={WORK: known.text()}), say=say, observer=observer)
-    return finish(result, known, say=say, share_host=ask.share_host)
-
-
-def go_on(folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False) -> Answer:
-    """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
-    result = resume(folder, say=say, observer=observer, share_host=share_host)
-    return finish(result, remembered(folder), say=say, share_host=share_host)
-
-
-def _request(ask: Ask, guests: tuple[str, ...], accelerator: Accelerator, program: Program) -> Request:
-    return Request(
-        program=program,
-        guests=guests,
-        default_guests=_suited(own_model=ask.model_file is not None),
-        baseline=ask.baseline,
-        added=ask.added,
-        machine=ask.machine,
-        accelerator=accelerator,
-        launch=ask.launch,
-        connect=ask.connect,
-        seed=ask.seed,
-        limits=ask.limits,
-        delta=ask.delta,
-        kernels=ask.kernels,
-        cmdlines=ask.cmdlines,
-        folder=ask.folder,
-        share_host=ask.share_host,
-        shared_path=ask.shared_path,
-        command=ask.command,
-    )
+    return request, Remembered(facts, calibration.checks if calibration else {})
 
 
 def _suited(*, own_model: bool) -> tuple[str, ...]:
@@ -179,17 +141,15 @@ def _only(request: Request, guest: str) -> dict[str, Any]:
     }
 
 
-def finish(result: Result, known: Remembered, *, say: Say, share_host: bool = False) -> Answer:
-    """Take the phases out, compare the answers with the host's own, look how much memory would have been enough."""
+def notes_of(result: Result, known: Remembered, *, say: Say, share_host: bool = False) -> tuple[str, ...]:
+    """Compare the answers with the host's own, look how much memory would have been enough: sentences."""
     good = [r for r in result.records if r.outcome is Outcome.OK]
     notes = learning.odd_answers(good, known.control)
-    guests = ", ".join(dict.fromkeys(r.trial.guest for r in good))
+    names = ", ".join(dict.fromkeys(r.trial.guest for r in good))
     if known.control and good and not notes:
-        many = len(known.control)
-        notes = [f"Same work: {guests} and this host itself gave the same {many} answers (digests, accuracy)."]
-    notes += _memory_notes(result, known, say, share_host)
-    records = learning.benchmarks_only(result.records)
-    return Answer(replace(result, records=records), known.facts, tuple(notes))
+        count = len(known.control)
+        notes = [f"Same work: {names} and this host itself gave the same {count} answers (digests, accuracy)."]
+    return (*notes, *_memory_notes(result, known, say, share_host))
 
 
 def _memory_notes(result: Result, known: Remembered, say: Say, share_host: bool) -> list[str]:
@@ -278,7 +238,7 @@ def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool
     return named
 
 
-def _check(ask: Ask) -> None:
+def _check(ask: Learning) -> None:
     learning.check_models(ask.models)
     if not 1 <= ask.threads <= MAX_THREADS:
         raise UkperfError(f"--threads {ask.threads} is not between 1 and {MAX_THREADS}.")

@@ -18,8 +18,7 @@ from statistics import median
 from typing import Any
 
 from ukperf.campaign.oneboot import OneBoot, single_boots
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, Say, checked, one_accelerator, open_hosts, resume, silent, start
+from ukperf.campaign.session import Request, Result, Say, checked, one_accelerator, open_hosts
 from ukperf.campaign.syscall_native import run_here
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
@@ -188,12 +187,13 @@ def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Calla
 # ---- the run ----
 
 
-def measure(
-    request: Request, only: str, *, probe_vsyscall: bool, fresh: bool, say: Say, observer: Observer | None = None
-) -> Costs:
-    """Scout, then run. request.program is replaced; only: globs with commas between them.
+def prepare(
+    request: Request, only: str, *, probe_vsyscall: bool, fresh: bool, say: Say
+) -> tuple[Request, dict[str, str]]:
+    """Scout: the request with what each guest can be asked, and the run's file of what was found.
 
-    Raises UkperfError as every campaign does, and when no guest can be measured.
+    request.program is replaced; only: globs with commas between them. Raises UkperfError as every campaign does, and
+    when no guest can be measured.
     """
     only = ",".join(glob.strip() for glob in only.split(","))
     request = checked(replace(request, program=cost_program(f"only={only}")))
@@ -206,11 +206,11 @@ def measure(
         with single_boots(replace(request, connect=(uri,)), say) as one:
             accelerator, findings[uri] = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, say)
     able = {}
-    for name, found in on_all_hosts(findings).items():
-        if found.complaint:
-            say(f"{name} is left out: {found.complaint}.")
+    for name, finding in on_all_hosts(findings).items():
+        if finding.complaint:
+            say(f"{name} is left out: {finding.complaint}.")
         else:
-            able[name] = found
+            able[name] = finding
     if not able:
         raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
     variants = {name: guest for name, guest in _vsyscalls(tuple(able)).items() if name in able}
@@ -218,18 +218,10 @@ def measure(
     if left.connect != request.connect:  # programs alone are left: no host's accelerator is theirs
         accelerator, findings = request.accelerator, {left.connect[0]: on_all_hosts(findings)}
     units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
-    arguments = {name: (units, *_skipping(list(found.ended))) for name, found in able.items()}
+    arguments = {name: (units, *_skipping(list(finding.ended))) for name, finding in able.items()}
     for name in variants:
         arguments[name] = (*arguments[name], "probe=vsyscall")
-    request = replace(left, accelerator=accelerator, arguments=arguments)
-    result = start(replace(request, beside={FOUND: _text(operations, findings)}), say=say, observer=observer)
-    return Costs(result, operations, findings)
-
-
-def go_on(folder: Path, *, say: Say = silent, observer: Observer | None = None, share_host: bool = False) -> Costs:
-    """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
-    operations, findings = _found(folder)
-    return Costs(resume(folder, say=say, observer=observer, share_host=share_host), operations, findings)
+    return replace(left, accelerator=accelerator, arguments=arguments), {FOUND: _text(operations, findings)}
 
 
 def _text(operations: Sequence[Operation], findings: Mapping[str, Mapping[str, Finding]]) -> str:
@@ -237,7 +229,7 @@ def _text(operations: Sequence[Operation], findings: Mapping[str, Mapping[str, F
     return json.dumps({"operations": [asdict(one) for one in operations], "findings": hosts}) + "\n"
 
 
-def _found(folder: Path) -> tuple[tuple[Operation, ...], dict[str, dict[str, Finding]]]:
+def found(folder: Path) -> tuple[tuple[Operation, ...], dict[str, dict[str, Finding]]]:
     """What the scouts of a run found. Raises UkperfError where its file is gone or damaged."""
     try:
         stored = read_json(folder / FOUND)

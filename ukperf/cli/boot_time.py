@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ukperf.cli import options as o
 from ukperf.cli.measuring import Shared, measuring
-from ukperf.cli.output import show_least_memory, show_result
+from ukperf.cli.output import run_workload, show_least_memory
 
 
 @measuring(after="append")
@@ -30,14 +29,13 @@ def command(
 
     Every boot is in the run's journal before the next begins; `ukperf resume DIR` goes on with a broken-off run.
     """
-    from ukperf.campaign.session import Request, start
-    from ukperf.imaging.programs import boot_program
-    from ukperf.reports.progress import progress
+    from ukperf.workloads.base import NoOptions
 
-    request = Request(program=boot_program(), check_clocks=True, **shared.settings())
+    settings = shared.settings()
     if min_memory:
-        show_least_memory(request, shared.json)
+        from ukperf.campaign.session import Request
+        from ukperf.imaging.programs import boot_program
+
+        show_least_memory(Request(program=boot_program(), check_clocks=True, **settings), shared.json)
         return
-    with progress(request.limits) as observer:
-        result = start(request, say=o.sayer(), observer=observer)
-    show_result(result, shared.json)
+    run_workload("boot", NoOptions(), settings, shared.json)

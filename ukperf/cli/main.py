@@ -18,6 +18,7 @@ import typer
 
 import ukperf
 from ukperf.cli import COMMANDS, add_command, completion
+from ukperf.cli.strangers import add_strangers
 from ukperf.errors import UkperfError
 from ukperf.text import CleanStream, clean
 
@@ -67,6 +68,7 @@ def application() -> typer.Typer:
     """The program with all its commands; `app` of this module."""
     for name in COMMANDS:
         add_command(_app, name)
+    add_strangers(_app)
     return _app
 
 

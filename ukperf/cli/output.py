@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ukperf.errors import UkperfError
 from ukperf.text import shell
 
 if TYPE_CHECKING:
     from ukperf.campaign.session import Request, Result
+    from ukperf.workloads.base import Finished, Workload
 
 
-def show_result(result: Result, as_json: bool) -> None:
+def run_workload(name: str, options: object, settings: Mapping[str, Any], as_json: bool) -> None:
+    """Measure a workload and show what it found. settings: members of a Request.
+
+    Raises UkperfError as `measure` and `show` do.
+    """
+    from ukperf import workloads
+    from ukperf.campaign.session import Request
+    from ukperf.cli.options import sayer
+    from ukperf.reports.progress import progress
+    from ukperf.workloads.base import measure
+
+    workload, request = workloads.get(name), Request(**settings)
+    with progress(request.limits) as observer:
+        finished = measure(workload, options, request, say=sayer(), observer=observer)
+    show(workload, finished, options, as_json=as_json)
+
+
+def show(workload: Workload, finished: Finished, options: object, *, as_json: bool) -> None:
     """Write suite.json and print the answer to standard output.
 
     Raises UkperfError (status 2) after printing if not one boot was good, or nothing could be compared.
     """
     import json
 
-    from ukperf.campaign.facts import facts_of
-    from ukperf.reports.jsonout import to_json
-    from ukperf.reports.table import render
     from ukperf.reports.terminal import stdout_console
-    from ukperf.stats.summary import by_host, summarize
 
-    wrote = save_suite(result, facts_of(result.plan, result.records, result.why))
-    hosts = by_host(result.records)
-    summaries = {host: summarize(mine, result.plan.baseline, result.plan.delta) for host, mine in hosts.items()}
+    result = finished.result
+    wrote = save_suite(result, workload.facts(finished))
+    if not workload.shows_failures:
+        refuse_if_none_good(result)
+    pages = workload.pages(finished, options)
     if as_json:
-        pages = {
-            host: to_json(summary, facts_of(result.plan, result.records, result.why, host))
-            for host, summary in summaries.items()
-        }
-        print(json.dumps({**one_page(pages), "run": str(result.folder)}, indent=1, allow_nan=False))
+        told = one_page({host: page.json() for host, page in pages.items()})
+        print(json.dumps({**told, **finished.more, "run": str(result.folder)}, indent=1, allow_nan=False))
     else:
-        for host, summary in summaries.items():
-            render(summary, facts_of(result.plan, result.records, result.why, host), stdout_console())
+        for page in pages.values():
+            page.render(stdout_console())
+        for note in finished.notes:
+            print(note)
         use = " (suite.json is for python -m pyperf)" if wrote else ""
-        print(f"Run: {shell(result.folder)}{use}", file=sys.stdout)
+        print(f"Run: {shell(result.folder)}{use}")
     refuse_if_none_good(result)
     refuse_if_not_compared(result)
 

@@ -34,8 +34,7 @@ def command(
     prints the result again; `--run DIR` with another folder starts over.
     """
     from ukperf.campaign.learning import EMULATED_SCALE, QUICK_SCALE
-    from ukperf.campaign.paper import reproduce, to_json
-    from ukperf.campaign.sklearn_run import Ask
+    from ukperf.campaign.session import Request
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
     from ukperf.hosts.connection import EMBED
     from ukperf.paths import absolute, data_dir
@@ -44,13 +43,17 @@ def command(
     from ukperf.reports.progress import progress
     from ukperf.reports.terminal import stdout_console
     from ukperf.text import shell
+    from ukperf.workloads.paper import reproduce, to_json
+    from ukperf.workloads.sklearn import LearnOptions
 
     limits = o.limits(boots or (6 if quick else 20), None, max_time)
-    ask = Ask(
-        guests=o.with_baseline(guest, "linux"),
+    options = LearnOptions(
         scale=scale,
         emulated_scale=QUICK_SCALE if quick else EMULATED_SCALE,
         single_rows=False,  # the paper has none
+    )
+    request = Request(
+        guests=o.with_baseline(guest, "linux"),
         machine=o.machine("q35", memory, 1, None),
         accelerator=accel,
         launch=launch,
@@ -63,7 +66,7 @@ def command(
     )
     folder = absolute(run) if run else data_dir() / "runs" / f"paper{'-quick' if quick else ''}-{accel.value}"
     with progress(limits) as observer:
-        paper = reproduce(ask, folder, say=o.sayer(), observer=observer)
+        paper = reproduce(options, request, folder, say=o.sayer(), observer=observer)
     if json:
         import json as encoder
 

@@ -63,11 +63,9 @@ def again(command: Sequence[str], seed: int) -> list[str]:
 
 
 def _shown(run: LoadedRun) -> Sequence[BootRecord]:
-    """The records as the run's own command shows them: `syscall-cost` compares costs in one unit, and no phases."""
-    if run.plan is None or run.plan.workload != "syscall_cost":
+    """The records as the run's own command compares them."""
+    if run.plan is None:
         return run.records
-    from ukperf.campaign.syscall_cost import samples_in
-    from ukperf.model import Accelerator, Unit
+    from ukperf import workloads
 
-    counted = run.plan.accelerator is Accelerator.ICOUNT
-    return samples_in(run.records, Unit.INSTRUCTIONS if counted else Unit.SECONDS)
+    return workloads.of_run(run.plan.workload).shown_in_report(run.records, run.plan.accelerator)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ukperf.cli import options as o
 from ukperf.cli.measuring import Shared, measuring
 
 Scale = Annotated[
@@ -51,20 +50,18 @@ def command(
     The baseline is always included. Under emulation the data is small by default; times of emulated guests say how many
     instructions the guests spend, not how fast they would be on a real CPU.
     """
-    from ukperf.campaign.sklearn_run import Ask, run_sklearn
-    from ukperf.cli.output_sklearn import show_sklearn
+    from ukperf.cli.output import run_workload
     from ukperf.paths import absolute
-    from ukperf.reports.progress import progress
+    from ukperf.workloads.sklearn import LearnOptions
 
-    ask = Ask(
+    settings = shared.settings(boots=6 if quick else 10)
+    options = LearnOptions(
         models=tuple(model or ()),
         data=data,
         scale=scale,
         model_file=absolute(model_file) if model_file else None,
         packages=tuple(package or ()),
         threads=shared.vcpus if threads is None else threads,
-        **shared.settings(boots=6 if quick else 10),
+        timeout_s=settings.pop("timeout_s"),
     )
-    with progress(ask.limits) as observer:
-        answer = run_sklearn(ask, say=o.sayer(), observer=observer)
-    show_sklearn(answer, shared.json)
+    run_workload("sklearn", options, settings, shared.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, Compiler, compile_c, find_compiler
 from ukperf.model import Program
@@ -21,6 +22,30 @@ def c_program(
     path = build_program(source, cache or Cache())
     digest = (cache or Cache()).digests.file(path)
     return Program(workload, digest, path, False, (f"/{path.name}", *arguments), tuple(env))
+
+
+def own_program(workload: str, source: Path, *arguments: str, cache: Cache | None = None) -> Program:
+    """A program from a C file that lies anywhere. `#include "ukperf.h"` finds our header.
+
+    Raises UkperfError when there is no such file or compiler, or the source does not compile.
+    """
+    kept = cache or Cache()
+    if not source.is_file():
+        raise UkperfError(f"The source of {workload} is missing ({source}).", hint="Install its package again.")
+    common, compiler = data("workloads", "common"), find_compiler()
+    flags = (*STATIC_PIE, f"-I{common}")
+    description = compiled_from(kept, compiler, STATIC_PIE, [source], source.parent, libraries=True)
+    description["headers"] = {
+        path.name: kept.digests.file(path) for path in sorted({*source.parent.glob("*.h"), *common.glob("*.h")})
+    }
+    name = source.stem
+    entry = kept.entry(
+        "programs",
+        kept.key(description),
+        lambda folder: compile_c([source], folder / name, flags, base=source.parent, compiler=compiler),
+    )
+    path = entry / name
+    return Program(workload, kept.digests.file(path), path, False, (f"/{name}", *arguments))
 
 
 def boot_program(cache: Cache | None = None) -> Program:

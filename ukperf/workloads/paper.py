@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ukperf import guests
-from ukperf.campaign import sklearn_run
+from ukperf import guests, workloads
 from ukperf.campaign import syscall_probe as probe
 from ukperf.campaign.journal import JOURNAL
 from ukperf.campaign.plan import PLAN
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import Request, Say
-from ukperf.campaign.sklearn_run import Answer, Ask
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit, kind_of
 from ukperf.paths import make_dir
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
+from ukperf.workloads.base import Finished, go_on, measure
+from ukperf.workloads.sklearn import LearnOptions
 
 LEARNING = "sklearn"
 EFFECT = 0.01  # the paper's "1 % advantage"
@@ -70,45 +70,48 @@ class Paper:
 
     folder: Path
     calls: tuple[CallTable, ...]
-    answer: Answer
+    answer: Finished
     lines: tuple[Line, ...]
 
 
-def reproduce(ask: Ask, folder: Path, *, say: Say, observer: Observer | None = None) -> Paper:
+def reproduce(
+    options: LearnOptions, request: Request, folder: Path, *, say: Say, observer: Observer | None = None
+) -> Paper:
     """Run what is not in folder yet. Raises UkperfError where it cannot go on; what was measured stays."""
-    if len(set(ask.connect)) > 1:
+    if len(set(request.connect)) > 1:
         raise UkperfError(
             "The paper's numbers are compared with those of one host.", hint="Run it for each host, with its own --run."
         )
     make_dir(folder)
     say("Table I: system calls.")
-    request = Request(
+    asked = Request(
         program=probe.prober(),
         default_guests=tuple(name for name in guests.loading_programs() if guests.get(name).recipe.machines),
         # Only the answers count here, and plain emulation is quicker.
-        accelerator=Accelerator.TCG if ask.accelerator is Accelerator.ICOUNT else ask.accelerator,
-        launch=ask.launch,
-        connect=ask.connect,
+        accelerator=Accelerator.TCG if request.accelerator is Accelerator.ICOUNT else request.accelerator,
+        launch=request.launch,
+        connect=request.connect,
         timeout_s=30.0,
-        share_host=ask.share_host,
-        command=ask.command,
+        share_host=request.share_host,
+        command=request.command,
     )
-    calls = probe.tables(request, fresh=False, say=say)
+    calls = probe.tables(asked, fresh=False, say=say)
     say("Tables II and III: scikit-learn.")
-    answer = learn(replace(ask, folder=folder / LEARNING), say=say, observer=observer)
-    return Paper(folder, calls, answer, tuple(lines(answer)))
+    learnt = learn(options, replace(request, folder=folder / LEARNING), say=say, observer=observer)
+    return Paper(folder, calls, learnt, tuple(lines(learnt)))
 
 
-def learn(ask: Ask, *, say: Say, observer: Observer | None = None) -> Answer:
-    """The scikit-learn run in ask.folder: begun, gone on with, or only read again where it is complete."""
-    assert ask.folder is not None
-    if not (ask.folder / PLAN).exists() and not (ask.folder / JOURNAL).exists():
-        return sklearn_run.run_sklearn(ask, say=say, observer=observer)
-    say(f"Going on with {ask.folder}.")
-    return sklearn_run.go_on(ask.folder, say=say, observer=observer, share_host=ask.share_host)
+def learn(options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None) -> Finished:
+    """The scikit-learn run in request.folder: begun, gone on with, or only read again where it is complete."""
+    assert request.folder is not None
+    workload = workloads.get("sklearn")
+    if not (request.folder / PLAN).exists() and not (request.folder / JOURNAL).exists():
+        return measure(workload, options, request, say=say, observer=observer)
+    say(f"Going on with {request.folder}.")
+    return go_on(workload, request.folder, say=say, observer=observer, share_host=request.share_host)
 
 
-def lines(answer: Answer) -> list[Line]:
+def lines(answer: Finished) -> list[Line]:
     """The paper's four numbers for each guest but the baseline."""
     result = answer.result
     wanted = {number.benchmark for number in PAPER}

@@ -1,0 +1,18 @@
+"""syscall-cost from its options to what was found, for tests on any host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ukperf import workloads
+from ukperf.campaign.session import Request
+from ukperf.campaign.syscall_cost import Costs, found
+from ukperf.workloads.base import measure
+from ukperf.workloads.syscall_cost import CostOptions
+
+
+def measured(request: Request, only: str, *, say: Callable[[str], None], vsyscall: bool = True) -> Costs:
+    """Scouts afresh, then the run."""
+    options = CostOptions(only, vsyscall=vsyscall, fresh=True)
+    result = measure(workloads.get("syscall_cost"), options, request, say=say).result
+    return Costs(result, *found(result.folder))

@@ -1,0 +1,41 @@
+"""Workloads by name: what runs in guests and is measured. Entry points `ukperf.workloads`, ours in pyproject.toml.
+
+The name of an entry point is what plan.json calls the workload; its command is `Workload.command`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ukperf.errors import UkperfError
+from ukperf.registry import OURS, Registry
+
+if TYPE_CHECKING:
+    from ukperf.workloads.base import Workload
+
+WORKLOADS: Registry[Callable[[], Workload]] = Registry("ukperf.workloads", "workload")
+
+
+def get(name: str) -> Workload:
+    """Raises UkperfError where there is none of that name, or it cannot be loaded."""
+    workload = WORKLOADS.get(name)()
+    workload.name = name
+    return workload
+
+
+def of_run(name: str) -> Workload:
+    """The workload that a plan names; where it is not installed any more, one that knows nothing of its own."""
+    from ukperf.workloads.base import Plain
+
+    if name not in WORKLOADS.names():
+        return Plain()
+    try:
+        return get(name)
+    except UkperfError:
+        return Plain()
+
+
+def strangers() -> tuple[str, ...]:
+    """Names of the workloads that other packages bring: each becomes a command."""
+    return tuple(name for name in WORKLOADS.names() if WORKLOADS.origin(name) != OURS)

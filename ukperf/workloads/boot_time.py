@@ -1,0 +1,19 @@
+"""boot-time: a program that says `main`, checks the guest's clock and ends. What is measured is the boot around it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ukperf.campaign.runner import Observer
+from ukperf.campaign.session import Request
+from ukperf.imaging.programs import boot_program
+from ukperf.workloads.base import NoOptions, Prepared, Say, Workload
+
+
+class BootTime(Workload):
+    """Phases of boots, by the host's events or by counted instructions."""
+
+    command = "boot-time"
+
+    def prepare(self, _options: NoOptions, request: Request, *, say: Say, observer: Observer | None = None) -> Prepared:
+        return Prepared(replace(request, program=boot_program(), check_clocks=True))

@@ -1,0 +1,65 @@
+"""sklearn: training and inference with scikit-learn inside guests, with the same Python tree in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from ukperf.campaign import learning, sklearn_run
+from ukperf.campaign.learning import throughput
+from ukperf.campaign.runner import Observer
+from ukperf.campaign.session import Request, Result
+from ukperf.model import Accelerator, BootRecord
+from ukperf.reports.page import Page
+from ukperf.reports.units import number
+from ukperf.workloads.base import Finished, Prepared, Say, Workload
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """What is learnt, from what, and how; None: choose. emulated_scale: where scale is not given."""
+
+    models: tuple[str, ...] = ()
+    data: str = "synthetic"
+    scale: float | None = None
+    emulated_scale: float = learning.EMULATED_SCALE
+    model_file: Path | None = None
+    packages: tuple[str, ...] = ()
+    threads: int = 1
+    single_rows: bool = True
+    timeout_s: float | None = None
+
+
+class Sklearn(Workload):
+    """Times of import, training, batch and single-row prediction; the answers must be equal."""
+
+    command = "sklearn"
+    Options = LearnOptions
+    defaults: ClassVar[Mapping[str, object]] = {"memory": learning.MEMORY_MIB, "timeout": None, "boots": 10}
+
+    def prepare(
+        self, options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None
+    ) -> Prepared:
+        asked, known = sklearn_run.prepare(options, request, say=say, observer=observer)
+        return Prepared(asked, {sklearn_run.WORK: known.text()})
+
+    def compared(self, records: Sequence[BootRecord], _accelerator: Accelerator) -> Sequence[BootRecord]:
+        return learning.benchmarks_only(records)
+
+    def finish(self, result: Result, *, say: Say, share_host: bool = False) -> Finished:
+        known = sklearn_run.remembered(result.folder)
+        notes = sklearn_run.notes_of(result, known, say=say, share_host=share_host)
+        plain = super().finish(result, say=say, share_host=share_host)
+        return replace(plain, notes=notes, more={"data": dict(known.facts), "notes": list(notes)})
+
+    def page(self, finished: Finished, host: str, records: Sequence[BootRecord], options: LearnOptions) -> Page:
+        plain = super().page(finished, host, records, options)
+        rates = throughput(records)
+        lines = [
+            f"{model}, batch prediction, rows a second: "
+            + ", ".join(f"{guest} {number(rate)}" for guest, rate in sorted(table.items()))
+            for model, table in rates.items()
+        ]
+        return replace(plain, notes=tuple(lines), more={"rows_per_second": rates})

@@ -1,0 +1,89 @@
+"""syscall-cost: what a system call costs in each guest, found out by scouts first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from ukperf.campaign import syscall_cost as costs
+from ukperf.campaign.costclaims import claims
+from ukperf.campaign.runner import Observer
+from ukperf.campaign.session import Request, Result
+from ukperf.errors import UkperfError
+from ukperf.model import Accelerator, BootRecord, Unit
+from ukperf.reports.costtable import SCALE, Claim, Row, View
+from ukperf.reports.page import CostPage, Page
+from ukperf.stats.summary import by_host, summarize
+from ukperf.stats.within_boot import boot_ratios
+from ukperf.workloads.base import Finished, Prepared, Say, Workload
+
+
+@dataclass(frozen=True)
+class CostOptions:
+    """only: globs with commas between them. scale: `call`, or None for the unit itself."""
+
+    only: str = "*"
+    cycles: bool = False
+    scale: str | None = None
+    vsyscall: bool = True
+    fresh: bool = False
+
+
+class SyscallCost(Workload):
+    """Costs of operations, in nanoseconds, cycles or guest instructions."""
+
+    command = "syscall-cost"
+    Options = CostOptions
+    shows_failures = False
+
+    def prepare(
+        self, options: CostOptions, request: Request, *, say: Say, observer: Observer | None = None
+    ) -> Prepared:
+        if options.scale not in (None, "call"):
+            raise UkperfError(f"There is no scale {options.scale!r}.", hint="Write --scale call, or leave it out.")
+        asked, state = costs.prepare(
+            request, options.only, probe_vsyscall=options.vsyscall, fresh=options.fresh, say=say
+        )
+        return Prepared(asked, state)
+
+    def shown_in_report(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
+        return costs.samples_in(records, Unit.INSTRUCTIONS if accelerator is Accelerator.ICOUNT else Unit.SECONDS)
+
+    def options_of(self, result: Result) -> Any:
+        if result.plan.parameters:
+            return super().options_of(result)
+        words = result.plan.command  # runs of before say it by their command alone
+        as_calls = "--scale=call" in words or ("--scale", "call") in pairwise(words)
+        return CostOptions(cycles="--cycles" in words, scale="call" if as_calls else None)
+
+    def facts(self, finished: Finished, host: str = "") -> Mapping[str, str]:
+        """The counter's frequencies too; of a suite with more than one host they would be nobody's."""
+        plain, plan = super().facts(finished, host), finished.result.plan
+        hosts = by_host(finished.result.records)
+        if not host and len(hosts) != 1:
+            return plain
+        mine = hosts.get(host, next(iter(hosts.values()), []))
+        return {**plain, **costs.frequencies(mine, plan.accelerator)}
+
+    def page(self, finished: Finished, host: str, records: Sequence[BootRecord], options: CostOptions) -> Page:
+        result = finished.result
+        unit = Unit.CYCLES if options.cycles else Unit.SECONDS
+        if result.plan.accelerator is Accelerator.ICOUNT:
+            unit = Unit.INSTRUCTIONS
+        chosen = costs.samples_in(records, unit)
+        operations, findings = costs.found(result.folder)
+        known = costs.Costs(result, operations, findings)
+        suffix = (costs.TICKS if unit is Unit.CYCLES else "") + "/p50"
+        ratios = boot_ratios(chosen, SCALE + suffix)
+        view = View(
+            rows=tuple(Row(op.name, op.group, op.what, costs.missing(known, host, op.name)) for op in operations),
+            unit=unit.value,
+            suffix=suffix,
+            ratios={(guest, name.removesuffix(suffix)): ratio for (guest, name), ratio in ratios.items()},
+            as_calls=options.scale == "call",
+            claims=tuple(Claim(words, ratio) for words, ratio in claims(chosen, suffix)),
+        )
+        summary = summarize(chosen, result.plan.baseline, result.plan.delta)
+        return CostPage(summary, self.facts(finished, host), view=view)
