@@ -277,7 +277,7 @@ class BootRecord:
 class Estimate:
     """A location with its confidence interval; low/high are None below the boots that an interval needs.
 
-    status: what most of the boots behind it are.
+    status: what most of the boots behind it are. off: boots whose value is not `value`.
     """
 
     value: float
@@ -286,6 +286,7 @@ class Estimate:
     n: int
     unit: Unit
     status: Status = Status.MEASURED
+    off: int = 0
 
 
 @dataclass(frozen=True)

@@ -289,3 +289,13 @@ def test_ties_name_the_clocks_step_and_the_table_does_not_call_seconds_exact() -
     text = table(flat)
     assert "below resolution" in row(text, "linux", "fit") and "exact" not in text
     assert "inconclusive" in row(text, "nanos", "fit") and "needs" not in row(text, "nanos", "fit")
+
+
+def test_a_median_is_not_exact_where_some_boots_differ() -> None:
+    records = run_of({"linux": 3e6}, 20, sigma=0.0, unit=Unit.INSTRUCTIONS)
+    odd = [
+        replace(r, phases={**r.phases, Phase.STOP: r.phases[Phase.STOP] - 5}) if r.trial.block in (3, 8) else r
+        for r in records
+    ]
+    assert row(table(odd), "linux", "stop").rstrip().endswith("exact but in 2 boots")
+    assert row(table(odd), "linux", "total").rstrip().endswith("exact")

@@ -114,7 +114,10 @@ def location(
     value = Text(f"{number(estimate.value / divisor, spread)} {symbol}")
     if estimate.unit is Unit.SECONDS and estimate.low is not None and estimate.low == estimate.high:
         return value, Text("below resolution")  # seconds that repeat show the clock's step, and are not exact
-    return value, Text(interval((estimate.low, estimate.high), divisor, spread))
+    said = interval((estimate.low, estimate.high), divisor, spread)
+    if said == "exact" and estimate.off:  # the interval has no width, and yet some boots differ
+        said = f"exact but in {many(estimate.off, 'boot')}"
+    return value, Text(said)
 
 
 # Who goes on until a verdict comes gives chance more than one chance (docs/statistics.md, "Boots that it needs").

@@ -74,7 +74,8 @@ def median(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:
         raise ValueError("no values")
     ranks = median_ranks(n, level) if n >= MIN_BOOTS else None
     low, high = (None, None) if ranks is None else (ordered[ranks[0]], ordered[ranks[1]])
-    return Estimate(middle(ordered), low, high, n, unit)
+    centre = middle(ordered)
+    return Estimate(centre, low, high, n, unit, off=sum(value != centre for value in ordered))
 
 
 def estimate_of(series: Series) -> Estimate | None:
