@@ -25,7 +25,7 @@ from loopback import Loopback, Reply
 from ukperf.errors import UkperfError
 from ukperf.imaging.archives import extract, members
 from ukperf.imaging.download import Client
-from ukperf.imaging.oci import Registry
+from ukperf.imaging.oci import OciRegistry
 
 WANTED = {"kernel.img": 1 << 20, "boot.img": 1 << 20}
 
@@ -291,7 +291,7 @@ def test_a_token_that_cannot_be_sent_is_refused(token: object) -> None:
             "/token?scope=repository%3Ar%3Apull": Reply(json.dumps({"token": token}).encode()),
         }
         with pytest.raises(UkperfError, match="gave no token that can be sent back"):
-            Registry(client(), server.url, "r").pull("latest", "qemu", lambda _tag: None)
+            OciRegistry(client(), server.url, "r").pull("latest", "qemu", lambda _tag: None)
 
 
 @pytest.mark.parametrize("realm", ["http://[", "http://h:p/", "file:///etc/passwd", "x" * 5_000, "\x1b[31m"])
@@ -302,7 +302,7 @@ def test_an_absurd_realm_is_one_sentence(realm: str) -> None:
         ) as server,
         pytest.raises(UkperfError, match=r"no address|no http or https address") as caught,
     ):
-        Registry(client(), server.url, "r").pull("latest", "qemu", lambda _tag: None)
+        OciRegistry(client(), server.url, "r").pull("latest", "qemu", lambda _tag: None)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1_000
 
 
@@ -323,5 +323,5 @@ def test_an_absurd_realm_is_one_sentence(realm: str) -> None:
 )
 def test_an_absurd_manifest_is_one_sentence(document: bytes) -> None:
     with Loopback({"/v2/r/manifests/latest": Reply(document)}) as server, pytest.raises(UkperfError) as caught:
-        Registry(client(), server.url, "r").pull("latest", "qemu", lambda _tag: None)
+        OciRegistry(client(), server.url, "r").pull("latest", "qemu", lambda _tag: None)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 3_000

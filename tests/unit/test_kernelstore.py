@@ -13,7 +13,7 @@ from fakekernels import boot_img, nanos_kernel, unikraft_kernel
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.adding import add_files
-from ukperf.imaging.kernelstore import KERNEL_MAX, KernelStore, Origin
+from ukperf.imaging.kernelstore import KERNEL_MAX, KernelOrigin, KernelStore
 
 
 def state(store: KernelStore) -> dict[str, bytes]:
@@ -36,7 +36,7 @@ def test_an_empty_store_has_nothing_and_makes_no_folder(store: KernelStore) -> N
 
 
 def test_what_is_added_is_found_with_digests_sizes_and_origin(store: KernelStore) -> None:
-    origin = Origin("http://x/y", "ab" * 32, pinned=True)
+    origin = KernelOrigin("http://x/y", "ab" * 32, pinned=True)
     added = store.add("nanos", "0.1.54", {"kernel": b"kernel", "boot": b"boot"}, origin=origin)
     found = store.find("nanos")
     assert found == added

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,3 +227,30 @@ def test_files_are_opened_in_one_place() -> None:
     found = {str(path.relative_to(PACKAGE)): lines for path in PACKAGE.rglob("*.py") if (lines := opens(path))}
     assert {name: lines for name, lines in found.items() if name not in OPENERS} == {}
     assert OPENERS.keys() <= found.keys(), "an exception that nobody needs any more"
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    """One word for one thing: whoever reads `Plan` knows which."""
+    where: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
+
+
+REGISTRIES = {"exports": "ukperf/reports/exports/", "guests": "ukperf/guests/", "workloads": "ukperf/workloads/"}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_extensions_are_listed_in_pyproject_alone(kind: str) -> None:
+    """No module names all guests, workloads or formats: such a list would have to be touched for a new one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = set(project["entry-points"][f"ukperf.{kind}"])
+    assert len(names) > 2
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
+                items = node.keys if isinstance(node, ast.Dict) else node.elts
+                said = {item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+                assert not said >= names, f"{path.relative_to(ROOT)}:{node.lineno} lists all {kind}"

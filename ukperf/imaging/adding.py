@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
-from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelStore, Origin, StoredKernel
+from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelOrigin, KernelStore, StoredKernel
 from ukperf.imaging.nanosdisk import check_boot_image
 from ukperf.imaging.unikernels import inspect
 
@@ -44,7 +44,7 @@ def add_files(
         version,
         files,
         platform=platform,
-        origin=Origin(f"file {kernel.absolute()}"),
+        origin=KernelOrigin(f"file {kernel.absolute()}"),
         replacing=replacing,
         check=check,
     )

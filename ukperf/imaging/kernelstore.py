@@ -74,7 +74,7 @@ class StoredKernel:
 
 
 @dataclass(frozen=True)
-class Origin:
+class KernelOrigin:
     """Where files came from: source_digest is that of what was downloaded; pinned when a recipe had it before."""
 
     source: str = ""
@@ -127,7 +127,7 @@ class KernelStore:
         files: Mapping[str, Path | bytes],
         *,
         platform: str = "qemu",
-        origin: Origin = Origin(),
+        origin: KernelOrigin = KernelOrigin(),
         replacing: bool = False,
         check: Check | None = None,
     ) -> StoredKernel:

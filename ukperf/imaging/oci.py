@@ -35,7 +35,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")  # what RFC 6750 allows, and a bit 
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
-class Registry:
+class OciRegistry:
     """One repository of one registry."""
 
     def __init__(self, client: Client, base: str, repository: str) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.download import Client
-from ukperf.imaging.kernelstore import Check, KernelStore, Origin, StoredKernel
-from ukperf.imaging.oci import Registry
+from ukperf.imaging.kernelstore import Check, KernelOrigin, KernelStore, StoredKernel
+from ukperf.imaging.oci import OciRegistry
 from ukperf.imaging.release import PinOf, Pulled, pull_release
 from ukperf.imaging.unikernels import inspect_bytes
 
@@ -53,7 +53,7 @@ def pull(
     if guest == "nanos":
         pulled = pull_release(client, base, (str(recipe["archive"]), str(recipe["latest"])), version, pin_of)
     elif guest == "unikraft":
-        registry = Registry(client, base, str(recipe["repository"]))
+        registry = OciRegistry(client, base, str(recipe["repository"]))
         pulled = registry.pull(version or str(recipe["latest"]), platform, pin_of)
     else:
         raise UkperfError(f"There is nothing to pull for the guest {guest}.")
@@ -88,5 +88,5 @@ def _store(
         # `latest` moves by design; what it is today has a version of its own, and that one must not change.
         version = found.version
     first = not pulled.pinned and store.trusted(guest, version, platform) is None
-    origin = Origin(pulled.source, pulled.digest, pulled.pinned)
+    origin = KernelOrigin(pulled.source, pulled.digest, pulled.pinned)
     return Pull(store.add(guest, version, pulled.files, platform=platform, origin=origin, check=check), first)

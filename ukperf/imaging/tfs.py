@@ -37,7 +37,7 @@ _RESERVE = _LINK_BYTES + _FRAME_BYTES + 32
 
 
 @dataclass(frozen=True)
-class Layout:
+class DiskLayout:
     """Where everything goes, before a byte is written. Offsets and lengths in bytes from the file system's start."""
 
     log: tuple[tuple[int, bytes], ...]  # (offset, bytes) of each log extension's used part
@@ -47,7 +47,7 @@ class Layout:
 
 def plan(
     entries: Iterable[Entry], root: Mapping[str, Value], *, start: int = 0, label: str = "", free: int = 0
-) -> Layout:
+) -> DiskLayout:
     """Places a tree (in image order) and its root tuple's further keys (`program`, `arguments` …).
 
     start: the file system's own offset on the disk, for alignment; free: bytes to leave at the end for the guest's own
@@ -61,10 +61,10 @@ def plan(
     items, places, end = _place(listed, first)
     metadata = _metadata(listed, places, root)
     log, end = _log(metadata, _up(end, SECTOR), name)
-    return Layout(log, tuple(items), _up(end, SECTOR) + free)
+    return DiskLayout(log, tuple(items), _up(end, SECTOR) + free)
 
 
-def write(out: int, layout: Layout, start: int) -> None:
+def write(out: int, layout: DiskLayout, start: int) -> None:
     """Writes a planned file system at byte `start` of the open file `out`, which must be empty from there on.
 
     Zeros are left as holes. Raises UkperfError when a source changed since the plan, or cannot be read.

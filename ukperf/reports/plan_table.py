@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ukperf.reports.columns import Column, cut, lines, show
 from ukperf.reports.units import number, with_unit
-from ukperf.stats.variance import Plan, Precision, SampleParts
+from ukperf.stats.variance import BootPlan, Precision, SampleParts
 
 
 def duration(seconds: float | None) -> str:
@@ -23,7 +23,7 @@ def duration(seconds: float | None) -> str:
 
 
 def render_plan(
-    plans: Sequence[Plan],
+    plans: Sequence[BootPlan],
     alone: Sequence[Precision],
     parts: Sequence[SampleParts],
     effect: float,

@@ -157,7 +157,7 @@ def _whole_boot(record: BootRecord, sample: Sample) -> float | None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BootPlan:
     """What a wished-for effect needs. boots: blocks for 80 % power; None where the pilot cannot say.
 
     deviation: standard deviation of one block's log-ratio in the pilot. seconds: the time that many blocks take.
@@ -253,7 +253,7 @@ def boots_for(deviation: float, effect: float, power: float = 0.80, family: int 
     return _least(enough)
 
 
-def plan(records: Sequence[BootRecord], baseline: str, effect: float, power: float = 0.80) -> list[Plan]:
+def plan(records: Sequence[BootRecord], baseline: str, effect: float, power: float = 0.80) -> list[BootPlan]:
     """For every guest and benchmark of a pilot run (6 blocks or more): the blocks that would show `effect`."""
     guests = list(dict.fromkeys(record.trial.guest for record in records))
     series = {guest: collect(records, guest) for guest in guests}
@@ -264,14 +264,14 @@ def plan(records: Sequence[BootRecord], baseline: str, effect: float, power: flo
         over, under = series[guest][name], series.get(baseline, {}).get(name)
         why = refusal(over, under, guest, baseline)
         if why or under is None:
-            plans.append(Plan(name, guest, baseline, 0, None, None, None, why))
+            plans.append(BootPlan(name, guest, baseline, 0, None, None, None, why))
             continue
         deviation, pilot = _deviation(over, under)
         if deviation is None:
-            plans.append(Plan(name, guest, baseline, pilot, None, None, None, "the pilot has fewer than 6 blocks"))
+            plans.append(BootPlan(name, guest, baseline, pilot, None, None, None, "the pilot has fewer than 6 blocks"))
             continue
         boots = boots_for(deviation, effect, power, len(pairs))
-        plans.append(Plan(name, guest, baseline, pilot, deviation, boots, boots * block if block else None))
+        plans.append(BootPlan(name, guest, baseline, pilot, deviation, boots, boots * block if block else None))
     return plans
 
 
