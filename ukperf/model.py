@@ -259,6 +259,7 @@ class BootRecord:
     exit_status: int | None = None
     ended_by_host: bool = False
     clock_ratio: float | None = None  # guest time / host time (under icount: / instructions) between two frames
+    clock_frames: tuple[tuple[int, int], ...] = ()  # guest ns, host ns of the frames behind it, since the first
     console_tail: str = ""
     vmm_peak_rss: int | None = None
     events: Mapping[str, int] = field(default_factory=dict)  # ns since START

@@ -102,47 +102,6 @@ def test_the_stop_of_a_guest_that_the_host_ends_is_not_compared() -> None:
     assert stop is not None and stop.verdict is Verdict.NOT_COMPARABLE
 
 
-def test_a_clock_that_lies_is_named() -> None:
-    records = [
-        replace(r, clock_ratio=1.03 if r.trial.guest == "nanos" else 1.0) for r in run_of({"linux": 1, "nanos": 1})
-    ]
-    [warning] = summarize(records, "linux").warnings
-    assert "nanos runs 3.0 % fast" in warning
-
-
-def test_frames_that_were_read_late_make_no_liar_of_a_clock() -> None:
-    late = (0.61, 1.12, 2.2, 1.02, 1.13, 1.09, 1.17)  # an emulated Xen host's
-    records = [replace(r, clock_ratio=late[r.trial.block]) for r in run_of({"linux": 1.0}, len(late))]
-    summary = summarize(records, "linux")
-    assert not [warning for warning in summary.warnings if "clock" in warning]
-    clock = summary.guests[0].clock
-    assert clock is not None and (clock.value, clock.low, clock.high) == (1.12, 0.61, 2.2)
-
-
-def test_a_boot_that_could_not_tell_leaves_the_others_clock_its_interval() -> None:
-    events = {"main": 10**9, "clock-checked": 10**9, "exit": 31 * 10**9}
-    told, untold = run_of({"linux": 1.0}, 2)
-    records = [replace(told, clock_ratio=0.92, events=events), replace(untold, clock_ratio=None)]
-    clock = summarize(records, "linux").guests[0].clock
-    assert clock is not None and clock.low == pytest.approx(0.92 - 0.01 / 30)
-
-
-@pytest.mark.parametrize(("span_s", "named"), [(0.05, False), (30.0, True)])
-@pytest.mark.parametrize("checked", [True, False])
-def test_few_boots_name_a_clock_only_where_late_reads_cannot_explain_it(
-    span_s: float, named: bool, checked: bool
-) -> None:
-    end = 10**9 + int(span_s * 1e9)
-    events = {"main": 10**9, "clock-checked": end if checked else 10**9, "exit": end}
-    records = [replace(r, clock_ratio=0.92, events=events) for r in run_of({"linux": 1.0}, 2)]
-    summary = summarize(records, "linux")
-    assert [w for w in summary.warnings if "clock" in w] == (
-        ["The clock of linux runs 8.0 % slow: what it timed itself by it is off by as much."] if named else []
-    )
-    clock = summary.guests[0].clock
-    assert clock is not None and clock.low == pytest.approx(0.92 - 0.01 / span_s)
-
-
 @pytest.mark.parametrize(
     ("ratios", "said"),
     [

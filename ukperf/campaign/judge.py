@@ -29,6 +29,7 @@ from ukperf.stats.perboot import sample_name
 CLOCK_SPAN_NS = 50_000_000
 # Under icount nothing is late: enough instructions that the ends of the loop do not show.
 COUNTED_SPAN = 1_000_000
+CLOCK_FRAMES = 6  # five spans
 CHECK_MS = {True: 2, False: CLOCK_SPAN_NS // 1_000_000}  # counted? → how long a program checks its clock
 
 
@@ -62,7 +63,8 @@ def record_of(
         checks=report.checks,
         exit_status=seen.exit_status,
         ended_by_host=seen.ended_by_host,
-        clock_ratio=clock_ratio(seen.frames, instructions),
+        clock_ratio=(ratio := clock_ratio(seen.frames, instructions)),
+        clock_frames=() if ratio is None or instructions else clock_frames(seen.frames),
         console_tail="" if seen.outcome is Outcome.OK else seen.console_tail,
         vmm_peak_rss=seen.vmm_peak_rss,
         events={event.value: at - start for event, at in seen.events.items()},
@@ -128,11 +130,37 @@ def _instructions(ticks: Mapping[Event, int]) -> dict[Phase, float]:
 def clock_ratio(frames: Sequence[Frame], counted: bool = False, span_ns: int | None = None) -> float | None:
     """Guest seconds per host second between the program's first and last frame; None if they are too close to tell.
 
-    Where the program has a clock check, its own two frames count: they are of one length and not the first, so that the
-    console delays both alike. counted: under icount the host's clock means nothing to the guest; there the guest's own
+    Where the program has a clock check, its own frames count: they are of one length and not the first, so that the
+    console delays all alike. counted: under icount the host's clock means nothing to the guest; there the guest's own
     counter, one tick a virtual nanosecond, is what its clock must keep pace with. span_ns: how far the frames must lie
     apart by either clock.
     """
+    stamps = _stamps(frames, counted)
+    if len(stamps) < 2:
+        return None
+    passed, against = stamps[-1][0] - stamps[0][0], stamps[-1][1] - stamps[0][1]
+    if span_ns is None:
+        span_ns = COUNTED_SPAN if counted else CLOCK_SPAN_NS
+    return passed / against if against > 0 and max(passed, against) >= span_ns else None
+
+
+def clock_frames(frames: Sequence[Frame]) -> tuple[tuple[int, int], ...]:
+    """(guest ns, host ns) since the first of the frames that tell of the guest's clock.
+
+    Of many, six at nearly equal steps of the guest's time.
+    """
+    stamps = _stamps(frames, counted=False)
+    if len(stamps) < 2:
+        return ()
+    first, passed = stamps[0], stamps[-1][0] - stamps[0][0]
+    if len(stamps) > CLOCK_FRAMES:
+        wanted = [first[0] + passed * i / (CLOCK_FRAMES - 1) for i in range(CLOCK_FRAMES)]
+        stamps = sorted({min(stamps[1:-1], key=lambda s: abs(s[0] - at)) for at in wanted[1:-1]} | {first, stamps[-1]})
+    return tuple((guest - first[0], host - first[1]) for guest, host in stamps)
+
+
+def _stamps(frames: Sequence[Frame], counted: bool) -> list[tuple[int, int]]:
+    """(guest ns, host ns or ticks) of the frames that a program's clock can be told by."""
     stamps: list[tuple[int, int]] = []
     for frame in frames:
         guest, tick = frame.fields.get("t"), frame.fields.get("tsc")
@@ -142,9 +170,4 @@ def clock_ratio(frames: Sequence[Frame], counted: bool = False, span_ns: int | N
             stamps.append((guest, tick if counted else frame.at_ns))
             if frame.fields.get("name") == CLOCK_CHECKED:
                 break
-    if len(stamps) < 2:
-        return None
-    passed, against = stamps[-1][0] - stamps[0][0], stamps[-1][1] - stamps[0][1]
-    if span_ns is None:
-        span_ns = COUNTED_SPAN if counted else CLOCK_SPAN_NS
-    return passed / against if against > 0 and max(passed, against) >= span_ns else None
+    return stamps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -144,7 +145,9 @@ def difference(comparison: Comparison | None, needs: bool, of: str = "boots") ->
 
 
 def _clock(clock: Estimate) -> str:
-    """Four digits where the boots agree to a percent or so; else what they say, with the interval."""
+    """Four digits where the boots agree to a percent or so; else what they say, with what they leave open."""
+    if clock.high == math.inf:
+        return f"{clock.value:.3g} [{clock.low:.3g}, …]" if clock.low else f"about {clock.value:.3g}"
     if clock.low is None or clock.high is None or clock.high - clock.low <= 0.02:
         return f"{clock.value:.4f}"
     return f"{clock.value:.3g} [{clock.low:.3g}, {clock.high:.3g}]"

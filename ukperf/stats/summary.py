@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Status, Unit
+from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import estimate_of
 from ukperf.stats.perboot import PHASES, Series, Warmth, final_records
 from ukperf.stats.provenance import changes
 from ukperf.stats.steady import far_out
-from ukperf.stats.within import clock, clock_warning, compare_guests, series_of
+from ukperf.stats.within import compare_guests, series_of
 from ukperf.text import clean, many
 
 LAST_LINES, LONGEST_LINE = 3, 160

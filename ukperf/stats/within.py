@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ukperf.model import BootRecord, Comparison, Estimate, Event, Outcome, Status, Unit, Verdict
+from ukperf.model import BootRecord, Comparison, Outcome, Status, Unit, Verdict
+from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.effect import Effect
-from ukperf.stats.estimate import MIN_BOOTS, median, middle, moments
+from ukperf.stats.estimate import MIN_BOOTS, middle, moments
 from ukperf.stats.figures import between_statuses, why_no_value
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, collect, final_records, oddity, sample_name
@@ -18,8 +19,6 @@ from ukperf.stats.resolution import with_resolution
 from ukperf.stats.verdict import Judgement, judge
 from ukperf.text import many
 
-CLOCK_TOLERANCE = 0.01
-LATE_NS = 10_000_000  # a busy host reads a frame so much late: about two of its scheduler's slices
 # Skewness that normal differences of so many blocks pass once in a thousand runs (100,000 simulated); from 10 on less
 # often. Of n values it is at most (n - 2) / sqrt(n - 1), which at 6 is 1.79.
 MOST_SKEW = {6: 1.70, 7: 1.87, 8: 1.94, 9: 1.99}
@@ -270,58 +269,6 @@ def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) ->
             shown = {side: " and ".join(sorted(sides.get(side, {"nothing"}))) for side in (guest, baseline)}
             return f"not the same work: {name} is {shown[guest]} in {guest}, {shown[baseline]} in {baseline}"
     return ""
-
-
-def clock(records: Sequence[BootRecord], guest: str) -> Estimate | None:
-    """Guest clock ÷ host clock (under icount: ÷ instructions): the median of the guest's good boots.
-
-    None where no boot was long enough to tell, or the guest has no clock. For instructions the interval is their range;
-    below six boots it is that and what frames that were read late may have made of it.
-    """
-    told = [
-        (record, ratio)
-        for record in records
-        if record.trial.guest == guest and record.outcome is Outcome.OK
-        if (ratio := record.clock_ratio) is not None and math.isfinite(ratio)
-    ]
-    if not told:
-        return None
-    mine, ratios = zip(*told, strict=True)
-    found = median(ratios, mine[0].unit)
-    if found.unit is Unit.INSTRUCTIONS:
-        return replace(found, low=min(ratios), high=max(ratios))
-    if found.low is None and math.isfinite(doubt := max(map(_reading_error, mine))):
-        return replace(found, low=min(ratios) - doubt, high=max(ratios) + doubt)
-    return found
-
-
-def _reading_error(record: BootRecord) -> float:
-    """How far late reads may put a clock's ratio off: relative to the time between its first and last frame."""
-    began, ended = record.events.get(Event.MAIN), record.events.get(Event.CHECKED)
-    if began is not None and ended == began:  # no clock check: the whole program counts
-        ended = record.events.get(Event.EXIT)
-    return LATE_NS / (ended - began) if began is not None and ended is not None and ended > began else math.inf
-
-
-def clock_warning(guest: str, clock: Estimate | None) -> str:
-    """A sentence if the guest's clock is surely off by more than 1 %, or is not constant under icount; else ""."""
-    if clock is None or clock.low is None or clock.high is None:
-        return ""
-    if clock.unit is Unit.INSTRUCTIONS and clock.high - clock.low > CLOCK_TOLERANCE:
-        return (
-            f"The clock of {guest} is not constant: {clock.low:.3f} to {clock.high:.3f} virtual nanoseconds an "
-            "instruction. What it timed itself by its clock means nothing."
-        )
-    # Frames that were read late, now this one, now that one, make no liar of a clock: the interval must be off too.
-    if clock.low <= 1 + CLOCK_TOLERANCE and clock.high >= 1 - CLOCK_TOLERANCE:
-        return ""
-    if clock.value < CLOCK_TOLERANCE:
-        return f"The clock of {guest} stands still: what it timed itself by it means nothing."
-    percent = 100 * (clock.value - 1)
-    return (
-        f"The clock of {guest} runs {abs(percent):.1f} % {'fast' if percent > 0 else 'slow'}: "
-        "what it timed itself by it is off by as much."
-    )
 
 
 def accuse(records: Sequence[BootRecord]) -> list[BootRecord]:

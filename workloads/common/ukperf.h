@@ -224,8 +224,9 @@ UK_UNUSED static void uk_phase(const char *name)
 
 #if __STDC_HOSTED__
 /* The frames of a clock check. Not from `main` on: the first frame of all is slow, its code is cold. Of one length, so
- * that both are equally late where the console is slow. */
+ * that all are equally late where the console is slow. */
 #define UK_CLOCK_STARTED "clock started"
+#define UK_CLOCK_RUNNING "clock running" /* between them, so that there are several spans; all of one length */
 #define UK_CLOCK_CHECKED "clock checked"
 
 /* Comes back when CLOCK_MONOTONIC has advanced by `ms`; the CPU stays busy, since idle guests' clocks may leap. No CPU's
