@@ -29,6 +29,8 @@ class HostError(UkperfError):
 
 
 class Interrupted(UkperfError):
-    """^C, where there is something to say about going on."""
+    """^C or another signal that ends, where there is something to say about going on."""
 
-    exit_status = 130
+    def __init__(self, message: str, *, hint: str | None = None, exit_status: int = 130) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status

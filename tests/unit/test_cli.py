@@ -17,6 +17,7 @@ from typing import IO
 import pytest
 from records import run_of, save_run
 
+from ukperf import signals
 from ukperf.campaign import session
 from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.cli import COMMANDS, main
@@ -256,9 +257,8 @@ def test_an_interrupt_keeps_what_was_measured_and_says_how_to_go_on(shell: Shell
     assert out == ""
     assert len(err.splitlines()) <= 2
     assert "Traceback" not in err
-    if number == signal.SIGINT:
-        assert err.startswith("ukperf: Interrupted.\n")
-        assert f"ukperf resume {run}" in err
+    assert err.startswith(f"ukperf: {signals.sentence(number)}\n")
+    assert f"ukperf resume {run}" in err
     contents = read_journal(run / JOURNAL)
     assert len(contents.records) >= 3
     assert contents.damaged == ()

@@ -94,7 +94,7 @@ def test_without_a_place_for_the_file_the_sentence_says_where_it_came_from(
         (SystemExit(None), 0, ""),
         (SystemExit(143), 143, ""),
         (OSError(28, "No space left on device", "/x"), 2, "No space left on device: /x"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "Interrupted."),
     ],
     ids=str,
 )

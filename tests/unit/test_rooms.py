@@ -41,12 +41,13 @@ OWNERS = {
     # A pickle is code, and is loaded inside guests only.
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
-SHARED = {"", "model", "errors", "files", "registry", "text"}  # `""` is the package itself: its version
+SHARED = {"", "model", "errors", "files", "registry", "signals", "text"}  # `""` is the package itself: its version
 # Rooms of ours that a room may import, besides the shared nouns and itself.
 MAY_IMPORT = {
     "": {"campaign"},  # ukperf.load, inside the function
     "errors": set[str](),
     "files": set[str](),
+    "signals": set[str](),
     "text": set[str](),
     "registry": set[str](),
     "paths": set[str](),
@@ -96,6 +97,7 @@ OPENERS = {
 }
 OPENING = {"open", "fdopen", "read_bytes", "read_text", "copy", "copy2", "copyfile", "copytree", "fromfile", "memmap"}
 FREE_OF_OURS = {"model", "files", "text"}
+FREE_OF_OURS = {"model", "files", "signals", "text"}
 
 
 def room_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from ukperf import signals
 from ukperf.campaign.journal import Journal
 from ukperf.campaign.judge import record_of
 from ukperf.campaign.plan import Plan, domain_name, plain_name
@@ -88,6 +89,7 @@ class Runner:
         while (why := self.ended()) is None:
             while todo := self._todo(self._block):
                 self._trial(*todo[0])
+                signals.check()
             for guest in self._lost(self._block + 1):
                 if guest not in self._lost(self._block):
                     self.observer.gives_up(guest, self._why_lost(guest))

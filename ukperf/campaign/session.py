@@ -6,6 +6,7 @@ Every measuring command goes through here: it makes a Request, calls `start` (or
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 import ukperf
-from ukperf import guests
+from ukperf import guests, signals
 from ukperf.campaign import plan as plans
 from ukperf.campaign.facts import of_host
 from ukperf.campaign.folders import alone, locked, refuse_used, run_folder, write_beside
@@ -295,8 +296,9 @@ def _run(
                 error.message,
                 hint=f"{error.hint or ''} {kept}".strip(),
             ) from error
-        except KeyboardInterrupt:
-            raise Interrupted("Interrupted.", hint=kept) from None
+        except KeyboardInterrupt as end:
+            number = end.number if isinstance(end, signals.Ended) else signal.SIGINT
+            raise Interrupted(signals.sentence(number), hint=kept, exit_status=signals.status_of(number)) from None
         except OSError as error:
             raise UkperfError(
                 f"The run stopped: {error.strerror or error} ({error.filename or folder}).",

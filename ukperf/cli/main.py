@@ -17,9 +17,10 @@ from typing import Annotated, Any
 import typer
 
 import ukperf
+from ukperf import signals
 from ukperf.cli import COMMANDS, add_command, completion
 from ukperf.cli.strangers import add_strangers
-from ukperf.errors import UkperfError
+from ukperf.errors import Interrupted, UkperfError
 from ukperf.text import CleanStream, clean
 
 _app = typer.Typer(
@@ -110,7 +111,7 @@ _VALIDATORS_WORDS = {
 
 def run() -> None:
     """Entry point. Exit status: 0, 1 (a check that was asked for failed, and nothing else), 2 (a sentence says why),
-    70 (a fault of ukperf), 130 (^C), 141 (`| head`)."""
+    70 (a fault of ukperf), 129, 130, 143 (SIGHUP, ^C, SIGTERM), 141 (`| head`)."""
     streams = sys.stdout, sys.stderr
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
@@ -143,35 +144,42 @@ def _status() -> int:
     try:
         try:
             status = _work()
+            signals.check()  # it was dropped, and the work is over: whoever sent it is to see that it came
         finally:
             sys.stdout.flush()  # what cannot be written is noticed here: at the interpreter's exit it is a traceback
-    except UkperfError as error:
-        _complain(error.message, error.hint)
-        return error.exit_status
-    except _UsageError as error:
-        return _misused(error)
-    except KeyboardInterrupt:
-        _complain("interrupted.", None)
-        return 130
     except BrokenPipeError:
         raise
-    except OSError as error:
-        # A full disk, a folder without permission: the machine's trouble, which a person can act on.
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _to_nowhere(1)
-        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", None)
-        return 2
+    except KeyboardInterrupt:
+        return _ended()
     except Exception as error:
-        return _unforeseen(error)
+        return _failed(error)
     return status if isinstance(status, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    if signals.arrived() and not isinstance(error, Interrupted):  # on the way out: a terminal that is gone, say
+        return _ended(getattr(error, "hint", None))
+    if isinstance(error, UkperfError):
+        _complain(error.message, error.hint)
+        return error.exit_status
+    if isinstance(error, _UsageError):
+        return _misused(error)
+    return _troubled(error) if isinstance(error, OSError) else _unforeseen(error)
+
+
+def _troubled(error: OSError) -> int:
+    """A full disk, a folder without permission: the machine's trouble, which a person can act on."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _to_nowhere(1)
+    _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.", None)
+    return 2
 
 
 def _unforeseen(error: BaseException) -> int:
     if type(error).__name__ == "Abort":  # click's word for ^C, or the end of input
-        _complain("interrupted.", None)
-        return 130
+        return _ended()
     if isinstance(error, MemoryError):
         _complain("There is not enough memory for this.", "What was measured is kept.")
         return 2
@@ -181,6 +189,13 @@ def _unforeseen(error: BaseException) -> int:
     return lastresort.STATUS
 
 
+def _ended(hint: str | None = None) -> int:
+    """What a signal ended, or ^C where Python's own handler is in place."""
+    number = signals.arrived() or signal.SIGINT
+    _complain(signals.sentence(number), hint)
+    return signals.status_of(number)
+
+
 def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
     """A thread's last word goes to the same file; whoever waits for the thread notices that it is gone."""
     if arguments.exc_value is not None and not isinstance(arguments.exc_value, SystemExit):
@@ -188,10 +203,8 @@ def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
 
 
 def _end_in_order() -> None:
-    """SIGTERM and SIGHUP end the guest and the run as an exception does, instead of leaving a VMM behind."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda which, _frame: sys.exit(128 + which))
+    """^C, SIGTERM and SIGHUP end the guest and the run as an exception does, instead of leaving a VMM behind."""
+    signals.install()
 
 
 def _end_as_sigpipe() -> int:
@@ -225,6 +238,12 @@ def _misused(error: Any) -> int:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    print(f"ukperf: {clean(message)}", file=sys.stderr)
-    if hint:
-        print(f"  hint: {clean(hint)}", file=sys.stderr)
+    try:
+        print(f"ukperf: {clean(message)}", file=sys.stderr)
+        if hint:
+            print(f"  hint: {clean(hint)}", file=sys.stderr)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:  # a terminal that went away: the status still says it
+        _to_nowhere(2)

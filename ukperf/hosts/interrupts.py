@@ -7,12 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from ukperf.signals import ENDING
+
+HELD = (*ENDING, signal.SIGALRM)
 
 
 @contextmanager
 def holding_interrupts() -> Iterator[None]:
-    """^C, SIGTERM and SIGHUP that come meanwhile act at the end of the block. Other threads never get them anyway."""
+    """^C, SIGTERM and SIGHUP that come meanwhile act at the end of the block. Other threads never get them anyway.
+
+    A second one ends the process all the same (signals.py).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -15,10 +15,12 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.hosts.places import is_private, scratch_parent, scratch_parents
+from ukperf.signals import last_act
 
 _NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
 
@@ -61,7 +63,8 @@ def scratch() -> Iterator[Path]:
         except OSError as error:
             raise UkperfError(f"The folder {path} cannot be made: {error.strerror}.") from error
     try:
-        yield path
+        with last_act(partial(_clear, path)):
+            yield path
     finally:
         _clear(path)
 

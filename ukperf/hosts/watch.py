@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
+from ukperf import signals
 from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, assemble
 from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
@@ -133,6 +134,7 @@ class Watch:
                 self._time_out()
                 return
             ready = poll.poll(min(left, MAX_WAIT_S) * 1000)
+            signals.check()
             now = time.monotonic()
             self._stalled_s, turned = max(self._stalled_s, now - turned), now
             for descriptor, _ in ready:
