@@ -14,6 +14,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from typing import Any
 
 _CHUNK = 1 << 20
 SMALL = 16 << 20  # bytes of a description: JSON that ukperf wrote, a recipe
+
+_DRAFT = re.compile(r"\..+\.(\d+)(?:\.tmp)?")  # .NAME.PID.tmp; older versions of ukperf left out the end
 
 _KINDS = {
     stat.S_IFDIR: os.strerror(errno.EISDIR),
@@ -107,7 +110,7 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True, 
         _check(_status(path, follow=True), path)
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     # A draft of the same name is a dead process's, or another thread's, which would lose it.
-    draft = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
+    draft = draft_of(path)
     try:
         draft.unlink(missing_ok=True)
         with os.fdopen(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -134,6 +137,21 @@ def create_own(path: Path) -> io.BufferedWriter:
     if path.parent.is_symlink():
         raise OSError(errno.ELOOP, "it is a link to another folder", str(path.parent))
     return os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
+
+
+def draft_of(path: Path) -> Path:
+    """Where this process writes what is to become `path`, in the same folder."""
+    return path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove the drafts in a folder whose writers are dead. What cannot be read or removed stays."""
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            draft = _DRAFT.fullmatch(path.name)
+            if draft is not None and not Path("/proc", draft[1]).exists():
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -96,7 +96,6 @@ OPENERS = {
     "imaging/nanosdisk.py": "the image that it makes",
 }
 OPENING = {"open", "fdopen", "read_bytes", "read_text", "copy", "copy2", "copyfile", "copytree", "fromfile", "memmap"}
-FREE_OF_OURS = {"model", "files", "text"}
 FREE_OF_OURS = {"model", "files", "signals", "text"}
 
 

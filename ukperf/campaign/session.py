@@ -27,8 +27,9 @@ from ukperf.campaign.provenance import trial_facts
 from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.campaign.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
+from ukperf.files import clear_drafts
 from ukperf.guests.base import BuildOptions, Joins
-from ukperf.hosts import open_host
+from ukperf.hosts import open_host, remains
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, runs_as_us
 from ukperf.hosts.native import NativeHost
@@ -112,6 +113,8 @@ def open_hosts(uris: Sequence[str], run_id: str = "", shared_path: bool = False)
 
     Raises HostError if one of them cannot be opened, or QEMU is missing where it is to run on this machine.
     """
+    if NATIVE in uris:
+        remains.clear()  # drivers do it for theirs
     with ExitStack() as stack:
 
         def opened(uri: str) -> Host:
@@ -205,6 +208,8 @@ def resume(
         contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else Contents((), ())
         records = list(contents.records)
         rule = enough or partial(precise, plan)
+        remains.clear()
+        clear_drafts(folder)
         why = Runner(plan, folder, {}, NativeHost(), None, rule, records=records).ended()
         if why is not None:
             return Result(folder, plan, contents.records, why, contents.damaged)

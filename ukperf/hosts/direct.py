@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import select
 import shlex
-import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import HostError
+from ukperf.hosts import children
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.noise import peak_rss
 from ukperf.hosts.watch import SocketConsole, Watch
@@ -110,56 +110,29 @@ class ProcessStop:
         return time.monotonic_ns()
 
 
-@contextmanager
-def running(command: CommandLine, stderr: int, pin: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, pinned if asked for; killed and reaped on the way out."""
-    before = os.sched_getaffinity(0)
-    try:
-        if pin:
-            os.sched_setaffinity(0, pin)  # inherited by the child and its threads
-        process = subprocess.Popen(
-            command.argv,
-            env=dict(command.env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,  # ^C goes to ukperf, which ends the VMM in order
-        )
-    except OSError as error:
-        raise HostError(f"{command.argv[0]} cannot be executed: {error.strerror}.") from error
-    finally:
-        if pin:
-            os.sched_setaffinity(0, before)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-        process.wait()
-
-
 def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_frame: OnFrame | None) -> Observation:
-    """One trial. VMM phase: exec until its serial device calls our socket."""
+    """One trial. VMM phase: exec until its serial device calls our socket. Raises HostError without a VMM."""
+    children.prepare()
     with listening(console_path) as server, tempfile.TemporaryFile(dir=console_path.parent) as log:
         events = {Event.START: time.monotonic_ns()}
-        with running(command, log.fileno(), spec.machine.pin) as process, pidfd(process.pid) as descriptor:
-            connection = _accept(server, descriptor)
-            if connection is None:
-                process.kill()
-                process.wait()
-                said = _tail(log.fileno()) or f"exit status {process.returncode}"
-                return Observation(Outcome.LOST, f"the VMM did not start; it said: {said}", events)
-            events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
-            with connection:
-                watch = Watch(
-                    spec,
-                    SocketConsole(connection),
-                    ProcessStop(descriptor),
-                    events,
-                    on_frame,
-                    lambda: peak_rss(process.pid),
-                )
-                watch.run()
+        vmm = children.spawned(command.argv, dict(command.env), subprocess.DEVNULL, log.fileno(), spec.machine.pin)
+        try:
+            with vmm as process, pidfd(process.pid) as descriptor:
+                connection = _accept(server, descriptor)
+                if connection is None:
+                    process.kill()
+                    process.wait()
+                    said = _tail(log.fileno()) or f"exit status {process.returncode}"
+                    return Observation(Outcome.LOST, f"the VMM did not start; it said: {said}", events)
+                events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
+                with connection:
+                    stop = ProcessStop(descriptor)
+                    watch = Watch(
+                        spec, SocketConsole(connection), stop, events, on_frame, lambda: peak_rss(process.pid)
+                    )
+                    watch.run()
+        except children.NotExecutedError as error:
+            raise HostError(f"{error}.") from error
         return watch.observe(extra=_tail(log.fileno()))
 
 

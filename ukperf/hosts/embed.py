@@ -46,13 +46,18 @@ def embedded_root() -> Iterator[Path]:
         user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else ""
         extra = f'user = "{user}"\ngroup = "+{os.getegid()}"\n' if user else ""
         (root / "etc" / "qemu.conf").write_text(_QEMU_CONF + extra, encoding="ascii")
-        kept = cache_dir() / "libvirt-capabilities"
+        kept = kept_capabilities()
         learned = root / "cache" / "qemu" / "capabilities"
         _copy(kept, learned)
         try:
             yield root
         finally:
             _copy(learned, kept)
+
+
+def kept_capabilities() -> Path:
+    """Where what libvirt learned is kept between runs."""
+    return cache_dir() / "libvirt-capabilities"
 
 
 @contextmanager

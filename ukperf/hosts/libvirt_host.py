@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ukperf.errors import HostError
-from ukperf.hosts import ownership
+from ukperf.hosts import children, remains
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
 from ukperf.hosts.cores import all_usable, usable_cpus
@@ -32,6 +32,7 @@ from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.ownership import scratch
 from ukperf.hosts.places import plainly_named
 from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
@@ -253,6 +254,7 @@ class LibvirtHost:
         try:
             with ExitStack() as stack:
                 server = stack.enter_context(listening(self._console_path())) if self.embedded else None
+                children.prepare()
                 events[Event.START] = time.monotonic_ns()
                 domain = stack.enter_context(self._domain(spec, calls))
                 events[Event.CREATED] = time.monotonic_ns()
@@ -262,6 +264,8 @@ class LibvirtHost:
                 if not domain.isActive():
                     stop.stop(time.monotonic_ns())  # its end came before we listened
                 pid = self._vmm_pid(spec.name)
+                if pid is not None:
+                    stack.enter_context(children.recorded(pid))
                 console = stack.enter_context(self._console(domain, server, calls, spec))
                 # Where the guest ends QEMU itself (nanos), libvirt notices only a fifth of a second later.
                 vmm = None
@@ -438,12 +442,12 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
     """
     if is_local(uri) and uri.startswith("qemu"):
         emulator_path()
-    ownership.remove_strays()
+    remains.clear()
     with ExitStack() as stack:
         connection = stack.enter_context(connect(uri))
         root = getattr(connection, "ukperf_root", None)
-        scratch = root if root is not None else stack.enter_context(ownership.scratch())
-        host = LibvirtHost(uri, connection, scratch, run_id, shared_path)
+        folder = root if root is not None else stack.enter_context(scratch())
+        host = LibvirtHost(uri, connection, folder, run_id, shared_path)
         stack.callback(host.close)
         yield host
 

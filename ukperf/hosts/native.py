@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
+from ukperf.hosts import children
 from ukperf.hosts.base import OnFrame
-from ukperf.hosts.direct import ProcessStop
+from ukperf.hosts.direct import ProcessStop, pidfd
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
@@ -43,54 +44,34 @@ class NativeHost:
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         before = reading()
+        children.prepare()
         ours, theirs = socket.socketpair()
-        affinity = os.sched_getaffinity(0)
-        with ours:
-            if spec.machine.pin:
-                os.sched_setaffinity(0, spec.machine.pin)
-            events = {Event.START: time.monotonic_ns()}
-            events[Event.CREATED] = events[Event.RESUMED] = events[Event.START]
+        events = {Event.START: time.monotonic_ns()}
+        events[Event.CREATED] = events[Event.RESUMED] = events[Event.START]
+        image = spec.image
+        with ours, theirs:
             try:
-                process = subprocess.Popen(
-                    spec.image.argv,
-                    env=dict(spec.image.env),
-                    stdin=subprocess.DEVNULL,
-                    stdout=theirs.fileno(),
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                return Observation(Outcome.LOST, f"{spec.image.argv[0]} cannot be executed: {error.strerror}", events)
-            finally:
-                theirs.close()
-                os.sched_setaffinity(0, affinity)
-            observation = _watch(spec, process, ours, events, on_frame)
-        return replace(observation, noise=noise_between(before, reading()))
+                with children.spawned(
+                    image.argv, dict(image.env), theirs.fileno(), subprocess.STDOUT, spec.machine.pin
+                ) as process:
+                    theirs.close()
+                    watch = _watch(spec, process.pid, ours, events, on_frame)
+            except children.NotExecutedError as error:
+                return Observation(Outcome.LOST, str(error), events)
+        return replace(_observed(watch, process.returncode), noise=noise_between(before, reading()))
 
 
 def _watch(
-    spec: BootSpec,
-    process: subprocess.Popen[bytes],
-    console: socket.socket,
-    events: dict[Event, int],
-    on_frame: OnFrame | None,
-) -> Observation:
-    descriptor = os.pidfd_open(process.pid)
-    try:
-        watch = Watch(
-            spec, SocketConsole(console), ProcessStop(descriptor), events, on_frame, lambda: peak_rss(process.pid)
-        )
+    spec: BootSpec, pid: int, console: socket.socket, events: dict[Event, int], on_frame: OnFrame | None
+) -> Watch:
+    with pidfd(pid) as descriptor:
+        watch = Watch(spec, SocketConsole(console), ProcessStop(descriptor), events, on_frame, lambda: peak_rss(pid))
         watch.run()
-    finally:
-        # Its own session: whatever it forked goes with it.
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-        process.wait()
-        os.close(descriptor)
+    return watch
+
+
+def _observed(watch: Watch, status: int) -> Observation:
     observation = watch.observe()
-    status = process.returncode
     if observation.outcome is Outcome.OK and status != 0:
         outcome = Outcome.FAILED if status > 0 else Outcome.CRASHED
         word = f"exited with status {status}" if status > 0 else f"was killed by {signal.Signals(-status).name}"

@@ -99,6 +99,9 @@ class RemoteFiles:
 def _copy(path: Path) -> Iterator[Path]:
     """A copy beside the original, so that the host sees it too."""
     copy = path.with_name(f"boot-{os.getpid()}-{time.monotonic_ns()}")
+    for old in path.parent.glob("boot-*-*"):
+        if not Path("/proc", old.name.split("-")[1]).exists():  # a killed ukperf's
+            old.unlink(missing_ok=True)
     try:
         try:
             files.copy(path, copy)
