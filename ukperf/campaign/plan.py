@@ -10,12 +10,14 @@ from pathlib import Path
 
 from ukperf.campaign.decode import decode
 from ukperf.campaign.schedule import BALANCED, INDEPENDENT
+from ukperf.campaign.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind
-from ukperf.text import clean
+from ukperf.text import clean, shell
 
 PLAN = "plan.json"
+SEAL = "seal"
 FORMAT = 1
 # A plan that is larger than this is none of ours.
 MAX_BYTES = 16 << 20
@@ -56,6 +58,7 @@ class Plan:
     schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
     command: tuple[str, ...] = ()
     parameters: Mapping[str, object] = field(default_factory=dict)  # the workload's options
+    files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 
     @property
@@ -82,11 +85,12 @@ def domain_name(run_id: str, guest: str) -> str:
 
 
 def save(plan: Plan, folder: Path) -> None:
-    """Write plan.json, whole or not at all.
+    """Write plan.json, sealed, whole or not at all.
 
     Raises UkperfError if the folder cannot be written.
     """
-    text = json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, default=str, allow_nan=False) + "\n"
+    data = json.loads(json.dumps({"format": FORMAT, **asdict(plan)}, default=str, allow_nan=False))
+    text = json.dumps({**data, SEAL: seal_of(data)}, indent=1, allow_nan=False) + "\n"
     try:
         write_atomically(folder / PLAN, text)
     except OSError as error:
@@ -96,10 +100,15 @@ def save(plan: Plan, folder: Path) -> None:
 
 
 def load(folder: Path) -> Plan:
-    """The plan of a run folder.
+    """The plan of a run folder, whoever wrote it.
 
-    Raises UkperfError if there is none, or it is not ours.
+    Raises UkperfError if there is none, or it is no plan.
     """
+    return load_sealed(folder)[0]
+
+
+def load_sealed(folder: Path) -> tuple[Plan, bool]:
+    """A plan, and whether this user's ukperf wrote it as it is. Raises UkperfError as `load`."""
     path = folder / PLAN
     try:
         data = read_json(path, MAX_BYTES)
@@ -112,6 +121,7 @@ def load(folder: Path) -> Plan:
         raise UkperfError(f"{path} is damaged: it is no JSON.") from error
     if not isinstance(data, dict) or "format" not in data:
         raise UkperfError(f"{path} is damaged: it is no plan of ukperf.")
+    sealed = is_sealed(data, data.pop(SEAL, None))
     if data.pop("format") != FORMAT:
         raise UkperfError(f"{path} was written by another version of ukperf.", hint="Use that version for this run.")
     try:
@@ -119,7 +129,17 @@ def load(folder: Path) -> Plan:
         _check(plan)
     except ValueError as error:
         raise UkperfError(f"{path} is damaged: {error}.") from error
-    return plan
+    return plan, sealed
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises UkperfError unless this user's ukperf wrote the plan as it is: booting executes what it says."""
+    if not load_sealed(folder)[1]:
+        raise UkperfError(
+            f"{folder / PLAN} is not as your ukperf wrote it here: it was changed, or is somebody else's.",
+            hint="Resuming would execute what it says: programs, kernels, commands of connections. "
+            f"What was measured can be read: ukperf report {shell(folder)}",
+        )
 
 
 def _check(plan: Plan) -> None:

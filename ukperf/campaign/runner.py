@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ukperf import signals
+from ukperf.campaign.bootfiles import BootFiles
 from ukperf.campaign.journal import Journal
 from ukperf.campaign.judge import record_of
 from ukperf.campaign.plan import Plan, domain_name, plain_name
@@ -71,6 +72,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._started: float | None = None
+        self._files = BootFiles(self.plan.images.values())
         self._known: dict[str, Mapping[str, str]] = {}
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._tried: dict[tuple[int, str], list[Outcome]] = {}
@@ -177,13 +179,13 @@ class Runner:
         index = self.records[-1].trial.index + 1 if self.records else 0
         trial = Trial(index, block, position, guest, attempt)
         spec = self.spec(trial)
-        if why := host.changed():
+        if why := host.changed() or self._files.changed(image):
             raise HostError(why)
         self.observer.trial_starts(trial)
         at = datetime.now(UTC)
         facts = trial_facts(self.plan, guest, self._about(host), host.conditions())
         seen = host.boot(spec, self._listener(trial))
-        if why := host.changed():  # nobody knows which of the two it was
+        if why := host.changed() or self._files.changed(image):  # nobody knows which of the two it was
             seen = replace(seen, outcome=Outcome.LOST, reason=why.rstrip("."))
         record = replace(record_of(trial, spec, seen, uri, at), elapsed_s=round(self.elapsed(), 3), facts=facts)
         if self.journal is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import ukperf
 from ukperf import guests, signals
 from ukperf.campaign import plan as plans
+from ukperf.campaign.bootfiles import digests_of, refuse_others
 from ukperf.campaign.facts import of_host
 from ukperf.campaign.folders import alone, locked, refuse_used, run_folder, write_beside
 from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
@@ -35,6 +36,7 @@ from ukperf.hosts.connection import EMBED, runs_as_us
 from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import cpu_concerns
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
+from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import count_program
 from ukperf.model import (
     Accelerator,
@@ -200,7 +202,8 @@ def resume(
 ) -> Result:
     """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile.
 
-    Raises UkperfError if the folder is no run, or its images are gone.
+    Raises UkperfError if the folder is no run, or its images are gone or others, or there is something left to do and
+    this user's ukperf did not write its plan.
     """
     plan = plans.load(folder)
     with ExitStack() as stack:
@@ -213,7 +216,8 @@ def resume(
         why = Runner(plan, folder, {}, NativeHost(), None, rule, records=records).ended()
         if why is not None:
             return Result(folder, plan, contents.records, why, contents.damaged)
-        _refuse_lost_images(plan)
+        plans.refuse_foreign(folder)
+        refuse_others(plan.images.values(), plan.files, Cache().digests, plan.command)
         stack.enter_context(alone(share_host))
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
         for sentence in _since_last_boot(plan, records, hosts):
@@ -268,18 +272,6 @@ def _refuse_odd_kernels(request: Request) -> None:
                 raise UkperfError(
                     f"{option} {name}=… means nothing: {name} is a program on this machine, and has its kernel.",
                     hint=f"Leave out {option} {name}=….",
-                )
-
-
-def _refuse_lost_images(plan: Plan) -> None:
-    for image in plan.images.values():
-        program = Path(image.argv[0]) if image.protocol is BootProtocol.EXEC and image.argv else None
-        for path in (image.kernel, image.initrd, image.disk, program):
-            if path is not None and not path.is_file():
-                raise UkperfError(
-                    f"The {image.guest} image of this run is gone ({path}).",
-                    hint="The cache was emptied, or its kernel pruned or replaced; start a new run by the same words: "
-                    + shell(*plan.command),
                 )
 
 
@@ -363,6 +355,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         shared_path=request.shared_path,
         schedule=BALANCED,
         command=request.command,
+        files=digests_of(images.values(), Cache().digests),
         facts={
             "ukperf": ukperf.__version__,
             **_facts(hosts),

@@ -15,7 +15,7 @@ from ukperf.campaign import learning, memoryadvice
 from ukperf.campaign.folders import alone, write_beside
 from ukperf.campaign.learning import Calibration, Work
 from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.plan import Plan, domain_name
+from ukperf.campaign.plan import Plan, domain_name, refuse_foreign
 from ukperf.campaign.runner import Observer
 from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
@@ -158,6 +158,7 @@ def _memory_notes(result: Result, known: Remembered, say: Say, share_host: bool)
     suspects = memoryadvice.suspects(result.records)
     for guest in [guest for guest in suspects if guest not in notes]:
         had = result.plan.machine_of(guest).memory_mib
+        refuse_foreign(result.folder)
         say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
         with alone(share_host), open_hosts(result.plan.hosts[:1], result.plan.run_id, result.plan.shared_path) as hosts:
             tries = _Tries(result.plan, guest, next(iter(hosts.values())))

@@ -21,7 +21,8 @@ def command(
 ) -> None:
     """Go on with a run that was broken off, and show its table; a finished run is only shown again.
 
-    At most the trial that was under way is lost. Order, seed and limits are those of the run's plan.
+    At most the trial that was under way is lost. Order, seed and limits are those of the run's plan, which must be one
+    of your own: it is executed. Somebody else's run is for `ukperf report`.
     """
     from ukperf import workloads
     from ukperf.campaign import plan as plans

@@ -37,12 +37,11 @@ class Floor(Guest):
                 f"The guest floor loads no programs, so it cannot run {program.workload}.",
                 hint="Leave it out with --guest, or measure its boot time.",
             )
-        kernel = options.kernel or self.kernel()
+        kernel, digest = self.cache.keep(options.kernel or self.kernel())
         words = program.argv[1:] if program.workload == "count" else ()
         if program.workload == "syscall_cost":
             words = ("calls=1", "instructions=1") if "units=instructions" in program.argv else ("calls=1",)
         cmdline = join_cmdline(self.recipe.cmdline, *words, options.cmdline)
-        digest = self.cache.digests.file(kernel)
         key = self.cache.key({"guest": self.name, "kernel": digest, "cmdline": cmdline, "workload": program.workload})
         return Image(
             guest=self.name,

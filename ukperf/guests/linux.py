@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,12 +44,13 @@ class Linux(Guest):
 
     def build(self, program: Program, options: BuildOptions) -> Image:
         self.check_machine(options)
-        kernel = self.kernel(options)
+        found = self.kernel(options)
+        vmlinuz, kernel_digest = self.cache.keep(found.vmlinuz)
+        kernel = replace(found, vmlinuz=vmlinuz)
         init = self.init()
         own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
         microvm = str(self.recipe.extra["microvm_cmdline"]) if options.machine is MachineKind.MICROVM else ""
         cmdline = self.check_cmdline(join_cmdline(own, microvm, self._for_accelerator(options), options.cmdline))
-        kernel_digest = self.cache.digests.file(kernel.vmlinuz)
         conf = init_conf(program)
         description = {
             "guest": self.name,
@@ -63,6 +65,7 @@ class Linux(Guest):
             "cmdline": cmdline,
             # Left out where it was always so: images that are there keep their digests.
             **({"disk": XEN.device} if program.is_tree and options.machine.on_xen else {}),
+            **(self._modules(kernel, options.machine) if program.is_tree else {}),
         }
 
         # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
@@ -103,6 +106,15 @@ class Linux(Guest):
         if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
             return f"tsc_early_khz={tsc_khz(self.cache)}"
         return ""
+
+    def _modules(self, kernel: LinuxKernel, machine: MachineKind) -> dict[str, str]:
+        """What tells apart the modules of a kernel that are not in the cache, where nobody replaces them."""
+        if kernel.modules is None or kernel.modules.is_relative_to(self.cache.root):
+            return {}
+        total = hashlib.sha256()
+        for name, content in kmodules.load_order(kernel.modules, disk_on(machine).modules):
+            total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+        return {"modules": total.hexdigest()}
 
     def disk(self, program: Program) -> Path:
         """The program's tree as an ext4 disk: one for all command lines that run programs in it."""

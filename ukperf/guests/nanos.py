@@ -35,7 +35,7 @@ class Nanos(StoredGuest):
             # It measures its counter against the PIT and gives up after 10,000 readings; at one instruction a
             # nanosecond these are over before the PIT has moved. On q35 it has the HPET.
             raise UkperfError("nanos finds no clock on microvm under icount.", hint="Use q35 there, or tcg or kvm.")
-        files = self.files(options)
+        files = self.kept(options)
         if files.boot is None:
             raise UkperfError(
                 f"The nanos kernel {files.kernel} has no boot.img beside it.",

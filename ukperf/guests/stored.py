@@ -109,6 +109,20 @@ class StoredGuest(Guest):
             )
         return _files_of(entry)
 
+    def kept(self, options: BuildOptions) -> Files:
+        """The kernel to boot, as copies that nobody replaces. Raises UkperfError as `files`, and for other bytes than
+        those that were added."""
+        files = self.files(options)
+        kernel, digest = self.cache.keep(files.kernel)
+        boot, boot_digest = self.cache.keep(files.boot) if files.boot else (None, "")
+        for path, was, now in ((files.kernel, files.digest, digest), (files.boot, files.boot_digest, boot_digest)):
+            if was != now:
+                raise UkperfError(
+                    f"{path} has the digest sha256:{now}, not sha256:{was}.",
+                    hint="Somebody changed it: ukperf images verify",
+                )
+        return replace(files, kernel=kernel, boot=boot)
+
     def obtain(self) -> str:
         """Pulls the newest kernel, unless one is there. Raises UkperfError."""
         entry = self.store.find(self.name) or pull(self.name, self.recipe.extra, self.store).entry

@@ -31,7 +31,7 @@ class Unikraft(StoredGuest):
         """Raises UkperfError when the kernel is missing, the program is not position independent, or its arguments
         and environment are more than the kernel takes."""
         self.check_machine(options)
-        files = self.files(options)
+        files = self.kept(options)
         if options.machine.on_xen:
             return self._linked_in(program, files, options)
         path = program.path / program.argv[0].lstrip("/") if program.is_tree else program.path

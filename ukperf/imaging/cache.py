@@ -18,13 +18,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, read_json, sync
+from ukperf.files import open_own, open_regular, read_json, sync
 from ukperf.imaging.digests import Digests
 from ukperf.model import BootProtocol, Image
 from ukperf.paths import cache_dir
 from ukperf.text import shell
 
 IMAGE_FILE = "image.json"
+KEPT = "file"
 _PATH_FIELDS = ("kernel", "initrd", "disk")
 
 
@@ -62,6 +63,19 @@ class Cache:
                 hint="Make room there, or name another folder by UKPERF_CACHE_DIR.",
             ) from error
         return path
+
+    def keep(self, path: Path) -> tuple[Path, str]:
+        """A file as it is now, under its digest, and that digest: whatever becomes of `path` changes neither.
+
+        Files of the cache stay where they are. Raises UkperfError when it cannot be read, or is written meanwhile.
+        """
+        digest = self.digests.file(path)
+        if path.absolute().is_relative_to(self.root):
+            return path, digest
+        kept = self.entry("files", digest, lambda folder: _copy(path, folder / KEPT, digest)) / KEPT
+        if self.digests.file(kept) != digest:
+            raise UkperfError(f"{kept} is damaged.", hint=f"Remove it: rm -r {shell(kept.parent)}")
+        return kept, digest
 
     def image(self, description: Mapping[str, object], build: Callable[[Path, str], Image]) -> Image:
         """An image by the description of its inputs; build(folder, key) makes it and its files in folder.
@@ -127,6 +141,20 @@ class Cache:
                 pass  # at work
             finally:
                 os.close(lock)
+
+
+def _copy(path: Path, target: Path, digest: str) -> None:
+    """Copy a file of that digest. Raises UkperfError for a file that has another by now."""
+    total = hashlib.sha256()
+    try:
+        with open_regular(path) as source, target.open("xb") as copy:
+            while part := source.read(1 << 20):
+                total.update(part)
+                copy.write(part)
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be copied into the cache: {error.strerror}.") from error
+    if total.hexdigest() != digest:
+        raise UkperfError(f"{path} was changed while it was read.", hint="Try again when nobody writes to it.")
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

@@ -1,0 +1,78 @@
+"""Tells the plans that this user's ukperf wrote from all others: `resume` executes what a plan says.
+
+The seal of a plan is a keyed digest (HMAC-SHA-256) of what it says. The key is made at random when it is first needed,
+and kept beside the images that a run boots: whoever has lost the one has lost the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.files import draft_of, open_own, read_bytes
+from ukperf.paths import cache_dir, make_dir
+
+_BYTES = 32
+
+
+def seal_of(plan: Mapping[str, object]) -> str:
+    """The seal of a plan's JSON data. Raises UkperfError where there is no key and none can be kept."""
+    path = _path()
+    try:
+        make_dir(path.parent)
+        if not path.exists():
+            _make(path)
+        return _seal(plan, _key(path))
+    except OSError as error:
+        raise UkperfError(
+            f"The key of plans, {path}, cannot be used: {error.strerror}.", hint="Remove it, or set UKPERF_CACHE_DIR."
+        ) from error
+
+
+def is_sealed(plan: Mapping[str, object], seal: object) -> bool:
+    """Is that this user's seal of this plan?"""
+    try:
+        return isinstance(seal, str) and hmac.compare_digest(_seal(plan, _key(_path())).encode(), seal.encode())
+    except (OSError, ValueError):
+        return False
+
+
+def _path() -> Path:
+    """A cache may be shared; a key is not."""
+    return cache_dir() / f"plan-key-{os.geteuid()}"
+
+
+def _key(path: Path) -> bytes:
+    key = read_bytes(path, _BYTES)
+    if len(key) != _BYTES:
+        raise OSError(errno.EINVAL, "it is damaged", str(path))
+    return key
+
+
+def _make(path: Path) -> None:
+    """There at once and whole; of two makers the first one's stays."""
+    draft = draft_of(path)
+    draft.unlink(missing_ok=True)
+    try:
+        with os.fdopen(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(os.urandom(_BYTES))
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _seal(plan: Mapping[str, object], key: bytes) -> str:
+    text = json.dumps(plan, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
