@@ -56,7 +56,7 @@ def book(folder: Path, lines: list[str], alive: bool = False) -> Path:
 def line(process: subprocess.Popen[bytes], *, later: int = 0, digest: str = "") -> str:
     start = process_start(process.pid)
     assert start is not None
-    return f"{process.pid} {start + later} {digest or children._digest(process.pid)}\n"
+    return f"{process.pid} {start + later} {digest or children._digest(process.pid, SLEEP)}\n"
 
 
 def test_the_next_start_ends_what_a_dead_ukperf_started(
@@ -79,6 +79,13 @@ def test_what_is_not_as_recorded_is_somebody_elses(
     assert children.end_strays() == 0
     assert [process.poll() for process in (reused, other, living)] == [None] * 3
     assert sorted(path.name for path in folder.iterdir()) == sorted([ours.name, "notes"])
+
+
+def test_a_record_is_of_what_proc_says_later(sleeper: Callable[[], subprocess.Popen[bytes]], folder: Path) -> None:
+    process = sleeper()
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        time.sleep(0.001)  # exec has happened, but its words are not there yet
+    assert children._digest(process.pid) == children._digest(process.pid, SLEEP)
 
 
 def native(program: str) -> BootSpec:

@@ -79,6 +79,7 @@ OPENERS = {
     "files.py": "",
     "campaign/syscall_probe.py": "a table of our own package",
     "cli/main.py": "/dev/null",
+    "hosts/children.py": "/proc",
     "hosts/cgroup.py": "/proc and /sys/fs/cgroup",
     "hosts/connection.py": "connections",
     "hosts/cores.py": "/sys",

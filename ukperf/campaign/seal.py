@@ -60,9 +60,12 @@ def _make(path: Path) -> None:
     draft = draft_of(path)
     draft.unlink(missing_ok=True)
     try:
-        with os.fdopen(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(os.urandom(_BYTES))
-            os.fsync(file.fileno())
+        descriptor = open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, os.urandom(_BYTES))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         try:
             path.hardlink_to(draft)
         except FileExistsError:

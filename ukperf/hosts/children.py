@@ -67,10 +67,11 @@ def prepare() -> None:
 
 
 @contextmanager
-def recorded(pid: int) -> Iterator[None]:
+def recorded(pid: int, argv: Sequence[str] | None = None) -> Iterator[None]:
     """While the block lasts, the process ends with this one, however that comes about; else its owner ends it.
 
-    Where the cache cannot be written there is no record, and the boot goes on.
+    argv: its command line, which /proc does not have yet for a moment after its start; None: read it there. Where the
+    cache cannot be written there is no record, and the boot goes on.
     """
     book = None
     start = process_start(pid)
@@ -78,7 +79,7 @@ def recorded(pid: int) -> Iterator[None]:
         with contextlib.suppress(OSError):
             book = _book()
             size = os.fstat(book.lines).st_size
-            os.pwrite(book.lines, f"{pid} {start} {_digest(pid)}\n".encode(), size)
+            os.pwrite(book.lines, f"{pid} {start} {_digest(pid, argv)}\n".encode(), size)
     try:
         yield
     finally:
@@ -110,7 +111,7 @@ def spawned(
             finally:
                 if pin:
                     os.sched_setaffinity(0, affinity)
-        with recorded(process.pid):
+        with recorded(process.pid, argv):
             yield process
     finally:
         if process is not None:
@@ -140,9 +141,13 @@ def _folder() -> Path:
     return cache_dir() / "children"
 
 
-def _digest(pid: int) -> str:
-    """Of a process's command line. Raises OSError where it is gone."""
-    return hashlib.sha256(Path(f"/proc/{pid}/cmdline").read_bytes()).hexdigest()
+def _digest(pid: int, argv: Sequence[str] | None = None) -> str:
+    """Of a process's command line, which is read where it is not known. Raises OSError where the process is gone."""
+    if argv is None:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    else:
+        words = b"".join(os.fsencode(word) + b"\0" for word in argv)
+    return hashlib.sha256(words).hexdigest()
 
 
 def _end(pid: int, start: int, digest: str) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, open_regular, read_json, sync
+from ukperf.files import create_own, open_own, open_regular, read_json, sync
 from ukperf.imaging.digests import Digests
 from ukperf.model import BootProtocol, Image
 from ukperf.paths import cache_dir
@@ -147,7 +147,7 @@ def _copy(path: Path, target: Path, digest: str) -> None:
     """Copy a file of that digest. Raises UkperfError for a file that has another by now."""
     total = hashlib.sha256()
     try:
-        with open_regular(path) as source, target.open("xb") as copy:
+        with open_regular(path) as source, create_own(target) as copy:
             while part := source.read(1 << 20):
                 total.update(part)
                 copy.write(part)
