@@ -261,8 +261,8 @@ from ukperf.hosts.ownership import scratch
 signals.SECOND_S = 0.05
 signals.install()
 with scratch() as folder:
-    print(folder, flush=True)
     try:
+        print(folder, flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         time.sleep(600)
