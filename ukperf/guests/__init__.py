@@ -35,7 +35,9 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     """
     kind, colon, version = name.partition(":")
     if kind not in GUESTS.names() and kind in (files := recipes.files()):
-        guest = recipes.guest_of(files[kind], GUESTS.get, cache)
+        from ukperf.guests.derived import guest_of
+
+        guest = guest_of(files[kind], GUESTS.get, cache)
     else:
         if kind not in GUESTS.names():
             raise UkperfError(f"There is no guest {name!r}.", hint=meant(kind, names()))

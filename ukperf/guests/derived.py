@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest, Joins, join_cmdline
-from ukperf.guests.recipes import GuestFile, recipe_of
+from ukperf.guests.recipes import GuestFile, read, recipe_of
+from ukperf.imaging.cache import Cache
 from ukperf.model import Image, Program
 
 
@@ -44,3 +47,14 @@ class Derived(Guest):
             kernel=options.kernel or self._file.kernel,
             cmdline=join_cmdline(self._file.append, options.cmdline),
         )
+
+
+def guest_of(path: Path, builders: Callable[[str], Callable[[Cache | None], Guest]], cache: Cache | None) -> Guest:
+    """The guest of a recipe file. builders: name → what makes a guest. Raises UkperfError as `read`, and for a builder
+    that there is not."""
+    found = read(path)
+    try:
+        base = builders(found.builder)(cache)
+    except UkperfError as error:
+        raise UkperfError(f"The guest file {path}: {error.message}", hint=error.hint) from error
+    return Derived(found, base)

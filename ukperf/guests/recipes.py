@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,7 @@ from ukperf.paths import absolute, config_dir
 from ukperf.text import clean, meant
 
 if TYPE_CHECKING:
-    from ukperf.guests.base import Guest, Recipe
-    from ukperf.imaging.cache import Cache
+    from ukperf.guests.base import Recipe
 
 FOLDER = "guests"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")  # it becomes part of files' and domains' names
@@ -95,19 +94,6 @@ def _checked(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
             f"The guest file {path} names no builder.", hint='Add the guest that it is built like: builder = "linux"'
         )
     return dict(values)
-
-
-def guest_of(path: Path, builders: Callable[[str], Callable[[Cache | None], Guest]], cache: Cache | None) -> Guest:
-    """The guest of a recipe file. builders: name → what makes a guest. Raises UkperfError as `read`, and for a builder
-    that there is not."""
-    from ukperf.guests.derived import Derived
-
-    found = read(path)
-    try:
-        base = builders(found.builder)(cache)
-    except UkperfError as error:
-        raise UkperfError(f"The guest file {path}: {error.message}", hint=error.hint) from error
-    return Derived(found, base)
 
 
 def recipe_of(found: GuestFile, base: Recipe) -> Recipe:

@@ -12,12 +12,11 @@ from fnmatch import fnmatchcase
 from ukperf.errors import UkperfError
 from ukperf.model import Comparison, Verdict, kind_of
 from ukperf.stats.effect import Effect
-from ukperf.stats.figures import between_statuses
 from ukperf.stats.perboot import Series
 from ukperf.stats.provenance import DECISIVE, differences, shown
 from ukperf.stats.resolution import with_resolution
 from ukperf.stats.welch import welch_effect
-from ukperf.stats.within import Candidate, block_effect, calls_warning, judged, median_ratio, refusal
+from ukperf.stats.within import Candidate, between_statuses, block_effect, calls_warning, judged, median_ratio, refusal
 from ukperf.text import many, meant
 
 DRIFT = "two runs: what changed on the host between them is in the ratio"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from ukperf.model import PHASE_EVENTS, BootRecord, Event, Outcome, Phase, Status, Unit
 from ukperf.text import many
-
-if TYPE_CHECKING:
-    from ukperf.stats.perboot import Series
 
 VALUELESS = frozenset({Status.BELOW, Status.NOT_SEEN, Status.GAP})
 
@@ -64,16 +60,3 @@ def why_no_value(statuses: Mapping[int, Status], boots: int, guest: str) -> str:
     if not boots and kinds[Status.ENDED_BY_HOST]:
         return f"{guest} does not power off, the host ends it"
     return "" if boots else f"{guest} has no value"
-
-
-def between_statuses(over: Series, under: Series, guest: str, baseline: str) -> tuple[str, ...]:
-    """Sentences where the figures of two sides are not of one kind, or were timed by a clock that is off."""
-    said = []
-    ended = [bool(side.values) and side.count(Status.ENDED_BY_HOST) > 0 for side in (over, under)]
-    if ended[0] is not ended[1]:
-        first, other = (guest, baseline) if ended[0] else (baseline, guest)
-        said.append(f"{first} ends with its program, since it does not power off; {other} ends when it has powered off")
-    for side, name in ((over, guest), (under, baseline)):
-        if side.count(Status.ACCUSED):
-            said.append(f"timed by the clock of {name}, which is off")
-    return tuple(said)

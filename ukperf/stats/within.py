@@ -12,7 +12,7 @@ from ukperf.model import BootRecord, Comparison, Outcome, Status, Unit, Verdict
 from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, middle, moments
-from ukperf.stats.figures import between_statuses, why_no_value
+from ukperf.stats.figures import why_no_value
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, collect, final_records, oddity, sample_name
 from ukperf.stats.resolution import with_resolution
@@ -285,3 +285,16 @@ def _accused(record: BootRecord) -> BootRecord:
 def series_of(records: Sequence[BootRecord], guest: str) -> dict[str, Series]:
     """What `collect` gives, with what the guest timed by a wrong clock marked."""
     return collect(accuse([record for record in records if record.trial.guest == guest]), guest)
+
+
+def between_statuses(over: Series, under: Series, guest: str, baseline: str) -> tuple[str, ...]:
+    """Sentences where the figures of two sides are not of one kind, or were timed by a clock that is off."""
+    said = []
+    ended = [bool(side.values) and side.count(Status.ENDED_BY_HOST) > 0 for side in (over, under)]
+    if ended[0] is not ended[1]:
+        first, other = (guest, baseline) if ended[0] else (baseline, guest)
+        said.append(f"{first} ends with its program, since it does not power off; {other} ends when it has powered off")
+    for side, name in ((over, guest), (under, baseline)):
+        if side.count(Status.ACCUSED):
+            said.append(f"timed by the clock of {name}, which is off")
+    return tuple(said)
