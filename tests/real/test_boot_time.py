@@ -234,16 +234,14 @@ def test_a_kernel_that_is_no_kernel_is_a_sentence(uk: World, launch: str) -> Non
 
 
 def test_a_run_of_another_guest_goes_on_when_one_never_boots(uk: World) -> None:
-    """Two attempts a block, three blocks, then it is given up; the other guest's figures are all there."""
+    """Both attempts of its first block end alike, and it is given up; the other guest's figures are all there."""
     run = uk.path("run")
     how = ("--accel", "tcg", "--launch", "direct", "--boots", "5", "--append", "floor=crash", "--run", run)
     said = uk.run("boot-time", "-g", "floor", "-g", "native", "--baseline", "native", *how, status=2)
     assert "Nothing could be compared" in said and "every boot of floor failed" in said
     answer = json.loads(uk.run("compare", run, "--json"))
-    assert answer["failures"]["floor"] == {"crashed": 3} or answer["failures"]["floor"] == {"crashed": 6}
+    assert answer["failures"]["floor"] == {"crashed": 2}
     crashed = [record for record in journal(run) if record["trial"]["guest"] == "floor"]
-    assert [(r["trial"]["block"], r["trial"]["attempt"]) for r in crashed] == [
-        (block, attempt) for block in range(3) for attempt in range(2)
-    ]
+    assert [(r["trial"]["block"], r["trial"]["attempt"]) for r in crashed] == [(0, 0), (0, 1)]
     assert all("main" in record["console_tail"] and record["phases"] == {} for record in crashed)
     assert sum(r["outcome"] == "ok" for r in journal(run)) == 5
