@@ -6,9 +6,13 @@ They are absolute: compilers and others are run in folders of their own.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+
+TMP = Path("/tmp")  # for what must have a plain name; TMPDIR may have any
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,500}")  # QEMU keeps some names in 1,024 bytes
 
 
 def cache_dir() -> Path:
@@ -33,6 +37,11 @@ def config_dir() -> Path:
     Raises UkperfError where no variable says where.
     """
     return _folder("UKPERF_CONFIG_DIR", "user_config_path")
+
+
+def is_plain(path: Path) -> bool:
+    """True where no tool takes the path for anything else: letters, digits, `/`, `.`, `_` and `-`, and not too many."""
+    return _PLAIN.fullmatch(str(path)) is not None
 
 
 def make_dir(path: Path) -> Path:

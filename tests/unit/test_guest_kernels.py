@@ -19,6 +19,7 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.distro import find_kernel, pull_kernel
 from ukperf.imaging.kernelfile import kernel_version
 from ukperf.imaging.kmodules import load_order
+from ukperf.paths import is_plain
 
 
 def bzimage(version: str, *, wide: bool = True) -> bytes:
@@ -149,6 +150,19 @@ def test_debians_cloud_kernel_is_taken_apart_in_the_cache(apt: FakeApt, cache: C
     assert apt.log.read_text().count("download") == 1
     pull_kernel(cache)
     assert apt.log.read_text().count("download") == 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\udcffb", "a b"])
+def test_apt_works_in_a_folder_with_a_plain_name(apt: FakeApt, tmp_path: Path, name: str) -> None:
+    """apt itself writes `/x/a` where it is told `/x/a\\nb/…`: over whatever is there."""
+    apt.script("apt-get", f'pwd >>"{apt.log}"\ncp "{apt.folder}"/pool/*.deb .\n')
+    apt.package("linux-image-cloud-amd64", ["linux-image-6.1.0-9-cloud-amd64"], {})
+    apt.package("linux-image-6.1.0-9-cloud-amd64", [], {"./boot/vmlinuz-6.1.0-9": bzimage("6.1.0-9")})
+    kernel = pull_kernel(Cache(tmp_path / name))
+    assert kernel.vmlinuz.is_relative_to(tmp_path / name)
+    (worked_in,) = map(Path, apt.log.read_text().splitlines())
+    assert is_plain(worked_in)
+    assert not worked_in.exists()
 
 
 def test_ubuntus_modules_come_in_a_package_of_their_own(apt: FakeApt, cache: Cache) -> None:

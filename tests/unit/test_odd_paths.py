@@ -79,7 +79,7 @@ def test_scratch_folders_are_plain_private_and_gone_whatever_the_cache_is_called
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(variable, str(odd(tmp_path, name)))
     with ownership.scratch() as folder:
-        assert places.is_plain(folder)
+        assert paths.is_plain(folder)
         assert folder.parent.parent == tmp
         assert (folder.stat().st_mode | folder.parent.stat().st_mode) & 0o077 == 0
     assert not folder.exists()
@@ -155,7 +155,7 @@ def test_a_domain_names_odd_files_by_links_to_them(name: bytes, tmp_path: Path, 
     drive = next(word for word in xml.split('"') if word.startswith("file="))
     named = [domain.findtext("os/kernel"), domain.findtext("os/initrd"), drive.removeprefix("file=").split(",")[0]]
     assert [Path(str(path)).read_text() for path in named] == ["kernel", "initrd", "disk"]
-    assert all(places.is_plain(Path(str(path))) for path in named) or name == NAMES["long"]
+    assert all(paths.is_plain(Path(str(path))) for path in named) or name == NAMES["long"]
     assert embedded.xml(spec) == xml  # the second boot
 
 

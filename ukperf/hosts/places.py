@@ -11,26 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.model import Image
-from ukperf.paths import cache_dir, make_dir
+from ukperf.paths import TMP, cache_dir, is_plain, make_dir
 
-TMP = Path("/tmp")
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,500}")  # QEMU keeps some names in 1,024 bytes
 # sockaddr_un holds 108 bytes; libvirt puts this much below a scratch folder for a domain's monitor.
 _SOCKET_PATH_MAX = 107
 _BELOW = len("/lib/qemu/domain-9999-ukperf-00000000-9999/monitor.sock")
 _WAY_OUT = "Set UKPERF_CACHE_DIR to a short path of letters, digits, '.', '_' and '-' alone."
-
-
-def is_plain(path: Path) -> bool:
-    """True where nothing takes the path for anything else."""
-    return _PLAIN.fullmatch(str(path)) is not None
 
 
 def scratch_parents() -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ from ukperf.errors import UkperfError
 from ukperf.imaging.archives import members
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelfile import kernel_version
+from ukperf.paths import TMP, is_plain
 
 # What stands for "the kernel for virtual machines": Debian's, then Ubuntu's.
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual", "linux-image-kvm")
@@ -79,7 +80,8 @@ def pull_kernel(cache: Cache) -> LinuxKernel:
                 hint="Name a kernel yourself: --kernel linux=PATH (a bzImage with ext4, 8250 and virtio).",
             )
     cache.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.root, prefix="apt-") as folder:
+    # apt's parts tell each other paths line by line: after a line feed it would write elsewhere.
+    with tempfile.TemporaryDirectory(dir=cache.root if is_plain(cache.root) else TMP, prefix="apt-") as folder:
         apt = _Apt(Path(folder))
         packages = apt.kernel_packages()
         description = {"packages": apt.versions(packages), "layout": 1}
