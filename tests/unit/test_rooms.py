@@ -256,3 +256,13 @@ def test_extensions_are_listed_in_pyproject_alone(kind: str) -> None:
                 items = node.keys if isinstance(node, ast.Dict) else node.elts
                 said = {item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)}
                 assert not said >= names, f"{path.relative_to(ROOT)}:{node.lineno} lists all {kind}"
+
+
+def test_what_other_programs_say_need_not_be_utf8() -> None:
+    """They print paths."""
+    for path in PACKAGE.rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text(), str(path))) if isinstance(node, ast.Call)]
+        for call in calls:
+            if ast.unparse(call.func) in ("subprocess.run", "subprocess.Popen"):
+                words = {word.arg for word in call.keywords}
+                assert "text" not in words or "errors" in words, f"{path.relative_to(PACKAGE)}:{call.lineno}"

@@ -195,6 +195,7 @@ def _compile(files: list[TreeFile], home: Path) -> list[str]:
         input=json.dumps(jobs),
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode != 0:
@@ -225,7 +226,7 @@ def _build_launcher(source: Path, inputs: Inputs, root: Path) -> None:
     target = root / PREFIX / "python"
     command = [compiler, "-O2", "-fPIE", "-pie", "-s", "-Wl,--build-id=none", "-o", str(target), str(source)]
     command.append(str(inputs.interpreter.executable))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         raise UkperfError(f"The launcher for Python did not compile: {done.stderr.strip().splitlines()[-1]}.")
     library = read_elf(inputs.interpreter.executable)

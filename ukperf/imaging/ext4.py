@@ -61,7 +61,7 @@ def write_ext4(tree: Path, image: Path) -> None:
     command += ["-L", "", "-d", str(tree), str(image), str(size.blocks)]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "E2FSPROGS_FAKE_TIME": str(EPOCH)}
     environment |= {"SOURCE_DATE_EPOCH": str(EPOCH), "MKE2FS_CONFIG": os.devnull}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UkperfError(f"mke2fs could not write {image.name}: {last}.", hint="Is the disk full?")
