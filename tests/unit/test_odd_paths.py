@@ -246,6 +246,18 @@ def test_a_folder_in_tmp_of_another_user_is_not_used(
         places.scratch_parent("1-1")
 
 
+@pytest.mark.parametrize("kind", ["nothing", "file"])
+def test_a_tmpdir_that_is_no_folder_is_refused_before_a_guest_boots(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "file":
+        (tmp_path / "it").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "it"))
+    with pytest.raises(UkperfError) as caught, libvirt_host.open_host(connection.EMBED):
+        pass
+    assert "Set TMPDIR" in str(caught.value.hint)
+
+
 def test_a_relative_home_is_one_place_whatever_folder_a_compiler_runs_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,7 +327,7 @@ def test_a_printable_word_is_quoted_as_any_shell_takes_it(word: str) -> None:
     assert shell_words(word, "b") == shlex.join([word, "b"])
 
 
-@pytest.mark.parametrize("name", ["a:b", "a;b"])
+@pytest.mark.parametrize("name", ["a:b", "a;b", "a\udcffb"])
 def test_a_python_tree_whose_path_its_own_environment_cannot_name_is_refused(name: str, tmp_path: Path) -> None:
     tree = tmp_path / name
     (tree / "prog").mkdir(parents=True)

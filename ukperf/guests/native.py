@@ -47,12 +47,15 @@ class Native(Guest):
 
 
 def _check(program: Program) -> None:
-    """Raises UkperfError for a tree at a path that its environment cannot name: `:` and `;` end a path there."""
-    if {":", ";"} & set(str(program.path)):
+    """Raises UkperfError for a tree at a path that its environment cannot name, or that Python's packages cannot read.
+
+    `:` and `;` end a path in PYTHONHOME and LD_LIBRARY_PATH; threadpoolctl takes libraries' paths for UTF-8.
+    """
+    path = str(program.path)
+    if {":", ";"} & set(path) or path.encode(errors="replace").decode() != path:
         raise UkperfError(
-            f"Python does not run on this machine itself from {program.path}: ':' and ';' end a path in PYTHONHOME "
-            "and LD_LIBRARY_PATH.",
-            hint="Set UKPERF_CACHE_DIR to a path without them, or leave out native.",
+            f"Python does not run on this machine itself from {path}: it has ':', ';' or bytes that are no UTF-8.",
+            hint="Set UKPERF_CACHE_DIR to a path without them.",
         )
 
 

@@ -33,7 +33,7 @@ from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.ownership import scratch
-from ukperf.hosts.places import plainly_named
+from ukperf.hosts.places import check_temporary, plainly_named
 from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
 from ukperf.hosts.streams import DomainStop, StreamConsole
@@ -442,6 +442,8 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
     """
     if is_local(uri) and uri.startswith("qemu"):
         emulator_path()
+    if runs_as_us(uri):
+        check_temporary()
     remains.clear()
     with ExitStack() as stack:
         connection = stack.enter_context(connect(uri))

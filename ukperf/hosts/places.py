@@ -53,6 +53,16 @@ def scratch_parent(name: str) -> Path:
     return short
 
 
+def check_temporary() -> None:
+    """Raises UkperfError where TMPDIR names no folder that can be written: QEMU keeps what guests write there."""
+    named = os.environ.get("TMPDIR")
+    if named and not (Path(named).is_dir() and os.access(named, os.W_OK | os.X_OK)):
+        raise UkperfError(
+            f"{named} is no folder that can be written, and QEMU keeps there what guests write to their disks.",
+            hint="Set TMPDIR to one that is, or unset it.",
+        )
+
+
 def is_private(folder: Path) -> bool:
     """True for a folder, not a link to one, that belongs to this user and that nobody else may enter."""
     try:
