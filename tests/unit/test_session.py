@@ -273,6 +273,12 @@ def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.Mon
     assert stage.opened == []
 
 
+@pytest.mark.parametrize("asked", [Accelerator.XEN, Accelerator.NATIVE])
+def test_a_host_of_qemu_runs_no_guest_by_what_it_has_not(asked: Accelerator) -> None:
+    with pytest.raises(UkperfError, match=f"runs guests by QEMU, so not by {asked}"):
+        session.decide_accelerator(asked, FakeHost())
+
+
 def test_a_missing_qemu_is_one_sentence_before_libvirt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libvirt_host, "EMULATOR", "qemu-system-of-nobody")
     monkeypatch.setattr(libvirt_host, "connect", lambda uri: pytest.fail("nothing is opened"))

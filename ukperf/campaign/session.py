@@ -133,7 +133,7 @@ def decide_accelerator(asked: Accelerator, host: Host, *, fresh: bool = False) -
     Raises UkperfError for an accelerator that this host has not.
     """
     only = host.only_accelerator
-    if asked not in (Accelerator.AUTO, only) and (only is not None or asked is Accelerator.XEN):
+    if asked not in (Accelerator.AUTO, only) and (only is not None or asked in (Accelerator.XEN, Accelerator.NATIVE)):
         have = f"by {only} alone" if only else "by QEMU"
         raise UkperfError(f"{host.uri} runs guests {have}, so not by {asked}.", hint="Leave out --accel.")
     if only is not None:
