@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -138,7 +139,7 @@ def test_nanos_by_path_finds_the_boot_image_of_a_release_or_a_build(tmp_path: Pa
     (tmp_path / "boot").mkdir()
     kernel = tmp_path / "bin" / "kernel.img"
     kernel.write_bytes(nanos_kernel())
-    with pytest.raises(UkperfError, match=r"has no boot\.img beside it"):
+    with pytest.raises(UkperfError, match=rf"{re.escape(str(kernel))} has no boot\.img beside it"):
         guest.build(program(tmp_path), BuildOptions(kernel=kernel))
     (tmp_path / "boot" / "boot.img").write_bytes(boot_img())
     assert guest.build(program(tmp_path), BuildOptions(kernel=kernel)).kernel_version == "git-0123456789ab"

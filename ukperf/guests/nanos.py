@@ -38,7 +38,7 @@ class Nanos(StoredGuest):
         files = self.kept(options)
         if files.boot is None:
             raise UkperfError(
-                f"The nanos kernel {files.kernel} has no boot.img beside it.",
+                f"The nanos kernel {self.files(options).kernel} has no boot.img beside it.",
                 hint=f"Put the release's boot.img there, or: ukperf images add nanos {self.add_options}",
             )
         root = root_tuple(program, options)
