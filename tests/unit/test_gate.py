@@ -175,6 +175,15 @@ def test_a_baseline_whose_boots_all_failed_is_no_new_benchmark(tmp_path: Path) -
     assert found.status == 2 and "all 20 boots of old:nanos failed" in found.out
 
 
+def test_the_only_boot_is_one_boot(tmp_path: Path) -> None:
+    records = run_of({"linux": 1.0, "nanos": 0.5})
+    old = save_run(tmp_path / "old", records)
+    new = save_run(
+        tmp_path / "new", [r for r in all_of("nanos", records) if r.trial.block == 0 or r.trial.guest == "linux"]
+    )
+    assert "the only boot of new:nanos failed" in said("check", new, "--baseline", old).out
+
+
 def test_other_programs_do_not_pass(tmp_path: Path) -> None:
     old = save_run(tmp_path / "old", run_of({"linux": 1.0}))
     new = save_run(tmp_path / "new", run_of({"linux": 10.0}), digest="ef" * 32)

@@ -99,7 +99,8 @@ def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, s
     name = comparison.benchmark
     for one in (side, baseline):
         if one.tried and one.lost == one.tried:
-            return "untested", f"all {one.tried} boots of {one.label} failed"
+            which = "the only boot" if one.tried == 1 else f"all {one.tried} boots"
+            return "untested", f"{which} of {one.label} failed"
     if name not in baseline.benchmarks:
         return "new", f"{baseline.label} does not have it"
     if name not in side.benchmarks:
