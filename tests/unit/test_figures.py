@@ -299,3 +299,26 @@ def test_a_median_is_not_exact_where_some_boots_differ() -> None:
     ]
     assert row(table(odd), "linux", "stop").rstrip().endswith("exact but in 2 boots")
     assert row(table(odd), "linux", "total").rstrip().endswith("exact")
+
+
+def test_a_gate_names_what_is_below_resolution_on_either_side(tmp_path: Path) -> None:
+    plain = run_of({"linux": 1.0}, 8)
+    fine, short = save_run(tmp_path / "fine", plain), save_run(tmp_path / "short", below(plain, "linux", 8))
+    again = save_run(tmp_path / "again", below(run_of({"linux": 1.0}, 8, seed=2), "linux", 8))
+    for side, baseline in ((fine, short), (short, fine), (again, short)):
+        pairs = sides([f"{baseline}:linux", f"{side}:linux"])
+        found = gate(pairs, compare_pairs(pairs, 0.01), 0.01, ["slower"])
+        assert [(u.benchmark, "below the console's resolution" in u.why) for u in found.untested] == [("init", True)]
+        assert not found.new and not found.missing
+
+
+def test_a_total_that_ends_with_its_program_is_marked_in_exports_too() -> None:
+    told = {"stop": Status.ENDED_BY_HOST, "total": Status.ENDED_BY_HOST}
+    records = [
+        replace(r, ended_by_host=True, statuses=told) if r.trial.guest == "unikraft" else r
+        for r in run_of({"linux": 1.0, "unikraft": 0.5}, 8)
+    ]
+    exportable = Exportable(records, summarize(records, "linux"), {})
+    assert "Mark: unikraft/total: ended by host\n" in export("benchfmt", exportable)
+    marks = {r["command"]: r["parameters"]["status"] for r in json.loads(export("hyperfine", exportable))["results"]}
+    assert marks["unikraft/total"] == "ended by host" and marks["linux/total"] == "measured"

@@ -124,3 +124,33 @@ def test_the_report_of_costs_compares_what_its_headline_does(tmp_path: Path) -> 
     assert load_plan(run).workload == "syscall_cost"
     (story,) = tell(load(run), "linux", 0.01)
     assert story.summary.benchmarks == ("getppid.raw",)
+
+
+def test_a_run_whose_phases_are_not_compared_has_none_in_comparisons_exports_and_plans(tmp_path: Path) -> None:
+    """syscall-cost's `stop` is its whole program: it is no phase that anybody asked for."""
+    records = [
+        replace(r, samples=(Sample("getppid.raw", Unit.SECONDS, (r.phases[Phase.TOTAL],)),))
+        for r in run_of({"linux": 1.0, "nanos": 0.5}, 8)
+    ]
+    run = save_run(tmp_path / "run", records)
+    (run / PLAN).write_text((run / PLAN).read_text().replace('"phases": true', '"phases": false'))
+    loaded = load(run)
+    assert loaded.benchmarks("linux") == ("getppid.raw",) == loaded.summary().benchmarks
+    assert set(loaded.side("nanos", "nanos").series) == {"getppid.raw"}
+
+
+def test_a_report_says_what_it_could_not_read(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0}, 8))
+    lines = (run / "journal.ndjson").read_bytes().split(b"\n")
+    lines[3] = b"{}"
+    (run / "journal.ndjson").write_bytes(b"\n".join(lines))
+    (story,) = tell(load(run), "linux", 0.01)
+    assert "1 line of the journal of run could not be read." in story.summary.warnings
+
+
+def test_the_end_of_a_run_is_a_clause() -> None:
+    from test_two_hosts import PLAN as two_hosts
+
+    from ukperf.campaign.facts import facts_of
+
+    assert facts_of(two_hosts, why="6 blocks were done")["ended"] == "when 6 blocks were done"

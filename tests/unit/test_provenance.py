@@ -58,14 +58,14 @@ def warnings_of(baseline: Path, side: Path, guest: str = "linux") -> set[str]:
 @pytest.mark.parametrize(
     ("fact", "other", "said"),
     [
-        ("kernel", "6.12.0", "the kernel differs: 6.1.0 against 6.12.0"),
-        ("kernel_sha256", "99" * 32, "the kernel's sha256 differs: cdcdcdcdcdcd against 999999999999"),
+        ("kernel", "6.12.0", "the kernel of linux differs: 6.1.0 against 6.12.0"),
+        ("kernel_sha256", "99" * 32, "the kernel's sha256 of linux differs: cdcdcdcdcdcd against 999999999999"),
         (
             "command_line",
             "quiet initcall_debug",
-            "the kernel command line differs: console=ttyS0 against initcall_debug",
+            "the kernel command line of linux differs: console=ttyS0 against initcall_debug",
         ),
-        ("image", "98" * 32, "the image differs: efefefefefef against 989898989898"),
+        ("image", "98" * 32, "the image of linux differs: efefefefefef against 989898989898"),
         ("qemu", "10.0.2", "the QEMU version differs: 7.2.22 against 10.0.2"),
         ("cpu", "another CPU", "the CPU differs: a CPU against another CPU"),
         ("ukperf", "0.2.0", "the ukperf version differs: 0.1.0 against 0.2.0"),
@@ -310,7 +310,12 @@ def test_metadata_of_any_kind_are_text_in_the_context() -> None:
     right=st.dictionaries(st.sampled_from(sorted(FACTS)), st.text(max_size=200)),
 )
 def test_differences_are_only_of_what_both_know(left: Mapping[str, str], right: Mapping[str, str]) -> None:
-    assert differences(left, left, one_guest=True) == [] == since(left, left)
-    assert len(differences(left, right, one_guest=True)) <= sum(
-        left[name] != right[name] for name in left.keys() & right
-    )
+    assert differences(left, left, "linux") == [] == since(left, left)
+    assert len(differences(left, right, "linux")) <= sum(left[name] != right[name] for name in left.keys() & right)
+
+
+def test_a_run_beside_its_own_suite_is_called_a_copy_and_not_two_runs(tmp_path: Path) -> None:
+    records = ran_under(run_of({"linux": 1.0}, 8))
+    run = save_run(tmp_path / "run", records)
+    write_suite(tmp_path / "suite.json", records, {})
+    assert "both sides hold the same values: a run and itself, or its copy" in warnings_of(run, tmp_path / "suite.json")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ukperf.campaign.journal import JOURNAL, Journal, read_journal
 from ukperf.campaign.plan import Limits, Plan
-from ukperf.campaign.runner import Runner
+from ukperf.campaign.runner import Runner, Silent
 from ukperf.campaign.schedule import block_order
 from ukperf.console import encode_frame
-from ukperf.errors import HostError
+from ukperf.errors import HostError, UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.model import (
     Accelerator,
@@ -381,3 +381,18 @@ def test_a_run_of_thousands_of_trials_costs_no_more_for_each_than_a_short_one(tm
             records.append(replace(by_guest[guest], trial=trial))
     runner = Runner(plan, tmp_path, {}, bench.host, None, lambda records: False, records=records)
     assert runner.ended() == "3000 blocks were done"
+
+
+def test_nothing_more_is_booted_into_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """Its console file would make the folder anew."""
+    (tmp_path / "run").mkdir()
+    bench = Bench(tmp_path / "run", plan_of(["linux"], boots=3))
+
+    class Remover(Silent):
+        def trial_ends(self, record: BootRecord) -> None:
+            (tmp_path / "run" / JOURNAL).unlink()
+
+    bench.watcher = Remover()  # type: ignore[assignment]
+    with pytest.raises(UkperfError, match="removed or replaced"):
+        bench.run()
+    assert bench.host.booted == ["linux"]

@@ -406,3 +406,10 @@ def test_counts_of_instructions_and_guests_of_a_daemon_do_not_depend_on_our_cpus
     stage.host.uri = "qemu:///system" if "connect" in changes else stage.host.uri
     assert "cpu limits" not in facts_of(stage.start(**changes).plan)
     assert "Two share one." not in stage.said
+
+
+def test_a_baseline_that_nobody_named_and_that_lacks_memory_is_said_to_be_the_baseline(stage: Stage) -> None:
+    stage.guests["linux"].least_mib = 80
+    error = refusal(stage, guests=("linux", "floor"), added="linux", machine=Machine(memory_mib=16))
+    assert "It is the baseline, which is always included." in error.message
+    assert error.hint == "Use more --memory, or another baseline: --baseline floor"

@@ -201,3 +201,11 @@ def test_frames_that_were_lost_in_good_boots_are_told() -> None:
         in told
     )
     assert not any("damaged" in warning for warning in summarize(records, "linux").warnings)
+
+
+def test_the_line_that_tells_why_is_among_the_last_ones_of_a_failed_boot() -> None:
+    """A kernel prints its stack behind it."""
+    tail = "Kernel panic - not syncing: No init\nCall Trace:\n ret_from_fork\n </TASK>\nKernel Offset: disabled\n"
+    records = [replace(failed(r), console_tail=tail) if r.trial.block < 1 else r for r in run_of({"linux": 1.0}, 8)]
+    (guest,) = summarize(records, "linux").guests
+    assert guest.last_lines[0] == "Kernel panic - not syncing: No init" and len(guest.last_lines) == 3

@@ -66,7 +66,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     if plan.hosts == ("native",):
         facts |= {"machine": "this machine itself", "firmware": "none", "console": "socket", "launch": "fork and exec"}
     if why:
-        facts["ended"] = why
+        facts["ended"] = f"when {why}"
     return facts
 
 

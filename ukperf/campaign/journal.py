@@ -62,6 +62,10 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
+    def check(self) -> None:
+        """Raises UkperfError if the journal was removed or replaced: then nothing more is to be measured into it."""
+        self._refuse_removed()
+
     def append(self, record: BootRecord) -> None:
         """Durable when it returns.
 

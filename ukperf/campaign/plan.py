@@ -58,6 +58,7 @@ class Plan:
     schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
     command: tuple[str, ...] = ()
     parameters: Mapping[str, object] = field(default_factory=dict)  # the workload's options
+    phases: bool = True  # are the boots' phases compared, or only what the program measured?
     files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 

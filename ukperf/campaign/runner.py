@@ -179,6 +179,8 @@ class Runner:
         index = self.records[-1].trial.index + 1 if self.records else 0
         trial = Trial(index, block, position, guest, attempt)
         spec = self.spec(trial)
+        if self.journal is not None:
+            self.journal.check()
         if why := host.changed() or self._files.changed(image):
             raise HostError(why)
         self.observer.trial_starts(trial)

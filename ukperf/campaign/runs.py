@@ -14,7 +14,7 @@ from ukperf.campaign.pyperffile import file_label, read_pyperf
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
-from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name
+from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name, without_phases
 from ukperf.stats.provenance import facts_over
 from ukperf.stats.within import series_of
 from ukperf.text import meant, shell
@@ -104,7 +104,7 @@ class LoadedRun:
         from ukperf.stats.summary import summarize
 
         found = summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
-        return replace(found, warnings=(*found.warnings, *self._left_out()))
+        return replace(found, warnings=(*found.warnings, *self.omissions()))
 
     def summaries(self, baseline: str | None = None, delta: float | None = None) -> dict[str, RunSummary]:
         """Host → summary, for runs on more than one host. Raises as `summary`."""
@@ -112,12 +112,12 @@ class LoadedRun:
 
         used = self.delta if delta is None else delta
         return {
-            host: replace(found, warnings=(*found.warnings, *self._left_out()))
+            host: replace(found, warnings=(*found.warnings, *self.omissions()))
             for host, part in (by_host(self.records) or {"": []}).items()
             for found in [summarize(part, baseline or self.baseline, used)]
         }
 
-    def _left_out(self) -> list[str]:
+    def omissions(self) -> list[str]:
         """Sentences about what the file or folder holds and the records do not."""
         named = [f"{name} {why}." for table in self.left_out.values() for name, why in table.items()]
         return [*named, *(f"{note}." for note in self._notes())]
@@ -219,6 +219,8 @@ def _folder(folder: Path) -> LoadedRun:
     plan = load_plan(folder)
     contents = read_journal(folder / JOURNAL)
     records = with_facts(plan, contents.records)
+    if not plan.phases:
+        records = tuple(without_phases(record) for record in records)
     facts = facts_of(plan, records)
     context = {guest: facts_over(r for r in records if r.trial.guest == guest) for guest in plan.images}
     return LoadedRun(folder, records, plan.baseline, plan.delta, facts, context, plan, contents.damaged)

@@ -29,7 +29,7 @@ from ukperf.campaign.runner import Observer, Runner, Silent
 from ukperf.campaign.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
-from ukperf.guests.base import BuildOptions, Joins
+from ukperf.guests.base import BuildOptions, Guest, Joins
 from ukperf.hosts import open_host, remains
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, runs_as_us
@@ -96,6 +96,7 @@ class Request:
     command: tuple[str, ...] = ()
     workload: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
+    phases: bool = True  # are they compared, or only what the program measures?
 
 
 @dataclass(frozen=True)
@@ -340,6 +341,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         workload=request.workload or request.program.workload,
         parameters=request.parameters,
+        phases=request.phases,
         images=images,
         baseline=baseline,
         machine=request.machine,
@@ -442,7 +444,7 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
             raise UkperfError(availability.sentence, hint=availability.hint)
         try:
             if guest.recipe.protocol is not BootProtocol.EXEC:
-                guest.check_memory(request.memory_mib.get(name, request.machine.memory_mib), options)
+                _check_memory(request, guest, name, options)
             images[name] = guest.build(_program(request, name, guest.recipe.protocol, accelerator), options)
         except UkperfError as error:
             if not optional:
@@ -455,6 +457,19 @@ def build_images(request: Request, accelerator: Accelerator, say: Say, host: Hos
     if unknown:
         raise UkperfError(f"{', '.join(sorted(unknown))}: named by --kernel or --append, but not among the guests.")
     return images
+
+
+def _check_memory(request: Request, guest: Guest, name: str, options: BuildOptions) -> None:
+    try:
+        guest.check_memory(request.memory_mib.get(name, request.machine.memory_mib), options)
+    except UkperfError as error:
+        if name != request.added:
+            raise
+        others = [other for other in request.guests if other != name]
+        raise UkperfError(
+            f"{error.message} It is the baseline, which is always included.",
+            hint=f"Use more --memory, or another baseline: --baseline {others[0] if others else 'GUEST'}",
+        ) from error
 
 
 def _say_same_kernels(images: Mapping[str, Image], say: Say) -> None:

@@ -25,7 +25,7 @@ from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit, kind_of
-from ukperf.stats.perboot import PHASES
+from ukperf.stats.perboot import without_phases
 from ukperf.text import meant, unfitting
 
 SOURCE = "syscall_cost/syscall_cost.c"
@@ -82,12 +82,7 @@ def cost_program(*words: str, cache: Cache | None = None) -> Program:
 def samples_in(records: Sequence[BootRecord], unit: Unit) -> tuple[BootRecord, ...]:
     """The records with nothing but the samples in one unit: one family of comparisons, phases left out."""
     return tuple(
-        replace(
-            record,
-            phases={},
-            samples=tuple(sample for sample in record.samples if sample.unit is unit),
-            statuses={name: status for name, status in record.statuses.items() if name not in PHASES},
-        )
+        replace(without_phases(record), samples=tuple(sample for sample in record.samples if sample.unit is unit))
         for record in records
     )
 

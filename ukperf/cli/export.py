@@ -34,7 +34,10 @@ def command(
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
-            "--benchmark", "-b", metavar="NAME", help="Only this benchmark or phase; several times for several."
+            "--benchmark",
+            "-b",
+            metavar="NAME",
+            help="Only benchmarks of this name, whole or by a glob like '*p99'; may be repeated.",
         ),
     ] = None,
     output: Annotated[
@@ -50,17 +53,23 @@ def command(
     from ukperf.errors import UkperfError
     from ukperf.files import write_atomically
     from ukperf.reports.exports import Exportable, export
+    from ukperf.stats.between import fits
     from ukperf.text import meant
 
     loaded = load(run)
     summary = loaded.summary(baseline)
-    for kind, asked, there in (("guest", guest, loaded.guests), ("benchmark", benchmark, summary.benchmarks)):
-        for name in asked or ():
-            if name not in there:
-                raise UkperfError(f"{run} has no {kind} {name!r}.", hint=meant(name, there, "It has"))
+    for name in guest or ():
+        if name not in loaded.guests:
+            raise UkperfError(f"{run} has no guest {name!r}.", hint=meant(name, loaded.guests, "It has"))
+    wanted: dict[str, None] = {}
+    for pattern in benchmark or ():
+        fit = [name for name in summary.benchmarks if fits(name, pattern)]
+        if not fit:
+            raise UkperfError(f"{run} has no benchmark {pattern!r}.", hint=meant(pattern, summary.benchmarks, "It has"))
+        wanted |= dict.fromkeys(fit)
     # a file that names no guest goes on naming none, so that what is written matches what was read
     only = tuple(dict.fromkeys(guest or (loaded.guests if loaded.plain else ())))
-    text = export(format_name, Exportable(loaded.records, summary, loaded.facts, only, tuple(benchmark or ())))
+    text = export(format_name, Exportable(loaded.records, summary, loaded.facts, only, tuple(wanted)))
     if output is None:
         print(text, end="")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
@@ -47,7 +48,12 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         ]
         command = shell(*again(run.plan.command, run.plan.seed))
         origin = Origin(command, str(run.plan.seed), run.plan.created_at, tuple(digests))
-    return stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
+    stories = stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
+    left_out = run.omissions()
+    return [
+        replace(story, summary=replace(story.summary, warnings=(*left_out, *story.summary.warnings)))
+        for story in stories
+    ]
 
 
 def again(command: Sequence[str], seed: int) -> list[str]:

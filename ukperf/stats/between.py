@@ -19,6 +19,7 @@ from ukperf.stats.welch import welch_effect
 from ukperf.stats.within import Candidate, between_statuses, block_effect, calls_warning, judged, median_ratio, refusal
 from ukperf.text import many, meant
 
+COPIES = "both sides hold the same values: a run and itself, or its copy"
 DRIFT = "two runs: what changed on the host between them is in the ratio"
 
 
@@ -56,11 +57,11 @@ def chosen(pairs: Sequence[tuple[Side, Side]], patterns: Sequence[str]) -> list[
     """
     names = dict.fromkeys(name for pair in pairs for side in reversed(pair) for name in side.benchmarks)
     for pattern in patterns:
-        if not any(_fits(name, pattern) for name in names):
+        if not any(fits(name, pattern) for name in names):
             raise UkperfError(f"There is no benchmark {pattern!r}.", hint=meant(pattern, names))
 
     def only(side: Side) -> Side:
-        kept = {name for name in side.benchmarks if any(_fits(name, pattern) for pattern in patterns)}
+        kept = {name for name in side.benchmarks if any(fits(name, pattern) for pattern in patterns)}
         return replace(
             side,
             series={name: series for name, series in side.series.items() if name in kept},
@@ -70,7 +71,8 @@ def chosen(pairs: Sequence[tuple[Side, Side]], patterns: Sequence[str]) -> list[
     return [(only(side), only(baseline)) for side, baseline in pairs] if patterns else list(pairs)
 
 
-def _fits(name: str, pattern: str) -> bool:
+def fits(name: str, pattern: str) -> bool:
+    """Is a benchmark named so, whole or by * and ?"""
     return name == pattern or fnmatchcase(name, pattern)
 
 
@@ -136,11 +138,18 @@ def _other_question(side: Side, baseline: Side) -> str:
 
 
 def _warnings(side: Side, baseline: Side) -> list[str]:
-    warnings = [] if side.run == baseline.run else [DRIFT]
+    warnings = []
+    if side.run != baseline.run:
+        warnings.append(COPIES if same_values(side, baseline) else DRIFT)
     one_guest = kind_of(side.guest) == kind_of(baseline.guest)
-    warnings += differences(side.context, baseline.context, one_guest=one_guest)
+    warnings += differences(side.context, baseline.context, side.guest if one_guest else None)
     for one in (side, baseline):
         if one.lost:
             warnings.append(f"{one.lost} of {many(one.tried, 'boot')} of {one.label} failed")
         warnings += one.notes
     return warnings
+
+
+def same_values(side: Side, baseline: Side) -> bool:
+    """Runs that scatter and agree in every digit are one run; counts may repeat between real runs."""
+    return side.series == baseline.series and any(len(set(s.values)) > 1 for s in side.series.values())

@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ukperf.model import Comparison, Unit, Verdict, cost_of
-from ukperf.stats.between import Side, effect_of
+from ukperf.model import Comparison, Status, Unit, Verdict, cost_of
+from ukperf.stats.between import Side, effect_of, same_values
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.verdict import ALPHA, holm
@@ -70,8 +70,8 @@ def gate(
         if comparison.ratio is not None and comparison.low is not None:
             tested.append(comparison)
             continue
-        if not any(_has_values(side, comparison.benchmark) for side in sides[comparison.guest, comparison.baseline]):
-            continue  # the `stop` of a guest that the host ends: neither side has a figure that could get worse
+        if all(_never_has(side, comparison.benchmark) for side in sides[comparison.guest, comparison.baseline]):
+            continue  # neither side has a figure that could get worse
         kind, why = _why_not(comparison, *sides[comparison.guest, comparison.baseline])
         if comparison.verdict.value not in wanted or kind == "new":
             open_questions[kind].append(Untested(comparison.guest, comparison.baseline, comparison.benchmark, why))
@@ -106,7 +106,7 @@ def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, s
     if name not in side.benchmarks:
         return "missing", f"{side.label} does not have it"
     if comparison.ratio is None:
-        kind = "untested" if _has_values(baseline, name) else "new"
+        kind = "new" if _never_has(baseline, name) else "untested"
         return kind, "; ".join(comparison.warnings) or "there is nothing to compare"
     over, under = (len(one.series[name].values) for one in (side, baseline))
     if side.run == baseline.run:
@@ -114,9 +114,11 @@ def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, s
     return "untested", f"{many(over, 'boot')} against {under}, and {MIN_BOOTS} a side are needed"
 
 
-def _has_values(side: Side, benchmark: str) -> bool:
-    """False for a benchmark that no boot of a side has a value of; one that was left out has some that are not read."""
-    return benchmark in side.left_out or bool(benchmark in side.series and side.series[benchmark].values)
+def _never_has(side: Side, benchmark: str) -> bool:
+    """The `stop` of a guest that the host ends has no value and cannot get one; what is below resolution, or was left
+    out of a file, is there and cannot be tested."""
+    series = side.series.get(benchmark)
+    return series is not None and not series.values and series.count(Status.ENDED_BY_HOST) == len(series.statuses)
 
 
 def _hidden(
@@ -145,5 +147,5 @@ def _copies(pairs: Sequence[tuple[Side, Side]]) -> tuple[str, ...]:
     return tuple(
         f"{side.label} and {baseline.label} hold the same values: a run and itself, or its copy"
         for side, baseline in pairs
-        if side.series == baseline.series and any(len(set(s.values)) > 1 for s in side.series.values())
+        if same_values(side, baseline)
     )

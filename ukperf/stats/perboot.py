@@ -293,3 +293,9 @@ def collect(records: Iterable[BootRecord], guest: str) -> dict[str, Series]:
 def _of(name: str, columns: Mapping[str, _Column]) -> list[_Column]:
     """The columns of a phase or sample: of one that is compared by its quantiles, theirs."""
     return [column for known, column in columns.items() if known == name or known.startswith(f"{name}/p")]
+
+
+def without_phases(record: BootRecord) -> BootRecord:
+    """The record with what its program measured alone."""
+    statuses = {name: status for name, status in record.statuses.items() if name not in PHASES}
+    return replace(record, phases={}, statuses=statuses)

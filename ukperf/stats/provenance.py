@@ -59,14 +59,14 @@ def facts_over(records: Iterable[BootRecord]) -> dict[str, str]:
     return {name: ", then ".join(values) for name, values in found.items()}
 
 
-def differences(left: Mapping[str, str], right: Mapping[str, str], *, one_guest: bool) -> list[str]:
+def differences(left: Mapping[str, str], right: Mapping[str, str], guest: str | None) -> list[str]:
     """What differs between two sides, as sentences without a full stop: facts that both have, decisive ones aside.
 
-    one_guest: both sides are the same guest, so that its kernel and command line are expected to be the same.
+    guest: the one that both sides are, so that its kernel and command line are expected to be the same; None: two.
     """
     said = []
     for name in sorted(left.keys() & right.keys() - set(DECISIVE)):
-        if left[name] == right[name] or (name in OF_THE_GUEST and not one_guest):
+        if left[name] == right[name] or (name in OF_THE_GUEST and guest is None):
             continue
         if name == "cpu_frequency" and _near(left[name], right[name]):
             continue
@@ -74,7 +74,8 @@ def differences(left: Mapping[str, str], right: Mapping[str, str], *, one_guest:
             continue  # its parts are named already
         if name == "kernel_sha256" and left.get("kernel") != right.get("kernel"):
             continue
-        said.append(f"the {word(name)} differs: {_against(name, left[name], right[name])}")
+        whose = f" of {guest}" if guest and name in OF_THE_GUEST else ""
+        said.append(f"the {word(name)}{whose} differs: {_against(name, left[name], right[name])}")
     return said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from ukperf.stats.within import compare_guests, series_of
 from ukperf.text import clean, many
 
 LAST_LINES, LONGEST_LINE = 3, 160
+# What says why: behind it kernels print registers, stacks and where they lie.
+_TELLING = re.compile(r"panic|\bBUG\b|fatal|assert|exception|error:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,8 @@ def _last_lines(failed: Sequence[BootRecord]) -> tuple[str, ...]:
         said = [line.rstrip() for line in record.console_tail.splitlines()]
         lines = [clean(line, LONGEST_LINE) for line in said if line.strip() and '{"event":' not in line]
         if lines:
-            return tuple(lines[-LAST_LINES:])
+            telling = [line for line in lines[:-LAST_LINES] if _TELLING.search(line)][-1:]
+            return (*telling, *lines[-LAST_LINES + len(telling) :])
     return ()
 
 

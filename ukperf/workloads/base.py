@@ -15,6 +15,7 @@ from ukperf.campaign.session import Request, Result, resume, start
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord
 from ukperf.reports.page import Page
+from ukperf.stats.perboot import without_phases
 from ukperf.stats.summary import by_host, summarize
 
 Say = Callable[[str], None]
@@ -61,6 +62,7 @@ class Workload(ABC):
     command: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
     defaults: ClassVar[Mapping[str, object]] = {}
+    phases: ClassVar[bool] = True  # boots' phases are compared too
     shows_failures: ClassVar[bool] = True  # its page can be made of a run without one good boot
 
     @abstractmethod
@@ -70,7 +72,7 @@ class Workload(ABC):
 
     def compared(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
         """The records with what is compared of them: one family of comparisons."""
-        return records
+        return records if self.phases else tuple(map(without_phases, records))
 
     def shown_in_report(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
         """What `ukperf report` tells of: what is compared, in one unit."""
@@ -123,6 +125,7 @@ def measure(
         beside={**prepared.request.beside, **prepared.state},
         workload=workload.name,
         parameters=_plain(options),
+        phases=workload.phases,
     )
     result = start(asked, say=say, observer=observer)
     return workload.finish(result, say=say, share_host=request.share_host)

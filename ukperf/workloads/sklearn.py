@@ -37,6 +37,7 @@ class Sklearn(Workload):
 
     command = "sklearn"
     Options = LearnOptions
+    phases = False
     defaults: ClassVar[Mapping[str, object]] = {"memory": learning.MEMORY_MIB, "timeout": None, "boots": 10}
 
     def prepare(

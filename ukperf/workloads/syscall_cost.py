@@ -36,6 +36,7 @@ class SyscallCost(Workload):
 
     command = "syscall-cost"
     Options = CostOptions
+    phases = False
     shows_failures = False
 
     def prepare(

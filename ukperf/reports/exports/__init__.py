@@ -62,6 +62,10 @@ class Exportable:
                 if self.wants(benchmark) and (status := guest.status(benchmark)) is not None:
                     yield guest.guest, benchmark, status
 
+    def marked(self) -> Iterator[tuple[str, str, Estimate]]:
+        """(guest, benchmark, its median) of what has a value and is not simply measured."""
+        return (item for item in self.estimates() if item[2].status is not Status.MEASURED)
+
     def series(self) -> Iterator[tuple[str, str, Series]]:
         """(guest, benchmark, its boots in the order of the blocks) of everything that is exported."""
         for guest in self.guests:

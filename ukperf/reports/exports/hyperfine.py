@@ -17,6 +17,7 @@ from ukperf.reports.exports import Exportable
 def export(run: Exportable) -> str:
     """Raises UkperfError when nothing in the run is in seconds."""
     results: list[dict[str, object]] = []
+    marks = {(guest, benchmark): found.status.value for guest, benchmark, found in run.marked()}
     for guest, benchmark, series in run.series():
         times = np.asarray(series.values)
         if series.unit is not Unit.SECONDS or not np.isfinite(times).all():
@@ -33,7 +34,11 @@ def export(run: Exportable) -> str:
                 "max": float(times.max()),
                 "times": times.tolist(),
                 "exit_codes": [0] * times.size,
-                "parameters": {"guest": guest, "benchmark": benchmark},
+                "parameters": {
+                    "guest": guest,
+                    "benchmark": benchmark,
+                    "status": marks.get((guest, benchmark), "measured"),
+                },
             }
         )
     if not results:
