@@ -154,3 +154,16 @@ def test_the_end_of_a_run_is_a_clause() -> None:
     from ukperf.campaign.facts import facts_of
 
     assert facts_of(two_hosts, why="6 blocks were done")["ended"] == "when 6 blocks were done"
+
+
+def test_the_report_names_operations_that_a_guest_refused(tmp_path: Path) -> None:
+    from ukperf.campaign.syscall_cost import FOUND, Finding, Operation, _text
+
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, 8, samples=["noop.raw"]))
+    (run / PLAN).write_text(
+        (run / PLAN).read_text().replace('"workload": "boot",\n "images"', '"workload": "syscall_cost",\n "images"')
+    )
+    finding = Finding("nanos", ("noop.raw",), {"getppid.raw": 38}, {"pipe.raw": "hangs"})
+    (run / FOUND).write_text(_text((Operation("noop.raw", "entry", "nothing"),), {"fake": {"nanos": finding}}))
+    (story,) = tell(load(run), "linux", 0.01)
+    assert "nanos has no figure for getppid.raw (ENOSYS), pipe.raw (hangs)." in story.summary.warnings

@@ -49,7 +49,7 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         command = shell(*again(run.plan.command, run.plan.seed))
         origin = Origin(command, str(run.plan.seed), run.plan.created_at, tuple(digests))
     stories = stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
-    left_out = run.omissions()
+    left_out = [*run.omissions(), *_remarks(run)]
     return [
         replace(story, summary=replace(story.summary, warnings=(*left_out, *story.summary.warnings)))
         for story in stories
@@ -66,6 +66,14 @@ def again(command: Sequence[str], seed: int) -> list[str]:
             del words[i]
     has_seed = any(word == "--seed" or word.startswith("--seed=") for word in words)
     return words if has_seed or not words else [*words, "--seed", str(seed)]
+
+
+def _remarks(run: LoadedRun) -> list[str]:
+    if run.plan is None:
+        return []
+    from ukperf import workloads
+
+    return workloads.of_run(run.plan.workload).remarks(run.path)
 
 
 def _shown(run: LoadedRun) -> Sequence[BootRecord]:

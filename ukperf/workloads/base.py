@@ -78,6 +78,10 @@ class Workload(ABC):
         """What `ukperf report` tells of: what is compared, in one unit."""
         return self.compared(records, accelerator)
 
+    def remarks(self, folder: Path) -> list[str]:
+        """Sentences for `ukperf report` about what the run's folder holds beside its records."""
+        return []
+
     def finish(self, result: Result, *, say: Say, share_host: bool = False) -> Finished:
         """What is shown of a run, after its last boot or when it is shown again."""
         records = self.compared(result.records, result.plan.accelerator)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from ukperf.campaign import syscall_cost as costs
@@ -51,6 +53,20 @@ class SyscallCost(Workload):
 
     def shown_in_report(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
         return costs.samples_in(records, Unit.INSTRUCTIONS if accelerator is Accelerator.ICOUNT else Unit.SECONDS)
+
+    def remarks(self, folder: Path) -> list[str]:
+        """Operations that a guest refused, or ended in: they have no figure, and no record says why."""
+        try:
+            _, findings = costs.found(folder)
+        except UkperfError:
+            return []
+        said = []
+        for finding in costs.on_all_hosts(findings).values():
+            refused = [f"{name} ({errno.errorcode.get(number, 'fails')})" for name, number in finding.refused.items()]
+            without = refused + [f"{name} ({how})" for name, how in finding.ended.items()]
+            if without:
+                said.append(f"{finding.guest} has no figure for {', '.join(without)}.")
+        return said
 
     def options_of(self, result: Result) -> Any:
         if result.plan.parameters:
