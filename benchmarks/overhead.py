@@ -30,10 +30,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from ukperf.campaign.journal import JOURNAL, Journal
-from ukperf.campaign.plan import Limits
-from ukperf.campaign.runner import Runner
-from ukperf.campaign.session import Request, make_plan
+from ukperf.engine.journal import JOURNAL, Journal
+from ukperf.engine.plan import Limits
+from ukperf.engine.runner import Runner
+from ukperf.engine.session import Request, make_plan
 from ukperf.errors import UkperfError
 from ukperf.hosts.connection import EMBED
 from ukperf.hosts.direct import CommandLine

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ukperf.campaign.schedule import BALANCED, INDEPENDENT, block_order
+from ukperf.engine.schedule import BALANCED, INDEPENDENT, block_order
 from ukperf.model import BootRecord, Outcome, Sample, Trial, Unit, Verdict
 from ukperf.stats.arrays import Floats
 from ukperf.stats.effect import Effect

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ukperf.campaign.journal import JOURNAL, to_json
-from ukperf.campaign.plan import Limits, Plan, save
+from ukperf.engine.journal import JOURNAL, to_json
+from ukperf.engine.plan import Limits, Plan, save
 from ukperf.model import (
     Accelerator,
     BootProtocol,

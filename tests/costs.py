@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ukperf import workloads
-from ukperf.campaign.session import Request
-from ukperf.campaign.syscall_cost import Costs, found
+from ukperf.engine.session import Request
 from ukperf.workloads.base import measure
+from ukperf.workloads.costs import Costs, found
 from ukperf.workloads.syscall_cost import CostOptions
 
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ukperf.campaign.runs import LoadedRun
+    from ukperf.runs.loaded import LoadedRun
 
 __version__ = "0.1.0"
 
 
 def load(run: str | Path) -> LoadedRun:
-    """A run's folder (or a pyperf file) as records and numpy arrays: see `ukperf.campaign.runs.LoadedRun`.
+    """A run's folder (or a pyperf file) as records and numpy arrays: see `ukperf.runs.loaded.LoadedRun`.
 
     Raises UkperfError for what is neither, is damaged, or is too large.
     """
-    from ukperf.campaign.runs import load as open_run
+    from ukperf.runs.loaded import load as open_run
 
     return open_run(run)

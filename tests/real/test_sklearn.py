@@ -13,8 +13,6 @@ import pytest
 from sklearn.naive_bayes import MultinomialNB
 
 from ukperf import guests
-from ukperf.campaign import learning
-from ukperf.campaign.learning import Setting, Work
 from ukperf.console import assemble
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
@@ -24,6 +22,8 @@ from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.pythontree import python_tree
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
 from ukperf.resources import data
+from ukperf.workloads import learning
+from ukperf.workloads.learning import Setting, Work
 
 pytestmark = pytest.mark.real
 SCALE = 0.005

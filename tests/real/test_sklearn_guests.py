@@ -18,16 +18,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ukperf import guests
-from ukperf.campaign import learning
-from ukperf.campaign.learning import Setting, Work
-from ukperf.campaign.session import open_hosts
 from ukperf.console import assemble
+from ukperf.engine.session import open_hosts
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.connection import EMBED
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
 from ukperf.paths import data_dir
+from ukperf.workloads import learning
+from ukperf.workloads.learning import Setting, Work
 
 pytestmark = [
     pytest.mark.real,

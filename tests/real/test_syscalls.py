@@ -12,18 +12,18 @@ import pytest
 from realrun import World
 
 from ukperf import guests
-from ukperf.campaign.oneboot import OneBoot, single_boots
-from ukperf.campaign.session import Request
-from ukperf.campaign.syscall_cost import cost_program
-from ukperf.campaign.syscall_native import run_here
-from ukperf.campaign.syscall_probe import Prober, prober, probes_of, table_names
 from ukperf.console import assemble
+from ukperf.engine.oneboot import OneBoot, single_boots
+from ukperf.engine.session import Request
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, compile_c
 from ukperf.model import Accelerator, CallClass, Observation, Outcome, Program, Unit
 from ukperf.resources import data_root
+from ukperf.workloads.costs import cost_program
+from ukperf.workloads.syscall_native import run_here
+from ukperf.workloads.syscall_probe import Prober, prober, probes_of, table_names
 
 pytestmark = [
     pytest.mark.real,

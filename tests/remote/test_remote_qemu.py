@@ -13,10 +13,9 @@ from costs import measured
 
 from remote.daemon import Daemon, libvirt_daemon
 from ukperf import guests, workloads
-from ukperf.campaign.plan import Limits
-from ukperf.campaign.session import Request, start
-from ukperf.campaign.syscall_cost import cost_program
 from ukperf.cli.output import show
+from ukperf.engine.plan import Limits
+from ukperf.engine.session import Request, start
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts import libvirt_host
@@ -26,6 +25,7 @@ from ukperf.hosts.storage import Pool, file_digest
 from ukperf.imaging.programs import boot_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 from ukperf.workloads.base import Finished, NoOptions
+from ukperf.workloads.costs import cost_program
 from ukperf.workloads.syscall_cost import CostOptions
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]

@@ -17,11 +17,11 @@ from test_guest_kernels import bzimage
 from test_session import Stage, broken_off, stage  # noqa: F401
 
 from ukperf import guests
-from ukperf.campaign import seal
-from ukperf.campaign.bootfiles import BootFiles, digests_of
-from ukperf.campaign.journal import JOURNAL, read_journal
-from ukperf.campaign.plan import PLAN, SEAL, load, load_sealed, refuse_foreign, save
-from ukperf.campaign.session import resume
+from ukperf.engine import seal
+from ukperf.engine.bootfiles import BootFiles, digests_of
+from ukperf.engine.journal import JOURNAL, read_journal
+from ukperf.engine.plan import PLAN, SEAL, load, load_sealed, refuse_foreign, save
+from ukperf.engine.session import resume
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.stored import StoredGuest

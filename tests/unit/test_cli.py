@@ -18,9 +18,9 @@ import pytest
 from records import run_of, save_run
 
 from ukperf import signals
-from ukperf.campaign import session
-from ukperf.campaign.journal import JOURNAL, read_journal
 from ukperf.cli import COMMANDS, main
+from ukperf.engine import session
+from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.hosts import libvirt_host
 from ukperf.hosts.fake import FakeHost
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ukperf.campaign.clock import interval_ratios, judge
-from ukperf.campaign.judge import clock_ratio
+from ukperf.doctor.clocks import interval_ratios, judge
+from ukperf.engine.record import clock_ratio
 from ukperf.model import Frame
 
 MS = 1_000_000

@@ -11,8 +11,8 @@ import pytest
 from records import run_of
 
 from benchmarks.clock_accusations import LOADS, accused, accused_before, boot
-from ukperf.campaign.judge import clock_frames, record_of
 from ukperf.console import FrameDecoder, encode_frame
+from ukperf.engine.record import clock_frames, record_of
 from ukperf.hosts.fake import MS, good_boot
 from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Machine, Trial, Unit
 from ukperf.stats.clocks import boot_bounds, clock, clock_step, clock_warning

@@ -18,12 +18,12 @@ from records import failed, run_of, save_run
 from typer.testing import CliRunner
 
 import ukperf
-from ukperf.campaign.pyperffile import read_pyperf
-from ukperf.campaign.runs import load, sides
 from ukperf.cli.main import app
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Sample, Unit, Verdict, verdict_word
 from ukperf.reports.pyperf_suite import write_suite
+from ukperf.runs.loaded import load, sides
+from ukperf.runs.pyperffile import read_pyperf
 from ukperf.stats.between import DRIFT, compare_pairs
 from ukperf.stats.effect import Effect
 from ukperf.stats.gate import p_beyond

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ukperf.campaign.examine import Check, Diagnosis, State
+from ukperf.doctor.checks import Check, Diagnosis, State
 from ukperf.hosts.noise import NoiseSource
 from ukperf.hosts.truth import Truth
 from ukperf.model import Accelerator

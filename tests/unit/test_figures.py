@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from records import run_of, save_run
 from rich.console import Console
 
-from ukperf.campaign.journal import from_json, to_json
-from ukperf.campaign.judge import record_of
-from ukperf.campaign.runs import load, sides
 from ukperf.console import encode_frame
+from ukperf.engine.journal import from_json, to_json
+from ukperf.engine.record import record_of
 from ukperf.hosts.fake import good_boot
 from ukperf.model import (
     Accelerator,
@@ -40,6 +39,7 @@ from ukperf.reports import jsonout
 from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.pyperf_suite import write_suite
 from ukperf.reports.table import render
+from ukperf.runs.loaded import load, sides
 from ukperf.stats.between import compare_pairs
 from ukperf.stats.effect import Effect
 from ukperf.stats.figures import statuses_of

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from ukperf import files
-from ukperf.campaign.folders import locked, write_beside
-from ukperf.campaign.journal import JOURNAL, Journal, read_journal
-from ukperf.campaign.plan import PLAN, load
-from ukperf.campaign.pyperffile import read_pyperf
 from ukperf.cli.options import kernels
+from ukperf.engine.folders import locked, write_beside
+from ukperf.engine.journal import JOURNAL, Journal, read_journal
+from ukperf.engine.plan import PLAN, load
 from ukperf.errors import UkperfError
 from ukperf.guests.base import load_recipe
 from ukperf.hosts import embed, remote
@@ -34,6 +33,7 @@ from ukperf.imaging.nanosdisk import check_boot_image
 from ukperf.imaging.newsgroups import read_newsgroups
 from ukperf.imaging.tree import Entry, Kind
 from ukperf.imaging.unikernels import check_loadable, inspect
+from ukperf.runs.pyperffile import read_pyperf
 
 
 @contextmanager

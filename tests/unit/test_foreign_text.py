@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from records import run_of, save_run
 from test_cli import Shell
 
-from ukperf.campaign.journal import JOURNAL
-from ukperf.campaign.plan import PLAN
+from ukperf.engine.journal import JOURNAL
+from ukperf.engine.plan import PLAN
 from ukperf.errors import UkperfError
 from ukperf.reports import terminal
 from ukperf.text import CleanStream, clean

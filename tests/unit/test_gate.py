@@ -16,11 +16,11 @@ from scipy.special import stdtrit
 from typer.testing import CliRunner
 
 from ukperf import workloads
-from ukperf.campaign.plan import load as load_plan
-from ukperf.campaign.session import Result
 from ukperf.cli.main import app
 from ukperf.cli.measuring import Shared
 from ukperf.cli.output import refuse_if_not_compared, show
+from ukperf.engine.plan import load as load_plan
+from ukperf.engine.session import Result
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Sample, Unit
 from ukperf.stats.variance import boots_for_width

@@ -18,15 +18,12 @@ from test_exports import exportable
 from test_runner import plan_of
 
 from ukperf import guests
-from ukperf.campaign.costclaims import claims
-from ukperf.campaign.journal import JOURNAL, Journal, read_journal
-from ukperf.campaign.plan import PLAN, domain_name, load, plain_name, save
-from ukperf.campaign.runner import Runner
-from ukperf.campaign.runs import sides
-from ukperf.campaign.session import Request, _say_same_kernels, checked
-from ukperf.campaign.syscall_probe import cached_table
 from ukperf.cli.completion import joined
 from ukperf.cli.options import sayer
+from ukperf.engine.journal import JOURNAL, Journal, read_journal
+from ukperf.engine.plan import PLAN, domain_name, load, plain_name, save
+from ukperf.engine.runner import Runner
+from ukperf.engine.session import Request, _say_same_kernels, checked
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.fake import FakeHost, good_boot
@@ -34,6 +31,9 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import KernelStore
 from ukperf.model import CallTable, Image, MachineKind, Program, kind_of
 from ukperf.reports.exports import export
+from ukperf.runs.loaded import sides
+from ukperf.workloads.costclaims import claims
+from ukperf.workloads.syscall_probe import cached_table
 
 REBUILT = nanos_kernel(b"rebuilt")
 

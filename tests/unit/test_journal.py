@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import boot, failed
 
-from ukperf.campaign.journal import JOURNAL, MAX_NUMBER, Journal, from_json, read_journal, to_json
+from ukperf.engine.journal import JOURNAL, MAX_NUMBER, Journal, from_json, read_journal, to_json
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Trial, Unit
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukperf.campaign.judge import CLOCK_SPAN_NS, COUNTED_SPAN, clock_ratio, record_of
 from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED, encode_frame
+from ukperf.engine.record import CLOCK_SPAN_NS, COUNTED_SPAN, clock_ratio, record_of
 from ukperf.hosts.fake import bad_boot, good_boot
 from ukperf.model import (
     PHASE_EVENTS,

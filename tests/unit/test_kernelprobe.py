@@ -12,9 +12,9 @@ import pytest
 from fakekernels import boot_img, elf, nanos_kernel, unikraft_kernel
 from typer.testing import CliRunner
 
-from ukperf.campaign import kernelprobe
-from ukperf.campaign.kernelprobe import NEEDS, Found, check, found_in, warn
 from ukperf.console import encode_frame
+from ukperf.engine import kernelprobe
+from ukperf.engine.kernelprobe import NEEDS, Found, check, found_in, warn
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.imaging.kernelstore import KernelStore, StoredKernel

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from records import boot, failed
 
 from ukperf import workloads
-from ukperf.campaign import learning, memoryadvice
-from ukperf.campaign.learning import Calibration, choose
-from ukperf.campaign.session import Request
-from ukperf.campaign.sklearn_run import WORK, Remembered, guests_for, remembered
+from ukperf.engine.session import Request
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Sample, Unit
-from ukperf.workloads import paper
+from ukperf.workloads import learning, memoryadvice, paper
+from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.sklearn import LearnOptions
+from ukperf.workloads.sklearn_run import WORK, Remembered, guests_for, remembered
 
 TIMES = st.floats(1e-6, 100.0)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ukperf.campaign.memory import least_memory
-from ukperf.campaign.plan import Limits, Plan
+from ukperf.engine.plan import Limits, Plan
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Launch, Machine, Observation, Outcome
+from ukperf.workloads.memory import least_memory
 
 
 def plan_of(*images: Image) -> Plan:

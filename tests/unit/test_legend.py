@@ -11,16 +11,16 @@ import pytest
 from records import run_of, save_run
 from rich.console import Console
 
-from ukperf.campaign.plan import PLAN
-from ukperf.campaign.plan import load as load_plan
-from ukperf.campaign.runs import load
 from ukperf.cli.runtools import again, tell
+from ukperf.engine.plan import PLAN
+from ukperf.engine.plan import load as load_plan
 from ukperf.model import BootRecord, Phase, Sample, Status, Unit
 from ukperf.reports.html import page
 from ukperf.reports.jsonout import to_json
 from ukperf.reports.legend import legend
 from ukperf.reports.story_text import render_stories
 from ukperf.reports.table import render
+from ukperf.runs.loaded import load
 from ukperf.stats.summary import summarize
 
 
@@ -151,13 +151,13 @@ def test_a_report_says_what_it_could_not_read(tmp_path: Path) -> None:
 def test_the_end_of_a_run_is_a_clause() -> None:
     from test_two_hosts import PLAN as two_hosts
 
-    from ukperf.campaign.facts import facts_of
+    from ukperf.engine.facts import facts_of
 
     assert facts_of(two_hosts, why="6 blocks were done")["ended"] == "when 6 blocks were done"
 
 
 def test_the_report_names_operations_that_a_guest_refused(tmp_path: Path) -> None:
-    from ukperf.campaign.syscall_cost import FOUND, Finding, Operation, _text
+    from ukperf.workloads.costs import FOUND, Finding, Operation, _text
 
     run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, 8, samples=["noop.raw"]))
     (run / PLAN).write_text(

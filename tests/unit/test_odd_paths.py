@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from test_cli import NATIVE, Shell
 
 from ukperf import guests, paths
-from ukperf.campaign import plan
+from ukperf.engine import plan
 from ukperf.errors import HostError, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts import connection, libvirt_host, ownership, places

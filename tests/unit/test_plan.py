@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import run_of, save_run
 
-from ukperf.campaign.plan import PLAN, Limits, Plan, load, save
-from ukperf.campaign.schedule import BALANCED, INDEPENDENT, block_order
+from ukperf.engine.plan import PLAN, Limits, Plan, load, save
+from ukperf.engine.schedule import BALANCED, INDEPENDENT, block_order
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind
 

@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from records import run_of, save_run
 from test_session import Stage, stage  # noqa: F401  # a fixture
 
-from ukperf.campaign.facts import facts_of
-from ukperf.campaign.journal import JOURNAL, read_journal
-from ukperf.campaign.plan import PLAN
-from ukperf.campaign.plan import load as load_plan
-from ukperf.campaign.provenance import trial_facts
-from ukperf.campaign.pyperfcontext import Context
-from ukperf.campaign.runs import load, sides
-from ukperf.campaign.session import resume
+from ukperf.engine.facts import facts_of
+from ukperf.engine.journal import JOURNAL, read_journal
+from ukperf.engine.plan import PLAN
+from ukperf.engine.plan import load as load_plan
+from ukperf.engine.provenance import trial_facts
+from ukperf.engine.session import resume
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import good_boot
 from ukperf.hosts.libvirt_host import file_identity
 from ukperf.model import BootRecord, Observation, Outcome, Unit
 from ukperf.reports.pyperf_suite import write_suite
+from ukperf.runs.loaded import load, sides
+from ukperf.runs.pyperfcontext import Context
 from ukperf.stats.between import compare_pairs
 from ukperf.stats.provenance import changes, differences, facts_over, since
 from ukperf.stats.summary import summarize

@@ -17,12 +17,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_gate import CASES, Said, said
 
-from ukperf.campaign.pyperffile import LARGE_BYTES, read_pyperf
-from ukperf.campaign.runs import load, sides
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.columns import LONGEST_NAME, cut
 from ukperf.reports.compare_table import render_comparisons
+from ukperf.runs.loaded import load, sides
+from ukperf.runs.pyperffile import LARGE_BYTES, read_pyperf
 from ukperf.stats.between import compare_pairs
 
 

@@ -13,7 +13,6 @@ from records import boot, run_of, save_run
 from test_compare import cli
 from typer.testing import CliRunner
 
-from ukperf.campaign.pyperffile import read_pyperf
 from ukperf.cli.main import app
 from ukperf.console import FrameDecoder, assemble, encode_frame
 from ukperf.errors import UkperfError
@@ -21,6 +20,7 @@ from ukperf.model import BootRecord, Sample, Unit, Verdict
 from ukperf.reports.exports import Exportable, export
 from ukperf.reports.story import answers
 from ukperf.reports.units import with_unit
+from ukperf.runs.pyperffile import read_pyperf
 from ukperf.stats.drift import drifts
 from ukperf.stats.perboot import Warmth, collect
 from ukperf.stats.summary import summarize

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ukperf.campaign.journal import JOURNAL, Journal, read_journal
-from ukperf.campaign.plan import Limits, Plan
-from ukperf.campaign.runner import Runner, Silent
-from ukperf.campaign.schedule import block_order
 from ukperf.console import encode_frame
+from ukperf.engine.journal import JOURNAL, Journal, read_journal
+from ukperf.engine.plan import Limits, Plan
+from ukperf.engine.runner import Runner, Silent
+from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.model import (

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from ukperf.campaign import session
-from ukperf.campaign.facts import facts_of
-from ukperf.campaign.journal import JOURNAL, read_journal
-from ukperf.campaign.plan import PLAN, Limits
-from ukperf.campaign.session import Request, Result, open_hosts, refuse_several_cpus, resume, start
+from ukperf.engine import session
+from ukperf.engine.facts import facts_of
+from ukperf.engine.journal import JOURNAL, read_journal
+from ukperf.engine.plan import PLAN, Limits
+from ukperf.engine.session import Request, Result, open_hosts, refuse_several_cpus, resume, start
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import Availability, Joins
 from ukperf.hosts import libvirt_host

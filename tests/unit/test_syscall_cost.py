@@ -17,24 +17,10 @@ import pytest
 from costs import measured
 from rich.console import Console
 
-from ukperf.campaign import session
-from ukperf.campaign.costclaims import claims
-from ukperf.campaign.plan import Limits
-from ukperf.campaign.session import Request
-from ukperf.campaign.syscall_cost import (
-    FOUND,
-    Finding,
-    Operation,
-    _text,
-    cost_program,
-    found,
-    kept_finding,
-    list_operations,
-    missing,
-    samples_in,
-    scout,
-)
 from ukperf.console import FrameDecoder
+from ukperf.engine import session
+from ukperf.engine.plan import Limits
+from ukperf.engine.session import Request
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot
 from ukperf.imaging.cache import Cache
@@ -55,6 +41,20 @@ from ukperf.model import (
 from ukperf.reports.costtable import SCALE, Claim, Row, View, render, to_json
 from ukperf.stats.summary import summarize
 from ukperf.stats.within_boot import boot_ratios
+from ukperf.workloads.costclaims import claims
+from ukperf.workloads.costs import (
+    FOUND,
+    Finding,
+    Operation,
+    _text,
+    cost_program,
+    found,
+    kept_finding,
+    list_operations,
+    missing,
+    samples_in,
+    scout,
+)
 
 OPERATIONS = ("call.direct", "noop.raw", "getppid.raw", "futex_ping_pong")
 

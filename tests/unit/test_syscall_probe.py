@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ukperf.campaign.syscall_probe import (
+from ukperf.errors import UkperfError
+from ukperf.imaging.cache import Cache
+from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, SystemCall
+from ukperf.workloads.syscall_probe import (
     BOOTS_MAX,
     Probe,
     Prober,
@@ -18,9 +21,6 @@ from ukperf.campaign.syscall_probe import (
     probes_of,
     table_names,
 )
-from ukperf.errors import UkperfError
-from ukperf.imaging.cache import Cache
-from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, SystemCall
 
 NAMES = {0: "read", 1: "write", 2: "open", 3: "close", 60: "exit", 169: "reboot", 231: "exit_group"}
 ALONE = (60, 169, 231)

@@ -12,12 +12,11 @@ import pytest
 from records import run_of
 
 from ukperf import workloads
-from ukperf.campaign.facts import facts_of, of_host
-from ukperf.campaign.plan import Limits, Plan
-from ukperf.campaign.session import Request, Result
-from ukperf.campaign.syscall_cost import FOUND, Costs, Finding, Operation, _text, missing, on_all_hosts
 from ukperf.cli import syscalls
 from ukperf.cli.output import show
+from ukperf.engine.facts import facts_of, of_host
+from ukperf.engine.plan import Limits, Plan
+from ukperf.engine.session import Request, Result
 from ukperf.errors import UkperfError
 from ukperf.model import (
     Accelerator,
@@ -33,6 +32,7 @@ from ukperf.model import (
     Unit,
 )
 from ukperf.workloads.base import Finished
+from ukperf.workloads.costs import FOUND, Costs, Finding, Operation, _text, missing, on_all_hosts
 from ukperf.workloads.paper import reproduce
 from ukperf.workloads.sklearn import LearnOptions
 from ukperf.workloads.syscall_cost import CostOptions

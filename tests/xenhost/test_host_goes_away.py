@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ukperf.campaign.plan import Limits
-from ukperf.campaign.runner import Silent
-from ukperf.campaign.session import Request, resume, start
+from ukperf.engine.plan import Limits
+from ukperf.engine.runner import Silent
+from ukperf.engine.session import Request, resume, start
 from ukperf.errors import HostError
 from ukperf.hosts.libvirt_host import open_host
 from ukperf.imaging.programs import boot_program

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,18 @@ import pytest
 from costs import measured
 
 from ukperf import guests
-from ukperf.campaign import learning
-from ukperf.campaign.learning import Setting, Work
-from ukperf.campaign.plan import Limits
-from ukperf.campaign.session import Request
-from ukperf.campaign.syscall_cost import cost_program
 from ukperf.console import assemble
+from ukperf.engine.plan import Limits
+from ukperf.engine.session import Request
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Accelerator, BootSpec, Machine, MachineKind, Outcome, Program, Unit
+from ukperf.model import Accelerator, BootSpec, Machine, MachineKind, Observation, Outcome, Program, Unit
+from ukperf.workloads import learning
+from ukperf.workloads.costs import cost_program
+from ukperf.workloads.learning import Setting, Work
 from xenhost.run import XenHost
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -78,9 +79,20 @@ def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
     skip_without(guest, kind)
     image = guests.get(guest).build(learner, BuildOptions(kind, Accelerator.XEN, remote=True))
     machine = Machine(kind, learning.MEMORY_MIB)
-    seen = host.boot(BootSpec(image, machine, Accelerator.XEN, timeout_s=350, name="ukperf-test-learn"))
+    spec = BootSpec(image, machine, Accelerator.XEN, timeout_s=350, name="ukperf-test-learn")
+    seen = host.boot(spec)
+    if struck_twice(seen):
+        seen = host.boot(spec)
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
     assert assemble(seen.frames).checks == answers
+
+
+def struck_twice(seen: Observation) -> bool:
+    """Did the emulated host's QEMU deliver an interrupt a second time, as an exception? Its SVM does so now and then
+    where an interrupt's window opens, more often on a busy machine; nanos then halts with interrupts off and prints its
+    registers. No guest of ours is at fault, and such a boot is made again once."""
+    masked = re.search(r"rflags: 0*46\b", seen.console_tail) is not None
+    return seen.outcome is Outcome.CRASHED and masked and "frame trace" in seen.console_tail
 
 
 def test_system_calls_are_measured_in_linux_and_nanos(xen: XenHost, tmp_path: Path) -> None:

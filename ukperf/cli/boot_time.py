@@ -33,7 +33,7 @@ def command(
 
     settings = shared.settings()
     if min_memory:
-        from ukperf.campaign.session import Request
+        from ukperf.engine.session import Request
         from ukperf.imaging.programs import boot_program
 
         show_least_memory(Request(program=boot_program(), check_clocks=True, **settings), shared.json)

@@ -43,12 +43,12 @@ def command(
     """
     import json as jsons
 
-    from ukperf.campaign.runs import sides
     from ukperf.cli.runtools import margin
     from ukperf.errors import UkperfError
     from ukperf.model import VERDICT_OF_WORD
     from ukperf.reports.compare_table import comparisons_json, gate_json, render_comparisons, render_gate
     from ukperf.reports.terminal import stdout_console
+    from ukperf.runs.loaded import sides
     from ukperf.stats.between import chosen, compare_pairs
     from ukperf.stats.gate import gate
     from ukperf.text import many

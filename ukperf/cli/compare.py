@@ -31,12 +31,12 @@ def command(
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's others would spin and find nothing to do
 
-    from ukperf.campaign.runs import load, sides
     from ukperf.cli.runtools import margin
     from ukperf.reports.compare_table import comparisons_json, render_comparisons
     from ukperf.reports.jsonout import to_json
     from ukperf.reports.table import render
     from ukperf.reports.terminal import stdout_console
+    from ukperf.runs.loaded import load, sides
     from ukperf.stats.between import compare_pairs
 
     if len(run) == 1:

@@ -26,7 +26,7 @@ def command(
     """
     import json as encoder
 
-    from ukperf.campaign.examine import examine
+    from ukperf.doctor.checks import examine
     from ukperf.reports.doctor import render
     from ukperf.reports.terminal import stdout_console
 

@@ -49,10 +49,10 @@ def command(
 
     One value a boot wherever the other tool takes its values as independent; pyperf gets every iteration.
     """
-    from ukperf.campaign.runs import load
     from ukperf.errors import UkperfError
     from ukperf.files import write_atomically
     from ukperf.reports.exports import Exportable, export
+    from ukperf.runs.loaded import load
     from ukperf.stats.between import fits
     from ukperf.text import meant
 

@@ -98,7 +98,7 @@ def pull(
     from functools import partial
 
     from ukperf import guests
-    from ukperf.campaign import kernelprobe
+    from ukperf.engine import kernelprobe
     from ukperf.errors import UkperfError
     from ukperf.imaging.kernelstore import KernelStore
     from ukperf.imaging.pull import pull as pull_kernel
@@ -156,7 +156,7 @@ def add(
     """
     from functools import partial
 
-    from ukperf.campaign import kernelprobe
+    from ukperf.engine import kernelprobe
     from ukperf.imaging.adding import add_files
     from ukperf.imaging.kernelstore import KernelStore
 
@@ -306,8 +306,8 @@ def _program_maker(workload: str, scale: float | None, cache: Cache) -> Callable
         from ukperf.imaging.programs import c_program
 
         return lambda: c_program(workload, f"{workload}/{workload}.c", cache=cache)
-    from ukperf.campaign.learning import EMULATED_SCALE, ready_program
     from ukperf.model import Accelerator
+    from ukperf.workloads.learning import EMULATED_SCALE, ready_program
 
     return lambda: ready_program(Accelerator.AUTO, EMULATED_SCALE if scale is None else scale, cache)
 

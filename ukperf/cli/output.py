@@ -9,7 +9,7 @@ from ukperf.errors import UkperfError
 from ukperf.text import shell
 
 if TYPE_CHECKING:
-    from ukperf.campaign.session import Request, Result
+    from ukperf.engine.session import Request, Result
     from ukperf.workloads.base import Finished, Workload
 
 
@@ -19,8 +19,8 @@ def run_workload(name: str, options: object, settings: Mapping[str, Any], as_jso
     Raises UkperfError as `measure` and `show` do.
     """
     from ukperf import workloads
-    from ukperf.campaign.session import Request
     from ukperf.cli.options import sayer
+    from ukperf.engine.session import Request
     from ukperf.reports.progress import progress
     from ukperf.workloads.base import measure
 
@@ -128,12 +128,12 @@ def show_least_memory(request: Request, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
-    from ukperf.campaign.facts import facts_of
-    from ukperf.campaign.memory import measure
     from ukperf.cli.options import sayer
+    from ukperf.engine.facts import facts_of
     from ukperf.reports.memory import render
     from ukperf.reports.progress import status
     from ukperf.reports.terminal import stdout_console
+    from ukperf.workloads.memory import measure
 
     with status("building and checking") as update:
         plan, found = measure(request, say=sayer(), report=lambda guest, mib: update(f"{guest}: {mib} MiB"))

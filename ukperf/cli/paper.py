@@ -33,9 +33,8 @@ def command(
     would be needed to see the 1 % that the paper reports. The same command goes on where it was broken off, or only
     prints the result again; `--run DIR` with another folder starts over.
     """
-    from ukperf.campaign.learning import EMULATED_SCALE, QUICK_SCALE
-    from ukperf.campaign.session import Request
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
+    from ukperf.engine.session import Request
     from ukperf.hosts.connection import EMBED
     from ukperf.paths import absolute, data_dir
     from ukperf.reports import calltable
@@ -43,6 +42,7 @@ def command(
     from ukperf.reports.progress import progress
     from ukperf.reports.terminal import stdout_console
     from ukperf.text import shell
+    from ukperf.workloads.learning import EMULATED_SCALE, QUICK_SCALE
     from ukperf.workloads.paper import reproduce, to_json
     from ukperf.workloads.sklearn import LearnOptions
 

@@ -26,10 +26,10 @@ def command(
     import json as jsons
     from dataclasses import asdict
 
-    from ukperf.campaign.runs import load
     from ukperf.errors import UkperfError
     from ukperf.reports.plan_table import render_plan
     from ukperf.reports.terminal import stdout_console
+    from ukperf.runs.loaded import load
     from ukperf.stats.variance import plan, plan_alone, sample_parts
     from ukperf.text import shell
 

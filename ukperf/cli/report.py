@@ -23,10 +23,10 @@ def command(
 
     The HTML file needs no network and nothing beside it; it opens on a phone, in light and dark.
     """
-    from ukperf.campaign.runs import load
     from ukperf.cli.runtools import margin, tell
     from ukperf.errors import UkperfError
     from ukperf.reports.terminal import stdout_console
+    from ukperf.runs.loaded import load
 
     loaded = load(run)
     stories = tell(loaded, baseline or loaded.baseline, margin(delta, loaded.delta))

@@ -11,7 +11,7 @@ from ukperf.cli import options as o
 from ukperf.cli.output import show
 
 if TYPE_CHECKING:
-    from ukperf.campaign.session import Result
+    from ukperf.engine.session import Result
 
 
 def command(
@@ -25,7 +25,7 @@ def command(
     of your own: it is executed. Somebody else's run is for `ukperf report`.
     """
     from ukperf import workloads
-    from ukperf.campaign import plan as plans
+    from ukperf.engine import plan as plans
     from ukperf.reports.progress import progress
     from ukperf.workloads.base import go_on
 

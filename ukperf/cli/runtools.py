@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ukperf.errors import UkperfError
 
 if TYPE_CHECKING:
-    from ukperf.campaign.runs import LoadedRun
     from ukperf.model import BootRecord
     from ukperf.reports.story import Story
+    from ukperf.runs.loaded import LoadedRun
 
 
 def margin(percent: float | None, default: float) -> float:

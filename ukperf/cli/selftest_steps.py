@@ -30,12 +30,12 @@ def real_boots(
 ) -> Sequence[BootRecord]:
     """The records of a run, or of a fresh campaign of one guest on this machine."""
     if run is not None:
-        from ukperf.campaign.runs import load
+        from ukperf.runs.loaded import load
 
         return load(run).records
-    from ukperf.campaign.plan import Limits
-    from ukperf.campaign.session import Request, start
     from ukperf.cli.options import sayer
+    from ukperf.engine.plan import Limits
+    from ukperf.engine.session import Request, start
     from ukperf.imaging.programs import boot_program
 
     assert guest is not None

@@ -40,7 +40,7 @@ def command(
     from ukperf.workloads.syscall_cost import CostOptions
 
     if list_:
-        from ukperf.campaign.syscall_cost import list_operations
+        from ukperf.workloads.costs import list_operations
 
         _show_list(list_operations(only), shared.json)
         return
@@ -54,9 +54,9 @@ def _show_list(operations: object, as_json: bool) -> None:
     from dataclasses import asdict
     from typing import cast
 
-    from ukperf.campaign.syscall_cost import Operation
     from ukperf.reports.costtable import Row, render_operations
     from ukperf.reports.terminal import stdout_console
+    from ukperf.workloads.costs import Operation
 
     found = list(cast("Iterable[Operation]", operations))
     if as_json:

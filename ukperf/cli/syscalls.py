@@ -39,8 +39,8 @@ def command(
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
     from ukperf import guests
-    from ukperf.campaign.session import Request
-    from ukperf.campaign.syscall_probe import check_globs, prober, tables_by_host
+    from ukperf.engine.session import Request
+    from ukperf.workloads.syscall_probe import check_globs, prober, tables_by_host
 
     if only is not None:
         check_globs(only)  # now, and not after minutes of boots

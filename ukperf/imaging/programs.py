@@ -54,12 +54,12 @@ def boot_program(cache: Cache | None = None) -> Program:
 
 
 def clock_program(ms: int = 30, cache: Cache | None = None) -> Program:
-    """Lets its own clock advance by `ms` four times and says so: the host compares (campaign/clock.py)."""
+    """Lets its own clock advance by `ms` four times and says so: the host compares (doctor/clocks.py)."""
     return c_program("clock", "boot/clock.c", f"ms={ms}", cache=cache)
 
 
 def needs_program(cache: Cache | None = None) -> Program:
-    """Tells what a kernel gives to programs: for kernels that are about to be stored (campaign/kernelprobe.py)."""
+    """Tells what a kernel gives to programs: for kernels that are about to be stored (engine/kernelprobe.py)."""
     words = ("two words", 'quotes" and \\')
     return c_program("needs", "boot/needs.c", *words, cache=cache, env=(("NEEDS", "a=b c"),))
 

@@ -14,7 +14,7 @@ from ukperf.reports.units import interval, number, with_unit
 
 
 class PaperLine(Protocol):
-    """A number of the paper beside ours; see ukperf.campaign.paper."""
+    """A number of the paper beside ours; see ukperf.workloads.paper."""
 
     @property
     def table(self) -> str: ...

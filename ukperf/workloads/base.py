@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ukperf.campaign.decode import decode
-from ukperf.campaign.facts import facts_of
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result, resume, start
+from ukperf.decode import decode
+from ukperf.engine.facts import facts_of
+from ukperf.engine.runner import Observer
+from ukperf.engine.session import Request, Result, resume, start
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord
 from ukperf.reports.page import Page

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request
+from ukperf.engine.runner import Observer
+from ukperf.engine.session import Request
 from ukperf.imaging.programs import boot_program
 from ukperf.workloads.base import NoOptions, Prepared, Say, Workload
 

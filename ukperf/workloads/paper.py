@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ukperf import guests, workloads
-from ukperf.campaign import syscall_probe as probe
-from ukperf.campaign.journal import JOURNAL
-from ukperf.campaign.plan import PLAN
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Say
+from ukperf.engine.journal import JOURNAL
+from ukperf.engine.plan import PLAN
+from ukperf.engine.runner import Observer
+from ukperf.engine.session import Request, Say
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit, kind_of
 from ukperf.paths import make_dir
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
+from ukperf.workloads import syscall_probe as probe
 from ukperf.workloads.base import Finished, go_on, measure
 from ukperf.workloads.sklearn import LearnOptions
 

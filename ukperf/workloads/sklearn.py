@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ukperf.campaign import learning, sklearn_run
-from ukperf.campaign.learning import throughput
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result
+from ukperf.engine.runner import Observer
+from ukperf.engine.session import Request, Result
 from ukperf.model import Accelerator, BootRecord
 from ukperf.reports.page import Page
 from ukperf.reports.units import number
+from ukperf.workloads import learning, sklearn_run
 from ukperf.workloads.base import Finished, Prepared, Say, Workload
+from ukperf.workloads.learning import throughput
 
 
 @dataclass(frozen=True)

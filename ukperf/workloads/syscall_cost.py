@@ -9,17 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ukperf.campaign import syscall_cost as costs
-from ukperf.campaign.costclaims import claims
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import Request, Result
+from ukperf.engine.runner import Observer
+from ukperf.engine.session import Request, Result
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Unit
 from ukperf.reports.costtable import SCALE, Claim, Row, View
 from ukperf.reports.page import CostPage, Page
 from ukperf.stats.summary import by_host, summarize
 from ukperf.stats.within_boot import boot_ratios
+from ukperf.workloads import costs
 from ukperf.workloads.base import Finished, Prepared, Say, Workload
+from ukperf.workloads.costclaims import claims
 
 
 @dataclass(frozen=True)

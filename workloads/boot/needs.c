@@ -1,6 +1,6 @@
 /* needs "two words" 'quotes" and \': does this kernel give programs what ukperf's need? One `check` frame a need, `yes`
  * or the errno that stood in its way (0: an answer that was not the right one). Asked for by `ukperf images add`, with
- * NEEDS="a=b c" in the environment (ukperf/campaign/kernelprobe.py).
+ * NEEDS="a=b c" in the environment (ukperf/engine/kernelprobe.py).
  */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from ukperf.campaign.judge import clock_ratio
+from ukperf.engine.record import clock_ratio
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, Guest
 from ukperf.hosts.base import Host

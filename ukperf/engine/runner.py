@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ukperf import signals
-from ukperf.campaign.bootfiles import BootFiles
-from ukperf.campaign.journal import Journal
-from ukperf.campaign.judge import record_of
-from ukperf.campaign.plan import Plan, domain_name, plain_name
-from ukperf.campaign.provenance import trial_facts
-from ukperf.campaign.schedule import block_order
+from ukperf.engine.bootfiles import BootFiles
+from ukperf.engine.journal import Journal
+from ukperf.engine.plan import Plan, domain_name, plain_name
+from ukperf.engine.provenance import trial_facts
+from ukperf.engine.record import record_of
+from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError
 from ukperf.hosts.base import Host, OnFrame
 from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Trial

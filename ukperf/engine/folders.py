@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from ukperf.campaign.journal import JOURNAL
-from ukperf.campaign.plan import PLAN, Plan
+from ukperf.engine.journal import JOURNAL
+from ukperf.engine.plan import PLAN, Plan
 from ukperf.errors import UkperfError
 from ukperf.files import open_own, write_atomically
 from ukperf.paths import cache_dir, data_dir, make_dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ukperf.campaign.plan import Plan
+from ukperf.engine.plan import Plan
 from ukperf.hosts.connection import is_embedded
 from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind
 from ukperf.stats.provenance import facts_over

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ukperf.campaign.pyperfcontext import Context
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Trial, Unit
+from ukperf.runs.pyperfcontext import Context
 from ukperf.text import clean, shell
 
 MOST_BYTES = 1 << 30

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.session import Request, Say
-from ukperf.campaign.syscall_native import run_here
+from ukperf.engine.oneboot import single_boots
+from ukperf.engine.session import Request, Say
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
@@ -35,6 +34,7 @@ from ukperf.model import (
 )
 from ukperf.resources import data
 from ukperf.text import meant, unfitting
+from ukperf.workloads.syscall_native import run_here
 
 Boot = Callable[[tuple[str, ...]], Observation]
 

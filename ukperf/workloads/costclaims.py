@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from ukperf.campaign.syscall_cost import VSYSCALL
 from ukperf.model import BootRecord, kind_of
 from ukperf.stats.perboot import collect
 from ukperf.stats.within_boot import BootRatio, block_ratio
+from ukperf.workloads.costs import VSYSCALL
 
 # over, under: (guest of any version, operation); the paper's words
 _CLAIMS = (

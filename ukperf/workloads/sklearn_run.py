@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ukperf import guests
-from ukperf.campaign import learning, memoryadvice
-from ukperf.campaign.folders import alone, write_beside
-from ukperf.campaign.learning import Calibration, Work
-from ukperf.campaign.oneboot import single_boots
-from ukperf.campaign.plan import Plan, domain_name, refuse_foreign
-from ukperf.campaign.runner import Observer
-from ukperf.campaign.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts
+from ukperf.engine.folders import alone, write_beside
+from ukperf.engine.oneboot import single_boots
+from ukperf.engine.plan import Plan, domain_name, refuse_foreign
+from ukperf.engine.runner import Observer
+from ukperf.engine.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.hosts.base import Host
@@ -26,6 +24,8 @@ from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome, Trial
 from ukperf.text import many
+from ukperf.workloads import learning, memoryadvice
+from ukperf.workloads.learning import Calibration, Work
 
 WORK = "sklearn.json"
 MAX_THREADS = 1024

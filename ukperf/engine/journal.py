@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ukperf.campaign.decode import decode
+from ukperf.decode import decode
 from ukperf.errors import UkperfError
 from ukperf.files import open_own, read_bytes, sync
 from ukperf.model import BootRecord

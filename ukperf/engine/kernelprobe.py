@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ukperf import guests
-from ukperf.campaign.folders import alone
-from ukperf.campaign.plan import domain_name
-from ukperf.campaign.session import Say, decide_accelerator, open_hosts
+from ukperf.engine.folders import alone
+from ukperf.engine.plan import domain_name
+from ukperf.engine.session import Say, decide_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.stored import StoredGuest

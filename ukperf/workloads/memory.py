@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ukperf.campaign.folders import alone
-from ukperf.campaign.minmemory import TIMES, find_least
-from ukperf.campaign.plan import Plan, domain_name
-from ukperf.campaign.session import Request, Say, make_plan, open_hosts
+from ukperf.engine.folders import alone
+from ukperf.engine.plan import Plan, domain_name
+from ukperf.engine.session import Request, Say, make_plan, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.hosts.base import Host
 from ukperf.model import BootProtocol, BootSpec, Event, Image
+from ukperf.workloads.minmemory import TIMES, find_least
 
 LEAST_MIB = 1
 # A guest with too little memory mostly hangs: it gets this many times what a boot with enough took, and at least 5 s.

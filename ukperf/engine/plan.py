@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ukperf.campaign.decode import decode
-from ukperf.campaign.schedule import BALANCED, INDEPENDENT
-from ukperf.campaign.seal import is_sealed, seal_of
+from ukperf.decode import decode
+from ukperf.engine.schedule import BALANCED, INDEPENDENT
+from ukperf.engine.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind

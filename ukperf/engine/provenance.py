@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import ukperf
-from ukperf.campaign.plan import Plan
+from ukperf.engine.plan import Plan
 from ukperf.model import Accelerator, BootProtocol, BootRecord
 
 # Of a host's own facts those that say what ran a boot.

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ukperf.campaign.pyperffile import file_label, read_pyperf
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
+from ukperf.runs.pyperffile import file_label, read_pyperf
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name, without_phases
 from ukperf.stats.provenance import facts_over
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ukperf.campaign.plan import Plan
+    from ukperf.engine.plan import Plan
     from ukperf.stats.summary import RunSummary
 
 
@@ -211,10 +211,10 @@ def load(path: str | Path) -> LoadedRun:
 
 
 def _folder(folder: Path) -> LoadedRun:
-    from ukperf.campaign.facts import facts_of
-    from ukperf.campaign.journal import JOURNAL, read_journal
-    from ukperf.campaign.plan import load as load_plan
-    from ukperf.campaign.provenance import with_facts
+    from ukperf.engine.facts import facts_of
+    from ukperf.engine.journal import JOURNAL, read_journal
+    from ukperf.engine.plan import load as load_plan
+    from ukperf.engine.provenance import with_facts
 
     plan = load_plan(folder)
     contents = read_journal(folder / JOURNAL)

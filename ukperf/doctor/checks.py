@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from ukperf import guests
-from ukperf.campaign.clock import LINKED_IN_ONLY, check_clock
-from ukperf.campaign.session import decide_accelerator
+from ukperf.doctor.clocks import LINKED_IN_ONLY, check_clock
+from ukperf.engine.session import decide_accelerator
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.base import Host

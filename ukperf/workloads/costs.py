@@ -17,9 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ukperf.campaign.oneboot import OneBoot, single_boots
-from ukperf.campaign.session import Request, Result, Say, checked, one_accelerator, open_hosts
-from ukperf.campaign.syscall_native import run_here
+from ukperf.engine.oneboot import OneBoot, single_boots
+from ukperf.engine.session import Request, Result, Say, checked, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
@@ -27,6 +26,7 @@ from ukperf.imaging.programs import c_program
 from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit, kind_of
 from ukperf.stats.perboot import without_phases
 from ukperf.text import meant, unfitting
+from ukperf.workloads.syscall_native import run_here
 
 SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings

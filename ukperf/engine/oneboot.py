@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ukperf import guests
-from ukperf.campaign.folders import alone
-from ukperf.campaign.plan import domain_name
-from ukperf.campaign.session import (
+from ukperf.engine.folders import alone
+from ukperf.engine.plan import domain_name
+from ukperf.engine.session import (
     Request,
     Say,
     build_images,

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import ukperf
 from ukperf import guests, signals
-from ukperf.campaign import plan as plans
-from ukperf.campaign.bootfiles import digests_of, refuse_others
-from ukperf.campaign.facts import of_host
-from ukperf.campaign.folders import alone, locked, refuse_used, run_folder, write_beside
-from ukperf.campaign.journal import JOURNAL, Contents, Journal, read_journal
-from ukperf.campaign.judge import CHECK_MS, counted
-from ukperf.campaign.plan import Limits, Plan
-from ukperf.campaign.provenance import trial_facts
-from ukperf.campaign.runner import Observer, Runner, Silent
-from ukperf.campaign.schedule import BALANCED
+from ukperf.engine import plan as plans
+from ukperf.engine.bootfiles import digests_of, refuse_others
+from ukperf.engine.facts import of_host
+from ukperf.engine.folders import alone, locked, refuse_used, run_folder, write_beside
+from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
+from ukperf.engine.plan import Limits, Plan
+from ukperf.engine.provenance import trial_facts
+from ukperf.engine.record import CHECK_MS, counted
+from ukperf.engine.runner import Observer, Runner, Silent
+from ukperf.engine.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
 from ukperf.guests.base import BuildOptions, Guest, Joins

@@ -1,1 +1,0 @@
-"""Plan, schedule, run, journal, resume."""

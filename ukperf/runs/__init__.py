@@ -1,0 +1,1 @@
+"""What was measured, read again: runs' folders, files of pyperf and hyperfine."""
