@@ -14,6 +14,7 @@ from rich.console import Console
 from ukperf.cli.runtools import again, tell
 from ukperf.engine.plan import PLAN
 from ukperf.engine.plan import load as load_plan
+from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Phase, Sample, Status, Unit
 from ukperf.reports.html import page
 from ukperf.reports.jsonout import to_json
@@ -167,3 +168,10 @@ def test_the_report_names_operations_that_a_guest_refused(tmp_path: Path) -> Non
     (run / FOUND).write_text(_text((Operation("noop.raw", "entry", "nothing"),), {"fake": {"nanos": finding}}))
     (story,) = tell(load(run), "linux", 0.01)
     assert "nanos has no figure for getppid.raw (ENOSYS), pipe.raw (hangs)." in story.summary.warnings
+
+
+def test_plan_and_export_of_one_guest_say_how_it_is_chosen(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0}, 8))
+    with pytest.raises(UkperfError) as caught:
+        load(f"{run}:linux")
+    assert caught.value.hint == f"Give {run} alone; where one guest can be chosen, --guest linux does."

@@ -23,7 +23,7 @@ from ukperf.engine.session import resume
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import good_boot
 from ukperf.hosts.libvirt_host import file_identity
-from ukperf.model import BootRecord, Observation, Outcome, Unit
+from ukperf.model import BootRecord, Machine, Observation, Outcome, Unit
 from ukperf.reports.pyperf_suite import write_suite
 from ukperf.runs.loaded import load, sides
 from ukperf.runs.pyperfcontext import Context
@@ -319,3 +319,8 @@ def test_a_run_beside_its_own_suite_is_called_a_copy_and_not_two_runs(tmp_path: 
     run = save_run(tmp_path / "run", records)
     write_suite(tmp_path / "suite.json", records, {})
     assert "both sides hold the same values: a run and itself, or its copy" in warnings_of(run, tmp_path / "suite.json")
+
+
+def test_two_virtual_cpus_are_vcpus(stage: Stage) -> None:  # noqa: F811
+    result = stage.start(machine=Machine(vcpus=2))
+    assert result.records[0].facts["machine"] == "q35, 2 vCPUs, 256 MiB" == facts_of(result.plan)["machine"]

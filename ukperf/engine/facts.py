@@ -8,6 +8,7 @@ from ukperf.engine.plan import Plan
 from ukperf.hosts.connection import is_embedded
 from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind
 from ukperf.stats.provenance import facts_over
+from ukperf.text import many
 
 _FIRMWARE = {
     MachineKind.Q35: "SeaBIOS",
@@ -43,7 +44,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     known = {**_about(plan, host), **seen}
     facts = {
         "accelerator": _accelerator(seen.get("accelerator", plan.accelerator.value)),
-        "machine": f"{_kinds(plan)}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
+        "machine": f"{_kinds(plan)}, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB",
         "firmware": ", ".join(dict.fromkeys(_FIRMWARE.get(kind, "none") for kind in _by_guest(plan).values())),
         "console": _console(plan, host or plan.hosts[0]),
         "launch": seen.get("launch", plan.launch.value),

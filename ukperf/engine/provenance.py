@@ -8,6 +8,7 @@ from dataclasses import replace
 import ukperf
 from ukperf.engine.plan import Plan
 from ukperf.model import Accelerator, BootProtocol, BootRecord
+from ukperf.text import many
 
 # Of a host's own facts those that say what ran a boot.
 _OF_THE_HOST = ("qemu", "qemu_file", "xen", "libvirt", "cpu", "host_kernel", "hostname")
@@ -24,7 +25,7 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
         "program": image.program_digest,
         "workload": plan.workload,
         "accelerator": (Accelerator.NATIVE if native else plan.accelerator).value,
-        "machine": f"{machine.kind}, {machine.vcpus} vCPU, {machine.memory_mib} MiB",
+        "machine": f"{machine.kind}, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB",
         "launch": "fork and exec" if native else plan.launch.value,
         "pinned": ",".join(map(str, machine.pin)) if machine.pin else "no",
         "kernel": image.kernel_version,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # In seconds phases lie between the host's events; counted ones between frames, in which the guest's counter stands.
 _TIMED = {
     "vmm": "VMM start: create called → virtual CPUs may run",
-    "kernel": "firmware and kernel: virtual CPUs may run → first byte on the console",
+    "kernel": "firmware and kernel: virtual CPUs may run (native: exec called) → first byte on the console",
     "init": "first byte on the console → main of the program",
     "stop": "main of the program, its clock check over → guest stopped",
     "total": "create called → guest stopped, less the clock check",

@@ -192,7 +192,9 @@ def load(path: str | Path) -> LoadedRun:
     if where.is_dir():
         return _folder(where)
     if not where.exists():
-        raise UkperfError(f"{where} does not exist.", hint="Give the folder of a run, or a file of pyperf.")
+        run, guest = _split(str(path))
+        one = f"Give {run} alone; where one guest can be chosen, --guest {guest} does." if guest else ""
+        raise UkperfError(f"{where} does not exist.", hint=one or "Give the folder of a run, or a file of pyperf.")
     file = read_pyperf(where)
     records = [record for guest in file.guests.values() for record in guest]
     baseline = "linux" if "linux" in file.guests else next(iter(file.guests))
