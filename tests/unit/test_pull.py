@@ -198,7 +198,7 @@ def test_a_body_without_a_declared_length_is_bounded_too() -> None:
 
 
 def test_a_slow_pull_ends() -> None:
-    with Loopback({"/x": Reply(b"x")}) as server, pytest.raises(UkperfError, match="too slow|time is up"):
+    with Loopback({"/x": Reply(b"x")}) as server, pytest.raises(UkperfError, match=r"too slow|time is up"):
         client(total_s=-1.0).get(f"{server.url}/x", 10)
 
 
