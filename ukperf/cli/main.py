@@ -19,7 +19,6 @@ import typer
 import ukperf
 from ukperf import signals
 from ukperf.cli import COMMANDS, add_command, completion
-from ukperf.cli.strangers import add_strangers
 from ukperf.errors import Interrupted, UkperfError
 from ukperf.text import CleanStream, clean
 
@@ -69,6 +68,8 @@ def application() -> typer.Typer:
     """The program with all its commands; `app` of this module."""
     for name in COMMANDS:
         add_command(_app, name)
+    from ukperf.cli.strangers import add_strangers  # `ukperf compare A B` needs no commands, and no registry
+
     add_strangers(_app)
     return _app
 
