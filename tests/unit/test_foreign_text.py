@@ -75,6 +75,7 @@ def test_a_terminals_escape_sequences_are_only_our_own(open_console: object, mon
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(f"sys.{name}", CleanStream(behind))
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no styles
     monkeypatch.delenv("NO_COLOR", raising=False)
     from rich.text import Text
 
