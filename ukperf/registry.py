@@ -6,10 +6,10 @@ the Python packaging specification (https://packaging.python.org/specifications/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from ukperf.errors import UkperfError
 from ukperf.text import clean, meant
@@ -49,6 +49,22 @@ class Registry(Generic[T]):
             raise self.fault(name, "is nothing that can be called")
         return cast(T, found)
 
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What the extension gives when it is called.
+
+        Raises UkperfError as `get` and as the extension itself; whatever else another package's raises is named as its
+        fault, and ours is a fault of ukperf.
+        """
+        extension = cast(Callable[..., Any], self.get(name))
+        try:
+            return extension(*arguments)
+        except UkperfError:
+            raise
+        except Exception as error:
+            if self.origin(name) == OURS:
+                raise
+            raise self.fault(name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
+
     def fault(self, name: str, what: str) -> UkperfError:
         """An error about an extension: whose it is, and what is wrong with it."""
         package = _package(_found(self.group)[name])
@@ -74,8 +90,3 @@ def _found(group: str) -> Mapping[str, EntryPoint]:
     for point in points:
         found.setdefault(clean(point.name, 80), point)
     return found
-
-
-def forget() -> None:
-    """Look again: for tests that install an extension while they run."""
-    _found.cache_clear()

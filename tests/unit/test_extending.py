@@ -96,6 +96,17 @@ def test_another_packages_extension_does_not_take_the_place_of_ours(site: Path, 
     assert "hijacked" not in ukperf("export", run, "--format", "csv", path=site).stdout
 
 
+def test_a_guest_that_breaks_when_it_is_made_keeps_no_run_from_starting(site: Path, tmp_path: Path) -> None:
+    source = "class Odd:\n    def __init__(self, cache): raise RuntimeError('no')\n"
+    package(site, "broken", source, "[ukperf.guests]\nodd = broken:Odd\n[ukperf.workloads]\nreport = broken:Odd\n")
+    folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+    words = ["boot-time", "-g", "native", "--baseline", "native", "--boots", "6", "--run", tmp_path / "run"]
+    assert ukperf(*words, path=site, **folders).returncode == 0
+    assert ukperf("report", tmp_path / "run", path=site, **folders).returncode == 0  # ours cannot be replaced
+    done = ukperf("boot-time", "-g", "odd", path=site, **folders)
+    assert done.returncode == 2 and "The guest odd of the package broken failed: RuntimeError: no." in done.stderr
+
+
 @pytest.fixture
 def lean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The page's recipe, with a kernel beside it, in the user's folder."""

@@ -16,8 +16,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Sample, Unit
 from ukperf.workloads import learning, memoryadvice, paper
 from ukperf.workloads.learning import Calibration, choose
-from ukperf.workloads.sklearn import LearnOptions
-from ukperf.workloads.sklearn_run import WORK, Remembered, guests_for, remembered
+from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, guests_for, remembered
 
 TIMES = st.floats(1e-6, 100.0)
 
@@ -83,6 +82,19 @@ def test_native_does_not_take_part_where_it_cannot() -> None:
         guests_for(("native",), Accelerator.ICOUNT, False)
     with pytest.raises(UkperfError, match="code"):
         guests_for(("native",), Accelerator.TCG, True)
+
+
+def test_no_other_name_lets_a_model_file_be_loaded_on_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe file may call this machine's own programs by any name."""
+    monkeypatch.setenv("UKPERF_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "guests").mkdir()
+    (tmp_path / "guests" / "mine.toml").write_text('builder = "native"\n')
+    with pytest.raises(UkperfError, match="never loads one on this host, and mine is this host"):
+        guests_for(("linux", "mine"), Accelerator.TCG, True)
+    with pytest.raises(UkperfError, match="mine counts seconds"):
+        guests_for(("mine",), Accelerator.ICOUNT, False)
 
 
 @pytest.mark.parametrize(

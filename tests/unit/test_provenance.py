@@ -324,3 +324,14 @@ def test_a_run_beside_its_own_suite_is_called_a_copy_and_not_two_runs(tmp_path: 
 def test_two_virtual_cpus_are_vcpus(stage: Stage) -> None:  # noqa: F811
     result = stage.start(machine=Machine(vcpus=2))
     assert result.records[0].facts["machine"] == "q35, 2 vCPUs, 256 MiB" == facts_of(result.plan)["machine"]
+
+
+def test_an_old_journal_of_two_hosts_has_each_hosts_own_facts() -> None:
+    from test_two_hosts import HERE, THERE
+    from test_two_hosts import PLAN as two_hosts
+
+    from ukperf.engine.provenance import with_facts
+
+    made = [replace(r, host=HERE if r.trial.block % 2 else THERE) for r in run_of({"linux": 1.0}, 4)]
+    found = {record.host: record.facts["qemu"] for record in with_facts(two_hosts, made)}
+    assert found == {HERE: "7.2.0", THERE: "9.0.0"}

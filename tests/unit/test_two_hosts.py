@@ -34,7 +34,7 @@ from ukperf.model import (
 from ukperf.workloads.base import Finished
 from ukperf.workloads.costs import FOUND, Costs, Finding, Operation, _text, missing, on_all_hosts
 from ukperf.workloads.paper import reproduce
-from ukperf.workloads.sklearn import LearnOptions
+from ukperf.workloads.sklearn_run import LearnOptions
 from ukperf.workloads.syscall_cost import CostOptions
 
 HERE, THERE = "qemu:///embed", "qemu+ssh://root@there/system"

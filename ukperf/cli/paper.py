@@ -44,7 +44,7 @@ def command(
     from ukperf.text import shell
     from ukperf.workloads.learning import EMULATED_SCALE, QUICK_SCALE
     from ukperf.workloads.paper import reproduce, to_json
-    from ukperf.workloads.sklearn import LearnOptions
+    from ukperf.workloads.sklearn_run import LearnOptions
 
     limits = o.limits(boots or (6 if quick else 20), None, max_time)
     options = LearnOptions(

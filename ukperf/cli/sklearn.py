@@ -52,7 +52,7 @@ def command(
     """
     from ukperf.cli.output import run_workload
     from ukperf.paths import absolute
-    from ukperf.workloads.sklearn import LearnOptions
+    from ukperf.workloads.sklearn_run import LearnOptions
 
     settings = shared.settings(boots=6 if quick else 10)
     options = LearnOptions(

@@ -12,8 +12,10 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 
 from ukperf import workloads
+from ukperf.cli import COMMANDS
 from ukperf.cli.measuring import Shared, measuring
 from ukperf.errors import UkperfError
+from ukperf.text import clean
 
 _PLAIN = (bool, int, float, str)
 
@@ -21,6 +23,8 @@ _PLAIN = (bool, int, float, str)
 def add_strangers(app: typer.Typer) -> None:
     """A command for each. Only one that is asked for is loaded, so that none can keep the others from working."""
     for name in workloads.strangers():
+        if name in COMMANDS:
+            continue  # ours cannot be replaced
         if name in sys.argv[1:]:
             app.command(name)(command_of(name))
         else:
@@ -44,7 +48,9 @@ def command_of(name: str) -> Callable[..., None]:
     except UkperfError as error:
         return _broken(error)
     except Exception as error:  # their code
-        return _broken(workloads.WORKLOADS.fault(name, f"is no workload: {type(error).__name__}: {error}"))
+        return _broken(
+            workloads.WORKLOADS.fault(name, f"is no workload: {type(error).__name__}: {clean(str(error), 200)}")
+        )
 
     def command(shared: Shared, **words: Any) -> None:
         from ukperf.cli.output import run_workload

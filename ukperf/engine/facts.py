@@ -23,7 +23,7 @@ def of_host(facts: Mapping[str, str], uri: str) -> dict[str, str]:
     return {f"{name} of {uri}": value for name, value in facts.items()}
 
 
-def _about(plan: Plan, host: str) -> Mapping[str, str]:
+def about(plan: Plan, host: str) -> Mapping[str, str]:
     """The plan's facts about one host: the first one's are plain, the others' bear its URI."""
     if host not in plan.hosts[1:] or host == plan.hosts[0]:
         return plan.facts
@@ -41,7 +41,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     boots = [record for record in records if not host or record.host == host]
     virtual = [r for r in boots if r.trial.guest in _by_guest(plan)] or boots
     seen = facts_over(virtual)
-    known = {**_about(plan, host), **seen}
+    known = {**about(plan, host), **seen}
     facts = {
         "accelerator": _accelerator(seen.get("accelerator", plan.accelerator.value)),
         "machine": f"{_kinds(plan)}, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB",

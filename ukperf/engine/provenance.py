@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import ukperf
+from ukperf.engine.facts import about
 from ukperf.engine.plan import Plan
 from ukperf.model import Accelerator, BootProtocol, BootRecord
 from ukperf.text import many
@@ -43,8 +44,15 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
 
 def with_facts(plan: Plan, records: Sequence[BootRecord]) -> tuple[BootRecord, ...]:
     """Records of a run; those of old journals, which have no facts, get what their plan says."""
-    known = {name: value for name, value in plan.facts.items() if name != "ukperf"}
-    planned = {guest: trial_facts(plan, guest, known, {}) for guest in plan.images}
-    for facts in planned.values():
-        facts["ukperf"] = plan.facts.get("ukperf", facts["ukperf"])
-    return tuple(r if r.facts else replace(r, facts=planned.get(r.trial.guest, {})) for r in records)
+    planned: dict[tuple[str, str], dict[str, str]] = {}
+    for guest in plan.images:
+        for host in plan.hosts:
+            known = about(plan, host)
+            facts = trial_facts(plan, guest, known, {})
+            planned[guest, host] = {**facts, "ukperf": plan.facts.get("ukperf", facts["ukperf"])}
+
+    def of(record: BootRecord) -> Mapping[str, str]:
+        guest, first = record.trial.guest, plan.hosts[0]
+        return planned.get((guest, record.host)) or planned.get((guest, first), {})
+
+    return tuple(r if r.facts else replace(r, facts=of(r)) for r in records)

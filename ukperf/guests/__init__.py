@@ -37,11 +37,11 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     if kind not in GUESTS.names() and kind in (files := recipes.files()):
         from ukperf.guests.derived import guest_of
 
-        guest = guest_of(files[kind], GUESTS.get, cache)
+        guest = guest_of(files[kind], GUESTS.call, cache)
     else:
         if kind not in GUESTS.names():
             raise UkperfError(f"There is no guest {name!r}.", hint=meant(kind, names()))
-        guest = GUESTS.get(kind)(cache)
+        guest = GUESTS.call(kind, cache)
     if colon and not version:
         raise UkperfError(f"There is no guest {name!r}.", hint=f"Write {kind}, or {kind}:VERSION.")
     return guest.at(version) if colon else guest
@@ -57,7 +57,7 @@ def by_default() -> tuple[Guest, ...]:
     found = []
     for name in GUESTS.names():
         with suppress(UkperfError):
-            guest = GUESTS.get(name)(None)
+            guest: Guest = GUESTS.call(name, None)
             if guest.recipe.joins is not Joins.IF_NAMED:
                 found.append(guest)
     return tuple(sorted(found, key=lambda guest: (guest.recipe.place, guest.name)))

@@ -49,12 +49,12 @@ class Derived(Guest):
         )
 
 
-def guest_of(path: Path, builders: Callable[[str], Callable[[Cache | None], Guest]], cache: Cache | None) -> Guest:
-    """The guest of a recipe file. builders: name → what makes a guest. Raises UkperfError as `read`, and for a builder
+def guest_of(path: Path, builders: Callable[[str, Cache | None], Guest], cache: Cache | None) -> Guest:
+    """The guest of a recipe file. builders: makes a guest by its name. Raises UkperfError as `read`, and for a builder
     that there is not."""
     found = read(path)
     try:
-        base = builders(found.builder)(cache)
+        base = builders(found.builder, cache)
     except UkperfError as error:
         raise UkperfError(f"The guest file {path}: {error.message}", hint=error.hint) from error
     return Derived(found, base)

@@ -45,7 +45,7 @@ def legend(summary: RunSummary) -> dict[str, str]:
 
 def phase_events(summary: RunSummary) -> dict[str, dict[str, str]]:
     """Phase → its start and end event, for JSON; of a run with both ways those in seconds are told."""
-    counted = {True} in list(_units(summary).values()) and {False} not in list(_units(summary).values())
+    counted = set().union(*_units(summary).values()) == {True}
     timed = {phase.value: (str(first), str(last)) for phase, (first, last) in PHASE_EVENTS.items()}
     return {name: {"start": a, "end": b} for name, (a, b) in (COUNTED_EVENTS if counted else timed).items()}
 

@@ -1,6 +1,6 @@
 """Workloads by name: what runs in guests and is measured. Entry points `ukperf.workloads`, ours in pyproject.toml.
 
-The name of an entry point is what plan.json calls the workload; its command is `Workload.command`.
+The name of an entry point is what plan.json calls the workload, and the command of those that other packages bring.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WORKLOADS: Registry[Callable[[], Workload]] = Registry("ukperf.workloads", "work
 
 def get(name: str) -> Workload:
     """Raises UkperfError where there is none of that name, or it cannot be loaded."""
-    workload = WORKLOADS.get(name)()
+    workload: Workload = WORKLOADS.call(name)
     workload.name = name
     return workload
 

@@ -53,13 +53,12 @@ class Finished:
 class Workload(ABC):
     """One thing that is run in guests and measured.
 
-    name: what plan.json calls it. command: of the command line. Options: a frozen dataclass of `option` fields (bool,
+    name: what plan.json calls it. Options: a frozen dataclass of `option` fields (bool,
     int, float, str, or a tuple of str); what was chosen is in plan.json. defaults: its own defaults of options that all
     workloads share (`memory`, `timeout`, `boots`).
     """
 
     name: str = ""
-    command: ClassVar[str] = ""
     Options: ClassVar[type] = NoOptions
     defaults: ClassVar[Mapping[str, object]] = {}
     phases: ClassVar[bool] = True  # boots' phases are compared too

@@ -13,7 +13,5 @@ from ukperf.workloads.base import NoOptions, Prepared, Say, Workload
 class BootTime(Workload):
     """Phases of boots, by the host's events or by counted instructions."""
 
-    command = "boot-time"
-
     def prepare(self, _options: NoOptions, request: Request, *, say: Say, observer: Observer | None = None) -> Prepared:
         return Prepared(replace(request, program=boot_program(), check_clocks=True))

@@ -18,7 +18,7 @@ from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
 from ukperf.workloads import syscall_probe as probe
 from ukperf.workloads.base import Finished, go_on, measure
-from ukperf.workloads.sklearn import LearnOptions
+from ukperf.workloads.sklearn_run import LearnOptions
 
 LEARNING = "sklearn"
 EFFECT = 0.01  # the paper's "1 % advantage"

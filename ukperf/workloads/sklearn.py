@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import ClassVar
 
 from ukperf.engine.runner import Observer
@@ -15,27 +14,12 @@ from ukperf.reports.units import number
 from ukperf.workloads import learning, sklearn_run
 from ukperf.workloads.base import Finished, Prepared, Say, Workload
 from ukperf.workloads.learning import throughput
-
-
-@dataclass(frozen=True)
-class LearnOptions:
-    """What is learnt, from what, and how; None: choose. emulated_scale: where scale is not given."""
-
-    models: tuple[str, ...] = ()
-    data: str = "synthetic"
-    scale: float | None = None
-    emulated_scale: float = learning.EMULATED_SCALE
-    model_file: Path | None = None
-    packages: tuple[str, ...] = ()
-    threads: int = 1
-    single_rows: bool = True
-    timeout_s: float | None = None
+from ukperf.workloads.sklearn_run import LearnOptions
 
 
 class Sklearn(Workload):
     """Times of import, training, batch and single-row prediction; the answers must be equal."""
 
-    command = "sklearn"
     Options = LearnOptions
     phases = False
     defaults: ClassVar[Mapping[str, object]] = {"memory": learning.MEMORY_MIB, "timeout": None, "boots": 10}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ukperf import guests
 from ukperf.engine.folders import alone, write_beside
@@ -31,31 +31,23 @@ WORK = "sklearn.json"
 MAX_THREADS = 1024
 
 
-class Learning(Protocol):
-    """The options of `ukperf sklearn` (`workloads.sklearn.LearnOptions`)."""
+@dataclass(frozen=True)
+class LearnOptions:
+    """What is learnt, from what, and how; None: choose. emulated_scale: where scale is not given."""
 
-    @property
-    def models(self) -> tuple[str, ...]: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def scale(self) -> float | None: ...
-    @property
-    def emulated_scale(self) -> float: ...
-    @property
-    def model_file(self) -> Path | None: ...
-    @property
-    def packages(self) -> tuple[str, ...]: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def single_rows(self) -> bool: ...
-    @property
-    def timeout_s(self) -> float | None: ...
+    models: tuple[str, ...] = ()
+    data: str = "synthetic"
+    scale: float | None = None
+    emulated_scale: float = learning.EMULATED_SCALE
+    model_file: Path | None = None
+    packages: tuple[str, ...] = ()
+    threads: int = 1
+    single_rows: bool = True
+    timeout_s: float | None = None
 
 
 def prepare(
-    options: Learning, request: Request, *, say: Say, observer: Observer | None = None
+    options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None
 ) -> tuple[Request, Remembered]:
     """The request with a program that fits this host's speed, and what the run's folder is to keep.
 
@@ -63,7 +55,7 @@ def prepare(
     """
     _check(options)
     # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
-    alone_here = set(request.guests) == {"native"}
+    alone_here = bool(request.guests) and all(map(_runs_here, request.guests))
     with open_hosts((NATIVE,) if alone_here else request.connect) as hosts:
         asked = Accelerator.AUTO if alone_here else request.accelerator
         accelerator, truth = one_accelerator(asked, tuple(hosts.values()))
@@ -225,21 +217,28 @@ def remembered(folder: Path) -> Remembered:
 
 
 def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool) -> tuple[str, ...]:
-    """The named guests. Raises UkperfError for `native` where it cannot take part."""
-    if "native" in named and accelerator is Accelerator.ICOUNT:
+    """The named guests. Raises UkperfError for programs of this machine where they cannot take part, whatever the guest
+    is called."""
+    here = next(filter(_runs_here, named), None)
+    if here is not None and accelerator is Accelerator.ICOUNT:
         raise UkperfError(
-            "native counts seconds and the other guests count instructions, so they cannot be compared.",
-            hint="Leave native out (its answers are checked anyway), or use --accel tcg.",
+            f"{here} counts seconds and the other guests count instructions, so they cannot be compared.",
+            hint=f"Leave {here} out (its answers are checked anyway), or use --accel tcg.",
         )
-    if "native" in named and own_model:
+    if here is not None and own_model:
         raise UkperfError(
-            "A model file is code, so ukperf never loads one on this host, and native is this host.",
-            hint="Leave native out.",
+            f"A model file is code, so ukperf never loads one on this host, and {here} is this host.",
+            hint=f"Leave {here} out.",
         )
     return named
 
 
-def _check(ask: Learning) -> None:
+def _runs_here(guest: str) -> bool:
+    """Are the guest's programs processes of this machine?"""
+    return guests.get(guest).recipe.protocol is BootProtocol.EXEC
+
+
+def _check(ask: LearnOptions) -> None:
     learning.check_models(ask.models)
     if not 1 <= ask.threads <= MAX_THREADS:
         raise UkperfError(f"--threads {ask.threads} is not between 1 and {MAX_THREADS}.")

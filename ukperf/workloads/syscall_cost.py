@@ -36,7 +36,6 @@ class CostOptions:
 class SyscallCost(Workload):
     """Costs of operations, in nanoseconds, cycles or guest instructions."""
 
-    command = "syscall-cost"
     Options = CostOptions
     phases = False
     shows_failures = False

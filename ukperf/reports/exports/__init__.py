@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Estimate, Status
-from ukperf.registry import OURS, Registry
+from ukperf.registry import Registry
 from ukperf.stats.perboot import Series
 from ukperf.stats.summary import RunSummary
 from ukperf.stats.within import series_of
-from ukperf.text import clean
 
 
 @dataclass(frozen=True)
@@ -79,15 +77,7 @@ def export(format_name: str, run: Exportable) -> str:
 
     Raises UkperfError for a format that there is not, and where the format cannot say what the run holds.
     """
-    write = EXPORTS.get(format_name)
-    try:
-        text = write(run)
-    except UkperfError:
-        raise
-    except Exception as error:
-        if EXPORTS.origin(format_name) == OURS:
-            raise
-        raise EXPORTS.fault(format_name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
+    text = EXPORTS.call(format_name, run)
     if not isinstance(text, str):
         raise EXPORTS.fault(format_name, "did not give text")
     return text
