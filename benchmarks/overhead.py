@@ -31,16 +31,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ukperf.engine.journal import JOURNAL, Journal
-from ukperf.engine.plan import Limits
 from ukperf.engine.runner import Runner
-from ukperf.engine.session import Request, make_plan
+from ukperf.engine.session import make_plan
 from ukperf.errors import UkperfError
 from ukperf.hosts.connection import EMBED
 from ukperf.hosts.direct import CommandLine
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Accelerator, BootRecord, Launch, Outcome, Trial
+from ukperf.model import Accelerator, BootRecord, Launch, Limits, Outcome, Request, Trial
 
 LIMIT = 1.05
 

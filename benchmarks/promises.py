@@ -18,8 +18,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ukperf.engine.schedule import BALANCED, INDEPENDENT, block_order
-from ukperf.model import BootRecord, Outcome, Sample, Trial, Unit, Verdict
+from ukperf.engine.schedule import block_order
+from ukperf.model import BALANCED, INDEPENDENT, BootRecord, Outcome, Sample, Trial, Unit, Verdict
 from ukperf.stats.arrays import Floats
 from ukperf.stats.effect import Effect
 from ukperf.stats.paired import paired_effect

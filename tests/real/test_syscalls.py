@@ -14,12 +14,11 @@ from realrun import World
 from ukperf import guests
 from ukperf.console import assemble
 from ukperf.engine.oneboot import OneBoot, single_boots
-from ukperf.engine.session import Request
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, compile_c
-from ukperf.model import Accelerator, CallClass, Observation, Outcome, Program, Unit
+from ukperf.model import Accelerator, CallClass, Observation, Outcome, Program, Request, Unit
 from ukperf.resources import data_root
 from ukperf.workloads.costs import cost_program
 from ukperf.workloads.syscall_native import run_here

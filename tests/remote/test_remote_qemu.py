@@ -14,8 +14,7 @@ from costs import measured
 from remote.daemon import Daemon, libvirt_daemon
 from ukperf import guests, workloads
 from ukperf.cli.output import show
-from ukperf.engine.plan import Limits
-from ukperf.engine.session import Request, start
+from ukperf.engine.session import start
 from ukperf.errors import HostError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts import libvirt_host
@@ -23,7 +22,7 @@ from ukperf.hosts.domains import running
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from ukperf.hosts.storage import Pool, file_digest
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
+from ukperf.model import Accelerator, BootSpec, Event, Limits, Machine, MachineKind, Observation, Outcome, Request
 from ukperf.workloads.base import Finished, NoOptions
 from ukperf.workloads.costs import cost_program
 from ukperf.workloads.syscall_cost import CostOptions

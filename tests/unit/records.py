@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from ukperf.engine.journal import JOURNAL, Journal
-from ukperf.engine.plan import Limits, Plan, save
+from ukperf.engine.plan import save
 from ukperf.model import (
     Accelerator,
     BootProtocol,
     BootRecord,
     Image,
     Launch,
+    Limits,
     Machine,
     Outcome,
     Phase,
+    Plan,
     Sample,
     Trial,
     Unit,

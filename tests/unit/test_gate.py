@@ -20,9 +20,8 @@ from ukperf.cli.main import app
 from ukperf.cli.measuring import Shared
 from ukperf.cli.output import refuse_if_not_compared, show
 from ukperf.engine.plan import load as load_plan
-from ukperf.engine.session import Result
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Sample, Unit
+from ukperf.model import BootRecord, Result, Sample, Unit
 from ukperf.stats.variance import boots_for_width
 from ukperf.workloads.base import Finished, NoOptions
 from ukperf.workloads.paper import Paper

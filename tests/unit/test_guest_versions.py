@@ -23,13 +23,13 @@ from ukperf.cli.options import sayer
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.plan import PLAN, domain_name, load, plain_name, save
 from ukperf.engine.runner import Runner
-from ukperf.engine.session import Request, _say_same_kernels, checked
+from ukperf.engine.session import _say_same_kernels, checked
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.fake import FakeHost, good_boot
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import KernelStore
-from ukperf.model import CallTable, Image, MachineKind, Program, kind_of
+from ukperf.model import CallTable, Image, MachineKind, Program, Request, kind_of
 from ukperf.reports.exports import export
 from ukperf.runs.loaded import sides
 from ukperf.workloads.costclaims import claims

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from records import boot, failed
 
 from ukperf import workloads
-from ukperf.engine.session import Request
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootRecord, Outcome, Sample, Unit
+from ukperf.model import Accelerator, BootRecord, Outcome, Request, Sample, Unit
 from ukperf.workloads import learning, memoryadvice, paper
 from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, guests_for, remembered

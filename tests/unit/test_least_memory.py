@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ukperf.engine.plan import Limits, Plan
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Launch, Machine, Observation, Outcome
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Launch, Limits, Machine, Observation, Outcome, Plan
 from ukperf.workloads.memory import least_memory
 
 

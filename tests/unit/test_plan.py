@@ -13,10 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import run_of, save_run
 
-from ukperf.engine.plan import PLAN, Limits, Plan, load, save
-from ukperf.engine.schedule import BALANCED, INDEPENDENT, block_order
+from ukperf.engine.plan import PLAN, load, save
+from ukperf.engine.schedule import block_order
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootProtocol, Image, Launch, Machine, MachineKind
+from ukperf.model import (
+    BALANCED,
+    INDEPENDENT,
+    Accelerator,
+    BootProtocol,
+    Image,
+    Launch,
+    Limits,
+    Machine,
+    MachineKind,
+    Plan,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 PATHS = st.from_regex(r"/[a-zé ]{1,8}", fullmatch=True).map(Path)

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 from records import boot, failed
 
-from ukperf.engine.plan import Limits
-from ukperf.model import BootRecord, Frame, Trial
+from ukperf.model import BootRecord, Frame, Limits, Trial
 from ukperf.reports.progress import Progress, progress
 
 GUESTS = ("linux", "nanos")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ukperf.console import encode_frame
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
-from ukperf.engine.plan import Limits, Plan
 from ukperf.engine.runner import Runner, Silent
 from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError, UkperfError
@@ -25,9 +24,11 @@ from ukperf.model import (
     Frame,
     Image,
     Launch,
+    Limits,
     Machine,
     Observation,
     Outcome,
+    Plan,
     Trial,
 )
 

@@ -14,13 +14,25 @@ import pytest
 from ukperf.engine import session
 from ukperf.engine.facts import facts_of
 from ukperf.engine.journal import JOURNAL, read_journal
-from ukperf.engine.plan import PLAN, Limits
-from ukperf.engine.session import Request, Result, open_hosts, refuse_several_cpus, resume, start
+from ukperf.engine.plan import PLAN
+from ukperf.engine.session import open_hosts, refuse_several_cpus, resume, start
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import Availability, Joins
 from ukperf.hosts import libvirt_host
 from ukperf.hosts.fake import FakeHost, good_boot
-from ukperf.model import Accelerator, BootProtocol, BootRecord, BootSpec, Image, Machine, Observation, Program
+from ukperf.model import (
+    Accelerator,
+    BootProtocol,
+    BootRecord,
+    BootSpec,
+    Image,
+    Limits,
+    Machine,
+    Observation,
+    Program,
+    Request,
+    Result,
+)
 
 PROGRAM = Program("boot", "ab" * 32, Path("/bin/true"), False, ("/bin/true",))
 

@@ -19,8 +19,6 @@ from rich.console import Console
 
 from ukperf.console import FrameDecoder
 from ukperf.engine import session
-from ukperf.engine.plan import Limits
-from ukperf.engine.session import Request
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot
 from ukperf.imaging.cache import Cache
@@ -30,9 +28,11 @@ from ukperf.model import (
     BootRecord,
     Frame,
     Image,
+    Limits,
     Observation,
     Outcome,
     Phase,
+    Request,
     Sample,
     Trial,
     Unit,

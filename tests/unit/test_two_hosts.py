@@ -15,8 +15,6 @@ from ukperf import workloads
 from ukperf.cli import syscalls
 from ukperf.cli.output import show
 from ukperf.engine.facts import facts_of, of_host
-from ukperf.engine.plan import Limits, Plan
-from ukperf.engine.session import Request, Result
 from ukperf.errors import UkperfError
 from ukperf.model import (
     Accelerator,
@@ -26,8 +24,12 @@ from ukperf.model import (
     CallTable,
     Image,
     Launch,
+    Limits,
     Machine,
     MachineKind,
+    Plan,
+    Request,
+    Result,
     SystemCall,
     Unit,
 )

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ukperf.engine.plan import Limits
 from ukperf.engine.runner import Silent
-from ukperf.engine.session import Request, resume, start
+from ukperf.engine.session import resume, start
 from ukperf.errors import HostError
 from ukperf.hosts.libvirt_host import open_host
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Outcome, Trial
+from ukperf.model import Limits, Outcome, Request, Trial
 from xenhost.run import XenHost
 from xenhost.test_guests import boot
 

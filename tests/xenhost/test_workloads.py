@@ -13,14 +13,23 @@ from costs import measured
 
 from ukperf import guests
 from ukperf.console import assemble
-from ukperf.engine.plan import Limits
-from ukperf.engine.session import Request
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.programs import boot_program
-from ukperf.model import Accelerator, BootSpec, Machine, MachineKind, Observation, Outcome, Program, Unit
+from ukperf.model import (
+    Accelerator,
+    BootSpec,
+    Limits,
+    Machine,
+    MachineKind,
+    Observation,
+    Outcome,
+    Program,
+    Request,
+    Unit,
+)
 from ukperf.workloads import learning
 from ukperf.workloads.costs import cost_program
 from ukperf.workloads.learning import Setting, Work

@@ -33,8 +33,8 @@ def command(
 
     settings = shared.settings()
     if min_memory:
-        from ukperf.engine.session import Request
         from ukperf.imaging.programs import boot_program
+        from ukperf.model import Request
 
         show_least_memory(Request(program=boot_program(), check_clocks=True, **settings), shared.json)
         return

@@ -16,7 +16,7 @@ from ukperf.paths import absolute
 from ukperf.text import clean
 
 if TYPE_CHECKING:
-    from ukperf.engine.plan import Limits
+    from ukperf.model import Limits
 
 MAX_SEED = 1 << 63
 MAX_BOOTS = 100_000
@@ -125,7 +125,7 @@ def limits(boots: int | None, precision: float | None, max_time: str | None) -> 
 
     Raises UkperfError for counts and times that cannot be meant.
     """
-    from ukperf.engine.plan import Limits
+    from ukperf.model import Limits
 
     if boots is not None and not 1 <= boots <= MAX_BOOTS:
         raise UkperfError(f"--boots {boots} is not between 1 and {MAX_BOOTS}.")

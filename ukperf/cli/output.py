@@ -9,7 +9,7 @@ from ukperf.errors import UkperfError
 from ukperf.text import shell
 
 if TYPE_CHECKING:
-    from ukperf.engine.session import Request, Result
+    from ukperf.model import Request, Result
     from ukperf.workloads.base import Finished, Workload
 
 
@@ -20,7 +20,7 @@ def run_workload(name: str, options: object, settings: Mapping[str, Any], as_jso
     """
     from ukperf import workloads
     from ukperf.cli.options import sayer
-    from ukperf.engine.session import Request
+    from ukperf.model import Request
     from ukperf.reports.progress import progress
     from ukperf.workloads.base import measure
 

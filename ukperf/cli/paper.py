@@ -34,8 +34,8 @@ def command(
     prints the result again; `--run DIR` with another folder starts over.
     """
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
-    from ukperf.engine.session import Request
     from ukperf.hosts.connection import EMBED
+    from ukperf.model import Request
     from ukperf.paths import absolute, data_dir
     from ukperf.reports import calltable
     from ukperf.reports.papertable import render

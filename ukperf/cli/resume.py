@@ -11,7 +11,7 @@ from ukperf.cli import options as o
 from ukperf.cli.output import show
 
 if TYPE_CHECKING:
-    from ukperf.engine.session import Result
+    from ukperf.model import Result
 
 
 def command(

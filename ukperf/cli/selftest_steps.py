@@ -34,9 +34,9 @@ def real_boots(
 
         return load(run).records
     from ukperf.cli.options import sayer
-    from ukperf.engine.plan import Limits
-    from ukperf.engine.session import Request, start
+    from ukperf.engine.session import start
     from ukperf.imaging.programs import boot_program
+    from ukperf.model import Limits, Request
 
     assert guest is not None
     request = Request(

@@ -39,7 +39,7 @@ def command(
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
     from ukperf import guests
-    from ukperf.engine.session import Request
+    from ukperf.model import Request
     from ukperf.workloads.syscall_probe import check_globs, prober, tables_by_host
 
     if only is not None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ukperf.engine.plan import Plan
 from ukperf.hosts.connection import is_embedded
-from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind
+from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind, Plan
 from ukperf.stats.provenance import facts_over
 from ukperf.text import many
 

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from ukperf.engine.journal import JOURNAL
-from ukperf.engine.plan import PLAN, Plan
+from ukperf.engine.plan import PLAN
 from ukperf.errors import UkperfError
 from ukperf.files import open_own, write_atomically
+from ukperf.model import Plan
 from ukperf.paths import cache_dir, data_dir, make_dir
 from ukperf.text import shell
 

@@ -14,7 +14,6 @@ from ukperf import guests
 from ukperf.engine.folders import alone
 from ukperf.engine.plan import domain_name
 from ukperf.engine.session import (
-    Request,
     Say,
     build_images,
     build_options,
@@ -25,7 +24,7 @@ from ukperf.engine.session import (
 )
 from ukperf.hosts.base import Host
 from ukperf.hosts.native import NativeHost
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Observation, Program
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Observation, Program, Request
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from ukperf.decode import decode
-from ukperf.engine.schedule import BALANCED, INDEPENDENT
 from ukperf.engine.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
-from ukperf.model import Accelerator, Image, Launch, Machine, MachineKind
+from ukperf.model import BALANCED, INDEPENDENT, Plan
 from ukperf.text import clean, shell
 
 PLAN = "plan.json"
@@ -24,52 +22,6 @@ MAX_BYTES = 16 << 20
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._+@~-]{0,99}"
 _NAME = re.compile(_WORD)
 _GUEST = re.compile(rf"{_WORD}(:[A-Za-z0-9][A-Za-z0-9._+:@~-]{{0,99}})?")  # GUEST or GUEST:VERSION
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a run is enough: after `boots` blocks, or when ratios are known to ± precision; at most max_time_s."""
-
-    boots: int | None = 20
-    precision: float | None = None  # 0.01: ± 1 %
-    max_time_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run's plan.json. images: guest → image; hosts: libvirt connections, blocks go round them."""
-
-    run_id: str
-    created_at: str
-    workload: str
-    images: Mapping[str, Image]
-    baseline: str
-    machine: Machine
-    accelerator: Accelerator
-    launch: Launch
-    hosts: tuple[str, ...]
-    seed: int
-    limits: Limits
-    delta: float = 0.01
-    timeout_s: float = 120.0
-    memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that need another amount than machine's
-    kinds: Mapping[str, MachineKind] = field(default_factory=dict)  # guests whose machine type is not machine's
-    shared_path: bool = False
-    schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
-    command: tuple[str, ...] = ()
-    parameters: Mapping[str, object] = field(default_factory=dict)  # the workload's options
-    phases: bool = True  # are the boots' phases compared, or only what the program measured?
-    files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
-    facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
-
-    @property
-    def guests(self) -> tuple[str, ...]:
-        return tuple(self.images)
-
-    def machine_of(self, guest: str) -> Machine:
-        """The machine that one guest gets."""
-        memory = self.memory_mib.get(guest, self.machine.memory_mib)
-        return replace(self.machine, memory_mib=memory, kind=self.kinds.get(guest, self.machine.kind))
 
 
 def plain_name(guest: str) -> str:

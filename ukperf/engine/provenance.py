@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import ukperf
 from ukperf.engine.facts import about
-from ukperf.engine.plan import Plan
-from ukperf.model import Accelerator, BootProtocol, BootRecord
+from ukperf.model import Accelerator, BootProtocol, BootRecord, Plan
 from ukperf.text import many
 
 # Of a host's own facts those that say what ran a boot.

@@ -12,13 +12,13 @@ from typing import Protocol
 from ukperf import signals
 from ukperf.engine.bootfiles import BootFiles
 from ukperf.engine.journal import Journal
-from ukperf.engine.plan import Plan, domain_name, plain_name
+from ukperf.engine.plan import domain_name, plain_name
 from ukperf.engine.provenance import trial_facts
 from ukperf.engine.record import record_of
 from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError
 from ukperf.hosts.base import Host, OnFrame
-from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Trial
+from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Plan, Trial
 from ukperf.text import many
 
 # A guest without one good boot in its first blocks is given up: its failures are in the journal and in the table. One

@@ -14,8 +14,7 @@ import random
 from collections.abc import Sequence
 from functools import lru_cache
 
-INDEPENDENT = 1  # runs planned before 0.2: each block's order by itself
-BALANCED = 2
+from ukperf.model import INDEPENDENT
 
 
 def block_order(guests: Sequence[str], seed: int, block: int, schedule: int = INDEPENDENT) -> tuple[str, ...]:

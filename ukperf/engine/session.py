@@ -9,7 +9,7 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
@@ -22,11 +22,9 @@ from ukperf.engine.bootfiles import digests_of, refuse_others
 from ukperf.engine.facts import of_host
 from ukperf.engine.folders import alone, locked, refuse_used, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
-from ukperf.engine.plan import Limits, Plan
 from ukperf.engine.provenance import trial_facts
 from ukperf.engine.record import CHECK_MS, counted
 from ukperf.engine.runner import Observer, Runner, Silent
-from ukperf.engine.schedule import BALANCED
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
 from ukperf.guests.base import BuildOptions, Guest, Joins
@@ -39,14 +37,17 @@ from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import count_program
 from ukperf.model import (
+    BALANCED,
     Accelerator,
     BootProtocol,
     BootRecord,
     Image,
-    Launch,
     Machine,
     MachineKind,
+    Plan,
     Program,
+    Request,
+    Result,
     kind_of,
 )
 from ukperf.stats.provenance import since
@@ -58,56 +59,6 @@ NATIVE = NativeHost.uri
 
 def silent(_sentence: str) -> None:
     """For who wants to hear nothing."""
-
-
-NO_PROGRAM = Program("", "", Path(), is_tree=False, argv=())  # of a request until its workload has said which
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override.
-
-    workload, parameters: what plan.json calls the workload (default: as its program does), and the options it got.
-    """
-
-    program: Program = NO_PROGRAM
-    guests: tuple[str, ...] = ()
-    default_guests: tuple[str, ...] = ()  # of those that join by default these alone; empty: all
-    baseline: str = "linux"
-    added: str = ""  # the baseline, where it is among the guests without having been named
-    machine: Machine = field(default_factory=Machine)
-    accelerator: Accelerator = Accelerator.AUTO
-    launch: Launch = Launch.LIBVIRT
-    connect: tuple[str, ...] = (EMBED,)
-    seed: int | None = None
-    limits: Limits = field(default_factory=Limits)
-    delta: float = 0.01
-    timeout_s: float = 120.0
-    kernels: Mapping[str, Path] = field(default_factory=dict)
-    cmdlines: Mapping[str, str] = field(default_factory=dict)
-    memory_mib: Mapping[str, int] = field(default_factory=dict)
-    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # guest → more words for its program
-    variants: Mapping[str, str] = field(default_factory=dict)  # a guest under a second name, with arguments of its own
-    folder: Path | None = None
-    share_host: bool = False
-    check_clocks: bool = False  # the program takes `clock=MS`, since it is over too soon to tell otherwise
-    shared_path: bool = False  # remote hosts see our files under the same paths
-    beside: Mapping[str, str] = field(default_factory=dict)  # files of the run's folder that a resumed run needs
-    command: tuple[str, ...] = ()
-    workload: str = ""
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    phases: bool = True  # are they compared, or only what the program measures?
-
-
-@dataclass(frozen=True)
-class Result:
-    """A run that ended. why: the phrase that says what ended it."""
-
-    folder: Path
-    plan: Plan
-    records: tuple[BootRecord, ...]
-    why: str
-    damaged: tuple[int, ...] = ()
 
 
 @contextmanager
@@ -245,6 +196,7 @@ def checked(request: Request) -> Request:
 
     Raises UkperfError for unknown guests, for kernels of programs, and for a folder that holds a run.
     """
+    request = replace(request, connect=request.connect or (EMBED,))
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
         if name not in request.variants:
             guests.get(name).check_version()  # both raise, with the name that was perhaps meant

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ukperf.engine.plan import Plan
+    from ukperf.model import Plan
     from ukperf.stats.summary import RunSummary
 
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from ukperf.decode import decode
 from ukperf.engine.facts import facts_of
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import Request, Result, resume, start
+from ukperf.engine.session import resume, start
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootRecord
+from ukperf.model import Accelerator, BootRecord, Request, Result
 from ukperf.reports.page import Page
 from ukperf.stats.perboot import without_phases
 from ukperf.stats.summary import by_host, summarize

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import Request
 from ukperf.imaging.programs import boot_program
+from ukperf.model import Request
 from ukperf.workloads.base import NoOptions, Prepared, Say, Workload
 
 

@@ -18,12 +18,24 @@ from statistics import median
 from typing import Any
 
 from ukperf.engine.oneboot import OneBoot, single_boots
-from ukperf.engine.session import Request, Result, Say, checked, one_accelerator, open_hosts
+from ukperf.engine.session import Say, checked, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
-from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Outcome, Program, Unit, kind_of
+from ukperf.model import (
+    Accelerator,
+    BootRecord,
+    Frame,
+    Image,
+    Observation,
+    Outcome,
+    Program,
+    Request,
+    Result,
+    Unit,
+    kind_of,
+)
 from ukperf.stats.perboot import without_phases
 from ukperf.text import meant, unfitting
 from ukperf.workloads.syscall_native import run_here

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ukperf.engine.folders import alone
-from ukperf.engine.plan import Plan, domain_name
-from ukperf.engine.session import Request, Say, make_plan, open_hosts
+from ukperf.engine.plan import domain_name
+from ukperf.engine.session import Say, make_plan, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.hosts.base import Host
-from ukperf.model import BootProtocol, BootSpec, Event, Image
+from ukperf.model import BootProtocol, BootSpec, Event, Image, Plan, Request
 from ukperf.workloads.minmemory import TIMES, find_least
 
 LEAST_MIB = 1

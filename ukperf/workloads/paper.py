@@ -10,9 +10,9 @@ from ukperf import guests, workloads
 from ukperf.engine.journal import JOURNAL
 from ukperf.engine.plan import PLAN
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import Request, Say
+from ukperf.engine.session import Say
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Unit, kind_of
+from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Request, Unit, kind_of
 from ukperf.paths import make_dir
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan

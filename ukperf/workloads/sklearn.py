@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import Request, Result
-from ukperf.model import Accelerator, BootRecord
+from ukperf.model import Accelerator, BootRecord, Request, Result
 from ukperf.reports.page import Page
 from ukperf.reports.units import number
 from ukperf.workloads import learning, sklearn_run

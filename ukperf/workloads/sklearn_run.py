@@ -13,16 +13,16 @@ from typing import Any
 from ukperf import guests
 from ukperf.engine.folders import alone, write_beside
 from ukperf.engine.oneboot import single_boots
-from ukperf.engine.plan import Plan, domain_name, refuse_foreign
+from ukperf.engine.plan import domain_name, refuse_foreign
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import NATIVE, Request, Result, Say, one_accelerator, open_hosts
+from ukperf.engine.session import NATIVE, Say, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import is_local
 from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome, Trial
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome, Plan, Request, Result, Trial
 from ukperf.text import many
 from ukperf.workloads import learning, memoryadvice
 from ukperf.workloads.learning import Calibration, Work

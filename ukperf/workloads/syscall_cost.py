@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import Request, Result
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootRecord, Unit
+from ukperf.model import Accelerator, BootRecord, Request, Result, Unit
 from ukperf.reports.costtable import SCALE, Claim, Row, View
 from ukperf.reports.page import CostPage, Page
 from ukperf.stats.summary import by_host, summarize

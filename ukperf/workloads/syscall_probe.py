@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ukperf.engine.oneboot import single_boots
-from ukperf.engine.session import Request, Say
+from ukperf.engine.session import Say
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
@@ -29,6 +29,7 @@ from ukperf.model import (
     Observation,
     Outcome,
     Program,
+    Request,
     SystemCall,
     kind_of,
 )

@@ -1,0 +1,115 @@
+"""What is asked: machines, programs, images, and one boot of one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Accelerator(StrEnum):
+    """What executes guest instructions. AUTO is resolved by the truth check before anything is measured."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+    ICOUNT = "icount"
+    XEN = "xen"
+    NATIVE = "native"  # no virtual machine: the `native` guest
+
+
+class MachineKind(StrEnum):
+    Q35 = "q35"
+    MICROVM = "microvm"
+    XENPV = "xenpv"
+    XENPVH = "xenpvh"
+    XENHVM = "xenhvm"
+
+    @property
+    def on_xen(self) -> bool:
+        return self in (MachineKind.XENPV, MachineKind.XENPVH, MachineKind.XENHVM)
+
+
+class Launch(StrEnum):
+    """Who executes the VMM: libvirt itself, or we, with the command line that libvirt wrote."""
+
+    LIBVIRT = "libvirt"
+    DIRECT = "direct"
+
+
+class BootProtocol(StrEnum):
+    """How an image reaches its first instruction."""
+
+    KERNEL = "kernel"  # the VMM loads kernel (+ initrd): Linux bzImage, multiboot, or PVH ELF note
+    DISK = "disk"  # firmware reads the boot sector of the first disk
+    EXEC = "exec"  # no VM: fork and execve on the host
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The virtual machine that every guest of a run gets."""
+
+    kind: MachineKind = MachineKind.Q35
+    memory_mib: int = 256
+    vcpus: int = 1
+    pin: tuple[int, ...] = ()  # host CPUs, empty: not pinned
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs in a guest: an ELF file (C workloads) or a directory tree (Python).
+
+    digest is the sha256 of the bytes that are the same in every guest; argv[0] is a path inside the guest.
+    """
+
+    workload: str
+    digest: str
+    path: Path  # the ELF file, or the tree's root directory
+    is_tree: bool
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Image:
+    """Guest + workload, bootable, addressed by the sha256 of everything in it."""
+
+    guest: str
+    workload: str
+    digest: str
+    program_digest: str  # "" where the program is linked into the kernel (floor)
+    protocol: BootProtocol
+    kernel: Path | None = None
+    initrd: Path | None = None
+    disk: Path | None = None
+    cmdline: str = ""
+    argv: tuple[str, ...] = ()  # EXEC only
+    env: tuple[tuple[str, str], ...] = ()  # EXEC only
+    kernel_version: str = ""
+    kernel_digest: str = ""
+    powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it
+    qemu_args: tuple[str, ...] = ()  # what this image needs of QEMU on its machine, besides what every guest gets
+    debug_exit: bool = False  # wants isa-debug-exit at 0x501: VMM status (code << 1) | 1
+    min_memory_mib: int = 16
+    idle_leap_us: int = 2  # under icount: how far the clock may leap each time the guest idles, waiting for its disk
+
+
+@dataclass(frozen=True)
+class BootSpec:
+    """One trial as a host sees it: everything needed to boot, and every bound on what may come back."""
+
+    image: Image
+    machine: Machine
+    accelerator: Accelerator
+    launch: Launch = Launch.LIBVIRT
+    timeout_s: float = 120.0
+    idle_s: float | None = None  # a guest that says nothing for so long is taken to hang; None: only timeout_s counts
+    console_limit: int = 8 << 20  # bytes
+    run_id: str = ""
+    name: str = ""  # domain name, unique on the host
+    console_path: Path | None = None  # the raw console is written here, if given
+
+
+def kind_of(guest: str) -> str:
+    """`nanos` of `nanos:0.1.55` (GUEST:VERSION): the guest itself, whichever of its kernels the name chooses."""
+    return guest.partition(":")[0]

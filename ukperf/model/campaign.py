@@ -1,0 +1,109 @@
+"""A campaign: what is asked for, what is planned, and the run that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ukperf.model.asked import Accelerator, Image, Launch, Machine, MachineKind, Program
+from ukperf.model.seen import BootRecord
+
+# How orders are drawn (engine/schedule.py): each block's by itself, as in runs planned before 0.2, or in a chain.
+INDEPENDENT, BALANCED = 1, 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run is enough: after `boots` blocks, or when ratios are known to ± precision; at most max_time_s."""
+
+    boots: int | None = 20
+    precision: float | None = None  # 0.01: ± 1 %
+    max_time_s: float | None = None
+
+
+NO_PROGRAM = Program("", "", Path(), is_tree=False, argv=())  # of a request until its workload has said which
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override.
+
+    workload, parameters: what plan.json calls the workload (default: as its program does), and the options it got.
+    """
+
+    program: Program = NO_PROGRAM
+    guests: tuple[str, ...] = ()
+    default_guests: tuple[str, ...] = ()  # of those that join by default these alone; empty: all
+    baseline: str = "linux"
+    added: str = ""  # the baseline, where it is among the guests without having been named
+    machine: Machine = field(default_factory=Machine)
+    accelerator: Accelerator = Accelerator.AUTO
+    launch: Launch = Launch.LIBVIRT
+    connect: tuple[str, ...] = ()  # empty: the default one
+    seed: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    delta: float = 0.01
+    timeout_s: float = 120.0
+    kernels: Mapping[str, Path] = field(default_factory=dict)
+    cmdlines: Mapping[str, str] = field(default_factory=dict)
+    memory_mib: Mapping[str, int] = field(default_factory=dict)
+    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # guest → more words for its program
+    variants: Mapping[str, str] = field(default_factory=dict)  # a guest under a second name, with arguments of its own
+    folder: Path | None = None
+    share_host: bool = False
+    check_clocks: bool = False  # the program takes `clock=MS`, since it is over too soon to tell otherwise
+    shared_path: bool = False  # remote hosts see our files under the same paths
+    beside: Mapping[str, str] = field(default_factory=dict)  # files of the run's folder that a resumed run needs
+    command: tuple[str, ...] = ()
+    workload: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    phases: bool = True  # are they compared, or only what the program measures?
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's plan.json. images: guest → image; hosts: libvirt connections, blocks go round them."""
+
+    run_id: str
+    created_at: str
+    workload: str
+    images: Mapping[str, Image]
+    baseline: str
+    machine: Machine
+    accelerator: Accelerator
+    launch: Launch
+    hosts: tuple[str, ...]
+    seed: int
+    limits: Limits
+    delta: float = 0.01
+    timeout_s: float = 120.0
+    memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that need another amount than machine's
+    kinds: Mapping[str, MachineKind] = field(default_factory=dict)  # guests whose machine type is not machine's
+    shared_path: bool = False
+    schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
+    command: tuple[str, ...] = ()
+    parameters: Mapping[str, object] = field(default_factory=dict)  # the workload's options
+    phases: bool = True  # are the boots' phases compared, or only what the program measured?
+    files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
+    facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        return tuple(self.images)
+
+    def machine_of(self, guest: str) -> Machine:
+        """The machine that one guest gets."""
+        memory = self.memory_mib.get(guest, self.machine.memory_mib)
+        return replace(self.machine, memory_mib=memory, kind=self.kinds.get(guest, self.machine.kind))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended. why: the phrase that says what ended it."""
+
+    folder: Path
+    plan: Plan
+    records: tuple[BootRecord, ...]
+    why: str
+    damaged: tuple[int, ...] = ()
