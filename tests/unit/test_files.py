@@ -17,7 +17,7 @@ from ukperf.engine.folders import locked, write_beside
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.plan import PLAN, load
 from ukperf.errors import UkperfError
-from ukperf.guests.base import load_recipe
+from ukperf.guests.recipes import load_recipe
 from ukperf.hosts import embed, remote
 from ukperf.hosts.storage import file_digest
 from ukperf.imaging import closure, python_env, pythontree

@@ -11,8 +11,9 @@ import pytest
 
 from ukperf import guests, resources
 from ukperf.errors import UkperfError
-from ukperf.guests.base import BuildOptions, load_recipe
+from ukperf.guests.base import BuildOptions
 from ukperf.guests.linux import Linux, init_conf
+from ukperf.guests.recipes import load_recipe
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import boot_program, count_program, misbehave_program
 from ukperf.model import Accelerator, BootProtocol, MachineKind, Program

@@ -17,7 +17,8 @@ from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.engine.plan import PLAN
 from ukperf.engine.session import open_hosts, refuse_several_cpus, resume, start
 from ukperf.errors import HostError, Interrupted, UkperfError
-from ukperf.guests.base import Availability, Joins
+from ukperf.guests.base import Availability
+from ukperf.guests.recipes import Joins
 from ukperf.hosts import libvirt_host
 from ukperf.hosts.fake import FakeHost, good_boot
 from ukperf.model import (
@@ -134,7 +135,11 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
     monkeypatch.setattr(session, "open_host", opened)
     monkeypatch.setattr(
-        session, "guests", SimpleNamespace(get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()))
+        session,
+        "guests",
+        SimpleNamespace(
+            get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()), baseline=lambda: "linux"
+        ),
     )
     return stage
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
+from ukperf import guests
 from ukperf.cli import options as o
 from ukperf.model import Accelerator, Launch
+
+_BASELINE = guests.baseline()  # --help names it
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Shared:
 
     guest: o.Guests = None
     guest_file: o.GuestFile = None
-    baseline: o.Baseline = "linux"
+    baseline: o.Baseline = _BASELINE
     boots: o.Boots = None
     precision: o.Precision = None
     max_time: o.MaxTime = None

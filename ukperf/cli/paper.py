@@ -33,6 +33,7 @@ def command(
     would be needed to see the 1 % that the paper reports. The same command goes on where it was broken off, or only
     prints the result again; `--run DIR` with another folder starts over.
     """
+    from ukperf import guests
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
     from ukperf.hosts.connection import EMBED
     from ukperf.model import Request
@@ -53,7 +54,8 @@ def command(
         single_rows=False,  # the paper has none
     )
     request = Request(
-        guests=o.with_baseline(guest, "linux"),
+        guests=o.with_baseline(guest, guests.baseline()),
+        baseline=guests.baseline(),
         machine=o.machine("q35", memory, 1, None),
         accelerator=accel,
         launch=launch,

@@ -11,10 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from ukperf import guests
-from ukperf.doctor.clocks import LINKED_IN_ONLY, check_clock
+from ukperf.doctor.clocks import check_clock
 from ukperf.engine.session import decide_accelerator
 from ukperf.errors import UkperfError
-from ukperf.guests.base import BuildOptions
+from ukperf.guests.base import Availability, BuildOptions, Guest
+from ukperf.guests.recipes import Role
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import is_local, runs_as_us
 from ukperf.hosts.libvirt_host import emulator_path, open_host
@@ -112,31 +113,40 @@ def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
 
 def _remote_guest(name: str, host: Host) -> Check:
     """Whether a guest can be booted on another host, and as what."""
-    kinds = guests.get(name).recipe.machines
+    guest = guests.get(name)
+    kinds = guest.recipe.machines
     if not kinds:
         return Check(f"guest {name}", State.OPTIONAL, f"It would run on this machine, not on {host.uri}.")
     try:
         kind = host.fit(Machine(), kinds).kind
     except UkperfError as error:
         return Check(f"guest {name}", State.OPTIONAL, error.message)
-    found = guests.get(name).availability(BuildOptions(kind, remote=True))
-    essential = State.MISSING if name == "floor" else State.OPTIONAL
+    found = guest.availability(BuildOptions(kind, remote=True))
     sentence = f"{found.sentence}, boots as {kind}" if found.ok else found.sentence
-    return Check(f"guest {name}", State.OK if found.ok else essential, sentence, found.hint or "")
+    return Check(f"guest {name}", _state(guest, found), sentence, found.hint or "")
+
+
+def _state(guest: Guest, found: Availability) -> State:
+    """Without the guest that probes hosts nothing is known of this one; the others may be missing. (The baseline's
+    kernel can be downloaded when it is wanted.)"""
+    if found.ok:
+        return State.OK
+    return State.MISSING if guest.recipe.role is Role.PROBE else State.OPTIONAL
 
 
 def _boots(host: Host, accelerator: Accelerator) -> Check:
-    """The truth check of a host with one accelerator: floor must boot there, and its loop must run at a CPU's speed."""
-    floor = guests.get("floor")
-    machine = host.fit(Machine(memory_mib=floor.recipe.memory_mib), floor.recipe.machines)
-    image = floor.build(count_program(COUNT_LOOPS), BuildOptions(machine.kind, accelerator, remote=True))
-    name = f"ukperf-doctor-{os.getpid()}-floor"
+    """The truth check of a host with one accelerator: its probe must boot there and count at a CPU's speed."""
+    probe = guests.in_role(Role.PROBE)
+    machine = host.fit(Machine(memory_mib=probe.recipe.memory_mib), probe.recipe.machines)
+    image = probe.build(count_program(COUNT_LOOPS), BuildOptions(machine.kind, accelerator, remote=True))
+    name = f"ukperf-doctor-{os.getpid()}-{probe.name}"
     seen = host.boot(BootSpec(image, machine, accelerator, timeout_s=CLOCK_TIMEOUT_S, name=name))
     cycles = count_cycles(seen)
     if seen.outcome is not Outcome.OK or cycles is None:
-        return Check("truth", State.MISSING, f"floor does not boot there: {seen.reason or 'it gave no figures'}.")
+        why = seen.reason or "it gave no figures"
+        return Check("truth", State.MISSING, f"{probe.name} does not boot there: {why}.")
     took = (seen.events[Event.STOPPED] - seen.events[Event.START]) / 1e9
-    sentence = f"floor boots as {machine.kind} in {took:.2f} s, and counts at {cycles:.2f} TSC cycles a loop"
+    sentence = f"{probe.name} boots as {machine.kind} in {took:.2f} s, and counts at {cycles:.2f} TSC cycles a loop"
     if cycles > MAX_LOOP_CYCLES:
         advice = "Guest instructions are emulated there: figures are not those of a real machine."
         return Check("truth", State.OPTIONAL, f"{sentence}, which no CPU takes.", advice)
@@ -165,7 +175,7 @@ def _clocks(host: Host, accelerator: Accelerator, *, remote: bool) -> list[Check
             continue  # said above
         options = BuildOptions(machine.kind, accelerator, remote=remote)
         elsewhere = remote and not guest.recipe.machines
-        if elsewhere or name in LINKED_IN_ONLY or not guest.availability(options).ok:
+        if elsewhere or not guest.recipe.loads_programs or not guest.availability(options).ok:
             continue
         image = Image(name, "clock", "", "", BootProtocol.EXEC)
         spec = BootSpec(
@@ -185,13 +195,12 @@ def _check(name: str, otherwise: State, look: Callable[[], str]) -> Check:
 
 
 def _guest(name: str) -> Check:
-    """The baseline's kernel can be downloaded when it is wanted, so its absence does not stop the main job."""
     try:
-        found = guests.get(name).availability(BuildOptions())
+        guest = guests.get(name)
+        found = guest.availability(BuildOptions())
     except UkperfError as error:
         return Check(f"guest {name}", State.OPTIONAL, error.message, error.hint or "")
-    essential = State.MISSING if name == "floor" else State.OPTIONAL
-    return Check(f"guest {name}", State.OK if found.ok else essential, found.sentence, found.hint or "")
+    return Check(f"guest {name}", _state(guest, found), found.sentence, found.hint or "")
 
 
 def _python() -> Check:

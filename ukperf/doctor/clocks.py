@@ -19,7 +19,6 @@ from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome
 
 TOLERANCE = 0.01
 MIN_SPAN_NS = 10_000_000
-LINKED_IN_ONLY = ("floor",)  # loads no programs, and has no clock but the TSC
 
 
 @dataclass(frozen=True)

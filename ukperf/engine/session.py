@@ -27,7 +27,8 @@ from ukperf.engine.record import CHECK_MS, counted
 from ukperf.engine.runner import Observer, Runner, Silent
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
-from ukperf.guests.base import BuildOptions, Guest, Joins
+from ukperf.guests.base import BuildOptions, Guest
+from ukperf.guests.recipes import Joins, Role
 from ukperf.hosts import open_host, remains
 from ukperf.hosts.base import Host
 from ukperf.hosts.connection import EMBED, runs_as_us
@@ -113,11 +114,11 @@ def one_accelerator(asked: Accelerator, hosts: Sequence[Host]) -> tuple[Accelera
 
 
 def truth_about(host: Host, *, fresh: bool = False) -> Truth:
-    """The truth check with the floor guest and its control, built as needed."""
+    """The truth check with the guest that probes hosts and its control, built as needed."""
     program = count_program(COUNT_LOOPS)
-    floor = guests.get("floor").build(program, BuildOptions(accelerator=Accelerator.KVM))
-    control = guests.get("native").build(program, BuildOptions(accelerator=Accelerator.NATIVE))
-    return check_kvm(host, NativeHost(), floor, control, local=runs_as_us(host.uri), fresh=fresh)
+    probe = guests.in_role(Role.PROBE).build(program, BuildOptions(accelerator=Accelerator.KVM))
+    control = guests.in_role(Role.CONTROL).build(program, BuildOptions(accelerator=Accelerator.NATIVE))
+    return check_kvm(host, NativeHost(), probe, control, local=runs_as_us(host.uri), fresh=fresh)
 
 
 def start(
@@ -192,11 +193,12 @@ def _since_last_boot(plan: Plan, records: Sequence[BootRecord], hosts: Mapping[s
 
 
 def checked(request: Request) -> Request:
-    """The request, its names looked up before anything slow begins; no VM host where all guests are programs.
+    """The request, with what it leaves open of hosts and baseline, its names looked up before anything slow begins;
+    no VM host where all guests are programs.
 
     Raises UkperfError for unknown guests, for kernels of programs, and for a folder that holds a run.
     """
-    request = replace(request, connect=request.connect or (EMBED,))
+    request = replace(request, connect=request.connect or (EMBED,), baseline=request.baseline or guests.baseline())
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
         if name not in request.variants:
             guests.get(name).check_version()  # both raise, with the name that was perhaps meant

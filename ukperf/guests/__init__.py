@@ -6,11 +6,14 @@ A name is GUEST, or GUEST:VERSION for guests whose kernels are in the store.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache as once
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
 from ukperf.guests import recipes
-from ukperf.registry import Registry
+from ukperf.guests.recipes import Joins, Role
+from ukperf.registry import OURS, Registry
+from ukperf.resources import data
 from ukperf.text import meant
 
 if TYPE_CHECKING:
@@ -47,13 +50,28 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     return guest.at(version) if colon else guest
 
 
+def in_role(role: Role, cache: Cache | None = None) -> Guest:
+    """The guest that has this role."""
+    return get(_holder(role), cache)
+
+
+def baseline() -> str:
+    """The name of the guest that the others are divided by where no other is named."""
+    return _holder(Role.BASELINE)
+
+
+@once
+def _holder(role: Role) -> str:
+    """Reads recipes alone: `--help` names the baseline, and no guest's module is imported for that."""
+    ours = (name for name in GUESTS.names() if GUESTS.origin(name) == OURS)
+    return next(name for name in ours if recipes.load_recipe(data("images", name, "recipe.toml")).role is role)
+
+
 def by_default() -> tuple[Guest, ...]:
     """The guests of a run that names none, in the order in which their recipes ask to stand.
 
     One that cannot be loaded takes no part: who asks for it by name is told why.
     """
-    from ukperf.guests.base import Joins
-
     found = []
     for name in GUESTS.names():
         with suppress(UkperfError):

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import read_text, reason
+from ukperf.guests.recipes import Recipe, load_recipe
 from ukperf.imaging.cache import Cache
-from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
+from ukperf.model import Accelerator, Image, MachineKind, Program
 from ukperf.resources import data
 
 TREE_LEAP_US = 1000
-
-
-class Joins(StrEnum):
-    """When a guest takes part in a run that names no guests."""
-
-    ALWAYS = "always"  # what is missing of it is fetched, or the run does not start
-    IF_THERE = "if there"  # left out with a sentence where something is missing
-    IF_TIMED = "if timed"  # where all guests are timed in seconds
-    IF_NAMED = "if named"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """images/NAME/recipe.toml: a guest as data. Guests read what is theirs alone from `extra`."""
-
-    name: str
-    summary: str
-    version: str  # of the recipe: part of every cache key
-    protocol: BootProtocol
-    memory_mib: int  # default
-    min_memory_mib: int  # below it, the guest is not tried
-    cmdline: str
-    powers_off: bool
-    machines: tuple[MachineKind, ...]  # empty: it needs no machine
-    joins: Joins = Joins.IF_NAMED
-    place: int = 100  # among the guests of a run that names none
-    loads_programs: bool = True  # False: only programs that are linked in
-    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,13 +48,16 @@ class Guest(ABC):
         """What the guest is called in a run: GUEST, or GUEST:VERSION."""
         return f"{self.name}:{self.version}" if self.version else self.name
 
+    @property
+    def without_versions(self) -> str:
+        """How this guest is asked for, for who named a version and it has none."""
+        return f"Write {self.name}."
+
     def at(self, version: str) -> Guest:
         """This guest with that version of its kernel. Raises UkperfError for guests that have no versions."""
         raise UkperfError(
             f"The guest {self.name} has no versions to choose from, so there is no {self.name}:{version}.",
-            hint=f"Write {self.name}."
-            if self.name != "linux"
-            else "Write linux; --kernel linux=FILE names its kernel.",
+            hint=self.without_versions,
         )
 
     def check_version(self) -> None:  # noqa: B027 - guests without versions have nothing to check
@@ -146,29 +118,6 @@ class Guest(ABC):
                 f"{self.name} needs {least} MiB of memory, and would get {mib}.",
                 hint=f"Use --memory {least} or more, or leave {self.name} out with --guest.",
             )
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""
-    try:
-        values = tomllib.loads(read_text(path))
-        return Recipe(
-            name=str(values.pop("name")),
-            summary=str(values.pop("summary")),
-            version=str(values.pop("version")),
-            protocol=BootProtocol(values.pop("protocol")),
-            memory_mib=int(values.pop("memory_mib")),
-            min_memory_mib=int(values.pop("min_memory_mib")),
-            cmdline=str(values.pop("cmdline")),
-            powers_off=bool(values.pop("powers_off")),
-            machines=tuple(MachineKind(kind) for kind in values.pop("machines")),
-            joins=Joins(values.pop("joins", Joins.IF_NAMED)),
-            place=int(values.pop("place", 100)),
-            loads_programs=bool(values.pop("loads_programs", True)),
-            extra=values,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UkperfError(f"The recipe {path} is damaged: {reason(error)}.", hint="Install ukperf again.") from error
 
 
 def idle_leap_us(program: Program) -> int:

@@ -27,6 +27,10 @@ class Linux(Guest):
     name = "linux"
     fetches = True
 
+    @property
+    def without_versions(self) -> str:
+        return f"Write {self.name}; --kernel {self.name}=FILE names its kernel."
+
     def availability(self, options: BuildOptions) -> Availability:
         try:
             find_compiler()

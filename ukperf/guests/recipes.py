@@ -1,4 +1,7 @@
-"""Guests of the user's own, as recipe files: a known builder with another kernel, command line or memory.
+"""Guests as data: our recipes, and recipe files of the user's own.
+
+Of ours, images/NAME/recipe.toml says all that is not code. A user's file names a builder and gives it another kernel,
+command line or memory:
 
     name = "lean"
     builder = "linux"
@@ -13,17 +16,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
+from ukperf.model import BootProtocol, MachineKind
 from ukperf.paths import absolute, config_dir
 from ukperf.text import clean, meant
-
-if TYPE_CHECKING:
-    from ukperf.guests.base import Recipe
 
 FOLDER = "guests"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")  # it becomes part of files' and domains' names
@@ -31,6 +33,44 @@ MAX_BYTES = 64 << 10
 _TEXTS = ("name", "builder", "summary", "kernel", "append", "cmdline")
 _NUMBERS = ("memory_mib", "min_memory_mib")
 _named: dict[str, Path] = {}  # by --guest-file, in this process
+
+
+class Joins(StrEnum):
+    """When a guest takes part in a run that names no guests."""
+
+    ALWAYS = "always"  # what is missing of it is fetched, or the run does not start
+    IF_THERE = "if there"  # left out with a sentence where something is missing
+    IF_TIMED = "if timed"  # where all guests are timed in seconds
+    IF_NAMED = "if named"
+
+
+class Role(StrEnum):
+    """What a guest is to the rest of ukperf besides its name. Each role is one guest's, of ours: what all ratios are
+    divided by is not to change with a package that is installed."""
+
+    BASELINE = "baseline"  # the others are divided by it where no other is named
+    PROBE = "probe"  # booted to find out what a host does: the least that a machine can run
+    CONTROL = "control"  # the same program on this machine itself
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """images/NAME/recipe.toml: a guest as data. Guests read what is theirs alone from `extra`."""
+
+    name: str
+    summary: str
+    version: str  # of the recipe: part of every cache key
+    protocol: BootProtocol
+    memory_mib: int  # default
+    min_memory_mib: int  # below it, the guest is not tried
+    cmdline: str
+    powers_off: bool
+    machines: tuple[MachineKind, ...]  # empty: it needs no machine
+    joins: Joins = Joins.IF_NAMED
+    place: int = 100  # among the guests of a run that names none
+    role: Role | None = None
+    loads_programs: bool = True  # False: only programs that are linked in
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +86,30 @@ class GuestFile:
     cmdline: str | None = None
     memory_mib: int | None = None
     min_memory_mib: int | None = None
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""
+    try:
+        values = tomllib.loads(read_text(path))
+        return Recipe(
+            name=str(values.pop("name")),
+            summary=str(values.pop("summary")),
+            version=str(values.pop("version")),
+            protocol=BootProtocol(values.pop("protocol")),
+            memory_mib=int(values.pop("memory_mib")),
+            min_memory_mib=int(values.pop("min_memory_mib")),
+            cmdline=str(values.pop("cmdline")),
+            powers_off=bool(values.pop("powers_off")),
+            machines=tuple(MachineKind(kind) for kind in values.pop("machines")),
+            joins=Joins(values.pop("joins", Joins.IF_NAMED)),
+            place=int(values.pop("place", 100)),
+            role=Role(values.pop("role")) if "role" in values else None,
+            loads_programs=bool(values.pop("loads_programs", True)),
+            extra=values,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UkperfError(f"The recipe {path} is damaged: {reason(error)}.", hint="Install ukperf again.") from error
 
 
 def files() -> dict[str, Path]:

@@ -35,7 +35,7 @@ class Request:
     program: Program = NO_PROGRAM
     guests: tuple[str, ...] = ()
     default_guests: tuple[str, ...] = ()  # of those that join by default these alone; empty: all
-    baseline: str = "linux"
+    baseline: str = ""  # of all ratios; "": the guest whose recipe says so
     added: str = ""  # the baseline, where it is among the guests without having been named
     machine: Machine = field(default_factory=Machine)
     accelerator: Accelerator = Accelerator.AUTO

@@ -18,6 +18,7 @@ from ukperf import guests
 from ukperf.console import assemble
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
+from ukperf.guests.recipes import Role
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging.cache import Cache
@@ -128,7 +129,7 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     if work.model_file is not None:
         raise UkperfError("A model file is only ever loaded inside a guest.")
     native = program(work, Accelerator.NATIVE, once(work), cache)
-    image = guests.get("native", cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
+    image = guests.in_role(Role.CONTROL, cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
     with tempfile.TemporaryDirectory(prefix="ukperf-") as folder:
         spec = BootSpec(
             image,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ukperf.engine.folders import alone
 from ukperf.engine.plan import domain_name
-from ukperf.engine.session import Say, make_plan, open_hosts
+from ukperf.engine.session import Say, checked, make_plan, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.hosts.base import Host
 from ukperf.model import BootProtocol, BootSpec, Event, Image, Plan, Request
@@ -36,7 +36,7 @@ def measure(request: Request, *, say: Say, report: Callable[[str, int], None]) -
 
     Raises UkperfError for everything that keeps guests from booting at all.
     """
-    run_id = secrets.token_hex(8)
+    run_id, request = secrets.token_hex(8), checked(request)
     with alone(request.share_host), open_hosts(request.connect, run_id, request.shared_path) as hosts:
         plan = make_plan(request, run_id, tuple(hosts.values()), say)
         if all(image.protocol is BootProtocol.EXEC for image in plan.images.values()):

@@ -106,20 +106,21 @@ def _elsewhere(request: Request, work: Work, here: Calibration, say: Say) -> Cal
     here: this machine's own calibration, which stays where all hosts are this machine.
     """
     once = learning.once(work)
+    baseline = request.baseline or guests.baseline()
     seconds: dict[str, float] = {}
     for uri in dict.fromkeys(request.connect):
         if is_local(uri):
             continue
-        say(f"Calibrating in {request.baseline} on {uri}: each benchmark once.")
+        say(f"Calibrating in {baseline} on {uri}: each benchmark once.")
         program = learning.program(work, request.accelerator, once)
-        asked = replace(request, program=program, guests=(request.baseline,), connect=(uri,))
-        asked = replace(asked, **_only(request, request.baseline))
+        asked = replace(request, program=program, guests=(baseline,), connect=(uri,))
+        asked = replace(asked, **_only(request, baseline))
         with single_boots(asked, say) as one:
             # It may emulate, as a Xen inside of QEMU does.
             patience = max(request.timeout_s, learning.timeout_s(here, once, emulated=True))
-            seen = one.boot(request.baseline, program, patience)
+            seen = one.boot(baseline, program, patience)
         if seen.outcome is not Outcome.OK:
-            raise UkperfError(f"{request.baseline} does not run the program on {uri}: {seen.reason}.")
+            raise UkperfError(f"{baseline} does not run the program on {uri}: {seen.reason}.")
         for name, value in learning.calibration_of(seen).seconds.items():
             seconds[name] = max(value, seconds.get(name, 0.0))
     return Calibration(seconds, here.checks) if seconds else here
