@@ -9,11 +9,10 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 
-from ukperf.model import Frame, Sample, Unit
+from ukperf.model import Frame, Report, Sample, Unit
 from ukperf.text import clean
 
 RS = 0x1E
@@ -164,22 +163,6 @@ def _number(item: object) -> bool:
     return isinstance(item, int | float) and not isinstance(item, bool) and _bounded(item)
 
 
-@dataclass(frozen=True)
-class Report:
-    """What the frames of one boot say, put together; lies lists sentences about what cannot be true.
-
-    samples: those that are whole. torn: benchmarks beside whose frames others were lost: of these, values may lack.
-    """
-
-    samples: tuple[Sample, ...]
-    checks: Mapping[str, str]
-    exit_status: int | None
-    signal: int
-    error: str
-    lies: tuple[str, ...]
-    torn: tuple[str, ...] = ()
-
-
 class _Series:
     """One benchmark while its frames come in."""
 
@@ -232,7 +215,10 @@ class _Samples:
 
 
 def assemble(frames: Sequence[Frame]) -> Report:
-    """Put the frames of one boot together: samples joined, checks, the exit status (the kernel's word wins)."""
+    """Put the frames of one boot together: samples joined, checks, the exit status (the kernel's word wins).
+
+    A host does it once for a boot, and its Observation carries the report.
+    """
     lies: list[str] = []
     samples = _Samples(lies)
     checks: dict[str, str] = {}
@@ -256,7 +242,7 @@ def assemble(frames: Sequence[Frame]) -> Report:
     lies += _contradictions(frames)
     torn = _torn(frames)
     whole = tuple(sample for sample in samples.done() if sample.benchmark not in torn)
-    return Report(whole, checks, said if status is None else status, signal, error, tuple(lies), torn)
+    return Report(tuple(frames), whole, checks, said if status is None else status, signal, error, tuple(lies), torn)
 
 
 def _torn(frames: Sequence[Frame]) -> tuple[str, ...]:

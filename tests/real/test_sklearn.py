@@ -13,7 +13,6 @@ import pytest
 from sklearn.naive_bayes import MultinomialNB
 
 from ukperf import guests
-from ukperf.console import assemble
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.native import NativeHost
@@ -108,11 +107,11 @@ def _site() -> list[str]:
 def test_native_runs_the_whole_workload_and_repeats_its_answers(work: Work) -> None:
     first, second = run_native(work), run_native(work)
     assert first.outcome is Outcome.OK, first.console_tail
-    report = assemble(first.frames)
+    report = first.report
     names = {s.benchmark for s in report.samples}
     assert {"import", "multinomialnb train", "multinomialnb test", "multinomialnb single-row p50"} <= names
     assert "multinomialnb single-row p99" not in names  # 20 calls do not have one
-    assert report.checks == assemble(second.frames).checks
+    assert report.checks == second.report.checks
     assert 0.3 < float(report.checks["multinomialnb accuracy"]) < 1
     phases = [f.fields["name"] for f in first.frames if f.event == "phase"]
     assert phases[:3] == ["read files", "import", "load"]

@@ -18,7 +18,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ukperf import guests
-from ukperf.console import assemble
 from ukperf.engine.session import open_hosts
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.connection import EMBED
@@ -75,8 +74,8 @@ def test_every_model_with_two_threads_gives_the_hosts_answers(name: str, libvirt
 
     seen, control = boot(name, Accelerator.TCG), boot("native", Accelerator.NATIVE)
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
-    report = assemble(seen.frames)
-    assert report.checks == assemble(control.frames).checks
+    report = seen.report
+    assert report.checks == control.report.checks
     assert len(report.checks) == 2 * len(learning.MODELS)
     said = {s.benchmark: s.metadata for s in report.samples}["import"]
     assert said["threads"] == 2  # what BLAS makes of it differs in unikernels

@@ -12,7 +12,6 @@ import pytest
 from realrun import World
 
 from ukperf import guests
-from ukperf.console import assemble
 from ukperf.engine.oneboot import OneBoot, single_boots
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
@@ -148,7 +147,7 @@ def test_under_icount_a_call_costs_the_same_instructions_in_every_boot(linux: On
     medians = []
     for _ in range(2):
         program = cost_program("units=instructions", "only=call.direct,noop.raw,getppid.raw")
-        report = assemble(counted.boot("linux", program, PATIENCE_S).frames)
+        report = counted.boot("linux", program, PATIENCE_S).report
         assert report.lies == ()
         assert {sample.unit for sample in report.samples} == {Unit.INSTRUCTIONS}
         medians.append({sample.benchmark: sample.metadata["median"] for sample in report.samples})
@@ -159,7 +158,7 @@ def test_under_icount_a_call_costs_the_same_instructions_in_every_boot(linux: On
 
 def test_operations_that_a_guest_refuses_are_never_timed(linux: OneBoot, unikernel: str) -> None:
     seen = linux.boot(unikernel, cost_program("only=read1.raw,getppid.raw,noop.raw", "min_batch_us=5"), 60.0)
-    timed = {sample.benchmark.removesuffix(".ticks") for sample in assemble(seen.frames).samples}
+    timed = {sample.benchmark.removesuffix(".ticks") for sample in seen.report.samples}
     refused = {frame.fields["benchmark"] for frame in seen.frames if frame.event == "unsupported"}
     assert timed & refused == set()
     assert timed | refused == {"read1.raw", "getppid.raw", "noop.raw"}

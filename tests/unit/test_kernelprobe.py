@@ -39,7 +39,7 @@ def answers(**odd: str) -> bytes:
         (answers(clock="9" * 100), {"clock": 0}),
         (encode_frame("check", 1, 1, 1, name="telepathy", digest="no") + answers(), {}),
         (encode_frame("check", 1, 1, 1, name=["files"], digest=["no"]) + answers(), {}),
-        (encode_frame("check", 1, 1, 1, name="files", digest=30) + answers(files=""), {"files": 30}),
+        (encode_frame("check", 1, 1, 1, name="files", digest=30) + answers(files=""), {"files": 0}),
         (b"", dict.fromkeys(NEEDS, 0)),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_kernel_that_runs_no_program_is_told_with_its_last_words() -> None:
 
 def test_a_kernel_that_dies_on_the_way_is_told_with_the_place() -> None:
     whole = good_boot(frames=answers(environment="0", files="", random=""))
-    seen = Observation(Outcome.HUNG, "no end in 20 s", whole.events, whole.ticks, whole.frames)
+    seen = Observation(Outcome.HUNG, "no end in 20 s", whole.events, whole.ticks, whole.report)
     assert found_in(seen) == Found({"environment": 0}, "no end in 20 s, in the test of files")
 
 

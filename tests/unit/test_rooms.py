@@ -247,6 +247,14 @@ def test_files_are_opened_in_one_place() -> None:
     assert OPENERS.keys() <= found.keys(), "an exception that nobody needs any more"
 
 
+def test_frames_are_put_together_once() -> None:
+    """By the host that saw them; whoever comes later reads the observation's report."""
+    who = {
+        str(path.relative_to(PACKAGE)) for path in MODULES for _, name in imports_of(path) if name.endswith(".assemble")
+    }
+    assert who == {"hosts/watch.py", "hosts/fake.py"}
+
+
 def test_no_two_public_classes_share_a_name() -> None:
     """One word for one thing: whoever reads `Plan` knows which."""
     where: dict[str, list[str]] = {}

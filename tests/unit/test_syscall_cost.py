@@ -17,7 +17,7 @@ import pytest
 from costs import measured
 from rich.console import Console
 
-from ukperf.console import FrameDecoder
+from ukperf.console import FrameDecoder, assemble
 from ukperf.engine import session
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot
@@ -74,12 +74,12 @@ class Guest:
                 continue
             frames.append(Frame("phase", {"name": name}, 0))
             if name in self.ends:
-                return Observation(self.ends[name], "it ended", frames=tuple(frames))
+                return Observation(self.ends[name], "it ended", report=assemble(frames))
             if name in self.refuses:
                 frames.append(Frame("unsupported", {"benchmark": name, "errno": self.refuses[name]}, 0))
             else:
                 frames.append(Frame("supported", {"benchmark": name}, 0))
-        return Observation(Outcome.OK, frames=(*frames, Frame("exit", {}, 0)))
+        return Observation(Outcome.OK, report=assemble([*frames, Frame("exit", {}, 0)]))
 
 
 def find(guest: Guest) -> Finding:
@@ -116,7 +116,7 @@ def test_scouting_is_bounded_whatever_the_guest_says() -> None:
     def boot(words: tuple[str, ...]) -> Observation:
         nonlocal boots
         boots += 1
-        return Observation(Outcome.CRASHED, frames=(Frame("phase", {"name": f"op{boots}"}, 0),))
+        return Observation(Outcome.CRASHED, report=assemble([Frame("phase", {"name": f"op{boots}"}, 0)]))
 
     assert scout("g", boot, lambda _: None).complaint
     assert boots == 16
@@ -127,7 +127,7 @@ def test_names_that_are_no_operations_do_not_get_on_the_next_command_line() -> N
 
     def boot(asked: tuple[str, ...]) -> Observation:
         words.append(asked)
-        return Observation(Outcome.CRASHED, "gone", frames=(Frame("phase", {"name": 'x" -- /evil'}, 0),))
+        return Observation(Outcome.CRASHED, "gone", report=assemble([Frame("phase", {"name": 'x" -- /evil'}, 0)]))
 
     assert scout("g", boot, lambda _: None).complaint == "gone"
     assert len(words) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ukperf.console import assemble
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.model import BootProtocol, CallClass, CallTable, Frame, Image, Observation, Outcome, SystemCall
@@ -57,12 +58,13 @@ class Guest:
             if nr not in self.garbled:
                 frames.append(frame("probe", nr=nr))
             if isinstance(answer, Outcome):
-                return Observation(answer, f"it {answer} there", frames=tuple(frames), ended_by_host=self.ends_by_host)
+                report = assemble(frames)
+                return Observation(answer, f"it {answer} there", report=report, ended_by_host=self.ends_by_host)
             if nr in self.lost_once:
                 self.lost_once.discard(nr)
                 continue
             frames.append(frame("syscall", nr=nr, **{"class": answer}, errno=38 if answer == "enosys" else 0))
-        return Observation(Outcome.OK, frames=(*frames, frame("exit", status=0)))
+        return Observation(Outcome.OK, report=assemble([*frames, frame("exit", status=0)]))
 
 
 def probe(guest: Guest, *, harm: bool = True, powers_off: bool = True) -> tuple[dict[int, SystemCall], Prober]:
@@ -138,7 +140,8 @@ def test_boots_are_bounded_whatever_the_guest_does() -> None:
     def boot(words: tuple[str, ...]) -> Observation:
         nonlocal boots
         boots += 1
-        return Observation(Outcome.CRASHED, frames=(frame("main"), frame("probe", nr=int(words[0].split("=")[1]))))
+        started = [frame("main"), frame("probe", nr=int(words[0].split("=")[1]))]
+        return Observation(Outcome.CRASHED, report=assemble(started))
 
     run = Prober(boot, many, harm=False, powers_off=True, say=lambda _: None)
     calls = run.run()
@@ -188,9 +191,8 @@ def test_nothing_harmful_is_asked_of_a_kernel_that_others_live_on() -> None:
 )
 def test_an_answer_that_makes_no_sense_is_none(fields: dict[str, object]) -> None:
     def boot(words: tuple[str, ...]) -> Observation:
-        return Observation(
-            Outcome.OK, frames=(frame("main"), frame("probe", nr=0), frame("syscall", nr=0, **fields), frame("exit"))
-        )
+        told = [frame("main"), frame("probe", nr=0), frame("syscall", nr=0, **fields), frame("exit")]
+        return Observation(Outcome.OK, report=assemble(told))
 
     run = Prober(boot, (Probe(0, "read", False),), harm=False, powers_off=True, say=lambda _: None)
     assert run.run()[0].kind is CallClass.UNPROBED
@@ -199,7 +201,7 @@ def test_an_answer_that_makes_no_sense_is_none(fields: dict[str, object]) -> Non
 def test_answers_about_numbers_that_were_not_asked_are_ignored() -> None:
     def boot(words: tuple[str, ...]) -> Observation:
         lies = (frame("syscall", nr=nr, **{"class": "works"}, errno=0) for nr in (1, -1, 10**9, "x"))
-        return Observation(Outcome.OK, frames=(frame("main"), *lies, frame("exit")))
+        return Observation(Outcome.OK, report=assemble([frame("main"), *lies, frame("exit")]))
 
     run = Prober(boot, (Probe(0, "read", False),), harm=False, powers_off=True, say=lambda _: None)
     assert [call.nr for call in run.run()] == [0]
@@ -213,7 +215,7 @@ def test_the_table_of_names_is_the_kernels() -> None:
 
 def test_a_prober_that_lists_too_little_is_refused() -> None:
     with pytest.raises(UkperfError, match="did not list"):
-        probes_of(Observation(Outcome.OK, frames=(frame("call", nr=0, how="together"),)))
+        probes_of(Observation(Outcome.OK, report=assemble([frame("call", nr=0, how="together")])))
 
 
 # ---- the cache ----

@@ -12,7 +12,6 @@ import pytest
 from costs import measured
 
 from ukperf import guests
-from ukperf.console import assemble
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.hosts.native import NativeHost
@@ -59,7 +58,7 @@ def answers(learner: Program) -> dict[str, str]:
     image = guests.get("native").build(learner, BuildOptions(accelerator=Accelerator.NATIVE))
     seen = NativeHost().boot(BootSpec(image, Machine(), Accelerator.NATIVE, timeout_s=120))
     assert seen.outcome is Outcome.OK, seen.console_tail
-    return dict(assemble(seen.frames).checks)
+    return dict(seen.report.checks)
 
 
 def test_a_pv_domain_runs_its_program_from_a_disk_of_xens(host: LibvirtHost, tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_scikit_learn_runs_from_a_disk_of_xens_and_gives_the_hosts_answers(
     if struck_twice(seen):
         seen = host.boot(spec)
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
-    assert assemble(seen.frames).checks == answers
+    assert seen.report.checks == answers
 
 
 def struck_twice(seen: Observation) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from ukperf.hosts.connection import EMBED
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import StoredKernel
 from ukperf.imaging.programs import needs_program
-from ukperf.model import Accelerator, BootSpec, Event, Frame, Launch, Machine, Observation, Outcome
+from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, Observation, Outcome
 from ukperf.paths import cache_dir, make_dir
 
 TIMEOUT_S = 20.0
@@ -109,7 +109,7 @@ def _probe(entry: StoredKernel) -> Found:
 
 def found_in(seen: Observation) -> Found:
     """What one boot of the program says about the kernel."""
-    answers = _answers(seen.frames)
+    answers = _answers(seen.report.checks)
     lacks = {need: number for need, number in answers.items() if number is not None}
     if seen.outcome is Outcome.OK:
         return Found({**lacks, **{need: 0 for need in NEEDS if need not in answers}})
@@ -121,15 +121,13 @@ def found_in(seen: Observation) -> Found:
     return Found(lacks, failure + (f"; it wrote: {lines[-1]}" if lines else ""))
 
 
-def _answers(frames: Sequence[Frame]) -> dict[str, int | None]:
-    """Need → None where it is met, else the errno."""
-    found: dict[str, int | None] = {}
-    for frame in frames:
-        need, answer = frame.fields.get("name"), frame.fields.get("digest")
-        if frame.event == "check" and isinstance(need, str) and need in NEEDS:
-            number = str(answer)
-            found[need] = None if answer == "yes" else int(number) if _ERRNO.fullmatch(number) else 0
-    return found
+def _answers(checks: Mapping[str, str]) -> dict[str, int | None]:
+    """Need → None where it is met, else the errno, 0 where there is none."""
+    return {
+        need: None if answer == "yes" else int(answer) if _ERRNO.fullmatch(answer) else 0
+        for need, answer in checks.items()
+        if need in NEEDS
+    }
 
 
 def _judge(entry: StoredKernel, found: Found) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED, assemble
+from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED
 from ukperf.model import (
     PHASE_EVENTS,
     Accelerator,
@@ -41,7 +41,6 @@ def record_of(
     started_at: when the trial began, on the wall clock; default: now.
     """
     instructions = counted(spec.accelerator, spec.image.protocol)
-    report = assemble(seen.frames)
     phases = _instructions(seen.ticks) if instructions else _seconds(seen.events, seen.ended_by_host)
     statuses = phase_statuses(
         {event.value: at for event, at in seen.events.items()},
@@ -49,7 +48,7 @@ def record_of(
         ended_by_host=seen.ended_by_host,
         counted=instructions,
     )
-    statuses |= {sample_name(name): Status.GAP for name in report.torn}
+    statuses |= {sample_name(name): Status.GAP for name in seen.report.torn}
     good = seen.outcome is Outcome.OK
     start = seen.events.get(Event.START, 0)
     return BootRecord(
@@ -59,8 +58,8 @@ def record_of(
         started_at=(started_at or datetime.now(UTC)).isoformat(timespec="seconds"),
         phases={p: v for p, v in phases.items() if has_value(p, statuses.get(p))} if good else {},
         unit=Unit.INSTRUCTIONS if instructions else Unit.SECONDS,
-        samples=report.samples if good else (),
-        checks=report.checks,
+        samples=seen.report.samples if good else (),
+        checks=seen.report.checks,
         exit_status=seen.exit_status,
         ended_by_host=seen.ended_by_host,
         clock_ratio=(ratio := clock_ratio(seen.frames, instructions)),

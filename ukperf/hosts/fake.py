@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ukperf.console import FrameDecoder, encode_frame
+from ukperf.console import FrameDecoder, assemble, encode_frame
 from ukperf.hosts.base import OnFrame
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
@@ -21,14 +21,14 @@ def good_boot(total_ms: float = 100.0, *, status: int = 0, frames: bytes = b"") 
         + frames
         + encode_frame("exit", max(numbers, default=0) + 1, at[Event.EXIT], at[Event.EXIT], status=status)
     )
-    decoded = tuple(FrameDecoder().feed(console, at[Event.MAIN]))
+    report = assemble(FrameDecoder().feed(console, at[Event.MAIN]))
     ticks = {Event.MAIN: at[Event.MAIN], Event.EXIT: at[Event.EXIT]}
     return Observation(
         Outcome.OK if status == 0 else Outcome.FAILED,
         "" if status == 0 else f"its program exited with status {status}",
         at,
         ticks,
-        decoded,
+        report,
         status,
         console_bytes=len(console),
         vmm_peak_rss=64 << 20,

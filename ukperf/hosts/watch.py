@@ -248,7 +248,7 @@ class Watch:
             reason=reason,
             events=dict(self.events),
             ticks=dict(self.ticks),
-            frames=tuple(self.frames),
+            report=report,
             exit_status=report.exit_status,
             ended_by_host=self.ended_by_host,
             console_bytes=self._decoder.total,

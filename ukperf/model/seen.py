@@ -108,6 +108,24 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Report:
+    """What the frames of one boot say, put together by `console.assemble`.
+
+    samples: those that are whole. torn: benchmarks beside whose frames others were lost: of these, values may lack.
+    lies: sentences about what cannot be true.
+    """
+
+    frames: tuple[Frame, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)  # name → digest of the answers
+    exit_status: int | None = None
+    signal: int = 0  # that killed the program; 0: none
+    error: str = ""  # the program's own sentence
+    lies: tuple[str, ...] = ()
+    torn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Observation:
     """What a host saw of one boot: facts, no judgement beyond the outcome."""
 
@@ -115,8 +133,8 @@ class Observation:
     reason: str = ""  # one sentence, for people, when the outcome is not OK
     events: Mapping[Event, int] = field(default_factory=dict)  # CLOCK_MONOTONIC ns
     ticks: Mapping[Event, int] = field(default_factory=dict)  # guest counter, from frames
-    frames: tuple[Frame, ...] = ()
-    exit_status: int | None = None
+    report: Report = Report()  # what the guest said
+    exit_status: int | None = None  # the report's, or what the host knows better
     ended_by_host: bool = False
     console_bytes: int = 0
     bad_frames: int = 0
@@ -124,6 +142,10 @@ class Observation:
     vmm_peak_rss: int | None = None  # bytes
     host_calls_ns: int = 0  # time spent inside libvirt's calls
     noise: Mapping[str, float] = field(default_factory=dict)  # load, steal, … during the trial
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return self.report.frames
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 from ukperf import guests
-from ukperf.console import assemble
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.recipes import Role
@@ -140,10 +139,9 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
             console_path=Path(folder) / "console.log",
         )
         seen = NativeHost().boot(spec, watch)
-    report = assemble(seen.frames)
     if seen.outcome is not Outcome.OK:
         raise UkperfError(
-            f"The program does not even run on this host: {report.error or seen.reason}",
+            f"The program does not even run on this host: {seen.report.error or seen.reason}",
             hint=seen.console_tail.strip().splitlines()[-1] if seen.console_tail.strip() else None,
         )
     return calibration_of(seen)
@@ -157,9 +155,8 @@ def once(work: Work) -> dict[str, Setting]:
 
 def calibration_of(seen: Observation) -> Calibration:
     """What a boot with the settings of `once` tells."""
-    report = assemble(seen.frames)
     # The quickest: first calls also pay for cold caches and late imports.
-    return Calibration({s.benchmark: min(s.values) for s in report.samples if s.values}, report.checks)
+    return Calibration({s.benchmark: min(s.values) for s in seen.report.samples if s.values}, seen.report.checks)
 
 
 def choose(
