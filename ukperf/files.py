@@ -2,7 +2,8 @@
 
 A file that ukperf is told to read may be anything: a pipe without a writer, a device that never ends, a socket. So
 only regular files are opened, without blocking, and never more than a limit is read of one. A file that ukperf writes
-is there whole or not at all.
+is there whole or not at all, and one that only one process may write is locked: locks are flock(2)'s, which the kernel
+frees of a process that dies, however it dies.
 
 Faults are OSErrors whose `strerror` goes on after "… cannot be read: ", in plain words where the system has none.
 """
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import io
 import json
 import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _CHUNK = 1 << 20
+_POLL_S = 0.05  # how often a lock that another process has is tried again
 SMALL = 16 << 20  # bytes of a description: JSON that ukperf wrote, a recipe
 
 _DRAFT = re.compile(r"\..+\.(\d+)(?:\.tmp)?")  # .NAME.PID.tmp; older versions of ukperf left out the end
@@ -109,20 +113,81 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True, 
     with contextlib.suppress(FileNotFoundError):
         _check(_status(path, follow=True), path)
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    # A draft of the same name is a dead process's, or another thread's, which would lose it.
-    draft = draft_of(path)
-    try:
-        draft.unlink(missing_ok=True)
-        with os.fdopen(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
+    with _draft(path, data, mode, durable=durable) as draft:
         draft.replace(path)
-        if durable:
-            sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+    if durable:
+        sync(path.parent)
+
+
+def write_once(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """A file that is there whole and durable, or not at all; of two writers the first one's stays. Raises OSError."""
+    with _draft(path, data, mode, durable=True) as draft:
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            draft.replace(path)
+    sync(path.parent)
+
+
+def publish(work: Path, path: Path, aside: Path | None = None) -> None:
+    """A folder that was filled beside gets its name, and survives a power cut: a reader sees all of it or nothing.
+
+    aside: where a folder of that name that is there goes before. Raises OSError.
+    """
+    for where, _, names in os.walk(work):
+        for name in names:
+            file = Path(where, name)
+            if file.is_file() and not file.is_symlink():
+                sync(file)
+        sync(Path(where))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if aside is not None and path.is_dir():
+        path.rename(aside)
+    work.rename(path)
+    sync(path.parent)
+
+
+@contextmanager
+def locked(
+    path: Path, held: Exception, *, wait_s: float = 0.0, mode: int = 0o644, remove: bool = False
+) -> Iterator[None]:
+    """No other process has the lock `path` while the block lasts; its file is made where there is none.
+
+    held: what is raised where another process has it, still after wait_s seconds. remove: the file goes at the end; all
+    that use it say so, or none. Raises OSError where it cannot be made, as `open_own`.
+    """
+    until = time.monotonic() + wait_s
+    while True:
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT, mode)
+        try:
+            lock(descriptor, held, wait_s=until - time.monotonic())
+            if remove and not _is_at(descriptor, path):
+                continue  # the one before us removed it
+            try:
+                yield
+            finally:
+                if remove:
+                    path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def lock(descriptor: int, held: Exception, *, wait_s: float = 0.0) -> None:
+    """Lock an open file until it is closed. Raises `held` where another process has it, still after wait_s seconds, and
+    OSError where its file system has no locks."""
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                raise held from error
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def copy(source: Path, target: Path) -> None:
@@ -161,6 +226,30 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _draft(path: Path, data: bytes, mode: int, *, durable: bool) -> Iterator[Path]:
+    """The draft of a file, written; gone when the block ends, unless it was moved."""
+    draft = draft_of(path)
+    try:
+        draft.unlink(missing_ok=True)  # a dead process's, or another thread's, which would lose it
+        with os.fdopen(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Is the open file still the one of that name?"""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -112,6 +112,16 @@ OPENERS = {
     "imaging/ext4.py": "the image that mke2fs has just made",
     "imaging/nanosdisk.py": "the image that it makes",
 }
+# Who locks, syncs, replaces or cuts files by another way than ukperf.files, and what.
+MOVERS = {
+    "files.py": "",
+    "engine/journal.py": "the journal: one line is appended, synced, and cut off again where that fails",
+    "hosts/children.py": "its list of processes, which is cut and never read after a power cut",
+    "imaging/cpio.py": "the image that it makes, with holes",
+    "imaging/nanosdisk.py": "the image that it makes, with holes",
+    "imaging/pythontree.py": "hard links into a tree that stays",
+}
+MOVING = {"flock", "lockf", "fsync", "fdatasync", "ftruncate", "rename", "renames", "hardlink_to", "link"}
 OPENING = {"open", "fdopen", "read_bytes", "read_text", "copy", "copy2", "copyfile", "copytree", "fromfile", "memmap"}
 FREE_OF_OURS = {"model", "files", "signals", "text"}
 
@@ -245,6 +255,37 @@ def test_files_are_opened_in_one_place() -> None:
     found = {str(path.relative_to(PACKAGE)): lines for path in PACKAGE.rglob("*.py") if (lines := opens(path))}
     assert {name: lines for name, lines in found.items() if name not in OPENERS} == {}
     assert OPENERS.keys() <= found.keys(), "an exception that nobody needs any more"
+
+
+def moves(path: Path) -> list[int]:
+    """Lines on which a module locks, syncs, replaces or cuts a file by itself."""
+    nodes = list(ast.walk(ast.parse(path.read_text(), str(path))))
+    called = [(node.func, len(node.args)) for node in nodes if isinstance(node, ast.Call)]
+    return [line for line, name in imports_of(path) if name.startswith("fcntl")] + [
+        function.lineno
+        for function, arguments in called
+        if isinstance(function, ast.Attribute)
+        # `replace` with one argument is Path's, with two os's; with two of a string it is str's
+        and (
+            function.attr in MOVING
+            or (function.attr == "replace" and (arguments == 1 or ast.unparse(function.value) == "os"))
+        )
+    ]
+
+
+def test_files_are_locked_and_replaced_in_one_place() -> None:
+    """Nine atomic writes, four locks and three syncs, each a little different, were what there was before."""
+    found = {str(path.relative_to(PACKAGE)): lines for path in PACKAGE.rglob("*.py") if (lines := moves(path))}
+    assert {name: lines for name, lines in found.items() if name not in MOVERS} == {}
+    assert MOVERS.keys() <= found.keys(), "an exception that nobody needs any more"
+
+
+@pytest.mark.parametrize(
+    "code", ["import fcntl", "os.replace(a, b)", "draft.replace(path)", "os.fsync(1)", "work.rename(path)"]
+)
+def test_a_module_that_moves_files_by_itself_is_found(code: str, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(f"text.replace('a', 'b'); replace(record, a=1)\n{code}\n")
+    assert moves(tmp_path / "x.py") == [2]
 
 
 def test_frames_are_put_together_once() -> None:

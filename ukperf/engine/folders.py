@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from ukperf import files
 from ukperf.engine.journal import JOURNAL
 from ukperf.engine.plan import PLAN
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, write_atomically
+from ukperf.files import write_atomically
 from ukperf.model import Plan
 from ukperf.paths import cache_dir, data_dir, make_dir
 from ukperf.text import shell
@@ -66,15 +65,9 @@ def alone(share_host: bool) -> Iterator[None]:
 
 @contextmanager
 def _lock(path: Path, sentence: str, hint: str) -> Iterator[None]:
-    try:
-        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UkperfError(sentence, hint=hint) from error
+            stack.enter_context(files.locked(path, UkperfError(sentence, hint=hint)))
+        except OSError as error:
+            raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
         yield
-    finally:
-        os.close(descriptor)

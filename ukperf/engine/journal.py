@@ -6,7 +6,6 @@ dropped when the journal is opened again; a damaged line in the middle costs tha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from ukperf.decode import decode
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, read_bytes, sync
+from ukperf.files import lock, open_own, read_bytes, sync
 from ukperf.model import BootRecord
 from ukperf.text import shell
 
@@ -48,15 +47,15 @@ class Journal:
         except OSError as error:
             raise _unwritable(self._path, error) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = UkperfError(f"Another ukperf is writing to {self._path}.", hint="Wait until it has ended.")
+            lock(self._descriptor, held)
             self._mend_last_line()
             sync(self._path.parent)
-        except BlockingIOError as error:
+        except BaseException as error:
             os.close(self._descriptor)
-            raise UkperfError(f"Another ukperf is writing to {self._path}.", hint="Wait until it has ended.") from error
-        except OSError as error:
-            os.close(self._descriptor)
-            raise _unwritable(self._path, error) from error
+            if isinstance(error, OSError):
+                raise _unwritable(self._path, error) from error
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import draft_of, open_own, read_bytes
+from ukperf.files import read_bytes, write_once
 from ukperf.paths import cache_dir, make_dir
 
 _BYTES = 32
@@ -27,7 +27,7 @@ def seal_of(plan: Mapping[str, object]) -> str:
     try:
         make_dir(path.parent)
         if not path.exists():
-            _make(path)
+            write_once(path, os.urandom(_BYTES), mode=0o600)
         return _seal(plan, _key(path))
     except OSError as error:
         raise UkperfError(
@@ -53,27 +53,6 @@ def _key(path: Path) -> bytes:
     if len(key) != _BYTES:
         raise OSError(errno.EINVAL, "it is damaged", str(path))
     return key
-
-
-def _make(path: Path) -> None:
-    """There at once and whole; of two makers the first one's stays."""
-    draft = draft_of(path)
-    draft.unlink(missing_ok=True)
-    try:
-        descriptor = open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(descriptor, os.urandom(_BYTES))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _seal(plan: Mapping[str, object], key: bytes) -> str:

@@ -7,18 +7,16 @@ takes the first one's work; whoever holds the lock may clear what a dead builder
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import create_own, open_own, open_regular, read_json, sync
+from ukperf.files import create_own, locked, open_regular, publish, read_json
 from ukperf.imaging.digests import Digests
 from ukperf.model import BootProtocol, Image
 from ukperf.paths import cache_dir
@@ -26,6 +24,7 @@ from ukperf.text import shell
 
 IMAGE_FILE = "image.json"
 KEPT = "file"
+WAIT_S = 3600.0  # for another builder of the same entry: a whole distribution takes minutes
 _PATH_FIELDS = ("kernel", "initrd", "disk")
 
 
@@ -53,7 +52,12 @@ class Cache:
         if path.is_dir():
             return path
         try:
-            with self._lock(name):
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            held = UkperfError(
+                f"Another ukperf has been building {path} for more than {WAIT_S // 60:.0f} minutes.",
+                hint="Wait until it has ended, or end it.",
+            )
+            with locked(self.root / "locks" / name, held, wait_s=WAIT_S, mode=0o600, remove=True):
                 if not path.is_dir():
                     self._clear_remains()
                     self._build(path, self.root / "tmp" / name, build)
@@ -91,34 +95,12 @@ class Cache:
 
         return _load(self.entry("images", key, fill))
 
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Held by one process at a time. The file goes when its holder is done, so a waiter may have locked a file that
-        is no longer there: then it tries again."""
-        path = self.root / "locks" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            lock = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if _same_file(lock, path):
-                    try:
-                        yield
-                    finally:
-                        path.unlink(missing_ok=True)
-                    return
-            finally:
-                os.close(lock)
-
     def _build(self, path: Path, work: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(work, ignore_errors=True)  # a dead builder's: the lock is ours
         work.mkdir(parents=True)
         try:
             build(work)
-            _make_durable(work)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            work.rename(path)
-            sync(path.parent)
+            publish(work, path)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -127,20 +109,10 @@ class Cache:
         """Removes half-built entries whose builder is dead: nobody holds their lock."""
         folder = self.root / "tmp"
         for work in folder.iterdir() if folder.is_dir() else ():
-            path = self.root / "locks" / work.name
-            try:
-                lock = open_own(path, os.O_RDWR)
-            except FileNotFoundError:  # its builder unlinked it and then died, or is about to make a new one
-                lock = open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _same_file(lock, path):
-                    shutil.rmtree(work, ignore_errors=True)
-                    path.unlink(missing_ok=True)
-            except BlockingIOError:
-                pass  # at work
-            finally:
-                os.close(lock)
+            lock = self.root / "locks" / work.name
+            # held: its builder is at work
+            with suppress(BlockingIOError), locked(lock, BlockingIOError(), mode=0o600, remove=True):
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def _copy(path: Path, target: Path, digest: str) -> None:
@@ -155,22 +127,6 @@ def _copy(path: Path, target: Path, digest: str) -> None:
         raise UkperfError(f"{path} cannot be copied into the cache: {error.strerror}.") from error
     if total.hexdigest() != digest:
         raise UkperfError(f"{path} was changed while it was read.", hint="Try again when nobody writes to it.")
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _make_durable(folder: Path) -> None:
-    for where, _, names in os.walk(folder):
-        for name in names:
-            path = Path(where, name)
-            if path.is_file() and not path.is_symlink():
-                sync(path)
-        sync(Path(where))
 
 
 def _save(image: Image, folder: Path) -> None:

@@ -9,20 +9,18 @@ there: the same name with other bytes is refused.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, open_regular, read_bytes, read_json, reason, sync, write_atomically
+from ukperf.files import locked, open_regular, publish, read_bytes, read_json, reason, write_atomically
 from ukperf.paths import data_dir, make_dir
 
 ENTRY_FILE = "entry.json"
@@ -30,6 +28,7 @@ TRUST_FILE = "trust.json"
 KERNEL_MAX = 64 << 20  # bytes of one file of a kernel; real ones have one or two MiB
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:@-]{0,99}")
 _WORK = ".new-"
+WAIT_S = 600.0  # for another writer, who may boot the kernel that it adds
 
 
 @dataclass(frozen=True)
@@ -206,13 +205,9 @@ class KernelStore:
                 entry = replace(entry, probed=check(replace(entry, folder=work)))
             text = json.dumps({**asdict(entry), "folder": None}, indent=2)
             (work / ENTRY_FILE).write_text(text + "\n", encoding="utf-8")
-            for path in work.iterdir():
-                sync(path)
             self._write_trust({**trust, entry.folder.name: entry.digest})
-            if entry.folder.is_dir():  # damaged, or to be replaced; nobody sees half of it go
-                entry.folder.rename(work.with_name(f"{work.name}-old"))
-            work.rename(entry.folder)
-            sync(self.root)
+            # One that is there is damaged, or to be replaced; nobody sees half of it go.
+            publish(work, entry.folder, aside=work.with_name(f"{work.name}-old"))
             return entry
         finally:
             self._clear_remains()
@@ -238,14 +233,13 @@ class KernelStore:
             return []
         return sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        lock = open_own(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        minutes = WAIT_S // 60
+        held = UkperfError(
+            f"Another ukperf has been writing to the kernel store {self.root} for more than {minutes:.0f} minutes.",
+            hint="Wait until it has ended, or end it.",
+        )
+        return locked(self.root / ".lock", held, wait_s=WAIT_S, mode=0o600)
 
     def _clear_remains(self) -> None:
         for path in self.root.glob(f"{_WORK}*"):  # their writers are dead: the lock is ours
