@@ -18,6 +18,7 @@ from ukperf import guests, resources
 from ukperf.errors import UkperfError
 from ukperf.guests import recipes
 from ukperf.guests.base import BuildOptions
+from ukperf.guests.stored import StoredGuest
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import boot_program
 
@@ -132,6 +133,7 @@ def test_the_pages_recipe_is_a_guest_with_its_own_kernel_and_words(lean: Path, t
     plain = guests.get("linux", guest.cache)
     assert plain.recipe.memory_mib == 256  # the builder itself is as it was
     assert "lean" not in {found.name for found in guests.by_default()}
+    assert (guest.recipe.role, guest.fetches, plain.fetches) == (None, False, True)
 
 
 def test_a_guest_whose_kernel_is_missing_says_where_it_is_named(lean: Path, tmp_path: Path) -> None:
@@ -240,3 +242,62 @@ def test_a_guest_file_takes_part_and_completion_offers_the_folders_guests(lean: 
 def test_what_the_page_shows_is_what_it_says() -> None:
     assert textwrap.dedent(fenced("toml")[0]).startswith('name = "lean"')
     assert {"workloads", "guests", "hosts", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))
+
+
+STORED = """
+from dataclasses import replace
+from pathlib import Path
+from ukperf.guests.recipes import Kernels, Recipe
+from ukperf.guests.stored import StoredGuest
+from ukperf.model import BootProtocol, Image, MachineKind
+
+
+class Mine(StoredGuest):
+    name = "mine"
+    recipe = Recipe(
+        "mine", "a kernel of others", "1", BootProtocol.KERNEL, 64, 8, "", True, (MachineKind.Q35,),
+        kernels=Kernels.STORED, boot_image="loader.bin",
+    )
+
+    def image(self, program, options):
+        files = self.kept(options)
+        key = self.cache.key({"kernel": files.digest, "program": program.digest})
+        return Image(self.name, program.workload, key, program.digest, self.recipe.protocol, kernel=files.kernel)
+"""
+
+
+def test_a_strangers_guest_with_kernels_in_the_store_is_added_to_listed_and_pruned_like_ours(
+    site: Path, tmp_path: Path
+) -> None:
+    package(site, "others", STORED, "[ukperf.guests]\nmine = others:Mine\n")
+    (tmp_path / "kernel").write_bytes(b"a kernel")
+    (tmp_path / "loader").write_bytes(b"a loader")
+    folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+    add = ["images", "add", "mine", "--kernel", tmp_path / "kernel", "--no-probe"]
+    bare = ukperf(*add, path=site, **folders)
+    assert (bare.returncode, "mine needs its boot image too" in bare.stderr) == (2, True)
+    assert "--boot loader.bin" in bare.stderr
+    added = ukperf(*add, "--boot", tmp_path / "loader", "--version", "7", path=site, **folders)
+    assert (added.returncode, added.stderr) == (0, "")
+    assert added.stdout.startswith("mine 7 (qemu) is here, taken by -g mine:")
+    (listed,) = json.loads(ukperf("images", "list", "--json", path=site, **folders).stdout)["kernels"]
+    assert [file["role"] for file in listed["files"]] == ["boot", "kernel"]
+    built = ukperf("images", "build", "mine:7", "--json", path=site, **folders)
+    assert json.loads(built.stdout)["guest"] == "mine:7"
+    pull = ukperf("images", "pull", "mine", path=site, **folders)
+    assert (pull.returncode, "nothing to pull for the guest mine" in pull.stderr) == (2, True)
+    odd = ukperf("images", "add", "mien", "--kernel", tmp_path / "kernel", path=site, **folders)
+    assert "Did you mean mine?" in odd.stderr
+    pruned = ukperf("images", "prune", "mine", "--version", "7", path=site, **folders)
+    assert pruned.stdout.startswith("Removed mine 7 (qemu).")
+
+
+def test_recipes_say_truly_whose_kernels_are_in_the_store() -> None:
+    """`--help` goes by the recipes, and the commands by what the guest is."""
+    said = {recipe.name for recipe in guests.our_recipes() if recipe.kernels is recipes.Kernels.STORED}
+    assert said == {name for name in guests.GUESTS.names() if isinstance(guests.get(name), StoredGuest)}
+
+
+@pytest.mark.parametrize("role", recipes.Role)
+def test_one_guest_of_ours_has_each_role(role: recipes.Role) -> None:
+    assert [recipe.name for recipe in guests.our_recipes() if recipe.role is role] == [guests.in_role(role).name]

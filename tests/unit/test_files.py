@@ -18,10 +18,10 @@ from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.plan import PLAN, load
 from ukperf.errors import UkperfError
 from ukperf.guests.recipes import load_recipe
+from ukperf.guests.unikraft import Unikraft, check_loadable
 from ukperf.hosts import embed, remote
 from ukperf.hosts.storage import file_digest
 from ukperf.imaging import closure, python_env, pythontree
-from ukperf.imaging.adding import add_files
 from ukperf.imaging.copying import Item, copy_out
 from ukperf.imaging.datasets import FACTS, stored_facts
 from ukperf.imaging.datasources import read_npz, read_svmlight
@@ -32,7 +32,6 @@ from ukperf.imaging.kernelstore import ENTRY_FILE, KernelStore
 from ukperf.imaging.nanosdisk import check_boot_image
 from ukperf.imaging.newsgroups import read_newsgroups
 from ukperf.imaging.tree import Entry, Kind
-from ukperf.imaging.unikernels import check_loadable, inspect
 from ukperf.runs.pyperffile import read_pyperf
 
 
@@ -59,7 +58,7 @@ KINDS = ("pipe", "device", "socket", "folder", "loop", "broken link")
 
 
 def _add(path: Path) -> object:
-    return add_files(KernelStore(path.parent / "store"), "unikraft", path, None, version="1", platform="qemu")
+    return Unikraft(store=KernelStore(path.parent / "store")).add(path, version="1")
 
 
 def _plan(path: Path) -> object:
@@ -93,7 +92,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "pyperf": read_pyperf,
     "kernel option": lambda path: kernels([f"linux={path}"]),
     "linux kernel": kernel_version,
-    "unikraft kernel": lambda path: inspect("unikraft", path),
+    "unikraft kernel": lambda path: Unikraft().inspect(path),
     "added kernel": _add,
     "nanos boot image": check_boot_image,
     "store entry": _entry,

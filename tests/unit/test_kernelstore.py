@@ -12,7 +12,9 @@ import pytest
 from fakekernels import boot_img, nanos_kernel, unikraft_kernel
 
 from ukperf.errors import UkperfError
-from ukperf.imaging.adding import add_files
+from ukperf.guests.nanos import Nanos
+from ukperf.guests.stored import StoredGuest
+from ukperf.guests.unikraft import Unikraft
 from ukperf.imaging.kernelstore import KERNEL_MAX, KernelOrigin, KernelStore
 
 
@@ -200,10 +202,10 @@ def test_added_files_get_the_version_that_the_kernel_says(store: KernelStore, tm
     (tmp_path / "b").write_bytes(boot_img())
     (tmp_path / "u").write_bytes(unikraft_kernel("0.17.0~deadbeef"))
     (tmp_path / "u2").write_bytes(unikraft_kernel("?"))
-    added = add_files(store, "nanos", tmp_path / "n", tmp_path / "b", version=None, platform="qemu")
+    added, unikraft = Nanos(store=store).add(tmp_path / "n", tmp_path / "b"), Unikraft(store=store)
     assert (added.version, [file.role for file in added.files]) == ("git-0123456789ab", ["boot", "kernel"])
-    assert add_files(store, "unikraft", tmp_path / "u", None, version=None, platform="xen").version == "0.17.0~deadbeef"
-    local = add_files(store, "unikraft", tmp_path / "u2", None, version=None, platform="qemu")
+    assert unikraft.add(tmp_path / "u", platform="xen").version == "0.17.0~deadbeef"
+    local = unikraft.add(tmp_path / "u2")
     assert local.version == f"local-{local.sha256('kernel')[:12]}"
     assert added.source == f"file {tmp_path / 'n'}"
 
@@ -213,16 +215,17 @@ def test_files_that_are_not_what_they_should_be_are_refused(store: KernelStore, 
     (tmp_path / "u").write_bytes(unikraft_kernel())
     (tmp_path / "b").write_bytes(boot_img())
     (tmp_path / "text").write_bytes(b"hello NVMTFS Unikraft")
-    cases = [
-        ("nanos", "n", None, "boot image too"),
-        ("nanos", "n", "text", "not a nanos boot image"),
-        ("nanos", "text", "b", "not an ELF file"),
-        ("nanos", "u", "b", "not for x86-64"),
-        ("unikraft", "n", None, "nothing in it says Unikraft"),
-        ("unikraft", "u", "b", "has no boot image"),
-        ("unikraft", "nowhere", None, "cannot be read"),
+    nanos, unikraft = Nanos(store=store), Unikraft(store=store)
+    cases: list[tuple[StoredGuest, str, str | None, str]] = [
+        (nanos, "n", None, "boot image too"),
+        (nanos, "n", "text", "not a nanos boot image"),
+        (nanos, "text", "b", "not an ELF file"),
+        (nanos, "u", "b", "not for x86-64"),
+        (unikraft, "n", None, "nothing in it says Unikraft"),
+        (unikraft, "u", "b", "has no boot image"),
+        (unikraft, "nowhere", None, "cannot be read"),
     ]
     for guest, kernel, boot, sentence in cases:
         with pytest.raises(UkperfError, match=sentence):
-            add_files(store, guest, tmp_path / kernel, tmp_path / boot if boot else None, version=None, platform="qemu")
+            guest.add(tmp_path / kernel, tmp_path / boot if boot else None)
     assert store.entries() == []

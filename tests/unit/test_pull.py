@@ -6,6 +6,7 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Loopback, Reply, Route
 
+from ukperf import guests
 from ukperf.errors import UkperfError
+from ukperf.guests.stored import Pull, StoredGuest
 from ukperf.imaging.archives import extract
 from ukperf.imaging.download import REDIRECTS, TRIES, Client
 from ukperf.imaging.kernelstore import KernelStore
-from ukperf.imaging.pull import Pull, pull
 
 NANOS = {"mirror": "http://127.0.0.1:9", "archive": "{version}/n-{version}.tar.gz", "latest": "latest.txt", "pins": {}}
 UNIKRAFT = {"mirror": "http://127.0.0.1:9", "repository": "unikraft.org/base", "latest": "latest", "pins": {}}
@@ -50,11 +52,18 @@ def client(**extra: Any) -> Client:
     return Client(pause=lambda seconds: None, **extra)
 
 
+def of(name: str, store: KernelStore, **extra: Any) -> StoredGuest:
+    """The guest with this store, and a recipe that names the test's servers."""
+    guest = guests.of_store(name)
+    guest.store = store
+    guest.recipe = replace(guest.recipe, extra={**(NANOS if name == "nanos" else UNIKRAFT), **extra})
+    return guest
+
+
 def get(
     guest: str, store: KernelStore, url: str, version: str | None = None, sha256: str | None = None, **extra: Any
 ) -> Pull:
-    recipe = {**(NANOS if guest == "nanos" else UNIKRAFT), **extra}
-    return pull(guest, recipe, store, version=version, mirror=url, sha256=sha256, client=client())
+    return of(guest, store, **extra).pull(version=version, mirror=url, sha256=sha256, client=client())
 
 
 # nanos: one tarball
@@ -116,7 +125,7 @@ def test_a_release_that_changed_since_its_first_use_is_refused(store: KernelStor
 def test_the_mirror_can_be_named_by_the_environment(store: KernelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with Loopback({ARCHIVE: Reply(tar(release()))}) as server:
         monkeypatch.setenv("UKPERF_NANOS_MIRROR", f"{server.url}/")
-        assert pull("nanos", NANOS, store, version="0.1.54", client=client()).entry.version == "0.1.54"
+        assert of("nanos", store).pull(version="0.1.54", client=client()).entry.version == "0.1.54"
 
 
 def test_a_500_and_then_an_answer_is_an_answer(store: KernelStore) -> None:
@@ -332,9 +341,9 @@ def test_a_recipes_pin_of_a_manifest_for_qemu_says_nothing_of_other_platforms(st
     qemu, xen = Image(kernel=unikraft_kernel(content=b"q")), Image(kernel=unikraft_kernel(content=b"x"))
     xen.platform = {"os": "xen", "architecture": "x86_64"}
     routes = {**qemu.routes("0.17.0"), **xen.routes("0.17.0")}
-    recipe = {**UNIKRAFT, "pins": {"0.17.0": sha(qemu.manifest).removeprefix("sha256:")}}
+    guest = of("unikraft", store, pins={"0.17.0": sha(qemu.manifest).removeprefix("sha256:")})
     with Loopback(routes) as server:
-        pulled = pull("unikraft", recipe, store, version="0.17.0", mirror=server.url, platform="xen", client=client())
+        pulled = guest.pull(version="0.17.0", mirror=server.url, platform="xen", client=client())
     assert pulled.entry.path("kernel").read_bytes() == unikraft_kernel(content=b"x")
     assert not pulled.entry.pinned
 

@@ -19,10 +19,9 @@ from ukperf import guests
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.nanos import Nanos
-from ukperf.guests.unikraft import Unikraft, quote
+from ukperf.guests.unikraft import Unikraft, check_loadable, quote
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import KernelStore
-from ukperf.imaging.unikernels import check_loadable
 from ukperf.model import Accelerator, BootProtocol, MachineKind, Program
 
 

@@ -13,7 +13,6 @@ from ukperf.guests.base import BuildOptions
 from ukperf.guests.floor import Floor
 from ukperf.guests.unikraft import Unikraft
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
-from ukperf.imaging.adding import add_files
 from ukperf.imaging.kernelstore import KernelStore
 from ukperf.imaging.programs import boot_program, count_program, misbehave_program
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome, Program
@@ -144,7 +143,7 @@ def test_a_kernel_for_xen_with_its_program_linked_in_boots_as_unikraft_and_says_
     unikraft = Unikraft(store=store)
     options = BuildOptions(MachineKind.XENPVH, Accelerator.XEN)
     assert "images add unikraft --platform xen" in str(unikraft.availability(options).hint)
-    add_files(store, "unikraft", kernel, None, version="1", platform="xen")
+    unikraft.add(kernel, version="1", platform="xen")
     image = unikraft.build(boot_program(), options)
     assert (image.program_digest, image.kernel_version) == ("", "1 with its program linked in")
     seen = host.boot(

@@ -1,4 +1,4 @@
-"""`ukperf images`: the kernels of guests that others build (nanos, unikraft), and images on request."""
+"""`ukperf images`: the kernels of guests that others build, and images on request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ukperf import guests
 from ukperf.cli import options as o
+from ukperf.guests.recipes import Kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from ukperf.imaging.cache import Cache
     from ukperf.imaging.kernelstore import KernelStore, StoredKernel
     from ukperf.model import Program
-
-_PYTHON = "sklearn"
 
 app = typer.Typer(
     help="The kernels of guests that others build: get, list, check and remove them; build images ahead of time.",
@@ -32,8 +32,17 @@ class Platform(StrEnum):
     XEN = "xen"
 
 
-_GUEST = Annotated[str, typer.Argument(help="nanos or unikraft.", metavar="GUEST")]
-_PULLED = Annotated[str, typer.Argument(help="linux, nanos or unikraft.", metavar="GUEST")]
+def _or(names: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+_OURS = guests.our_recipes()
+_STORED = [recipe.name for recipe in _OURS if recipe.kernels is Kernels.STORED]
+_PULLED = [recipe.name for recipe in _OURS if recipe.kernels is not Kernels.OWN]
+_BOOTED = "; ".join(f"{r.name} only: the boot image, {r.boot_image}." for r in _OURS if r.boot_image)
+_MIRRORS = ", ".join(f"UKPERF_{n.upper()}_MIRROR" if n == _STORED[0] else f"…{n.upper()}…" for n in _STORED)
+_GUEST = Annotated[str, typer.Argument(help=f"{_or(_STORED)}.", metavar="GUEST")]
+_OF_PULL = Annotated[str, typer.Argument(help=f"{_or(_PULLED)}.", metavar="GUEST")]
 _PROBE = Annotated[
     bool, typer.Option("--probe/--no-probe", help="Boot it once, for a second or so: does it have what ukperf needs?")
 ]
@@ -53,7 +62,8 @@ def list_(as_json: _JSON = False) -> None:
         kernels = [{**_facts(entry), "default": store.default(entry)} for entry in entries]
         _print_json({"store": str(store.root), "kernels": kernels})
     elif not entries:
-        typer.echo("There are no kernels here yet. Get them: ukperf images pull nanos; ukperf images pull unikraft")
+        pulls = "; ".join(f"ukperf images pull {name}" for name in _STORED)
+        typer.echo(f"There are no kernels here yet. Get them: {pulls}")
     else:
         from ukperf.reports.plain import facts_table
 
@@ -76,11 +86,11 @@ def list_(as_json: _JSON = False) -> None:
 
 @app.command()
 def pull(
-    guest: _PULLED,
+    guest: _OF_PULL,
     version: _VERSION = None,
     mirror: Annotated[
         str | None,
-        typer.Option(help="Another server, laid out as the official one. Also by UKPERF_NANOS_MIRROR, …UNIKRAFT…."),
+        typer.Option(help=f"Another server, laid out as the official one. Also by {_MIRRORS}."),
     ] = None,
     platform: _PLATFORM = Platform.QEMU,
     sha256: Annotated[
@@ -97,25 +107,16 @@ def pull(
     """
     from functools import partial
 
-    from ukperf import guests
     from ukperf.engine import kernelprobe
-    from ukperf.errors import UkperfError
-    from ukperf.imaging.kernelstore import KernelStore
-    from ukperf.imaging.pull import pull as pull_kernel
 
-    if guest == "linux":
+    if guest in guests.GUESTS.names() and (only := guests.get(guest)).fetches:
         if (version, mirror, sha256) != (None, None, None):
-            raise UkperfError("apt decides which Linux kernel this is.", hint="Or use your own: --kernel linux=FILE")
-        here = guests.get(guest).obtain()
+            raise only.one_kernel()
+        here = only.obtain()
         typer.echo(json.dumps({"guest": guest, "here": here}, indent=2) if as_json else here)
         return
-    _check_guest(guest)
-    recipe = guests.get(guest).recipe.extra
-    store = KernelStore()
-    pulled = pull_kernel(
-        guest,
-        recipe,
-        store,
+    stored = guests.of_store(guest)
+    pulled = stored.pull(
         version=version,
         mirror=mirror,
         platform=platform.value,
@@ -125,10 +126,10 @@ def pull(
     if as_json:
         _print_json({**_facts(pulled.entry), "first_use": pulled.first_use})
         return
-    _say_added(pulled.entry, store)
+    _say_added(pulled.entry, stored.store)
     if pulled.first_use:
         digest = pulled.entry.source_digest
-        tag = f" --version {version or pulled.entry.version}" if version or guest == "nanos" else ""
+        tag = f" --version {pulled.again}" if pulled.again else ""
         typer.echo(
             f"Unpinned digest; trusted on first use: sha256:{digest} of {pulled.entry.source}. "
             "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
@@ -141,7 +142,7 @@ def add(
     guest: _GUEST,
     *,
     kernel: Annotated[Path, typer.Option(help="The kernel file.")],
-    boot: Annotated[Path | None, typer.Option(help="nanos only: the boot image, boot.img.")] = None,
+    boot: Annotated[Path | None, typer.Option(help=_BOOTED)] = None,
     version: _VERSION = None,
     platform: _PLATFORM = Platform.QEMU,
     replace: Annotated[
@@ -157,19 +158,14 @@ def add(
     from functools import partial
 
     from ukperf.engine import kernelprobe
-    from ukperf.imaging.adding import add_files
-    from ukperf.imaging.kernelstore import KernelStore
 
-    _check_guest(guest)
-    store = KernelStore()
+    stored = guests.of_store(guest)
     check = partial(kernelprobe.check, say=o.sayer()) if probe else None
-    entry = add_files(
-        store, guest, kernel, boot, version=version, platform=platform.value, replacing=replace, check=check
-    )
+    entry = stored.add(kernel, boot, version=version, platform=platform.value, replacing=replace, check=check)
     if as_json:
         _print_json(_facts(entry))
     else:
-        _say_added(entry, store)
+        _say_added(entry, stored.store)
 
 
 @app.command()
@@ -204,7 +200,7 @@ def prune(
 
     store = KernelStore()
     if guest is not None:
-        _check_guest(guest)
+        guests.of_store(guest)
     chosen = store.entries() if version is not None else store.older(keep)
     chosen = [e for e in chosen if guest in (None, e.guest) and version in (None, e.version)]
     if version is not None and not chosen:
@@ -255,18 +251,13 @@ def build(
     """
     import time
 
-    from ukperf import guests
-    from ukperf.errors import UkperfError
     from ukperf.guests.base import BuildOptions
     from ukperf.imaging.cache import Cache
     from ukperf.model import MachineKind
 
     cache = Cache()
     chosen = guests.get(guest, cache)
-    _choose("workload", workload, [*_c_workloads(), _PYTHON])
     _choose("machine", machine, [MachineKind.Q35.value, MachineKind.MICROVM.value])
-    if scale is not None and workload != _PYTHON:
-        raise UkperfError(f"--scale is for {_PYTHON}'s data, and {workload} has none.")
     make = _program_maker(workload, scale, cache)
     started = time.monotonic()
     image = chosen.build(make(), BuildOptions(machine=MachineKind(machine)))
@@ -301,19 +292,21 @@ def _c_workloads() -> list[str]:
 
 
 def _program_maker(workload: str, scale: float | None, cache: Cache) -> Callable[[], Program]:
-    """What builds the workload's program, its modules already imported."""
-    if workload != _PYTHON:
+    """What builds the workload's program, its modules already imported. Raises UkperfError where there is none."""
+    from ukperf.errors import UkperfError
+
+    plain = _c_workloads()
+    if workload in plain and scale is None:
         from ukperf.imaging.programs import c_program
 
         return lambda: c_program(workload, f"{workload}/{workload}.c", cache=cache)
-    from ukperf.model import Accelerator
-    from ukperf.workloads.learning import EMULATED_SCALE, ready_program
+    from ukperf import workloads
 
-    return lambda: ready_program(Accelerator.AUTO, EMULATED_SCALE if scale is None else scale, cache)
-
-
-def _check_guest(guest: str) -> None:
-    _choose("guest with kernels to add or pull", guest, ["nanos", "unikraft"])
+    ahead = workloads.built_ahead()
+    if workload in plain:
+        raise UkperfError(f"--scale is for {_or(list(ahead))}'s data, and {workload} has none.")
+    _choose("workload", workload, [*plain, *ahead])
+    return lambda: ahead[workload].ahead(scale, cache)
 
 
 def _choose(what: str, given: str, known: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
 from ukperf.guests import recipes
-from ukperf.guests.recipes import Joins, Role
+from ukperf.guests.recipes import Joins, Recipe, Role
 from ukperf.registry import OURS, Registry
 from ukperf.resources import data
 from ukperf.text import meant
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ukperf.guests.base import Guest
+    from ukperf.guests.stored import StoredGuest
     from ukperf.imaging.cache import Cache
 
 # Modules are imported when their guest is wanted: the names alone are needed for --help.
@@ -60,11 +61,32 @@ def baseline() -> str:
     return _holder(Role.BASELINE)
 
 
-@once
 def _holder(role: Role) -> str:
-    """Reads recipes alone: `--help` names the baseline, and no guest's module is imported for that."""
+    return next(recipe.name for recipe in our_recipes() if recipe.role is role)
+
+
+@once
+def our_recipes() -> tuple[Recipe, ...]:
+    """Those of ukperf's own guests, by name: what `--help` says of them, with no guest's module imported."""
     ours = (name for name in GUESTS.names() if GUESTS.origin(name) == OURS)
-    return next(name for name in ours if recipes.load_recipe(data("images", name, "recipe.toml")).role is role)
+    return tuple(recipes.load_recipe(data("images", name, "recipe.toml")) for name in ours)
+
+
+def of_store(name: str) -> StoredGuest:
+    """The guest of that name, whose kernels are in the kernel store.
+
+    Raises UkperfError where there is none, with the name that was perhaps meant, or it cannot be loaded.
+    """
+    from ukperf.guests.stored import StoredGuest
+
+    if name in GUESTS.names() and isinstance(guest := GUESTS.call(name, None), StoredGuest):
+        return guest
+    known = []
+    for other in GUESTS.names():
+        with suppress(UkperfError):
+            if isinstance(GUESTS.call(other, None), StoredGuest):
+                known.append(other)
+    raise UkperfError(f"There is no guest with kernels to add or pull {name!r}.", hint=meant(name, known))
 
 
 def by_default() -> tuple[Guest, ...]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.recipes import Recipe, load_recipe
+from ukperf.guests.recipes import Kernels, Recipe, load_recipe
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, Image, MachineKind, Program
 from ukperf.resources import data
@@ -40,8 +40,12 @@ class Guest(ABC):
     """A guest. Subclasses set name, and build images through the cache."""
 
     name: str
-    fetches = False  # True: who wants this guest has asked for what `obtain` downloads
     version = ""  # of the kernel in the store that was asked for; "": the default
+
+    @property
+    def fetches(self) -> bool:
+        """Has who wants this guest asked for what `obtain` downloads?"""
+        return self.recipe.kernels is Kernels.PULLED
 
     @property
     def label(self) -> str:
@@ -89,6 +93,10 @@ class Guest(ABC):
     def obtain(self) -> str:
         """Downloads what is missing and may be downloaded; one sentence on what is there now."""
         return self.availability(BuildOptions()).sentence
+
+    def one_kernel(self) -> UkperfError:
+        """For who wants to say which kernel `obtain` downloads, where there is but one."""
+        return UkperfError(f"There is one kernel of {self.name} to pull.", hint="Leave out what chooses another.")
 
     def check_machine(self, options: BuildOptions) -> None:
         """Raises UkperfError when the guest cannot boot on this kind of machine."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
-from ukperf.guests.recipes import GuestFile, Joins, read, recipe_of
+from ukperf.guests.recipes import GuestFile, Joins, Kernels, read, recipe_of
 from ukperf.imaging.cache import Cache
 from ukperf.model import Image, Program
 
@@ -21,7 +21,7 @@ class Derived(Guest):
         self.name, self._file, self._base = file.name, file, base
         own = recipe_of(file, base.recipe)
         base.recipe = own  # the builder looks there
-        self.recipe = replace(own, name=file.name, joins=Joins.IF_NAMED, role=None)
+        self.recipe = replace(own, name=file.name, joins=Joins.IF_NAMED, role=None, kernels=Kernels.OWN)
 
     def availability(self, options: BuildOptions) -> Availability:
         chosen = self._options(options)

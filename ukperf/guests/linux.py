@@ -25,7 +25,6 @@ class Linux(Guest):
     """The baseline."""
 
     name = "linux"
-    fetches = True
 
     @property
     def without_versions(self) -> str:
@@ -45,6 +44,11 @@ class Linux(Guest):
         """Downloads the distribution's cloud kernel into the cache, unless one is there. Raises UkperfError."""
         kernel = distro.find_kernel(self.cache) or distro.pull_kernel(self.cache)
         return f"The Linux guest's kernel is {kernel.version} ({kernel.vmlinuz})."
+
+    def one_kernel(self) -> UkperfError:
+        return UkperfError(
+            "apt decides which Linux kernel this is.", hint=f"Or use your own: --kernel {self.name}=FILE"
+        )
 
     def build(self, program: Program, options: BuildOptions) -> Image:
         self.check_machine(options)

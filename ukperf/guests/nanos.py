@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,25 @@ from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, idle_leap_us
 from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import tree
-from ukperf.imaging.nanosdisk import write_disk
+from ukperf.imaging.archives import extract
+from ukperf.imaging.download import Client
+from ukperf.imaging.kernelfile import KernelKind
+from ukperf.imaging.kernelstore import check_version
+from ukperf.imaging.nanosdisk import check_boot_image, write_disk
+from ukperf.imaging.pull import PinOf, Pulled, wrong_digest
 from ukperf.imaging.tfsvalues import Value
 from ukperf.imaging.tree import Entry, Kind
 from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
+
+_ARCHIVE_MAX = 256 << 20
+_IN_RELEASE = {"boot.img": 1 << 20, "kernel.img": 12 << 20}  # bytes at most: what fits into a disk
+_ROLES = {"boot.img": "boot", "kernel.img": "kernel"}
+_COMMIT = re.compile(rb"\0([0-9a-f]{40})\0")  # a C string of its own
+
+
+def _version(kernel: bytes) -> str:
+    found = _COMMIT.search(kernel)
+    return f"git-{found.group(1)[:12].decode()}" if found else ""
 
 
 class Nanos(StoredGuest):
@@ -20,6 +36,33 @@ class Nanos(StoredGuest):
 
     name = "nanos"
     add_options = "--kernel kernel.img --boot boot.img"
+
+    kind = KernelKind(
+        "nanos",
+        b"NVMTFS",  # the magic of its file system
+        "It is the release's kernel.img, or output/platform/pc/bin/kernel.img of a build.",
+        _version,
+    )
+
+    def download(self, client: Client, base: str, version: str | None, platform: str, pin_of: PinOf) -> Pulled:
+        """A release: one tarball that holds boot.img and kernel.img, for all platforms."""
+        archive, latest = (str(self.recipe.extra[key]) for key in ("archive", "latest"))
+        if version is None:
+            text = client.get(f"{base}/{latest}", 200).body
+            version = text.decode("ascii", errors="replace").strip()
+        source = f"{base}/{archive.format(version=check_version(version))}"
+        answer = client.get(source, _ARCHIVE_MAX)
+        pin = pin_of(version)
+        if pin is not None and pin != answer.sha256:
+            raise wrong_digest(source, answer.sha256, pin)
+        found = extract(answer.body, _IN_RELEASE, source)
+        if missing := " and ".join(sorted(set(_IN_RELEASE) - set(found))):
+            raise UkperfError(f"{source} has no {missing} in it.", hint="Is it a nanos release for x86-64?")
+        files = {_ROLES[name]: data for name, data in found.items()}
+        return Pulled(version, files, source, answer.sha256, pin is not None, again=version)
+
+    def check_boot(self, path: Path) -> None:
+        check_boot_image(path)
 
     def boot_beside(self, kernel: Path) -> tuple[Path, ...]:
         # A release has both in one folder, a build tree in bin/ and boot/.

@@ -44,6 +44,14 @@ class Joins(StrEnum):
     IF_NAMED = "if named"
 
 
+class Kernels(StrEnum):
+    """Where a guest's kernels come from."""
+
+    OWN = "own"  # made here, or there is none
+    PULLED = "pulled"  # `images pull` gets the one that there is; who wants the guest has asked for that
+    STORED = "stored"  # `images pull` and `images add` put them into the kernel store
+
+
 class Role(StrEnum):
     """What a guest is to the rest of ukperf besides its name. Each role is one guest's, of ours: what all ratios are
     divided by is not to change with a package that is installed."""
@@ -69,6 +77,8 @@ class Recipe:
     joins: Joins = Joins.IF_NAMED
     place: int = 100  # among the guests of a run that names none
     role: Role | None = None
+    kernels: Kernels = Kernels.OWN
+    boot_image: str = ""  # what the file is called that it boots from besides its kernel; "": it needs none
     loads_programs: bool = True  # False: only programs that are linked in
     extra: Mapping[str, object] = field(default_factory=dict)
 
@@ -105,6 +115,8 @@ def load_recipe(path: Path) -> Recipe:
             joins=Joins(values.pop("joins", Joins.IF_NAMED)),
             place=int(values.pop("place", 100)),
             role=Role(values.pop("role")) if "role" in values else None,
+            kernels=Kernels(values.pop("kernels", Kernels.OWN)),
+            boot_image=str(values.pop("boot_image", "")),
             loads_programs=bool(values.pop("loads_programs", True)),
             extra=values,
         )

@@ -1,24 +1,29 @@
-"""What nanos and unikraft have in common: a kernel that somebody else built, out of the kernel store or a file."""
+"""Guests whose kernel somebody else built: pulled or added to the kernel store, or named as a file."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_bytes
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.kernelstore import KernelStore, StoredKernel, entry_name
-from ukperf.imaging.pull import pull
-from ukperf.imaging.unikernels import inspect
+from ukperf.imaging.download import Client
+from ukperf.imaging.kernelfile import KernelKind, inspect, inspect_bytes
+from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelOrigin, KernelStore, StoredKernel, check_version
+from ukperf.imaging.pull import PinOf, Pulled, mirror_variable, pins
 from ukperf.model import Image, MachineKind, Program
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files to boot with. boot: nanos's boot image, None where none is at hand."""
+    """The files to boot with. boot: the boot image of a guest that needs one, None where none is at hand."""
 
     kernel: Path
     version: str
@@ -27,10 +32,27 @@ class Files:
     boot_digest: str = ""
 
 
+@dataclass(frozen=True)
+class Pull:
+    """What was pulled. first_use: no recipe pinned the digest, and this machine had not seen it before. again: the
+    version by which others get the same, "" where its digest alone says it."""
+
+    entry: StoredKernel
+    first_use: bool
+    again: str
+
+
 class StoredGuest(Guest):
-    """A guest whose kernel is in the kernel store, or named by --kernel GUEST=PATH."""
+    """A guest whose kernel is in the kernel store, or named by --kernel GUEST=PATH.
+
+    kind: how its kernels are known; None: any file may be one, and says no version. A guest whose kernels can be
+    pulled has `download`; one that boots from a second file says in its recipe what that is called, and has
+    `check_boot`.
+    """
 
     platform = "qemu"
+    kind: KernelKind | None = None
+    add_options = "--kernel FILE"
 
     def __init__(self, cache: Cache | None = None, store: KernelStore | None = None) -> None:
         super().__init__(cache)
@@ -46,8 +68,7 @@ class StoredGuest(Guest):
 
     def at(self, version: str) -> StoredGuest:
         """Raises UkperfError for what cannot be a version."""
-        entry_name(self.name, version, self.platform)
-        self.version = version
+        self.version = check_version(version)
         return self
 
     def using(self, entry: StoredKernel) -> StoredGuest:
@@ -125,21 +146,109 @@ class StoredGuest(Guest):
 
     def obtain(self) -> str:
         """Pulls the newest kernel, unless one is there. Raises UkperfError."""
-        entry = self.store.find(self.name) or pull(self.name, self.recipe.extra, self.store).entry
+        entry = self.store.find(self.name) or self.pull().entry
         return f"The {self.name} guest's kernel is {entry.version} (sha256:{entry.sha256('kernel')})."
 
-    add_options = "--kernel FILE"
+    def pull(
+        self,
+        *,
+        version: str | None = None,
+        mirror: str | None = None,
+        platform: str = "",
+        sha256: str | None = None,
+        client: Client | None = None,
+        check: Check | None = None,
+    ) -> Pull:
+        """Downloads a kernel and puts it into the store.
+
+        version: None is the newest; mirror: an address instead of the recipe's, else the environment variable
+        mirror_variable(name); sha256: what the archive or manifest must have, as a recipe's pin would say; check: as
+        KernelStore.add. Raises UkperfError when anything fails; the store is as it was then.
+        """
+        platform = platform or self.platform
+        base = mirror or os.environ.get(mirror_variable(self.name)) or str(self.recipe.extra.get("mirror", ""))
+        pin_of = pins(self.pins(platform), sha256)
+        pulled = self.download(client or Client(), base.rstrip("/"), version, platform, pin_of)
+        self.inspect_bytes(pulled.files["kernel"], pulled.source)
+        first = not pulled.pinned and self.store.trusted(self.name, pulled.version, platform) is None
+        origin = KernelOrigin(pulled.source, pulled.digest, pulled.pinned)
+        entry = self.store.add(self.name, pulled.version, pulled.files, platform=platform, origin=origin, check=check)
+        return Pull(entry, first, pulled.again)
+
+    def download(self, client: Client, base: str, version: str | None, platform: str, pin_of: PinOf) -> Pulled:
+        """The files of a version (None: the newest) from the server at `base`, an address without a slash at its end.
+
+        Raises UkperfError when anything is not as it should be, above all a digest that is not the pinned one.
+        """
+        raise UkperfError(f"There is nothing to pull for the guest {self.name}.")
+
+    def pins(self, platform: str) -> Mapping[str, str]:
+        """Version → digest, as the recipe has them, of what is downloaded for a platform."""
+        known = self.recipe.extra.get("pins")
+        return {str(name): str(digest) for name, digest in known.items()} if isinstance(known, dict) else {}
+
+    def add(
+        self,
+        kernel: Path,
+        boot: Path | None = None,
+        *,
+        version: str | None = None,
+        platform: str = "",
+        replacing: bool = False,
+        check: Check | None = None,
+    ) -> StoredKernel:
+        """Adds a kernel, with the boot image of a guest that needs one, to the store.
+
+        version: None is what the kernel says, or its digest; replacing: an entry of that version with other bytes
+        gives way; check: as KernelStore.add. Raises UkperfError when a file is missing, is not what it should be, is
+        not wanted by this guest, or the version is there with other bytes.
+        """
+        said = self.inspect(kernel)
+        files: dict[str, Path | bytes] = {"kernel": kernel}
+        if boot is not None and not self.recipe.boot_image:
+            raise UkperfError(f"{self.name} has no boot image.", hint="Omit --boot.")
+        if boot is not None:
+            self.check_boot(boot)
+            files["boot"] = boot
+        elif self.recipe.boot_image:
+            raise UkperfError(
+                f"{self.name} needs its boot image too.",
+                hint=f"Add --boot {self.recipe.boot_image} (it is in the release).",
+            )
+        if version is None:
+            version = said or f"local-{hashlib.sha256(read_bytes(kernel, KERNEL_MAX)).hexdigest()[:12]}"
+        origin = KernelOrigin(f"file {kernel.absolute()}")
+        return self.store.add(
+            self.name,
+            version,
+            files,
+            platform=platform or self.platform,
+            origin=origin,
+            replacing=replacing,
+            check=check,
+        )
+
+    def inspect(self, kernel: Path) -> str:
+        """The version that a kernel's file says, or "". Raises UkperfError for what is none of this guest's."""
+        return inspect(self.kind, kernel) if self.kind else ""
+
+    def inspect_bytes(self, kernel: bytes, origin: str) -> str:
+        """The same for a file's bytes; origin: where they are from, for people."""
+        return inspect_bytes(self.kind, kernel, origin) if self.kind else ""
+
+    def check_boot(self, path: Path) -> None:
+        """Raises UkperfError, one sentence, for what is no boot image of this guest."""
 
     def platform_of(self, options: BuildOptions) -> str:
         """Which of a guest's kernels: those for QEMU boot on Xen too unless a guest says otherwise."""
         return self.platform
 
     def _named(self, kernel: Path) -> Files:
-        found = inspect(self.name, kernel)
+        version = self.inspect(kernel)
         boot = next((path for path in self.boot_beside(kernel) if path.is_file()), None)
         return Files(
             kernel=kernel.absolute(),
-            version=found.version,
+            version=version,
             digest=self.cache.digests.file(kernel),
             boot=boot.absolute() if boot else None,
             boot_digest=self.cache.digests.file(boot) if boot else "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,20 +11,51 @@ from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, join_cmdline
 from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import cpio, tree
+from ukperf.imaging.download import Client
+from ukperf.imaging.elf import is_position_independent
+from ukperf.imaging.kernelfile import KernelKind
+from ukperf.imaging.oci import OciRegistry
+from ukperf.imaging.pull import PinOf, Pulled
 from ukperf.imaging.tree import Entry, Kind
-from ukperf.imaging.unikernels import check_loadable
 from ukperf.model import Image, Program
 
 LINKED_IN = ("boot",)  # what a kernel with its program linked in may stand for
 # Official kernels have mounted a ramfs on / by then, those of app-elfloader's own configurations nothing: 2 means "if
 # nothing else is mounted" (lib/vfscore/automount.c).
+_BANNER = re.compile(rb"Unikraft \w{1,40} \((\d{1,3}\.\d{1,3}\.\d{1,3}[\w.~+-]{0,60})\)")
 _ROOT = 'vfs.fstab=[ "initrd0:/:extract::ramfs=2:" ]'
+
+
+def _version(kernel: bytes) -> str:
+    found = _BANNER.search(kernel)
+    return found.group(1).decode() if found else ""
 
 
 class Unikraft(StoredGuest):
     """Loads position-independent ELF programs, one a boot, and stays when the program is gone: the host ends it."""
 
     name = "unikraft"
+
+    kind = KernelKind(
+        "Unikraft",
+        b"nikraft",
+        "It is a binary-compatible (elfloader) kernel, like build/elfloader_qemu-x86_64.",
+        _version,
+        ("EM_X86_64", "EM_386"),  # those for QEMU call themselves 32-bit: its multiboot loader takes no others
+    )
+
+    def pins(self, platform: str) -> Mapping[str, str]:
+        return super().pins(platform) if platform == self.platform else {}  # of manifests for qemu
+
+    def download(self, client: Client, base: str, version: str | None, platform: str, pin_of: PinOf) -> Pulled:
+        """The kernel in an image of an OCI registry; the tag is the version."""
+        registry = OciRegistry(client, base, str(self.recipe.extra["repository"]))
+        pulled = registry.pull(version or str(self.recipe.extra["latest"]), platform, pin_of)
+        if version is not None:
+            return pulled
+        # `latest` moves by design; what it is today has a version of its own, and that one must not change.
+        said = self.inspect_bytes(pulled.files["kernel"], pulled.source)
+        return replace(pulled, version=said or pulled.version, again="")
 
     def platform_of(self, options: BuildOptions) -> str:
         return "xen" if options.machine.on_xen else "qemu"
@@ -118,6 +151,21 @@ class Unikraft(StoredGuest):
                 hint="The kernel would drop the last ones without a word.",
             )
         return self.check_cmdline(line)
+
+
+def check_loadable(program: Path) -> None:
+    """Raises UkperfError when a program is not position independent: the kernel would say Exec format error (-8)."""
+    try:
+        loadable = is_position_independent(program)
+    except OSError as error:
+        raise UkperfError(f"{program} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UkperfError(f"{program} is no ELF program, which is all that Unikraft runs.") from error
+    if not loadable:
+        raise UkperfError(
+            f"{program} is not position independent, and Unikraft loads no other programs.",
+            hint="Build it with -static-pie or -pie; for Python, use an interpreter that was built so.",
+        )
 
 
 def quote(word: str) -> str:

@@ -46,6 +46,15 @@ def is_elf(path: Path) -> bool:
         return False
 
 
+def is_position_independent(path: Path) -> bool:
+    """Whether an ELF file may be loaded anywhere. Raises ValueError where it is none, and OSError."""
+    try:
+        with open_regular(path) as f:
+            return str(ELFFile(f)["e_type"]) == "ET_DYN"
+    except ELFError as error:
+        raise ValueError(f"{path} is no ELF file") from error
+
+
 def read_elf(path: Path) -> ElfInfo:
     """Read one ELF file. Raises UkperfError where it is none, or not for x86-64."""
     try:

@@ -1,15 +1,20 @@
-"""Is this file a kernel, and which: Linux's bzImage header and ELF, as far as needed to refuse what is neither."""
+"""Is this file a kernel, and which: Linux's bzImage header and ELF, as far as needed to refuse what is neither; and
+kernels of which their guest says how they are known."""
 
 from __future__ import annotations
 
+import io
 import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular
+from ukperf.files import open_regular, read_bytes
+from ukperf.imaging.kernelstore import KERNEL_MAX
 
 _HINT = "A Linux guest wants a bzImage (/boot/vmlinuz-…) or an uncompressed vmlinux for x86-64."
 _BANNER = b"Linux version "
@@ -65,3 +70,43 @@ def _first_word(text: bytes) -> str:
 
 def _no_kernel(path: Path) -> UkperfError:
     return UkperfError(f"{path} is no Linux kernel.", hint=_HINT)
+
+
+@dataclass(frozen=True)
+class KernelKind:
+    """How the kernels of one guest are told from other files.
+
+    what: whose they are, for sentences; mark: bytes that are in each of them; hint: which file it is, for who named
+    another; version: what a kernel's bytes say of it, "" where they say nothing; machines: ELF's names of them.
+    """
+
+    what: str
+    mark: bytes
+    hint: str
+    version: Callable[[bytes], str]
+    machines: tuple[str, ...] = ("EM_X86_64",)
+
+
+def inspect(kind: KernelKind, path: Path) -> str:
+    """The version that a kernel says. Raises UkperfError, one sentence, when the file cannot be read or is no x86-64
+    kernel of that kind."""
+    try:
+        data = read_bytes(path, KERNEL_MAX)
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be read: {error.strerror}.") from error
+    return inspect_bytes(kind, data, str(path))
+
+
+def inspect_bytes(kind: KernelKind, data: bytes, origin: str) -> str:
+    """The same for a file's bytes; origin: where they are from, for people."""
+    if len(data) > KERNEL_MAX:
+        raise UkperfError(f"{origin} has more than {KERNEL_MAX >> 20} MiB: that is no {kind.what} kernel.")
+    try:
+        machine = ELFFile(io.BytesIO(data))["e_machine"]
+    except (ELFError, ValueError) as error:
+        raise UkperfError(f"{origin} is no {kind.what} kernel: it is not an ELF file.", hint=kind.hint) from error
+    if machine not in kind.machines:
+        raise UkperfError(f"{origin} is an ELF file, but not for x86-64.", hint=kind.hint)
+    if kind.mark not in data:
+        raise UkperfError(f"{origin} is no {kind.what} kernel: nothing in it says {kind.what}.", hint=kind.hint)
+    return kind.version(data)

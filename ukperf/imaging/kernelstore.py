@@ -251,12 +251,17 @@ class KernelStore:
 
 def entry_name(guest: str, version: str, platform: str) -> str:
     """The entry's folder name. Raises UkperfError for a version that cannot be part of one."""
+    return f"{guest}-{check_version(version)}-{platform}"
+
+
+def check_version(version: str) -> str:
+    """`version` itself. Raises UkperfError for what can be no part of a file's name or of an address."""
     if not _NAME.fullmatch(version):
         raise UkperfError(
             f"{version!r} is no version that a kernel can be stored under.",
             hint="Letters, digits, and . _ + ~ : @ -, at most 100.",
         )
-    return f"{guest}-{version}-{platform}"
+    return version
 
 
 def _other_bytes(given: StoredKernel, stored: StoredKernel | None) -> UkperfError:

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 from ukperf.errors import UkperfError
 from ukperf.imaging.archives import extract
 from ukperf.imaging.download import Answer, Client, short, split
-from ukperf.imaging.kernelstore import KERNEL_MAX, entry_name
-from ukperf.imaging.release import PinOf, Pulled, wrong_digest
+from ukperf.imaging.kernelstore import KERNEL_MAX, check_version
+from ukperf.imaging.pull import PinOf, Pulled, wrong_digest
 from ukperf.text import clean
 
 DOCUMENT_MAX = 4 << 20  # an index or manifest; the specification's own recommendation for registries
@@ -50,8 +50,7 @@ class OciRegistry:
         A tag may have moved since its manifest was pinned: then the registry is asked for the pinned one by its digest.
         Raises UkperfError when anything is not as it should be.
         """
-        entry_name("unikraft", tag, platform)
-        source = f"{self.base}/v2/{self.repository}/manifests/{tag}"
+        source = f"{self.base}/v2/{self.repository}/manifests/{check_version(tag)}"
         answer = self._get(source, DOCUMENT_MAX)
         declared = answer.headers.get("docker-content-digest", "")
         if _DIGEST.fullmatch(declared) and declared != f"sha256:{answer.sha256}":
@@ -68,7 +67,7 @@ class OciRegistry:
             except UkperfError as error:
                 raise wrong_digest(source, digest, pin) from error
             digest = pin
-        return Pulled(tag, {"kernel": self._kernel(document, source)}, source, digest, pin is not None)
+        return Pulled(tag, {"kernel": self._kernel(document, source)}, source, digest, pin is not None, tag)
 
     def _kernel(self, manifest: Mapping[str, Any], source: str) -> bytes:
         layers = [layer for layer in _list(manifest, "layers") if isinstance(layer, dict)]

@@ -6,6 +6,7 @@ The name of an entry point is what plan.json calls the workload, and the command
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
@@ -34,6 +35,16 @@ def of_run(name: str) -> Workload:
         return get(name)
     except UkperfError:
         return Plain()
+
+
+def built_ahead() -> dict[str, Workload]:
+    """Name → workload, of those whose program `images build` can make; what cannot be loaded is none of them."""
+    made = {}
+    for name in WORKLOADS.names():
+        with suppress(UkperfError):
+            if (workload := get(name)).builds_ahead:
+                made[name] = workload
+    return made
 
 
 def strangers() -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from ukperf.engine.facts import facts_of
 from ukperf.engine.runner import Observer
 from ukperf.engine.session import resume, start
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, BootRecord, Request, Result
+from ukperf.imaging.cache import Cache
+from ukperf.model import Accelerator, BootRecord, Program, Request, Result
 from ukperf.reports.page import Page
 from ukperf.stats.perboot import without_phases
 from ukperf.stats.summary import by_host, summarize
@@ -63,6 +64,13 @@ class Workload(ABC):
     defaults: ClassVar[Mapping[str, object]] = {}
     phases: ClassVar[bool] = True  # boots' phases are compared too
     shows_failures: ClassVar[bool] = True  # its page can be made of a run without one good boot
+
+    builds_ahead: ClassVar[bool] = False  # has `ahead`
+
+    def ahead(self, scale: float | None, cache: Cache) -> Program:
+        """Its program as `images build` puts it into an image before anything is measured; scale: of its data, None:
+        as it is by default. C programs need none of this. Raises UkperfError."""
+        raise NotImplementedError
 
     @abstractmethod
     def prepare(self, options: Any, request: Request, *, say: Say, observer: Observer | None = None) -> Prepared:

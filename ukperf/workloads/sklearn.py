@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ukperf.engine.runner import Observer
-from ukperf.model import Accelerator, BootRecord, Request, Result
+from ukperf.imaging.cache import Cache
+from ukperf.model import Accelerator, BootRecord, Program, Request, Result
 from ukperf.reports.page import Page
 from ukperf.reports.units import number
 from ukperf.workloads import learning, sklearn_run
@@ -22,6 +23,12 @@ class Sklearn(Workload):
     Options = LearnOptions
     phases = False
     defaults: ClassVar[Mapping[str, object]] = {"memory": learning.MEMORY_MIB, "timeout": None, "boots": 10}
+
+    builds_ahead = True
+
+    def ahead(self, scale: float | None, cache: Cache) -> Program:
+        """The paper's models on synthetic data, each once. Runs with the same data share its tree."""
+        return learning.ready_program(Accelerator.AUTO, learning.EMULATED_SCALE if scale is None else scale, cache)
 
     def prepare(
         self, options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None
