@@ -220,6 +220,10 @@ def test_a_strangers_extensions_are_used_by_the_command_line_alone(site: Path, t
         tmp_path / "pretended",
     ]
     assert "6 good boots; 0 failed" in said("boot-time", *asked)
+    looked = json.loads(said("doctor", "-c", "pretend:here", "--json", status=2))  # its floor counts nothing
+    checks = {check["name"]: check["sentence"] for check in looked["checks"]}
+    assert (looked["accelerator"], checks["connection"]) == ("tcg", "pretend:here opens: a driver of somebody else's")
+    assert checks["truth"] == "floor does not boot there: it gave no figures."
     (site / "my_workload.py").unlink()  # and when it is gone, its runs are still read
     for words in (["resume", run], ["report", run], ["compare", f"{run}:native", f"{run}:mine"]):
         assert "sum" in said(*words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from ukperf.guests.base import Availability
 from ukperf.guests.recipes import Joins
 from ukperf.hosts import libvirt_host
 from ukperf.hosts.fake import FakeHost, good_boot
+from ukperf.hosts.truth import Truth
 from ukperf.model import (
     Accelerator,
     BootProtocol,
@@ -29,6 +30,7 @@ from ukperf.model import (
     Image,
     Limits,
     Machine,
+    MachineKind,
     Observation,
     Program,
     Request,
@@ -126,7 +128,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         seed=1,
         folder=tmp_path / "run",
     )
-    stage = Stage(tmp_path, FakeHost(uri="qemu:///embed"), made, request)
+    stage = Stage(tmp_path, FakeHost(uri="qemu:///embed", ours=True), made, request)
 
     @contextmanager
     def opened(uri: str, *_: object, **__: object) -> Iterator[FakeHost]:
@@ -280,19 +282,20 @@ def test_a_lock_dies_with_its_process(stage: Stage) -> None:
 
 
 def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = FakeHost(uri="native", only_accelerator=Accelerator.NATIVE)
-    monkeypatch.setattr(session, "NativeHost", lambda: here)
+    here = FakeHost(uri="native", accelerators=(Accelerator.NATIVE,))
+    stage.host = here
+    monkeypatch.setattr(session, "this_machine", lambda: here)
     result = stage.start(guests=("native",), baseline="native", accelerator=Accelerator.AUTO)
-    assert stage.opened == []
+    assert stage.opened == ["native"]
     assert here.booted == ["native"] * 2
     assert (result.plan.accelerator, result.plan.hosts) == (Accelerator.NATIVE, ("native",))
     resume(result.folder)
-    assert stage.opened == []
+    assert stage.opened == ["native"]
 
 
 @pytest.mark.parametrize("asked", [Accelerator.XEN, Accelerator.NATIVE])
 def test_a_host_of_qemu_runs_no_guest_by_what_it_has_not(asked: Accelerator) -> None:
-    with pytest.raises(UkperfError, match=f"runs guests by QEMU, so not by {asked}"):
+    with pytest.raises(UkperfError, match=f"runs guests by kvm or icount or tcg, so not by {asked}"):
         session.decide_accelerator(asked, FakeHost())
 
 
@@ -420,7 +423,7 @@ def test_counts_of_instructions_and_guests_of_a_daemon_do_not_depend_on_our_cpus
     stage: Stage, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
 ) -> None:
     monkeypatch.setattr(session, "cpu_concerns", lambda machine: ["two share one"])
-    stage.host.uri = "qemu:///system" if "connect" in changes else stage.host.uri
+    stage.host.ours = "connect" not in changes
     assert "cpu limits" not in facts_of(stage.start(**changes).plan)
     assert "Two share one." not in stage.said
 
@@ -430,3 +433,41 @@ def test_a_baseline_that_nobody_named_and_that_lacks_memory_is_said_to_be_the_ba
     error = refusal(stage, guests=("linux", "floor"), added="linux", machine=Machine(memory_mib=16))
     assert "It is the baseline, which is always included." in error.message
     assert error.hint == "Use more --memory, or another baseline: --baseline floor"
+
+
+# What a host has.
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_kvm_that_is_not_true_gives_way_to_the_hosts_next_choice(
+    monkeypatch: pytest.MonkeyPatch, believed: bool
+) -> None:
+    monkeypatch.setattr(session, "truth_about", lambda host, fresh: Truth(believed, "said"))
+    host = FakeHost(accelerators=(Accelerator.KVM, Accelerator.TCG))
+    chosen = Accelerator.KVM if believed else Accelerator.TCG
+    for asked in (Accelerator.AUTO, Accelerator.KVM):
+        assert session.decide_accelerator(asked, host)[0] is chosen
+
+
+def test_an_untrue_kvm_without_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "truth_about", lambda host, fresh: Truth(False, "KVM lies.", "Ask for another."))
+    with pytest.raises(UkperfError, match="KVM lies") as caught:
+        session.decide_accelerator(Accelerator.AUTO, FakeHost(accelerators=(Accelerator.KVM,)))
+    assert caught.value.hint == "Ask for another."
+
+
+def test_a_host_of_one_accelerator_is_never_asked_for_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "truth_about", lambda *_, **__: pytest.fail("nothing to find out"))
+    host = FakeHost(accelerators=(Accelerator.XEN,))
+    assert session.decide_accelerator(Accelerator.AUTO, host) == (Accelerator.XEN, None)
+
+
+def test_firmware_and_console_are_in_the_plan_as_the_host_says_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"firmware": "none at all", "console": "a wire"}
+    asked: list[Mapping[str, MachineKind]] = []
+    monkeypatch.setattr(FakeHost, "machine_facts", lambda self, kinds: asked.append(kinds) or said)
+    facts = facts_of(stage.start().plan)
+    assert (facts["firmware"], facts["console"]) == ("none at all", "a wire")
+    assert asked == [{"linux": MachineKind.Q35, "floor": MachineKind.Q35}]

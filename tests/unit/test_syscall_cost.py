@@ -20,6 +20,8 @@ from rich.console import Console
 from ukperf.console import FrameDecoder, assemble
 from ukperf.engine import session
 from ukperf.errors import UkperfError
+from ukperf.hosts import THIS_MACHINE, this_machine
+from ukperf.hosts.base import Host
 from ukperf.hosts.fake import FakeHost, bad_boot
 from ukperf.imaging.cache import Cache
 from ukperf.model import (
@@ -211,7 +213,7 @@ def test_programs_of_this_machine_alone_need_no_host_and_no_word_about_the_accel
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "open_host", lambda *_, **__: pytest.fail("no VM is wanted"))
+    monkeypatch.setattr("ukperf.hosts.libvirt_host.connect", lambda _: pytest.fail("no VM is wanted"))
     request = Request(
         program=cost_program(),
         guests=("native",),
@@ -232,8 +234,9 @@ def test_programs_that_are_left_when_the_vms_cannot_be_measured_go_on_as_program
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
 
     @contextmanager
-    def opened(uri: str, *_: object, **__: object) -> Iterator[FakeHost]:
-        yield FakeHost(lambda spec, number: bad_boot(Outcome.SILENT, "not one byte"), uri=uri)
+    def opened(uri: str, *_: object, **__: object) -> Iterator[Host]:
+        silent = FakeHost(lambda spec, number: bad_boot(Outcome.SILENT, "not one byte"), uri=uri)
+        yield this_machine() if uri == THIS_MACHINE else silent
 
     monkeypatch.setattr(session, "open_host", opened)
     request = Request(

@@ -99,12 +99,12 @@ class Machine:
         self.modules = folder / "modules"
         monkeypatch.setattr(truth, "MODULES", self.modules)
         monkeypatch.setattr(libvirt_host, "emulator_path", lambda: str(self.emulator))
-        self.host = FakeHost(uri="qemu:///embed")
+        self.host = FakeHost(uri="qemu:///embed", ours=True)
 
     def check(self, guest: Callable[[], Observation], **options: bool) -> truth.Truth:
         self.host.script = lambda spec, number: guest()
         here = FakeHost(lambda spec, number: HERE)
-        return check_kvm(self.host, here, FLOOR, COUNT, **{"local": True, **options})
+        return check_kvm(self.host, here, FLOOR, COUNT, **options)
 
 
 @pytest.fixture
@@ -180,8 +180,8 @@ def test_a_machine_that_was_too_busy_for_the_control_is_asked_again(machine: Mac
     replies = itertools.chain([bad_boot(Outcome.HUNG)], itertools.repeat(HERE))
     here = FakeHost(lambda spec, number: next(replies))
     machine.host.script = lambda spec, number: counted(1.0)
-    assert not check_kvm(machine.host, here, FLOOR, COUNT, local=True).believed
-    assert check_kvm(machine.host, here, FLOOR, COUNT, local=True).believed
+    assert not check_kvm(machine.host, here, FLOOR, COUNT).believed
+    assert check_kvm(machine.host, here, FLOOR, COUNT).believed
 
 
 def test_without_a_device_nothing_is_booted(machine: Machine) -> None:
@@ -200,19 +200,19 @@ def test_a_host_that_refuses_is_one_sentence(machine: Machine) -> None:
 
 def test_a_remote_host_is_asked_each_time_and_needs_no_device_here(machine: Machine) -> None:
     machine.device.unlink()
-    machine.host.uri = "qemu+ssh://there/system"
-    assert not machine.check(hung, local=False).believed
-    assert machine.check(lambda: counted(1.0), local=False).believed
+    machine.host.uri, machine.host.ours = "qemu+ssh://there/system", False
+    assert not machine.check(hung).believed
+    assert machine.check(lambda: counted(1.0)).believed
 
 
 def test_the_check_boots_by_itself_on_this_machine_and_by_libvirt_elsewhere(machine: Machine) -> None:
     launched: list[Launch] = []
 
     def note(uri: str) -> None:
-        machine.host.uri = uri
+        machine.host.uri, machine.host.ours = uri, "+" not in uri
         machine.host.script = lambda spec, number: launched.append(spec.launch) or counted(1.0)
         here = FakeHost(lambda spec, number: HERE)
-        check_kvm(machine.host, here, FLOOR, COUNT, local="+" not in uri)
+        check_kvm(machine.host, here, FLOOR, COUNT)
 
     note("qemu:///embed")
     note("qemu:///system")

@@ -9,6 +9,7 @@ import pytest
 
 from ukperf.errors import HostError
 from ukperf.hosts import xen
+from ukperf.hosts.machines import fit_machine
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine, MachineKind
 
 LINUX = Image(
@@ -88,7 +89,7 @@ PVH_OR_PV = (MachineKind.Q35, MachineKind.XENPVH, MachineKind.XENPV)
 def test_the_default_machine_becomes_the_first_kind_that_the_guest_boots_on_there(
     asked: MachineKind, is_xen: bool, got: MachineKind
 ) -> None:
-    assert xen.fit_machine("u", is_xen, Machine(asked, memory_mib=7), PVH_OR_PV) == Machine(got, memory_mib=7)
+    assert fit_machine("u", is_xen, Machine(asked, memory_mib=7), PVH_OR_PV) == Machine(got, memory_mib=7)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +97,10 @@ def test_the_default_machine_becomes_the_first_kind_that_the_guest_boots_on_ther
 )
 def test_a_machine_that_host_or_guest_cannot_be_is_refused_with_what_they_can(asked: MachineKind, is_xen: bool) -> None:
     with pytest.raises(HostError, match=f"cannot be {asked} on u") as caught:
-        xen.fit_machine("u", is_xen, Machine(asked), PVH_OR_PV)
+        fit_machine("u", is_xen, Machine(asked), PVH_OR_PV)
     assert caught.value.hint == ("Here it can be: xenpvh, xenpv." if is_xen else "Here it can be: q35.")
 
 
 def test_a_guest_without_a_kernel_for_xen_is_refused_there() -> None:
     with pytest.raises(HostError, match="It boots on q35 and microvm only, which u has not"):
-        xen.fit_machine("u", True, Machine(), (MachineKind.Q35, MachineKind.MICROVM))
+        fit_machine("u", True, Machine(), (MachineKind.Q35, MachineKind.MICROVM))

@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from ukperf.cli import options as o
+from ukperf.hosts import DEFAULT
 
 
 def command(
-    connect: Annotated[str, typer.Option("--connect", "-c", metavar="URI", help="The host to look at.")] = (
-        "qemu:///embed"
-    ),
+    connect: Annotated[str, typer.Option("--connect", "-c", metavar="URI", help="The host to look at.")] = DEFAULT,
     guests: Annotated[
         bool, typer.Option("--guests", help="Boot each guest once and compare its clock with the host's.")
     ] = False,

@@ -225,7 +225,7 @@ def clean(
 
     Images are uploaded again when they are needed. Not while a run goes on there.
     """
-    from ukperf.hosts.libvirt_host import open_host
+    from ukperf.hosts import open_host
 
     with open_host(connect) as host:
         freed = host.clean()

@@ -49,7 +49,7 @@ class Shared:
         boots: where there is neither --boots nor --precision. Raises UkperfError for what cannot be meant.
         """
         from ukperf.guests import recipes
-        from ukperf.hosts.connection import EMBED
+        from ukperf.hosts import DEFAULT
         from ukperf.paths import absolute
 
         mine = [recipes.use(path) for path in self.guest_file or ()]
@@ -60,7 +60,7 @@ class Shared:
             "machine": o.machine(self.machine, self.memory, self.vcpus, self.pin),
             "accelerator": self.accel,
             "launch": self.launch,
-            "connect": tuple(self.connect or [EMBED]),
+            "connect": tuple(self.connect or [DEFAULT]),
             "timeout_s": None if self.timeout is None else o.seconds(self.timeout, "--timeout"),
             "kernels": o.kernels(self.kernel),
             "cmdlines": o.pairs(self.append, "--append"),

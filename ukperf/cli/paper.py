@@ -35,7 +35,7 @@ def command(
     """
     from ukperf import guests
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
-    from ukperf.hosts.connection import EMBED
+    from ukperf.hosts import DEFAULT
     from ukperf.model import Request
     from ukperf.paths import absolute, data_dir
     from ukperf.reports import calltable
@@ -59,7 +59,7 @@ def command(
         machine=o.machine("q35", memory, 1, None),
         accelerator=accel,
         launch=launch,
-        connect=tuple(connect or [EMBED]),
+        connect=tuple(connect or [DEFAULT]),
         seed=seed,
         limits=limits,
         delta=o.percent(delta, "--delta"),

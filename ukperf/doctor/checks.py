@@ -16,10 +16,8 @@ from ukperf.engine.session import decide_accelerator
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.guests.recipes import Role
+from ukperf.hosts import open_host, this_machine
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import is_local, runs_as_us
-from ukperf.hosts.libvirt_host import emulator_path, open_host
-from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import NoiseSource, cpu_model, noise_sources
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, count_cycles
 from ukperf.imaging.programs import count_program
@@ -31,6 +29,7 @@ FREE_BYTES = 2 << 30
 # The counting loop is two instructions a turn; CPUs need one or two cycles, frequency changes and noise aside.
 MAX_LOOP_CYCLES = 8.0
 CLOCK_TIMEOUT_S = 120.0
+CONNECTION = "connection"
 
 
 class State(StrEnum):
@@ -78,37 +77,31 @@ class Diagnosis:
 
 def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
     """Look at everything that a run on this connection needs. guest_clocks: boot every guest to check its clock."""
-    local = is_local(uri)
-    checks = [_python(), _cpu(), _disk()]
-    if local:
-        checks.append(_check("qemu", State.MISSING, lambda: f"{emulator_path()}"))
-        checks += [_guest(name) for name in guests.names()]
-    accelerator: Accelerator | None = None
-    truth: Truth | None = None
+    here = True
     try:
         with open_host(uri) as host:
-            facts = host.facts()
-            checks.append(
-                Check(
-                    "libvirt",
-                    State.OK,
-                    f"{uri} opens: libvirt {facts.get('libvirt', '?')}, "
-                    + (f"Xen {facts['xen']}" if "xen" in facts else f"QEMU {facts.get('qemu', '?')}"),
-                )
-            )
-            if not runs_as_us(uri):
-                checks.append(_check("files", State.MISSING, lambda: f"Images are {host.describe_files()}."))
-            if not local:
-                checks += [_remote_guest(name, host) for name in guests.names()]
-            if facts.get("left_out"):
-                checks.append(Check("records", State.OPTIONAL, f"They leave out {facts['left_out']}."))
-            accelerator, truth, check = _accelerate(host)
-            checks.append(check)
-            if guest_clocks and accelerator is not None:
-                checks += _clocks(host, accelerator, remote=not local)
+            here = host.here
+            found = _examine_host(host, guest_clocks)
     except UkperfError as error:
-        checks.append(Check("libvirt", State.MISSING, error.message, error.hint or ""))
-    return Diagnosis(uri, tuple(checks), accelerator, truth, tuple(noise_sources()) if local else ())
+        refused = Check(CONNECTION, State.MISSING, error.message, error.hint or "")
+        found = (refused, *(_guest(name) for name in guests.names())), None, None
+    checks, accelerator, truth = found
+    noise = tuple(noise_sources()) if here else ()
+    return Diagnosis(uri, (_python(), _cpu(), _disk(), *checks), accelerator, truth, noise)
+
+
+def _examine_host(host: Host, guest_clocks: bool) -> tuple[tuple[Check, ...], Accelerator | None, Truth | None]:
+    checks = [Check(CONNECTION, State.OK, f"{host.uri} opens: {host.describe()}")]
+    if not host.ours:
+        checks.append(_check("files", State.MISSING, lambda: f"Images are {host.describe_files()}."))
+    checks += [_guest(name) if host.here else _remote_guest(name, host) for name in guests.names()]
+    if left_out := host.facts().get("left_out"):
+        checks.append(Check("records", State.OPTIONAL, f"They leave out {left_out}."))
+    accelerator, truth, check = _accelerate(host)
+    checks.append(check)
+    if guest_clocks and accelerator is not None:
+        checks += _clocks(host, accelerator)
+    return tuple(checks), accelerator, truth
 
 
 def _remote_guest(name: str, host: Host) -> Check:
@@ -135,10 +128,10 @@ def _state(guest: Guest, found: Availability) -> State:
 
 
 def _boots(host: Host, accelerator: Accelerator) -> Check:
-    """The truth check of a host with one accelerator: its probe must boot there and count at a CPU's speed."""
+    """The truth check of a host without KVM: its probe must boot there and count at a CPU's speed."""
     probe = guests.in_role(Role.PROBE)
     machine = host.fit(Machine(memory_mib=probe.recipe.memory_mib), probe.recipe.machines)
-    image = probe.build(count_program(COUNT_LOOPS), BuildOptions(machine.kind, accelerator, remote=True))
+    image = probe.build(count_program(COUNT_LOOPS), BuildOptions(machine.kind, accelerator, remote=not host.here))
     name = f"ukperf-doctor-{os.getpid()}-{probe.name}"
     seen = host.boot(BootSpec(image, machine, accelerator, timeout_s=CLOCK_TIMEOUT_S, name=name))
     cycles = count_cycles(seen)
@@ -154,19 +147,22 @@ def _boots(host: Host, accelerator: Accelerator) -> Check:
 
 
 def _accelerate(host: Host) -> tuple[Accelerator | None, Truth | None, Check]:
-    if host.only_accelerator is not None:
-        return host.only_accelerator, None, _boots(host, host.only_accelerator)
+    first = host.accelerators[0]
+    if first is Accelerator.NATIVE:
+        return first, None, Check("truth", State.OK, "Programs of this machine need no accelerator.")
     try:
+        if first is not Accelerator.KVM:
+            return first, None, _boots(host, first)
         accelerator, truth = decide_accelerator(Accelerator.AUTO, host, fresh=True)
     except UkperfError as error:
-        return None, None, Check("KVM", State.MISSING, error.message, error.hint or "")
+        return None, None, Check("truth", State.MISSING, error.message, error.hint or "")
     if truth is None or truth.believed:
         return accelerator, truth, Check("KVM", State.OK, truth.sentence if truth else "")
     return accelerator, truth, Check("KVM", State.OPTIONAL, truth.sentence, truth.advice)
 
 
-def _clocks(host: Host, accelerator: Accelerator, *, remote: bool) -> list[Check]:
-    found = []
+def _clocks(host: Host, accelerator: Accelerator) -> list[Check]:
+    found, remote = [], not host.here
     for name in guests.names():
         guest = guests.get(name)
         try:
@@ -181,7 +177,7 @@ def _clocks(host: Host, accelerator: Accelerator, *, remote: bool) -> list[Check
         spec = BootSpec(
             image, machine, accelerator, timeout_s=CLOCK_TIMEOUT_S, name=f"ukperf-doctor-{os.getpid()}-{name}"
         )
-        clock = check_clock(guest, options, spec, host, NativeHost())
+        clock = check_clock(guest, options, spec, host, this_machine())
         advice = "" if not clock.lies else "What this guest times itself is off by as much: results are marked."
         found.append(Check(f"clock {name}", State.OK if clock.honest else State.OPTIONAL, clock.sentence, advice))
     return found

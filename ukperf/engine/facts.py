@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ukperf.hosts.connection import is_embedded
+from ukperf.hosts import machine_facts
+from ukperf.hosts.base import VMM_FACTS
 from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind, Plan
 from ukperf.stats.provenance import facts_over
 from ukperf.text import many
-
-_FIRMWARE = {
-    MachineKind.Q35: "SeaBIOS",
-    MachineKind.XENHVM: "hvmloader and SeaBIOS",
-    MachineKind.MICROVM: "QEMU microvm firmware",
-}
-_RINGS = (MachineKind.XENPV, MachineKind.XENPVH)  # they have no serial port: their console is shared memory
 
 
 def of_host(facts: Mapping[str, str], uri: str) -> dict[str, str]:
@@ -34,18 +28,18 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     """Name → value, in the order of printing. why: what ended the run; host: the one of several that is spoken of.
 
     records: the run's boots, whose own facts go before the plan's: it may have been edited, and a run that was resumed
-    may have gone on under another QEMU.
+    may have gone on under another version of what runs its guests.
     """
-    machine = plan.machine
+    machine, kinds = plan.machine, _by_guest(plan)
     boots = [record for record in records if not host or record.host == host]
-    virtual = [r for r in boots if r.trial.guest in _by_guest(plan)] or boots
+    virtual = [r for r in boots if r.trial.guest in kinds] or boots
     seen = facts_over(virtual)
-    known = {**about(plan, host), **seen}
+    known = {**machine_facts(host or plan.hosts[0], kinds), **about(plan, host), **seen}
     facts = {
         "accelerator": _accelerator(seen.get("accelerator", plan.accelerator.value)),
         "machine": f"{_kinds(plan)}, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB",
-        "firmware": ", ".join(dict.fromkeys(_FIRMWARE.get(kind, "none") for kind in _by_guest(plan).values())),
-        "console": _console(plan, host or plan.hosts[0]),
+        "firmware": known["firmware"],
+        "console": known["console"],
         "launch": seen.get("launch", plan.launch.value),
         "host": host or ", ".join(plan.hosts),
         "seed": str(plan.seed),
@@ -57,13 +51,13 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
         kernel = facts_over(r for r in boots if r.trial.guest == guest).get("kernel", image.kernel_version)
         if kernel:
             facts[f"{guest} kernel"] = kernel
-    for name in ("qemu", "xen", "libvirt", "left_out"):
+    for name in (*VMM_FACTS, "left_out"):
         if known.get(name):
             facts[name.replace("_", " ")] = known[name]
     facts["cpu"] = known.get("cpu", "?")
     if known.get("cpu_concerns"):
         facts["cpu limits"] = known["cpu_concerns"]
-    if plan.hosts == ("native",):
+    if not kinds:
         facts |= {"machine": "this machine itself", "firmware": "none", "console": "socket", "launch": "fork and exec"}
     if why:
         facts["ended"] = f"when {why}"
@@ -82,16 +76,6 @@ def _kinds(plan: Plan) -> str:
     if len(set(kinds.values())) < 2:
         return str(next(iter(kinds.values()), plan.machine.kind))
     return " and ".join(f"{guest} {kind}" for guest, kind in kinds.items())
-
-
-def _console(plan: Plan, host: str) -> str:
-    """What a guest writes to, and how its bytes reach us."""
-    kinds = _by_guest(plan)
-    rings = [guest for guest, kind in kinds.items() if kind in _RINGS]
-    device = "serial port"
-    if rings:
-        device = "Xen's console" if len(rings) == len(kinds) else f"Xen's console ({', '.join(rings)}) and serial port"
-    return device if is_embedded(host) else f"{device}, by libvirt stream"
 
 
 def _accelerator(accelerator: str) -> str:

@@ -20,7 +20,7 @@ from ukperf.engine.session import Say, decide_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.stored import StoredGuest
-from ukperf.hosts.connection import EMBED
+from ukperf.hosts import DEFAULT
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import StoredKernel
 from ukperf.imaging.programs import needs_program
@@ -82,8 +82,8 @@ def _probe(entry: StoredKernel) -> Found:
     run_id = secrets.token_hex(8)
     try:
         program = needs_program()
-        with alone(share_host=False), open_hosts((EMBED,), run_id) as hosts:
-            host = hosts[EMBED]
+        with alone(share_host=False), open_hosts((DEFAULT,), run_id) as hosts:
+            host = hosts[DEFAULT]
             accelerator, _ = decide_accelerator(Accelerator.AUTO, host)
             if accelerator is Accelerator.ICOUNT:
                 accelerator = Accelerator.TCG  # only the answers count

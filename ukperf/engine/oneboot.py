@@ -22,8 +22,8 @@ from ukperf.engine.session import (
     machine_for,
     open_hosts,
 )
-from ukperf.hosts.base import Host
-from ukperf.hosts.native import NativeHost
+from ukperf.hosts import this_machine
+from ukperf.hosts.base import VMM_FACTS, Host
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Observation, Program, Request
 
 
@@ -57,7 +57,7 @@ class OneBoot:
             run_id=self.run_id,
             name=domain_name(self.run_id, guest),
         )
-        host = NativeHost() if image.protocol is BootProtocol.EXEC else self.host
+        host = this_machine() if image.protocol is BootProtocol.EXEC else self.host
         return host.boot(spec)
 
     def image(self, guest: str, program: Program) -> Image:
@@ -73,7 +73,7 @@ class OneBoot:
             return context
         # By its name, not by the way to it.
         facts = self.host.facts()
-        return (*context, *(facts.get(name, "") for name in ("hostname", "qemu", "xen")))
+        return (*context, *(facts.get(name, "") for name in ("hostname", *VMM_FACTS)))
 
 
 @contextmanager

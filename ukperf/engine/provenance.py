@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import ukperf
 from ukperf.engine.facts import about
+from ukperf.hosts.base import BOOT_FACTS
 from ukperf.model import Accelerator, BootProtocol, BootRecord, Plan
 from ukperf.text import many
-
-# Of a host's own facts those that say what ran a boot.
-_OF_THE_HOST = ("qemu", "qemu_file", "xen", "libvirt", "cpu", "host_kernel", "hostname")
 
 
 def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Mapping[str, str]) -> dict[str, str]:
@@ -33,7 +31,7 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
         "command_line": image.cmdline,
         "image": image.digest,
         "ukperf": ukperf.__version__,
-        **{name: host[name] for name in _OF_THE_HOST if name in host},
+        **{name: host[name] for name in BOOT_FACTS if name in host},
         **conditions,
     }
     if native:

@@ -29,10 +29,8 @@ from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
 from ukperf.guests.base import BuildOptions, Guest
 from ukperf.guests.recipes import Joins, Role
-from ukperf.hosts import open_host, remains
+from ukperf.hosts import DEFAULT, THIS_MACHINE, open_host, remains, this_machine
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import EMBED, runs_as_us
-from ukperf.hosts.native import NativeHost
 from ukperf.hosts.noise import cpu_concerns
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.cache import Cache
@@ -55,7 +53,6 @@ from ukperf.stats.provenance import since
 from ukperf.text import shell
 
 Say = Callable[[str], None]
-NATIVE = NativeHost.uri
 
 
 def silent(_sentence: str) -> None:
@@ -64,37 +61,34 @@ def silent(_sentence: str) -> None:
 
 @contextmanager
 def open_hosts(uris: Sequence[str], run_id: str = "", shared_path: bool = False) -> Iterator[dict[str, Host]]:
-    """All hosts of a run, by URI; NATIVE is this machine itself, without libvirt.
+    """All hosts of a run, by URI.
 
-    Raises HostError if one of them cannot be opened, or QEMU is missing where it is to run on this machine.
+    Raises HostError if one of them cannot be opened, or what runs its guests is missing on this machine.
     """
-    if NATIVE in uris:
-        remains.clear()  # drivers do it for theirs
     with ExitStack() as stack:
-
-        def opened(uri: str) -> Host:
-            return (
-                NativeHost() if uri == NATIVE else stack.enter_context(open_host(uri, run_id, shared_path=shared_path))
-            )
-
-        yield {uri: opened(uri) for uri in dict.fromkeys(uris)}
+        yield {uri: stack.enter_context(open_host(uri, run_id, shared_path=shared_path)) for uri in dict.fromkeys(uris)}
 
 
 def decide_accelerator(asked: Accelerator, host: Host, *, fresh: bool = False) -> tuple[Accelerator, Truth | None]:
-    """KVM where it is wanted and true, else icount; what was asked for otherwise; the host's own where it has but one.
+    """What was asked for, `auto` being the host's first choice; KVM only where it is true, else the host's next choice.
 
-    Raises UkperfError for an accelerator that this host has not.
+    Raises UkperfError for an accelerator that this host has not, and where nothing but an untrue KVM is left.
     """
-    only = host.only_accelerator
-    if asked not in (Accelerator.AUTO, only) and (only is not None or asked in (Accelerator.XEN, Accelerator.NATIVE)):
-        have = f"by {only} alone" if only else "by QEMU"
-        raise UkperfError(f"{host.uri} runs guests {have}, so not by {asked}.", hint="Leave out --accel.")
-    if only is not None:
-        return only, None
-    if asked not in (Accelerator.AUTO, Accelerator.KVM):
-        return asked, None
+    has = tuple(host.accelerators)
+    chosen = has[0] if asked is Accelerator.AUTO else asked
+    if chosen not in has:
+        raise UkperfError(
+            f"{host.uri} runs guests by {' or '.join(has)}, so not by {asked}.", hint="Leave out --accel."
+        )
+    if chosen is not Accelerator.KVM:
+        return chosen, None
     truth = truth_about(host, fresh=fresh)
-    return (Accelerator.KVM if truth.believed else Accelerator.ICOUNT), truth
+    if truth.believed:
+        return chosen, truth
+    others = [other for other in has if other is not Accelerator.KVM]
+    if not others:
+        raise UkperfError(truth.sentence, hint=truth.advice or None)
+    return others[0], truth
 
 
 def one_accelerator(asked: Accelerator, hosts: Sequence[Host]) -> tuple[Accelerator, Truth | None]:
@@ -118,7 +112,7 @@ def truth_about(host: Host, *, fresh: bool = False) -> Truth:
     program = count_program(COUNT_LOOPS)
     probe = guests.in_role(Role.PROBE).build(program, BuildOptions(accelerator=Accelerator.KVM))
     control = guests.in_role(Role.CONTROL).build(program, BuildOptions(accelerator=Accelerator.NATIVE))
-    return check_kvm(host, NativeHost(), probe, control, local=runs_as_us(host.uri), fresh=fresh)
+    return check_kvm(host, this_machine(), probe, control, fresh=fresh)
 
 
 def start(
@@ -166,7 +160,7 @@ def resume(
         rule = enough or partial(precise, plan)
         remains.clear()
         clear_drafts(folder)
-        why = Runner(plan, folder, {}, NativeHost(), None, rule, records=records).ended()
+        why = Runner(plan, folder, {}, this_machine(), None, rule, records=records).ended()
         if why is not None:
             return Result(folder, plan, contents.records, why, contents.damaged)
         plans.refuse_foreign(folder)
@@ -198,7 +192,7 @@ def checked(request: Request) -> Request:
 
     Raises UkperfError for unknown guests, for kernels of programs, and for a folder that holds a run.
     """
-    request = replace(request, connect=request.connect or (EMBED,), baseline=request.baseline or guests.baseline())
+    request = replace(request, connect=request.connect or (DEFAULT,), baseline=request.baseline or guests.baseline())
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
         if name not in request.variants:
             guests.get(name).check_version()  # both raise, with the name that was perhaps meant
@@ -207,7 +201,7 @@ def checked(request: Request) -> Request:
         refuse_used(request.folder)
     kinds = [request.variants.get(name, name) for name in (*request.guests, *request.variants)]
     if request.guests and all(guests.get(kind).recipe.protocol is BootProtocol.EXEC for kind in kinds):
-        return replace(request, connect=(NATIVE,))
+        return replace(request, connect=(THIS_MACHINE,))
     return request
 
 
@@ -240,7 +234,7 @@ def _run(
 ) -> Result:
     kept = f"What was measured is kept. Go on with: ukperf resume {shell(folder)}"
     with Journal(folder / JOURNAL) as journal:
-        runner = Runner(plan, folder, hosts, NativeHost(), journal, enough, observer or Silent(), records)
+        runner = Runner(plan, folder, hosts, this_machine(), journal, enough, observer or Silent(), records)
         try:
             why = runner.run()
         except HostError as error:
@@ -280,7 +274,8 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         if truth.advice:
             say(truth.advice)
     refuse_several_cpus(request.machine, accelerator)
-    concerns = [] if accelerator is Accelerator.ICOUNT or not _uses_our_cpus(hosts) else cpu_concerns(request.machine)
+    counted_only = accelerator is Accelerator.ICOUNT
+    concerns = [] if counted_only or not all(host.ours for host in hosts) else cpu_concerns(request.machine)
     for concern in concerns:
         say(f"{concern[0].upper()}{concern[1:]}.")
     images = build_images(request, accelerator, say, host)
@@ -290,6 +285,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     if baseline not in images:
         baseline = next(iter(images))
         say(f"{request.baseline} is not among the guests, so the others are divided by {baseline}.")
+    kinds = {name: machine_for(request, request.variants.get(name, name), host).kind for name in images}
     return Plan(
         run_id=run_id,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -307,22 +303,17 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         delta=request.delta,
         timeout_s=request.timeout_s,
         memory_mib=request.memory_mib,
-        kinds={name: machine_for(request, request.variants.get(name, name), host).kind for name in images},
+        kinds=kinds,
         shared_path=request.shared_path,
         schedule=BALANCED,
         command=request.command,
         files=digests_of(images.values(), Cache().digests),
         facts={
             "ukperf": ukperf.__version__,
-            **_facts(hosts),
+            **_facts(hosts, {name: kinds[name] for name in images if images[name].protocol is not BootProtocol.EXEC}),
             **({"cpu_concerns": "; ".join(concerns)} if concerns else {}),
         },
     )
-
-
-def _uses_our_cpus(hosts: Sequence[Host]) -> bool:
-    """Do guests run on the CPUs that this process may use, and in its control group?"""
-    return all(host.uri == NATIVE or runs_as_us(host.uri) for host in hosts)
 
 
 def refuse_several_cpus(machine: Machine, accelerator: Accelerator) -> None:
@@ -335,11 +326,12 @@ def refuse_several_cpus(machine: Machine, accelerator: Accelerator) -> None:
         )
 
 
-def _facts(hosts: Sequence[Host]) -> dict[str, str]:
-    facts = dict(hosts[0].facts())
-    for other in hosts[1:]:
-        facts |= of_host(other.facts(), other.uri)
-    return facts
+def _facts(hosts: Sequence[Host], kinds: Mapping[str, MachineKind]) -> dict[str, str]:
+    """What the hosts say of themselves, and of the machines of guests (guest → machine type)."""
+    first, *others = ({**host.facts(), **host.machine_facts(kinds)} for host in hosts)
+    for host, other in zip(hosts[1:], others, strict=True):
+        first |= of_host(other, host.uri)
+    return first
 
 
 def build_options(

@@ -6,7 +6,7 @@ check and the host's noise belong here too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,17 @@ from ukperf.text import clean
 
 if TYPE_CHECKING:
     from ukperf.hosts.base import Host
+    from ukperf.model import MachineKind
+
+DEFAULT = "qemu:///embed"  # where guests boot unless --connect says otherwise
+THIS_MACHINE = "native"  # where programs run that need no guest
 
 # (URI, the run's id, may the host see our files under the same paths?) → a host for the length of a with block
 Driver = Callable[[str, str, bool], "AbstractContextManager[Host]"]
 DRIVERS: Registry[Driver] = Registry("ukperf.hosts", "host driver")
 
 
-def driver_of(uri: str) -> str:
+def _driver_of(uri: str) -> str:
     """The driver's name in a URI: `qemu` of qemu+ssh://host/system, `native` of native."""
     return uri.partition(":")[0].partition("+")[0]
 
@@ -33,7 +37,7 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
 
     Raises HostError where no driver knows the URI, UkperfError where the driver is broken, and as the driver does.
     """
-    name = driver_of(uri)
+    name = _driver_of(uri)
     if name not in DRIVERS.names():
         known = ", ".join(name for name in DRIVERS.names() if DRIVERS.origin(name) != OURS)
         raise HostError(
@@ -51,3 +55,20 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
                 raise
             raise DRIVERS.fault(name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
         yield host
+
+
+def this_machine() -> Host:
+    """The host of programs that need no guest; nothing is held that would have to be closed."""
+    from ukperf.hosts.native import NativeHost
+
+    return NativeHost()
+
+
+def machine_facts(uri: str, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
+    """`Host.machine_facts` for runs whose plans do not have them: of libvirt's connections, since there were no others.
+
+    kinds: guest → machine type.
+    """
+    from ukperf.hosts import machines
+
+    return machines.machine_facts(uri, kinds)

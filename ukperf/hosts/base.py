@@ -1,13 +1,23 @@
-"""What every host offers: boot one image, tell what was seen. Xen, QEMU, native and the fake are behind this."""
+"""What every host offers: boot one image, tell what was seen. All drivers are behind this, ours and a stranger's.
+
+What is used of a host is a member of `Host`. `HostDefaults` has an answer for most of them, so a driver says `uri`,
+`accelerators` and `boot`, and what else differs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from ukperf.errors import HostError
 from ukperf.model import Accelerator, BootSpec, Frame, Machine, MachineKind, Observation
 
 OnFrame = Callable[[Frame], None]
+# Facts of a host that are versions of what runs its guests, in the order of tables. `vmm`: for drivers that are not
+# ours, like "Firecracker 1.7".
+VMM_FACTS = ("qemu", "xen", "vmm", "libvirt")
+# Facts of a host that go into the record of each boot.
+BOOT_FACTS = ("qemu", "qemu_file", "xen", "vmm", "libvirt", "cpu", "host_kernel", "hostname")
 
 
 class Host(Protocol):
@@ -15,17 +25,30 @@ class Host(Protocol):
 
     @property
     def uri(self) -> str:
-        """The libvirt connection, or `native`, or `fake`."""
+        """What --connect names it by."""
         ...
 
     @property
-    def only_accelerator(self) -> Accelerator | None:
-        """The accelerator of every guest here, None where there is a choice."""
+    def accelerators(self) -> Sequence[Accelerator]:
+        """What can execute guests here, at least one; `auto` takes the first that passes (KVM: the truth check)."""
         ...
 
     @property
     def here(self) -> bool:
         """Are guests processes of this machine, which sees their files as we do and whose load is ours to read?"""
+        ...
+
+    @property
+    def ours(self) -> bool:
+        """Are guests processes of this user, with the CPUs, the control group and the permissions of this process?"""
+        ...
+
+    def describe(self) -> str:
+        """What runs guests here, for `doctor`: "libvirt 9.0.0, QEMU 7.2.0"."""
+        ...
+
+    def describe_files(self) -> str:
+        """How images reach this host, to follow "Images are". Raises HostError when they cannot."""
         ...
 
     def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
@@ -43,7 +66,14 @@ class Host(Protocol):
         ...
 
     def facts(self) -> Mapping[str, str]:
-        """Name → value: versions, CPU model, kernel … for the record."""
+        """Name → value: versions, CPU model, kernel … for the run; records get those of BOOT_FACTS.
+
+        `left_out`: what records of this host lack, because it cannot be known from here.
+        """
+        ...
+
+    def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
+        """`firmware` and `console` of a run's guests. kinds: guest → machine type, without programs of this machine."""
         ...
 
     def conditions(self) -> Mapping[str, str]:
@@ -54,4 +84,45 @@ class Host(Protocol):
         """A sentence if what runs the guests is no longer what it was when this host was opened; else nothing."""
         ...
 
+    def clean(self) -> int:
+        """Delete what was uploaded here; bytes freed. Raises HostError where nothing is, or guests run."""
+        ...
+
     def close(self) -> None: ...
+
+
+class HostDefaults:
+    """A host that is this machine, of which nothing special is known. Subclasses have uri, accelerators and boot."""
+
+    uri = ""
+    here = True
+    ours = False
+
+    def describe(self) -> str:
+        return (
+            ", ".join(text for name in VMM_FACTS if (text := self.facts().get(name))) or "a driver of somebody else's"
+        )
+
+    def describe_files(self) -> str:
+        return "used in place"
+
+    def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
+        return machine
+
+    def facts(self) -> Mapping[str, str]:
+        return {"connection": self.uri}
+
+    def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
+        return {"firmware": "unknown", "console": "unknown"}
+
+    def conditions(self) -> Mapping[str, str]:
+        return {}
+
+    def changed(self) -> str:
+        return ""
+
+    def clean(self) -> int:
+        raise HostError(f"Nothing is uploaded to {self.uri}.")
+
+    def close(self) -> None:
+        """Nothing is held between trials."""

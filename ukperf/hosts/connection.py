@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ukperf.errors import HostError
+from ukperf.hosts import DEFAULT
 from ukperf.hosts.embed import embedded_root, private_environment
 
 SYSFS = Path("/sys/devices/system/cpu")
-EMBED = "qemu:///embed"
+EMBED = DEFAULT
 _DRIVERS = ("qemu", "xen")
 # What ssh and libvirt say when a host refuses, and what to do then; {host} is what ssh takes for the address,
 # {known} what it calls the host in known_hosts.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.console import FrameDecoder, assemble, encode_frame
-from ukperf.hosts.base import OnFrame
-from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
+from ukperf.hosts.base import HostDefaults, OnFrame
+from ukperf.model import Accelerator, BootSpec, Event, Observation, Outcome
 
 MS = 1_000_000
 
@@ -52,7 +52,7 @@ _SHARES = {
 
 
 @dataclass
-class FakeHost:
+class FakeHost(HostDefaults):
     """script: called with each spec and the number of boots so far; what it returns (or raises) is what happened."""
 
     script: Callable[[BootSpec, int], Observation] = field(default=lambda spec, number: good_boot())
@@ -62,14 +62,12 @@ class FakeHost:
     settings: Mapping[str, str] = field(default_factory=dict)
     replaced: str = ""  # what `changed` says
     about: Mapping[str, str] = field(default_factory=dict)
-    only_accelerator: Accelerator | None = None
+    accelerators: Sequence[Accelerator] = (Accelerator.KVM, Accelerator.ICOUNT, Accelerator.TCG)
+    ours: bool = False
 
     @property
-    def here(self) -> bool:
+    def here(self) -> bool:  # type: ignore[override]  # of tests' connections
         return "+" not in self.uri.partition(":")[0]
-
-    def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
-        return machine
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         self.booted.append(spec.image.guest)

@@ -31,6 +31,7 @@ from ukperf.hosts.direct import (
 from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
+from ukperf.hosts.machines import fit_machine, machine_facts
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.ownership import scratch
 from ukperf.hosts.places import check_temporary, plainly_named
@@ -38,7 +39,7 @@ from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
 from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
-from ukperf.hosts.xen import fit_machine, xen_xml
+from ukperf.hosts.xen import xen_xml
 from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineKind, Observation, Outcome
 
 EMULATOR = "qemu-system-x86_64"
@@ -105,8 +106,17 @@ class LibvirtHost:
         return is_embedded(self._uri)
 
     @property
-    def only_accelerator(self) -> Accelerator | None:
-        return Accelerator.XEN if self.is_xen else None
+    def ours(self) -> bool:
+        return runs_as_us(self._uri)
+
+    @property
+    def accelerators(self) -> Sequence[Accelerator]:
+        return (Accelerator.XEN,) if self.is_xen else (Accelerator.KVM, Accelerator.ICOUNT, Accelerator.TCG)
+
+    def describe(self) -> str:
+        facts = self.facts()
+        vmm = f"Xen {facts.get('xen', '?')}" if self.is_xen else f"QEMU {facts.get('qemu', '?')}"
+        return f"libvirt {facts.get('libvirt', '?')}, {vmm}" + (f" ({self._emulator})" if self._emulator else "")
 
     def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
         """The machine that a guest gets here; kinds: what it boots on, the preferred first.
@@ -135,6 +145,9 @@ class LibvirtHost:
         if left_out:
             facts["left_out"] = ", ".join(left_out)
         return facts
+
+    def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
+        return machine_facts(self._uri, kinds)
 
     def conditions(self) -> Mapping[str, str]:
         return conditions() if is_local(self._uri) else {}

@@ -11,23 +11,32 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-from ukperf.hosts import children
-from ukperf.hosts.base import OnFrame
+from ukperf.errors import HostError
+from ukperf.hosts import THIS_MACHINE, children, remains
+from ukperf.hosts.base import HostDefaults, OnFrame
 from ukperf.hosts.direct import ProcessStop, pidfd
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
 
-class NativeHost:
+class NativeHost(HostDefaults):
     """Runs EXEC images. The memory of the machine is no limit here; pinning is."""
 
-    uri = "native"
-    only_accelerator = Accelerator.NATIVE
-    here = True
+    uri = THIS_MACHINE
+    accelerators = (Accelerator.NATIVE,)
+    ours = True
 
-    def fit(self, machine: Machine, _kinds: Sequence[MachineKind]) -> Machine:
+    def describe(self) -> str:
+        return "programs are executed by this machine itself"
+
+    def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
+        if kinds:
+            raise HostError(f"It boots on {' and '.join(kinds)} only, and {self.uri} has programs of this machine.")
         return machine
+
+    def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
+        return {"firmware": "none", "console": "socket"}
 
     def facts(self) -> Mapping[str, str]:
         release = os.uname().release
@@ -35,12 +44,6 @@ class NativeHost:
 
     def conditions(self) -> Mapping[str, str]:
         return conditions()
-
-    def changed(self) -> str:
-        return ""
-
-    def close(self) -> None:
-        """Nothing is held between trials."""
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         before = reading()
@@ -80,5 +83,6 @@ def _observed(watch: Watch, status: int) -> Observation:
 
 
 def driver(_uri: str, _run_id: str, _shared_path: bool) -> AbstractContextManager[NativeHost]:
-    """The entry point `native`."""
+    """The entry point `native`. What dead runs left is removed first."""
+    remains.clear()
     return nullcontext(NativeHost())

@@ -18,6 +18,7 @@ from statistics import median
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.hosts.base import Host
+from ukperf.hosts.connection import is_embedded
 from ukperf.hosts.noise import cpu_model
 from ukperf.model import Accelerator, BootSpec, Image, Launch, Machine, Observation, Outcome
 from ukperf.paths import cache_dir
@@ -103,20 +104,21 @@ def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -
     )
 
 
-def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, local: bool, fresh: bool = False) -> Truth:
-    """The truth about KVM on `host`. local: its QEMU runs here, as this user.
+def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, fresh: bool = False) -> Truth:
+    """The truth about KVM on `host`.
 
     floor, count: images of the counting loop for the guest and for this machine. A KVM that failed is remembered until
     this machine reboots or its QEMU or /dev/kvm changes, since each failure costs seconds; fresh checks anyway. A KVM
     that passed is checked again every time.
     """
+    local = host.ours
     if local:
         refusal = _device_refusal()
         if refusal is not None:
             return refusal
         if not fresh and (remembered := _recall()) is not None:
             return remembered
-    launch = Launch.DIRECT if local and host.uri.startswith("qemu:///embed") else Launch.LIBVIRT
+    launch = Launch.DIRECT if local and is_embedded(host.uri) else Launch.LIBVIRT
     spec = BootSpec(
         floor, Machine(memory_mib=64), Accelerator.KVM, launch, TIMEOUT_S, name=f"ukperf-truth-{os.getpid()}"
     )

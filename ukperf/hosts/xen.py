@@ -7,42 +7,13 @@ COM1 for HVM; both reach us as a libvirt stream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from ukperf.errors import HostError
 from ukperf.model import BootSpec, Image, Machine, MachineKind
 
 # What <type machine=…> of libvirt's Xen driver is called, and its text.
 _TYPES = {MachineKind.XENPV: "linux", MachineKind.XENPVH: "xenpvh", MachineKind.XENHVM: "hvm"}
 _MACHINES = {MachineKind.XENPV: "xenpv", MachineKind.XENPVH: "xenpvh", MachineKind.XENHVM: "xenfv"}
-
-
-def fit_machine(uri: str, is_xen: bool, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
-    """The machine that a guest gets on a host: `machine`, its kind made one that the guest boots on there.
-
-    kinds: what the guest boots on, the preferred first. Where the host is Xen, the default kind (q35) becomes the
-    guest's preferred Xen kind; a kind that was asked for is never changed.
-
-    Raises:
-        HostError: host, guest and kind do not go together.
-    """
-    if not kinds:
-        return machine
-    here = [kind for kind in kinds if kind.on_xen == is_xen]
-    kind = here[0] if is_xen and machine.kind is MachineKind.Q35 and here else machine.kind
-    if kind in here:
-        return replace(machine, kind=kind)
-    if not here:
-        raise HostError(
-            f"It boots on {' and '.join(kinds)} only, which {uri} has not.",
-            hint="Leave it out with --guest, or use another host.",
-        )
-    raise HostError(
-        f"A guest that boots on {', '.join(kinds)} cannot be {kind} on {uri}.",
-        hint=f"Here it can be: {', '.join(here)}.",
-    )
 
 
 def xen_xml(spec: BootSpec, metadata: ET.Element) -> str:

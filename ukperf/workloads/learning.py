@@ -18,8 +18,8 @@ from ukperf import guests
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.recipes import Role
+from ukperf.hosts import this_machine
 from ukperf.hosts.base import OnFrame
-from ukperf.hosts.native import NativeHost
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.python_env import ROOTS
@@ -138,7 +138,7 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
             name="calibration",
             console_path=Path(folder) / "console.log",
         )
-        seen = NativeHost().boot(spec, watch)
+        seen = this_machine().boot(spec, watch)
     if seen.outcome is not Outcome.OK:
         raise UkperfError(
             f"The program does not even run on this host: {seen.report.error or seen.reason}",

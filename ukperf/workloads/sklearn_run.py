@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from ukperf.engine.folders import alone, write_beside
 from ukperf.engine.oneboot import single_boots
 from ukperf.engine.plan import domain_name, refuse_foreign
 from ukperf.engine.runner import Observer
-from ukperf.engine.session import NATIVE, Say, one_accelerator, open_hosts
+from ukperf.engine.session import Say, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
+from ukperf.hosts import THIS_MACHINE
 from ukperf.hosts.base import Host
-from ukperf.hosts.connection import is_local
 from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome, Plan, Request, Result, Trial
@@ -56,9 +56,10 @@ def prepare(
     _check(options)
     # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
     alone_here = bool(request.guests) and all(map(_runs_here, request.guests))
-    with open_hosts((NATIVE,) if alone_here else request.connect) as hosts:
+    with open_hosts((THIS_MACHINE,) if alone_here else request.connect) as hosts:
         asked = Accelerator.AUTO if alone_here else request.accelerator
         accelerator, truth = one_accelerator(asked, tuple(hosts.values()))
+        far = [uri for uri, host in hosts.items() if not host.here]
     if truth is not None and (not truth.believed or request.accelerator is Accelerator.AUTO):
         say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
     guests_for(request.guests, accelerator, options.model_file is not None)
@@ -80,7 +81,7 @@ def prepare(
         accelerator=accelerator,
     )
     if calibration is not None and not emulated:
-        calibration = _elsewhere(request, work, calibration, say)
+        calibration = _elsewhere(far, request, work, calibration, say)
     settings = (
         learning.default_settings(emulated)
         if calibration is None
@@ -100,17 +101,15 @@ def _suited(*, own_model: bool) -> tuple[str, ...]:
     return tuple(g.name for g in suited if not own_model or g.recipe.protocol is not BootProtocol.EXEC)
 
 
-def _elsewhere(request: Request, work: Work, here: Calibration, say: Say) -> Calibration:
+def _elsewhere(uris: Sequence[str], request: Request, work: Work, here: Calibration, say: Say) -> Calibration:
     """How long it all takes on hosts that are not this machine, by one boot of the baseline on each; the slowest.
 
-    here: this machine's own calibration, which stays where all hosts are this machine.
+    here: this machine's own calibration, which stays where there are none.
     """
     once = learning.once(work)
     baseline = request.baseline or guests.baseline()
     seconds: dict[str, float] = {}
-    for uri in dict.fromkeys(request.connect):
-        if is_local(uri):
-            continue
+    for uri in uris:
         say(f"Calibrating in {baseline} on {uri}: each benchmark once.")
         program = learning.program(work, request.accelerator, once)
         asked = replace(request, program=program, guests=(baseline,), connect=(uri,))
