@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ukperf import workloads
+from ukperf.engine.campaign import measure
 from ukperf.model import Request
-from ukperf.workloads.base import measure
 from ukperf.workloads.costs import Costs, found
 from ukperf.workloads.syscall_cost import CostOptions
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
+
+Say = Callable[[str], None]  # takes sentences for people
 
 _BLANKS = "\t\n\v\f\r\x85\u2028\u2029"
 _MOST_NAMES = 20  # in a hint

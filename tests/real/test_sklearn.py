@@ -22,11 +22,11 @@ from ukperf.imaging.pythontree import python_tree
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
 from ukperf.resources import data
 from ukperf.workloads import learning
-from ukperf.workloads.learning import Setting, Work
+from ukperf.workloads.learning import Repetitions, Work
 
 pytestmark = pytest.mark.real
 SCALE = 0.005
-ROWS = {"multinomialnb single-row": Setting(20, 1, 0)}
+ROWS = {"multinomialnb single-row": Repetitions(20, 1, 0)}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def work() -> Work:
     return Work(("multinomialnb",), dataset_folder("synthetic", SCALE))
 
 
-def run_native(work: Work, settings: Mapping[str, Setting] = ROWS) -> Observation:
+def run_native(work: Work, settings: Mapping[str, Repetitions] = ROWS) -> Observation:
     program = learning.program(work, Accelerator.NATIVE, settings)
     image = guests.get("native").build(program, BuildOptions(accelerator=Accelerator.NATIVE))
     return NativeHost().boot(BootSpec(image, Machine(), Accelerator.NATIVE, timeout_s=120))

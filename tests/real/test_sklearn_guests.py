@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ukperf import guests
-from ukperf.engine.session import open_hosts
+from ukperf.engine.setting import open_hosts
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.connection import EMBED
 from ukperf.hosts.native import NativeHost
@@ -26,7 +26,7 @@ from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
 from ukperf.paths import data_dir
 from ukperf.workloads import learning
-from ukperf.workloads.learning import Setting, Work
+from ukperf.workloads.learning import Repetitions, Work
 
 pytestmark = [
     pytest.mark.real,
@@ -58,7 +58,7 @@ def test_every_model_with_two_threads_gives_the_hosts_answers(name: str, libvirt
     if name not in here(name):
         pytest.skip(f"no {name} kernel here: ukperf images pull {name}")
     work = Work(learning.MODELS, dataset_folder("synthetic", 0.003), threads=2)
-    rows = {f"{model} single-row": Setting(2, 1, 0) for model in learning.MODELS}
+    rows = {f"{model} single-row": Repetitions(2, 1, 0) for model in learning.MODELS}
 
     def boot(guest: str, accelerator: Accelerator) -> Observation:
         image = guests.get(guest).build(

@@ -12,7 +12,7 @@ import pytest
 from realrun import World
 
 from ukperf import guests
-from ukperf.engine.oneboot import OneBoot, single_boots
+from ukperf.engine.bench import OpenBoots, single_boots
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.imaging.cache import Cache
@@ -29,12 +29,14 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed"),
 ]
 PATIENCE_S = 120.0
+UNIKERNELS = ("nanos", "unikraft")
 
 
 @pytest.fixture(scope="module")
-def linux() -> Iterator[OneBoot]:
+def linux() -> Iterator[OpenBoots]:
     """One embedded libvirt for all tests: a process has only one."""
-    request = Request(program=prober(), guests=("linux",), accelerator=Accelerator.TCG, share_host=True)
+    there = [name for name in UNIKERNELS if guests.get(name).availability(BuildOptions()).ok]
+    request = Request(program=prober(), guests=("linux", *there), accelerator=Accelerator.TCG, share_host=True)
     try:
         with single_boots(request, lambda _: None) as one:
             yield one
@@ -42,7 +44,7 @@ def linux() -> Iterator[OneBoot]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=["nanos", "unikraft"])
+@pytest.fixture(params=UNIKERNELS)
 def unikernel(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     if not guests.get(name).availability(BuildOptions()).ok:
@@ -50,7 +52,7 @@ def unikernel(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def classes(one: OneBoot, guest: str, *words: str) -> dict[str, CallClass]:
+def classes(one: OpenBoots, guest: str, *words: str) -> dict[str, CallClass]:
     seen = one.boot(guest, prober(*words), PATIENCE_S)
     return {
         str(frame.fields["name"]): CallClass(str(frame.fields["class"]))
@@ -59,7 +61,7 @@ def classes(one: OneBoot, guest: str, *words: str) -> dict[str, CallClass]:
     }
 
 
-def kernels_own_table(one: OneBoot, tmp_path: Path) -> dict[int, tuple[str, bool]]:
+def kernels_own_table(one: OpenBoots, tmp_path: Path) -> dict[int, tuple[str, bool]]:
     """Number → (handler, weak) as the running kernel has it in its memory."""
     base = data_root()
     elf = tmp_path / "kernel_table"
@@ -74,7 +76,7 @@ def kernels_own_table(one: OneBoot, tmp_path: Path) -> dict[int, tuple[str, bool
     }
 
 
-def test_the_prober_finds_what_linuxs_own_table_has(linux: OneBoot, tmp_path: Path) -> None:
+def test_the_prober_finds_what_linuxs_own_table_has(linux: OpenBoots, tmp_path: Path) -> None:
     table = kernels_own_table(linux, tmp_path)
     names = table_names()
     # sys_ni_syscall: no such call. Weak: COND_SYSCALL's stand-in for an option that is off; it says ENOSYS as well.
@@ -89,12 +91,12 @@ def test_the_prober_finds_what_linuxs_own_table_has(linux: OneBoot, tmp_path: Pa
     assert absent - said == set()
 
 
-def test_the_one_difference_goes_away_with_the_option_that_explains_it(linux: OneBoot) -> None:
+def test_the_one_difference_goes_away_with_the_option_that_explains_it(linux: OpenBoots) -> None:
     told = replace(linux, request=replace(linux.request, cmdlines={"linux": "secretmem.enable=1"}))
     assert classes(told, "linux", "only=447") == {"memfd_secret": CallClass.WORKS}
 
 
-def test_linux_has_no_stub_and_survives_every_call(linux: OneBoot) -> None:
+def test_linux_has_no_stub_and_survives_every_call(linux: OpenBoots) -> None:
     found = classes(linux, "linux", "from=0")
     assert len(found) == sum(not probe.alone for probe in probes_of(run_here(prober("list=1"))))
     assert CallClass.STUB not in found.values()
@@ -103,7 +105,7 @@ def test_linux_has_no_stub_and_survives_every_call(linux: OneBoot) -> None:
 @pytest.mark.parametrize(
     "name", ["exit", "exit_group", "execve", "fork", "vfork", "clone", "clone3", "pause", "reboot"]
 )
-def test_linux_does_what_ends_programs(linux: OneBoot, name: str) -> None:
+def test_linux_does_what_ends_programs(linux: OpenBoots, name: str) -> None:
     probes = [probe for probe in probes_of(run_here(prober("list=1"))) if probe.name == name]
 
     def boot(words: tuple[str, ...]) -> Observation:
@@ -114,7 +116,7 @@ def test_linux_does_what_ends_programs(linux: OneBoot, name: str) -> None:
     assert run.calls[probes[0].nr].kind is CallClass.WORKS
 
 
-def test_a_unikernel_is_probed_to_the_last_number_whatever_it_dies_of(linux: OneBoot, unikernel: str) -> None:
+def test_a_unikernel_is_probed_to_the_last_number_whatever_it_dies_of(linux: OpenBoots, unikernel: str) -> None:
     probes = [probe for probe in probes_of(run_here(prober("list=1"))) if not probe.alone]
 
     def boot(words: tuple[str, ...]) -> Observation:
@@ -142,7 +144,7 @@ def test_this_machine_answers_every_call_and_is_left_as_it_was() -> None:
 # ---- costs ----
 
 
-def test_under_icount_a_call_costs_the_same_instructions_in_every_boot(linux: OneBoot) -> None:
+def test_under_icount_a_call_costs_the_same_instructions_in_every_boot(linux: OpenBoots) -> None:
     counted = replace(linux, accelerator=Accelerator.ICOUNT)
     medians = []
     for _ in range(2):
@@ -156,7 +158,7 @@ def test_under_icount_a_call_costs_the_same_instructions_in_every_boot(linux: On
     assert 100 < float(str(medians[0]["noop.raw"])) < float(str(medians[0]["getppid.raw"])) < 2000
 
 
-def test_operations_that_a_guest_refuses_are_never_timed(linux: OneBoot, unikernel: str) -> None:
+def test_operations_that_a_guest_refuses_are_never_timed(linux: OpenBoots, unikernel: str) -> None:
     seen = linux.boot(unikernel, cost_program("only=read1.raw,getppid.raw,noop.raw", "min_batch_us=5"), 60.0)
     timed = {sample.benchmark.removesuffix(".ticks") for sample in seen.report.samples}
     refused = {frame.fields["benchmark"] for frame in seen.frames if frame.event == "unsupported"}

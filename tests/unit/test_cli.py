@@ -19,7 +19,7 @@ from records import run_of, save_run
 
 from ukperf import signals
 from ukperf.cli import COMMANDS, main
-from ukperf.engine import session
+from ukperf.engine import setting
 from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.hosts import libvirt_host
 from ukperf.hosts.fake import FakeHost
@@ -176,7 +176,7 @@ def test_a_kernel_that_is_no_kernel_is_one_sentence(
     def opened(*_: object, **__: object) -> Iterator[FakeHost]:
         yield FakeHost(uri="qemu:///embed")
 
-    monkeypatch.setattr(session, "open_host", opened)
+    monkeypatch.setattr(setting, "open_host", opened)
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(content)
     err = shell.refusal("boot-time", "--kernel", f"linux={kernel}", "--accel", "tcg", "-g", "linux", "--share-host")

@@ -23,7 +23,7 @@ from ukperf.cli.options import sayer
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.plan import PLAN, domain_name, load, plain_name, save
 from ukperf.engine.runner import Runner
-from ukperf.engine.session import _say_same_kernels, checked
+from ukperf.engine.setting import _say_same_kernels, checked
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.fake import FakeHost, good_boot

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from records import boot, failed
 
 from ukperf import workloads
+from ukperf.engine.campaign import EngineBench
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Request, Sample, Unit
 from ukperf.workloads import learning, memoryadvice, paper
@@ -106,13 +107,13 @@ def test_no_other_name_lets_a_model_file_be_loaded_on_this_host(
 )
 def test_options_that_cannot_be_meant_are_refused_before_anything_is_opened(ask: LearnOptions, message: str) -> None:
     with pytest.raises(UkperfError, match=message):
-        workloads.get("sklearn").prepare(ask, Request(), say=print)
+        workloads.get("sklearn").prepare(ask, Request(), EngineBench(print))
 
 
 def test_a_model_file_that_is_not_there_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("m") / "model.joblib"
     with pytest.raises(UkperfError, match="There is no file"):
-        workloads.get("sklearn").prepare(LearnOptions(model_file=path), Request(), say=print)
+        workloads.get("sklearn").prepare(LearnOptions(model_file=path), Request(), EngineBench(print))
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

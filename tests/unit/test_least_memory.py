@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from ukperf.engine.bench import PlannedBoots
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Launch, Limits, Machine, Observation, Outcome, Plan
 from ukperf.workloads.memory import least_memory
@@ -35,7 +36,7 @@ def test_the_least_memory_is_found_next_to_a_size_that_is_not_enough() -> None:
         return good_boot() if spec.machine.memory_mib >= 37 else bad_boot(Outcome.SILENT)
 
     asked: list[tuple[str, int]] = []
-    (found,) = least_memory(plan_of(image("g")), {"fake": FakeHost(script)}, lambda g, mib: asked.append((g, mib)))
+    (found,) = least_memory(PlannedBoots(plan_of(image("g")), FakeHost(script)), lambda g, mib: asked.append((g, mib)))
     assert found.least_mib == 37
     assert ("g", 36) in asked
     assert found.boots == len(asked)
@@ -49,13 +50,13 @@ def test_a_size_that_works_only_twice_of_three_times_is_not_enough() -> None:
         seen[mib] = seen.get(mib, 0) + 1
         return bad_boot(Outcome.CRASHED) if mib < 64 and seen[mib] == 3 else good_boot()
 
-    (found,) = least_memory(plan_of(image("g")), {"fake": FakeHost(script)}, lambda *_: None)
+    (found,) = least_memory(PlannedBoots(plan_of(image("g")), FakeHost(script)), lambda *_: None)
     assert found.least_mib == 64
 
 
 def test_a_guest_that_never_reaches_main_has_no_least_memory() -> None:
     host = FakeHost(lambda spec, number: bad_boot(Outcome.HUNG))
-    (found,) = least_memory(plan_of(image("g")), {"fake": host}, lambda *_: None)
+    (found,) = least_memory(PlannedBoots(plan_of(image("g")), host), lambda *_: None)
     assert found.least_mib is None and found.greatest_mib == 128
 
 
@@ -67,6 +68,6 @@ def test_processes_of_this_machine_are_left_out_and_hangs_are_waited_for_less_lo
         return good_boot(total_ms=1000) if spec.machine.memory_mib > 50 else bad_boot(Outcome.HUNG)
 
     plan = replace(plan_of(image("g"), image("native", BootProtocol.EXEC)), timeout_s=300.0)
-    found = least_memory(plan, {"fake": FakeHost(script)}, lambda *_: None)
+    found = least_memory(PlannedBoots(plan, FakeHost(script)), lambda *_: None)
     assert [least.guest for least in found] == ["g"]
     assert timeouts[0] == 300.0 and max(timeouts[1:]) <= 8.0

@@ -1,7 +1,7 @@
 """The rooms of the house: which part may import which, and what may be imported at all before it is needed.
 
-Data moves cli → workloads → engine → imaging → hosts → console → stats → reports and never back; a library that is
-large or changes often has one owner, so that it can be replaced there.
+Data moves cli → engine → workloads → guests → imaging → hosts → console → stats → reports and never back; a library
+that is large or changes often has one owner, so that it can be replaced there.
 """
 
 from __future__ import annotations
@@ -60,13 +60,23 @@ MAY_IMPORT = {
     "hosts": {"console", "paths", "resources"},
     "stats": set[str](),
     "reports": {"stats"},
-    "engine": {"console", "decode", "guests", "hosts", "imaging", "paths", "resources", "stats"},
+    "engine": {
+        "console",
+        "decode",
+        "guests",
+        "hosts",
+        "imaging",
+        "paths",
+        "reports",
+        "resources",
+        "stats",
+        "workloads",
+    },
     "runs": {"engine", "stats"},
     "doctor": {"engine", "guests", "hosts", "imaging", "paths", "resources"},
     "workloads": {
         "console",
         "decode",
-        "engine",
         "guests",
         "hosts",
         "imaging",

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ukperf.engine import session
+from ukperf.engine import session, setting
 from ukperf.engine.facts import facts_of
 from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.engine.plan import PLAN
-from ukperf.engine.session import open_hosts, refuse_several_cpus, resume, start
+from ukperf.engine.session import resume, start
+from ukperf.engine.setting import open_hosts, refuse_several_cpus
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.guests.base import Availability
 from ukperf.guests.recipes import Joins
@@ -70,6 +71,10 @@ class FakeGuest:
 
     def availability(self, options: object) -> Availability:
         return Availability(self.ok, f"{self.name} is {'here' if self.ok else 'missing'}.", f"get {self.name}")
+
+    @property
+    def label(self) -> str:
+        return self.name
 
     def check_version(self) -> None:
         pass
@@ -135,9 +140,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         stage.opened.append(uri)
         yield stage.host
 
-    monkeypatch.setattr(session, "open_host", opened)
+    monkeypatch.setattr(setting, "open_host", opened)
     monkeypatch.setattr(
-        session,
+        setting,
         "guests",
         SimpleNamespace(
             get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()), baseline=lambda: "linux"
@@ -296,7 +301,7 @@ def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("asked", [Accelerator.XEN, Accelerator.NATIVE])
 def test_a_host_of_qemu_runs_no_guest_by_what_it_has_not(asked: Accelerator) -> None:
     with pytest.raises(UkperfError, match=f"runs guests by kvm or icount or tcg, so not by {asked}"):
-        session.decide_accelerator(asked, FakeHost())
+        setting.decide_accelerator(asked, FakeHost())
 
 
 def test_a_missing_qemu_is_one_sentence_before_libvirt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,24 +447,24 @@ def test_a_baseline_that_nobody_named_and_that_lacks_memory_is_said_to_be_the_ba
 def test_kvm_that_is_not_true_gives_way_to_the_hosts_next_choice(
     monkeypatch: pytest.MonkeyPatch, believed: bool
 ) -> None:
-    monkeypatch.setattr(session, "truth_about", lambda host, fresh: Truth(believed, "said"))
+    monkeypatch.setattr(setting, "truth_about", lambda host, fresh: Truth(believed, "said"))
     host = FakeHost(accelerators=(Accelerator.KVM, Accelerator.TCG))
     chosen = Accelerator.KVM if believed else Accelerator.TCG
     for asked in (Accelerator.AUTO, Accelerator.KVM):
-        assert session.decide_accelerator(asked, host)[0] is chosen
+        assert setting.decide_accelerator(asked, host)[0] is chosen
 
 
 def test_an_untrue_kvm_without_anything_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "truth_about", lambda host, fresh: Truth(False, "KVM lies.", "Ask for another."))
+    monkeypatch.setattr(setting, "truth_about", lambda host, fresh: Truth(False, "KVM lies.", "Ask for another."))
     with pytest.raises(UkperfError, match="KVM lies") as caught:
-        session.decide_accelerator(Accelerator.AUTO, FakeHost(accelerators=(Accelerator.KVM,)))
+        setting.decide_accelerator(Accelerator.AUTO, FakeHost(accelerators=(Accelerator.KVM,)))
     assert caught.value.hint == "Ask for another."
 
 
 def test_a_host_of_one_accelerator_is_never_asked_for_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "truth_about", lambda *_, **__: pytest.fail("nothing to find out"))
+    monkeypatch.setattr(setting, "truth_about", lambda *_, **__: pytest.fail("nothing to find out"))
     host = FakeHost(accelerators=(Accelerator.XEN,))
-    assert session.decide_accelerator(Accelerator.AUTO, host) == (Accelerator.XEN, None)
+    assert setting.decide_accelerator(Accelerator.AUTO, host) == (Accelerator.XEN, None)
 
 
 def test_firmware_and_console_are_in_the_plan_as_the_host_says_them(

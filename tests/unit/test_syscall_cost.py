@@ -18,7 +18,7 @@ from costs import measured
 from rich.console import Console
 
 from ukperf.console import FrameDecoder, assemble
-from ukperf.engine import session
+from ukperf.engine import setting
 from ukperf.errors import UkperfError
 from ukperf.hosts import THIS_MACHINE, this_machine
 from ukperf.hosts.base import Host
@@ -238,7 +238,7 @@ def test_programs_that_are_left_when_the_vms_cannot_be_measured_go_on_as_program
         silent = FakeHost(lambda spec, number: bad_boot(Outcome.SILENT, "not one byte"), uri=uri)
         yield this_machine() if uri == THIS_MACHINE else silent
 
-    monkeypatch.setattr(session, "open_host", opened)
+    monkeypatch.setattr(setting, "open_host", opened)
     request = Request(
         program=cost_program(),
         guests=("native", "floor"),

@@ -14,6 +14,7 @@ from records import run_of
 from ukperf import workloads
 from ukperf.cli import syscalls
 from ukperf.cli.output import show
+from ukperf.engine.campaign import EngineBench
 from ukperf.engine.facts import facts_of, of_host
 from ukperf.errors import UkperfError
 from ukperf.model import (
@@ -192,4 +193,4 @@ def test_system_calls_are_listed_for_each_host(capsys: pytest.CaptureFixture[str
 
 def test_the_papers_numbers_are_those_of_one_host(tmp_path: Path) -> None:
     with pytest.raises(UkperfError, match="one host"):
-        reproduce(LearnOptions(), Request(connect=(HERE, THERE)), tmp_path, say=lambda _: None)
+        reproduce(LearnOptions(), Request(connect=(HERE, THERE)), tmp_path, EngineBench(print))

@@ -31,14 +31,14 @@ from ukperf.model import (
 )
 from ukperf.workloads import learning
 from ukperf.workloads.costs import cost_program
-from ukperf.workloads.learning import Setting, Work
+from ukperf.workloads.learning import Repetitions, Work
 from xenhost.run import XenHost
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 # This stage may take eight minutes.
 slow = pytest.mark.skipif("UKPERF_SLOW_TESTS" not in os.environ, reason="takes 100 s; UKPERF_SLOW_TESTS=1 runs it")
 SCALE = 0.005
-ROWS = {"multinomialnb single-row": Setting(20, 1, 0)}
+ROWS = {"multinomialnb single-row": Repetitions(20, 1, 0)}
 
 
 def skip_without(guest: str, kind: MachineKind) -> None:

@@ -20,9 +20,9 @@ def run_workload(name: str, options: object, settings: Mapping[str, Any], as_jso
     """
     from ukperf import workloads
     from ukperf.cli.options import sayer
+    from ukperf.engine.campaign import measure
     from ukperf.model import Request
     from ukperf.reports.progress import progress
-    from ukperf.workloads.base import measure
 
     workload, request = workloads.get(name), Request(**settings)
     with progress(request.limits) as observer:
@@ -37,13 +37,14 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     """
     import json
 
+    from ukperf.engine import campaign
     from ukperf.reports.terminal import stdout_console
 
     result = finished.result
-    wrote = save_suite(result, workload.facts(finished))
+    wrote = save_suite(result, campaign.facts(workload, finished))
     if not workload.shows_failures:
         refuse_if_none_good(result)
-    pages = workload.pages(finished, options)
+    pages = campaign.pages(workload, finished, options)
     if as_json:
         told = one_page({host: page.json() for host, page in pages.items()})
         print(json.dumps({**told, **finished.more, "run": str(result.folder)}, indent=1, allow_nan=False))
@@ -129,6 +130,7 @@ def show_least_memory(request: Request, as_json: bool) -> None:
     from dataclasses import asdict
 
     from ukperf.cli.options import sayer
+    from ukperf.engine.campaign import EngineBench
     from ukperf.engine.facts import facts_of
     from ukperf.reports.memory import render
     from ukperf.reports.progress import status
@@ -136,7 +138,8 @@ def show_least_memory(request: Request, as_json: bool) -> None:
     from ukperf.workloads.memory import measure
 
     with status("building and checking") as update:
-        plan, found = measure(request, say=sayer(), report=lambda guest, mib: update(f"{guest}: {mib} MiB"))
+        bench = EngineBench(sayer(), share_host=request.share_host)
+        plan, found = measure(request, bench, report=lambda guest, mib: update(f"{guest}: {mib} MiB"))
     facts = facts_of(plan)
     rows = [asdict(least) for least in found]
     if as_json:

@@ -35,6 +35,7 @@ def command(
     """
     from ukperf import guests
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
+    from ukperf.engine.campaign import EngineBench
     from ukperf.hosts import DEFAULT
     from ukperf.model import Request
     from ukperf.paths import absolute, data_dir
@@ -68,7 +69,8 @@ def command(
     )
     folder = absolute(run) if run else data_dir() / "runs" / f"paper{'-quick' if quick else ''}-{accel.value}"
     with progress(limits) as observer:
-        paper = reproduce(options, request, folder, say=o.sayer(), observer=observer)
+        bench = EngineBench(o.sayer(), observer, share_host)
+        paper = reproduce(options, request, folder, bench)
     if json:
         import json as encoder
 

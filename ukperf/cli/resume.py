@@ -26,8 +26,8 @@ def command(
     """
     from ukperf import workloads
     from ukperf.engine import plan as plans
+    from ukperf.engine.campaign import go_on
     from ukperf.reports.progress import progress
-    from ukperf.workloads.base import go_on
 
     folder = run.absolute()
     plan = plans.load(folder)

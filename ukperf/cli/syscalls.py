@@ -39,6 +39,7 @@ def command(
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
     from ukperf import guests
+    from ukperf.engine.campaign import EngineBench
     from ukperf.model import Request
     from ukperf.workloads.syscall_probe import check_globs, prober, tables_by_host
 
@@ -47,7 +48,7 @@ def command(
     settings = shared.settings()
     settings["guests"] = tuple(dict.fromkeys([*settings["guests"], *(diff or ())]))
     request = Request(program=prober(), default_guests=guests.loading_programs(), **settings)
-    hosts = tables_by_host(request, fresh=fresh, say=o.sayer())
+    hosts = tables_by_host(request, EngineBench(o.sayer(), share_host=request.share_host), fresh=fresh)
     if shared.json:
         _print_json(hosts, "*" if list_ else only, diff)
         return

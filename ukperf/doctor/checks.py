@@ -12,7 +12,7 @@ from typing import Any
 
 from ukperf import guests
 from ukperf.doctor.clocks import check_clock
-from ukperf.engine.session import decide_accelerator
+from ukperf.engine.setting import decide_accelerator
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.guests.recipes import Role

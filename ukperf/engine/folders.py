@@ -31,9 +31,14 @@ def run_folder(named: Path | None, plan: Plan) -> Iterator[Path]:
         yield folder
 
 
+def holds_run(folder: Path) -> bool:
+    """Is there a run in this folder, or the rest of one?"""
+    return (folder / PLAN).exists() or (folder / JOURNAL).exists()
+
+
 def refuse_used(folder: Path) -> None:
     """Raises UkperfError if the folder holds a run."""
-    if (folder / PLAN).exists() or (folder / JOURNAL).exists():
+    if holds_run(folder):
         raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {shell(folder)}")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from ukperf import guests
 from ukperf.engine.folders import alone
 from ukperf.engine.plan import domain_name
-from ukperf.engine.session import Say, decide_accelerator, open_hosts
+from ukperf.engine.setting import decide_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.stored import StoredGuest
@@ -26,6 +26,7 @@ from ukperf.imaging.kernelstore import StoredKernel
 from ukperf.imaging.programs import needs_program
 from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, Observation, Outcome
 from ukperf.paths import cache_dir, make_dir
+from ukperf.text import Say
 
 TIMEOUT_S = 20.0
 _ERRNO = re.compile(r"[0-9]{1,4}")

@@ -11,7 +11,7 @@ from ukperf.decode import decode
 from ukperf.engine.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
-from ukperf.model import BALANCED, INDEPENDENT, Plan
+from ukperf.model import BALANCED, INDEPENDENT, BootSpec, Plan
 from ukperf.text import clean, shell
 
 PLAN = "plan.json"
@@ -35,6 +35,20 @@ def plain_name(guest: str) -> str:
 def domain_name(run_id: str, guest: str) -> str:
     """One name a guest, not a trial: its command line is then written once and serves every boot."""
     return f"ukperf-{run_id[:8]}-{plain_name(guest)}"
+
+
+def spec_of(plan: Plan, guest: str, *, timeout_s: float | None = None, console_path: Path | None = None) -> BootSpec:
+    """What a host is asked to boot for one trial of a guest. timeout_s: the plan's unless another is given."""
+    return BootSpec(
+        image=plan.images[guest],
+        machine=plan.machine_of(guest),
+        accelerator=plan.accelerator,
+        launch=plan.launch,
+        timeout_s=plan.timeout_s if timeout_s is None else timeout_s,
+        run_id=plan.run_id,
+        name=domain_name(plan.run_id, guest),
+        console_path=console_path,
+    )
 
 
 def save(plan: Plan, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from ukperf import signals
 from ukperf.engine.bootfiles import BootFiles
 from ukperf.engine.journal import Journal
-from ukperf.engine.plan import domain_name, plain_name
+from ukperf.engine.plan import plain_name, spec_of
 from ukperf.engine.provenance import trial_facts
 from ukperf.engine.record import record_of
 from ukperf.engine.schedule import block_order
@@ -210,14 +210,5 @@ class Runner:
 
     def spec(self, trial: Trial) -> BootSpec:
         """What the host is asked to boot for one trial."""
-        plan = self.plan
-        return BootSpec(
-            image=plan.images[trial.guest],
-            machine=plan.machine_of(trial.guest),
-            accelerator=plan.accelerator,
-            launch=plan.launch,
-            timeout_s=plan.timeout_s,
-            run_id=plan.run_id,
-            name=domain_name(plan.run_id, trial.guest),
-            console_path=self.folder / "console" / f"{trial.index:05d}-{plain_name(trial.guest)}.log",
-        )
+        console = self.folder / "console" / f"{trial.index:05d}-{plain_name(trial.guest)}.log"
+        return spec_of(self.plan, trial.guest, console_path=console)

@@ -1,25 +1,25 @@
-"""What a workload is to the rest of ukperf: its options, what it boots, what its records mean, and its page."""
+"""What a workload is to the rest of ukperf: its options, what it boots, what its records mean, and its page.
+
+The engine calls workloads, and lends them a Bench: boots to find something out before a campaign, or after it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from ukperf.decode import decode
-from ukperf.engine.facts import facts_of
-from ukperf.engine.runner import Observer
-from ukperf.engine.session import resume, start
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
-from ukperf.model import Accelerator, BootRecord, Program, Request, Result
+from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Plan, Program, Request, Result, Trial
 from ukperf.reports.page import Page
 from ukperf.stats.perboot import without_phases
-from ukperf.stats.summary import by_host, summarize
-
-Say = Callable[[str], None]
+from ukperf.stats.summary import summarize
+from ukperf.text import Say
 
 
 def option(default: object, help: str, metavar: str = "") -> Any:  # as every command line calls it
@@ -51,6 +51,96 @@ class Finished:
     more: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What the hosts of a request will do. elsewhere: connections whose guests are no processes of this machine."""
+
+    accelerator: Accelerator
+    elsewhere: tuple[str, ...] = ()
+
+
+class Boots(Protocol):
+    """A host that is open for single boots."""
+
+    @property
+    def request(self) -> Request: ...
+
+    @property
+    def accelerator(self) -> Accelerator: ...
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """guest → the request's program in it."""
+        ...
+
+    def boot(self, guest: str, program: Program, timeout_s: float, idle_s: float | None = None) -> Observation:
+        """Boot `program` in `guest` once; idle_s: a guest that says nothing for so long hangs.
+
+        Raises UkperfError for what keeps the image from being built.
+        """
+        ...
+
+    def context(self, guest: str) -> Sequence[str]:
+        """What an answer may depend on besides kernel and program."""
+        ...
+
+
+class Repeats(Protocol):
+    """A plan whose images can be booted again with another memory."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    def boot(self, guest: str, memory_mib: int, timeout_s: float) -> Observation:
+        """Boot a guest of the plan once."""
+        ...
+
+
+class Bench(Protocol):
+    """What a workload may use of the engine. All of it raises UkperfError as a campaign would."""
+
+    @property
+    def say(self) -> Say:
+        """Takes sentences about decisions."""
+        ...
+
+    def heard(self, trial: Trial, frame: Frame) -> None:
+        """For whoever watches: a frame of a boot that is in no campaign."""
+        ...
+
+    def checked(self, request: Request) -> Request:
+        """The request, with what it leaves open, its names looked up."""
+        ...
+
+    def outlook(self, request: Request) -> Outlook:
+        """The accelerator that all hosts of a request have in common, the truth about KVM said."""
+        ...
+
+    def boots(self, request: Request, *, exact: bool = True) -> AbstractContextManager[Boots]:
+        """The first host of a request; another campaign on this machine is refused meanwhile.
+
+        exact: False where only the answers count: then `auto` falls back to plain emulation, which is several times
+        faster than counting.
+        """
+        ...
+
+    def planned(self, request: Request) -> AbstractContextManager[Repeats]:
+        """A plan as a campaign would make it, and its first host."""
+        ...
+
+    def again(self, result: Result) -> AbstractContextManager[Repeats]:
+        """The first host of a run that is over; refused for plans of others, since booting executes them."""
+        ...
+
+    def keep(self, folder: Path, name: str, text: str) -> None:
+        """A file in a run's folder, whole or not at all."""
+        ...
+
+    def campaign(self, workload: Workload, options: Any, request: Request) -> Finished:
+        """Another workload's run in request.folder: begun, gone on with, or only read where it is complete."""
+        ...
+
+
 class Workload(ABC):
     """One thing that is run in guests and measured.
 
@@ -73,7 +163,7 @@ class Workload(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def prepare(self, options: Any, request: Request, *, say: Say, observer: Observer | None = None) -> Prepared:
+    def prepare(self, options: Any, request: Request, bench: Bench) -> Prepared:
         """The request with its program, and whatever must be found out before. Raises UkperfError for options that
         cannot be meant, and where something is missing."""
 
@@ -89,25 +179,21 @@ class Workload(ABC):
         """Sentences for `ukperf report` about what the run's folder holds beside its records."""
         return []
 
-    def finish(self, result: Result, *, say: Say, share_host: bool = False) -> Finished:
+    def finish(self, result: Result, bench: Bench) -> Finished:
         """What is shown of a run, after its last boot or when it is shown again."""
         records = self.compared(result.records, result.plan.accelerator)
         return Finished(replace(result, records=tuple(records)))
 
-    def page(self, finished: Finished, host: str, records: Sequence[BootRecord], options: Any) -> Page:
-        """What is shown of one host's records."""
+    def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
+        """What the figures are, besides what is known of every run. records: one host's."""
+        return {}
+
+    def page(
+        self, finished: Finished, host: str, records: Sequence[BootRecord], options: Any, facts: Mapping[str, str]
+    ) -> Page:
+        """What is shown of one host's records. facts: for the line under the table."""
         plan = finished.result.plan
-        return Page(summarize(records, plan.baseline, plan.delta), self.facts(finished, host))
-
-    def facts(self, finished: Finished, host: str = "") -> Mapping[str, str]:
-        """What the figures are, for the line under a table and for the suite."""
-        result = finished.result
-        return facts_of(result.plan, result.records, result.why, host)
-
-    def pages(self, finished: Finished, options: Any) -> dict[str, Page]:
-        """Host → page. Raises UkperfError as `summarize`."""
-        hosts = by_host(finished.result.records)
-        return {host: self.page(finished, host, records, options) for host, records in hosts.items()}
+        return Page(summarize(records, plan.baseline, plan.delta), facts)
 
     def options_of(self, result: Result) -> Any:
         """The options that a run was made with; those of an older version are what they are by default."""
@@ -122,34 +208,5 @@ class Workload(ABC):
 class Plain(Workload):
     """Of runs whose workload is not installed any more: everything that is in the records, and no notes of its own."""
 
-    def prepare(self, options: Any, request: Request, *, say: Say, observer: Observer | None = None) -> Prepared:
+    def prepare(self, options: Any, request: Request, bench: Bench) -> Prepared:
         raise UkperfError("This workload is not installed.", hint="Install the package that it came with.")
-
-
-def measure(
-    workload: Workload, options: Any, request: Request, *, say: Say, observer: Observer | None = None
-) -> Finished:
-    """A run from its options to its end. Raises UkperfError as `prepare` and `session.start`."""
-    prepared = workload.prepare(options, request, say=say, observer=observer)
-    asked = replace(
-        prepared.request,
-        beside={**prepared.request.beside, **prepared.state},
-        workload=workload.name,
-        parameters=_plain(options),
-        phases=workload.phases,
-    )
-    result = start(asked, say=say, observer=observer)
-    return workload.finish(result, say=say, share_host=request.share_host)
-
-
-def go_on(
-    workload: Workload, folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False
-) -> Finished:
-    """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
-    result = resume(folder, say=say, observer=observer, share_host=share_host)
-    return workload.finish(result, say=say, share_host=share_host)
-
-
-def _plain(options: Any) -> dict[str, Any]:
-    """Options as plan.json holds them."""
-    return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(options).items() if v is not None}

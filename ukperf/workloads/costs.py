@@ -17,8 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ukperf.engine.oneboot import OneBoot, single_boots
-from ukperf.engine.session import Say, checked, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
@@ -37,7 +35,8 @@ from ukperf.model import (
     kind_of,
 )
 from ukperf.stats.perboot import without_phases
-from ukperf.text import meant, unfitting
+from ukperf.text import Say, meant, unfitting
+from ukperf.workloads.base import Bench, Boots
 from ukperf.workloads.syscall_native import run_here
 
 SOURCE = "syscall_cost/syscall_cost.c"
@@ -195,7 +194,7 @@ def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Calla
 
 
 def prepare(
-    request: Request, only: str, *, probe_vsyscall: bool, fresh: bool, say: Say
+    request: Request, only: str, bench: Bench, *, probe_vsyscall: bool, fresh: bool
 ) -> tuple[Request, dict[str, str]]:
     """Scout: the request with what each guest can be asked, and the run's file of what was found.
 
@@ -203,25 +202,25 @@ def prepare(
     when no guest can be measured.
     """
     only = ",".join(glob.strip() for glob in only.split(","))
-    request = checked(replace(request, program=cost_program(f"only={only}")))
+    request = bench.checked(replace(request, program=cost_program(f"only={only}")))
     operations = list_operations(only)
-    if len(request.connect) > 1:
-        with open_hosts(request.connect) as hosts:  # before anything slow: do they go together?
-            one_accelerator(request.accelerator, tuple(hosts.values()))
+    bench.outlook(request)  # before anything slow: do the hosts go together?
     findings = {}
     for uri in dict.fromkeys(request.connect):
-        with single_boots(replace(request, connect=(uri,)), say) as one:
-            accelerator, findings[uri] = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, say)
+        with bench.boots(replace(request, connect=(uri,))) as one:
+            accelerator, findings[uri] = one.accelerator, _scout_all(one, only, probe_vsyscall, fresh, bench.say)
     able = {}
     for name, finding in on_all_hosts(findings).items():
         if finding.complaint:
-            say(f"{name} is left out: {finding.complaint}.")
+            bench.say(f"{name} is left out: {finding.complaint}.")
         else:
             able[name] = finding
     if not able:
         raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
     variants = {name: guest for name, guest in _vsyscalls(tuple(able)).items() if name in able}
-    left = checked(replace(request, guests=tuple(name for name in able if name not in variants), variants=variants))
+    left = bench.checked(
+        replace(request, guests=tuple(name for name in able if name not in variants), variants=variants)
+    )
     if left.connect != request.connect:  # programs alone are left: no host's accelerator is theirs
         accelerator, findings = request.accelerator, {left.connect[0]: on_all_hosts(findings)}
     units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
@@ -290,7 +289,7 @@ def list_operations(only: str) -> tuple[Operation, ...]:
     return tuple(found for name, found in known.items() if any(fnmatchcase(name, glob.strip()) for glob in globs))
 
 
-def _scout_all(one: OneBoot, only: str, probe_vsyscall: bool, fresh: bool, say: Say) -> dict[str, Finding]:
+def _scout_all(one: Boots, only: str, probe_vsyscall: bool, fresh: bool, say: Say) -> dict[str, Finding]:
     cache = Cache()
     units = ("units=instructions",) if one.accelerator is Accelerator.ICOUNT else ()
     findings = {}

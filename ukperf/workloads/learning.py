@@ -62,7 +62,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Repetitions:
     """pyperf's numbers for one benchmark."""
 
     loops: int
@@ -87,7 +87,7 @@ def check_models(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def program(
-    work: Work, accelerator: Accelerator, settings: Mapping[str, Setting], cache: Cache | None = None
+    work: Work, accelerator: Accelerator, repetitions: Mapping[str, Repetitions], cache: Cache | None = None
 ) -> Program:
     """The guest program: closure, workload, data, and the command line. Raises UkperfError where a file is missing."""
     files: dict[str, Path | bytes] = {
@@ -105,8 +105,8 @@ def program(
         argv += ["--clock", "instructions"]
     if not work.single_rows:
         argv.append("--no-rows")
-    if settings:
-        argv += ["--set", ",".join(f"{n}={s.loops}:{s.values}:{s.warmups}" for n, s in sorted(settings.items()))]
+    if repetitions:
+        argv += ["--set", ",".join(f"{n}={s.loops}:{s.values}:{s.warmups}" for n, s in sorted(repetitions.items()))]
     python = python_tree(cache, (*ROOTS, *work.packages))
     return tree_program("sklearn", files, argv, python=python, cache=cache)
 
@@ -147,24 +147,24 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     return calibration_of(seen)
 
 
-def once(work: Work) -> dict[str, Setting]:
+def once(work: Work) -> dict[str, Repetitions]:
     """Each benchmark just often enough to know how long it takes."""
-    rows = {f"{name} single-row": Setting(20, 1, 1) for name in work.models if work.single_rows}
-    return rows | {f"{name} test": Setting(1, 3, 0) for name in work.models}
+    rows = {f"{name} single-row": Repetitions(20, 1, 1) for name in work.models if work.single_rows}
+    return rows | {f"{name} test": Repetitions(1, 3, 0) for name in work.models}
 
 
 def calibration_of(seen: Observation) -> Calibration:
-    """What a boot with the settings of `once` tells."""
+    """What a boot with the repetitions of `once` tells."""
     # The quickest: first calls also pay for cold caches and late imports.
     return Calibration({s.benchmark: min(s.values) for s in seen.report.samples if s.values}, seen.report.checks)
 
 
 def choose(
     calibration: Calibration, models: Sequence[str], emulated: bool, *, single_rows: bool = True
-) -> dict[str, Setting]:
+) -> dict[str, Repetitions]:
     """pyperf's numbers for each benchmark, the same for all guests. emulated: guests' instructions are."""
     factor = SLOWDOWN if emulated else 1.0
-    chosen: dict[str, Setting] = {}
+    chosen: dict[str, Repetitions] = {}
     for model in models:
         for what in ("train", "test"):
             name = f"{model} {what}"
@@ -174,31 +174,31 @@ def choose(
         name = f"{model} single-row"
         seconds = calibration.seconds.get(f"{name} p50", calibration.seconds.get(name, 0.01)) * factor
         calls = max(n for n in CALLS if n == CALLS[0] or n * seconds <= BUDGET_S[emulated])
-        chosen[name] = Setting(calls, 1, 0 if calls == CALLS[0] else 1)
+        chosen[name] = Repetitions(calls, 1, 0 if calls == CALLS[0] else 1)
         if chosen[name].warmups:  # a warm-up is as long as a value
-            chosen[name] = Setting(calls, 1, 1 if 2 * calls * seconds <= BUDGET_S[emulated] else 0)
+            chosen[name] = Repetitions(calls, 1, 1 if 2 * calls * seconds <= BUDGET_S[emulated] else 0)
     return chosen
 
 
-def _repeated(seconds: float) -> Setting:
+def _repeated(seconds: float) -> Repetitions:
     loops = 1 if seconds >= VALUE_S else 2 ** math.ceil(math.log2(VALUE_S / max(seconds, 1e-6)))
     once = seconds * loops
     if once < 1:
-        return Setting(loops, 5, 1)
-    return Setting(loops, 3, 0) if once < 3 else Setting(loops, 1, 0)
+        return Repetitions(loops, 5, 1)
+    return Repetitions(loops, 3, 0) if once < 3 else Repetitions(loops, 1, 0)
 
 
-def default_settings(emulated: bool) -> dict[str, Setting]:
+def default_repetitions(emulated: bool) -> dict[str, Repetitions]:
     """For a user's model, which is never run on the host before."""
-    return {"model test": Setting(1, 3, 1), "model single-row": Setting(100 if emulated else 1_000, 1, 0)}
+    return {"model test": Repetitions(1, 3, 1), "model single-row": Repetitions(100 if emulated else 1_000, 1, 0)}
 
 
-def timeout_s(calibration: Calibration | None, settings: Mapping[str, Setting], emulated: bool) -> float:
+def timeout_s(calibration: Calibration | None, repetitions: Mapping[str, Repetitions], emulated: bool) -> float:
     """How long a boot may take: four times what is expected, and two minutes for boot and import."""
     if calibration is None:
         return 900.0
     factor = SLOWDOWN if emulated else 1.0
-    calls = {name: s.loops * (s.values + s.warmups) + 1 for name, s in settings.items()}
+    calls = {name: s.loops * (s.values + s.warmups) + 1 for name, s in repetitions.items()}
     work = sum(calibration.seconds.get(name, 1.0) * count for name, count in calls.items())
     before = calibration.seconds.get("import", 1.0) + calibration.seconds.get("read files", 0.0)
     return 120.0 + 4 * factor * (work + before)

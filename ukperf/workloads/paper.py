@@ -7,17 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ukperf import guests, workloads
-from ukperf.engine.journal import JOURNAL
-from ukperf.engine.plan import PLAN
-from ukperf.engine.runner import Observer
-from ukperf.engine.session import Say
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Request, Unit, kind_of
 from ukperf.paths import make_dir
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
 from ukperf.workloads import syscall_probe as probe
-from ukperf.workloads.base import Finished, go_on, measure
+from ukperf.workloads.base import Bench, Finished
 from ukperf.workloads.sklearn_run import LearnOptions
 
 LEARNING = "sklearn"
@@ -74,16 +70,14 @@ class Paper:
     lines: tuple[Line, ...]
 
 
-def reproduce(
-    options: LearnOptions, request: Request, folder: Path, *, say: Say, observer: Observer | None = None
-) -> Paper:
+def reproduce(options: LearnOptions, request: Request, folder: Path, bench: Bench) -> Paper:
     """Run what is not in folder yet. Raises UkperfError where it cannot go on; what was measured stays."""
     if len(set(request.connect)) > 1:
         raise UkperfError(
             "The paper's numbers are compared with those of one host.", hint="Run it for each host, with its own --run."
         )
     make_dir(folder)
-    say("Table I: system calls.")
+    bench.say("Table I: system calls.")
     asked = Request(
         program=probe.prober(),
         default_guests=tuple(name for name in guests.loading_programs() if guests.get(name).recipe.machines),
@@ -95,20 +89,10 @@ def reproduce(
         share_host=request.share_host,
         command=request.command,
     )
-    calls = probe.tables(asked, fresh=False, say=say)
-    say("Tables II and III: scikit-learn.")
-    learnt = learn(options, replace(request, folder=folder / LEARNING), say=say, observer=observer)
+    calls = probe.tables(asked, bench, fresh=False)
+    bench.say("Tables II and III: scikit-learn.")
+    learnt = bench.campaign(workloads.get(LEARNING), options, replace(request, folder=folder / LEARNING))
     return Paper(folder, calls, learnt, tuple(lines(learnt)))
-
-
-def learn(options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None) -> Finished:
-    """The scikit-learn run in request.folder: begun, gone on with, or only read again where it is complete."""
-    assert request.folder is not None
-    workload = workloads.get("sklearn")
-    if not (request.folder / PLAN).exists() and not (request.folder / JOURNAL).exists():
-        return measure(workload, options, request, say=say, observer=observer)
-    say(f"Going on with {request.folder}.")
-    return go_on(workload, request.folder, say=say, observer=observer, share_host=request.share_host)
 
 
 def lines(answer: Finished) -> list[Line]:

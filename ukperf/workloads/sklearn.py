@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from ukperf.engine.runner import Observer
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, BootRecord, Program, Request, Result
 from ukperf.reports.page import Page
 from ukperf.reports.units import number
 from ukperf.workloads import learning, sklearn_run
-from ukperf.workloads.base import Finished, Prepared, Say, Workload
+from ukperf.workloads.base import Bench, Finished, Prepared, Workload
 from ukperf.workloads.learning import throughput
 from ukperf.workloads.sklearn_run import LearnOptions
 
@@ -30,23 +29,28 @@ class Sklearn(Workload):
         """The paper's models on synthetic data, each once. Runs with the same data share its tree."""
         return learning.ready_program(Accelerator.AUTO, learning.EMULATED_SCALE if scale is None else scale, cache)
 
-    def prepare(
-        self, options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None
-    ) -> Prepared:
-        asked, known = sklearn_run.prepare(options, request, say=say, observer=observer)
+    def prepare(self, options: LearnOptions, request: Request, bench: Bench) -> Prepared:
+        asked, known = sklearn_run.prepare(options, request, bench)
         return Prepared(asked, {sklearn_run.WORK: known.text()})
 
     def compared(self, records: Sequence[BootRecord], _accelerator: Accelerator) -> Sequence[BootRecord]:
         return learning.benchmarks_only(records)
 
-    def finish(self, result: Result, *, say: Say, share_host: bool = False) -> Finished:
+    def finish(self, result: Result, bench: Bench) -> Finished:
         known = sklearn_run.remembered(result.folder)
-        notes = sklearn_run.notes_of(result, known, say=say, share_host=share_host)
-        plain = super().finish(result, say=say, share_host=share_host)
+        notes = sklearn_run.notes_of(result, known, bench)
+        plain = super().finish(result, bench)
         return replace(plain, notes=notes, more={"data": dict(known.facts), "notes": list(notes)})
 
-    def page(self, finished: Finished, host: str, records: Sequence[BootRecord], options: LearnOptions) -> Page:
-        plain = super().page(finished, host, records, options)
+    def page(
+        self,
+        finished: Finished,
+        host: str,
+        records: Sequence[BootRecord],
+        options: LearnOptions,
+        facts: Mapping[str, str],
+    ) -> Page:
+        plain = super().page(finished, host, records, options, facts)
         rates = throughput(records)
         lines = [
             f"{model}, batch prediction, rows a second: "

@@ -11,20 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ukperf import guests
-from ukperf.engine.folders import alone, write_beside
-from ukperf.engine.oneboot import single_boots
-from ukperf.engine.plan import domain_name, refuse_foreign
-from ukperf.engine.runner import Observer
-from ukperf.engine.session import Say, one_accelerator, open_hosts
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
-from ukperf.hosts import THIS_MACHINE
-from ukperf.hosts.base import Host
 from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome, Plan, Request, Result, Trial
+from ukperf.model import Accelerator, BootProtocol, Frame, Outcome, Request, Result, Trial
 from ukperf.text import many
 from ukperf.workloads import learning, memoryadvice
+from ukperf.workloads.base import Bench, Repeats
 from ukperf.workloads.learning import Calibration, Work
 
 WORK = "sklearn.json"
@@ -46,9 +40,7 @@ class LearnOptions:
     timeout_s: float | None = None
 
 
-def prepare(
-    options: LearnOptions, request: Request, *, say: Say, observer: Observer | None = None
-) -> tuple[Request, Remembered]:
+def prepare(options: LearnOptions, request: Request, bench: Bench) -> tuple[Request, Remembered]:
     """The request with a program that fits this host's speed, and what the run's folder is to keep.
 
     Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting.
@@ -56,12 +48,9 @@ def prepare(
     _check(options)
     # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
     alone_here = bool(request.guests) and all(map(_runs_here, request.guests))
-    with open_hosts((THIS_MACHINE,) if alone_here else request.connect) as hosts:
-        asked = Accelerator.AUTO if alone_here else request.accelerator
-        accelerator, truth = one_accelerator(asked, tuple(hosts.values()))
-        far = [uri for uri, host in hosts.items() if not host.here]
-    if truth is not None and (not truth.believed or request.accelerator is Accelerator.AUTO):
-        say(truth.sentence + ("" if truth.believed else " Figures are guest instructions (icount), not seconds."))
+    request = bench.checked(request)
+    outlook = bench.outlook(replace(request, accelerator=Accelerator.AUTO) if alone_here else request)
+    accelerator = outlook.accelerator
     guests_for(request.guests, accelerator, options.model_file is not None)
     emulated = accelerator in learning.EMULATED
     scale = options.scale if options.scale is not None else (options.emulated_scale if emulated else 1.0)
@@ -71,9 +60,9 @@ def prepare(
     work = Work(models, folder, options.threads, options.model_file, options.packages, options.single_rows)
     calibration: Calibration | None = None
     if work.model_file is None:
-        say("Calibrating on this host: each benchmark once.")
-        calibration = learning.calibrate(work, _phases(observer))
-    say(_sentence(facts, work))
+        bench.say("Calibrating on this host: each benchmark once.")
+        calibration = learning.calibrate(work, _listener(bench))
+    bench.say(_sentence(facts, work))
     request = replace(
         request,
         program=learning.program(work, accelerator, {}),
@@ -81,16 +70,16 @@ def prepare(
         accelerator=accelerator,
     )
     if calibration is not None and not emulated:
-        calibration = _elsewhere(far, request, work, calibration, say)
-    settings = (
-        learning.default_settings(emulated)
+        calibration = _elsewhere(request, outlook.elsewhere, work, calibration, bench)
+    repetitions = (
+        learning.default_repetitions(emulated)
         if calibration is None
         else learning.choose(calibration, work.models, emulated, single_rows=work.single_rows)
     )
     request = replace(
         request,
-        program=learning.program(work, accelerator, settings),
-        timeout_s=options.timeout_s or learning.timeout_s(calibration, settings, emulated),
+        program=learning.program(work, accelerator, repetitions),
+        timeout_s=options.timeout_s or learning.timeout_s(calibration, repetitions, emulated),
     )
     return request, Remembered(facts, calibration.checks if calibration else {})
 
@@ -101,20 +90,22 @@ def _suited(*, own_model: bool) -> tuple[str, ...]:
     return tuple(g.name for g in suited if not own_model or g.recipe.protocol is not BootProtocol.EXEC)
 
 
-def _elsewhere(uris: Sequence[str], request: Request, work: Work, here: Calibration, say: Say) -> Calibration:
+def _elsewhere(
+    request: Request, connections: Sequence[str], work: Work, here: Calibration, bench: Bench
+) -> Calibration:
     """How long it all takes on hosts that are not this machine, by one boot of the baseline on each; the slowest.
 
-    here: this machine's own calibration, which stays where there are none.
+    here: this machine's own calibration, which stays where all hosts are this machine.
     """
     once = learning.once(work)
     baseline = request.baseline or guests.baseline()
     seconds: dict[str, float] = {}
-    for uri in uris:
-        say(f"Calibrating in {baseline} on {uri}: each benchmark once.")
+    for uri in connections:
+        bench.say(f"Calibrating in {baseline} on {uri}: each benchmark once.")
         program = learning.program(work, request.accelerator, once)
         asked = replace(request, program=program, guests=(baseline,), connect=(uri,))
         asked = replace(asked, **_only(request, baseline))
-        with single_boots(asked, say) as one:
+        with bench.boots(asked) as one:
             # It may emulate, as a Xen inside of QEMU does.
             patience = max(request.timeout_s, learning.timeout_s(here, once, emulated=True))
             seen = one.boot(baseline, program, patience)
@@ -133,7 +124,7 @@ def _only(request: Request, guest: str) -> dict[str, Any]:
     }
 
 
-def notes_of(result: Result, known: Remembered, *, say: Say, share_host: bool = False) -> tuple[str, ...]:
+def notes_of(result: Result, known: Remembered, bench: Bench) -> tuple[str, ...]:
     """Compare the answers with the host's own, look how much memory would have been enough: sentences."""
     good = [r for r in result.records if r.outcome is Outcome.OK]
     notes = learning.odd_answers(good, known.control)
@@ -141,22 +132,21 @@ def notes_of(result: Result, known: Remembered, *, say: Say, share_host: bool = 
     if known.control and good and not notes:
         count = len(known.control)
         notes = [f"Same work: {names} and this host itself gave the same {count} answers (digests, accuracy)."]
-    return (*notes, *_memory_notes(result, known, say, share_host))
+    return (*notes, *_memory_notes(result, known, bench))
 
 
-def _memory_notes(result: Result, known: Remembered, say: Say, share_host: bool) -> list[str]:
+def _memory_notes(result: Result, known: Remembered, bench: Bench) -> list[str]:
     """For guests that died as one does without memory: how much would do, by trying, once a run."""
     notes = dict(known.memory)
     suspects = memoryadvice.suspects(result.records)
     for guest in [guest for guest in suspects if guest not in notes]:
         had = result.plan.machine_of(guest).memory_mib
-        refuse_foreign(result.folder)
-        say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
-        with alone(share_host), open_hosts(result.plan.hosts[:1], result.plan.run_id, result.plan.shared_path) as hosts:
-            tries = _Tries(result.plan, guest, next(iter(hosts.values())))
+        bench.say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
+        with bench.again(result) as repeats:
+            tries = _Tries(repeats, guest)
             advice = memoryadvice.find_enough(guest, had, learning.MEMORY_MIB, _free_mib() // 2, tries.work)
         notes[guest] = advice.sentence
-        write_beside(result.folder / WORK, replace(known, memory=notes).text())
+        bench.keep(result.folder, WORK, replace(known, memory=notes).text())
     return [notes[guest] for guest in suspects]
 
 
@@ -166,26 +156,16 @@ class _Tries:
 
     PATIENCE = 2
 
-    def __init__(self, plan: Plan, guest: str, host: Host) -> None:
-        self._plan, self._guest, self._host = plan, guest, host
-        self._timeout_s = plan.timeout_s
+    def __init__(self, repeats: Repeats, guest: str) -> None:
+        self._repeats, self._guest = repeats, guest
+        self._timeout_s = repeats.plan.timeout_s
 
     def work(self, mib: int) -> bool:
         """Does the guest get through with this much memory?"""
-        plan = self._plan
-        spec = BootSpec(
-            image=plan.images[self._guest],
-            machine=replace(plan.machine_of(self._guest), memory_mib=mib),
-            accelerator=plan.accelerator,
-            launch=plan.launch,
-            timeout_s=self._timeout_s,
-            run_id=plan.run_id,
-            name=f"{domain_name(plan.run_id, self._guest)}-{mib}",
-        )
         started = time.monotonic()
-        good = self._host.boot(spec).outcome is Outcome.OK
+        good = self._repeats.boot(self._guest, mib, self._timeout_s).outcome is Outcome.OK
         if good:
-            self._timeout_s = min(plan.timeout_s, 10 + self.PATIENCE * (time.monotonic() - started))
+            self._timeout_s = min(self._repeats.plan.timeout_s, 10 + self.PATIENCE * (time.monotonic() - started))
         return good
 
 
@@ -250,13 +230,11 @@ def _check(ask: LearnOptions) -> None:
         raise UkperfError(f"There is no file {ask.model_file}.", hint="--model-file names a fitted estimator.")
 
 
-def _phases(observer: Observer | None) -> Callable[[Frame], None] | None:
-    if observer is None:
-        return None
+def _listener(bench: Bench) -> Callable[[Frame], None]:
     trial = Trial(-1, -1, 0, "calibration")
 
     def listen(frame: Frame) -> None:
-        observer.frame(trial, frame)
+        bench.heard(trial, frame)
 
     return listen
 

@@ -9,15 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ukperf.engine.runner import Observer
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Request, Result, Unit
 from ukperf.reports.costtable import SCALE, Claim, Row, View
 from ukperf.reports.page import CostPage, Page
-from ukperf.stats.summary import by_host, summarize
+from ukperf.stats.summary import summarize
 from ukperf.stats.within_boot import boot_ratios
 from ukperf.workloads import costs
-from ukperf.workloads.base import Finished, Prepared, Say, Workload
+from ukperf.workloads.base import Bench, Finished, Prepared, Workload
 from ukperf.workloads.costclaims import claims
 
 
@@ -39,14 +38,10 @@ class SyscallCost(Workload):
     phases = False
     shows_failures = False
 
-    def prepare(
-        self, options: CostOptions, request: Request, *, say: Say, observer: Observer | None = None
-    ) -> Prepared:
+    def prepare(self, options: CostOptions, request: Request, bench: Bench) -> Prepared:
         if options.scale not in (None, "call"):
             raise UkperfError(f"There is no scale {options.scale!r}.", hint="Write --scale call, or leave it out.")
-        asked, state = costs.prepare(
-            request, options.only, probe_vsyscall=options.vsyscall, fresh=options.fresh, say=say
-        )
+        asked, state = costs.prepare(request, options.only, bench, probe_vsyscall=options.vsyscall, fresh=options.fresh)
         return Prepared(asked, state)
 
     def shown_in_report(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
@@ -73,16 +68,18 @@ class SyscallCost(Workload):
         as_calls = "--scale=call" in words or ("--scale", "call") in pairwise(words)
         return CostOptions(cycles="--cycles" in words, scale="call" if as_calls else None)
 
-    def facts(self, finished: Finished, host: str = "") -> Mapping[str, str]:
-        """The counter's frequencies too; of a suite with more than one host they would be nobody's."""
-        plain, plan = super().facts(finished, host), finished.result.plan
-        hosts = by_host(finished.result.records)
-        if not host and len(hosts) != 1:
-            return plain
-        mine = hosts.get(host, next(iter(hosts.values()), []))
-        return {**plain, **costs.frequencies(mine, plan.accelerator)}
+    def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
+        """The counter's frequencies."""
+        return costs.frequencies(records, accelerator)
 
-    def page(self, finished: Finished, host: str, records: Sequence[BootRecord], options: CostOptions) -> Page:
+    def page(
+        self,
+        finished: Finished,
+        host: str,
+        records: Sequence[BootRecord],
+        options: CostOptions,
+        facts: Mapping[str, str],
+    ) -> Page:
         result = finished.result
         unit = Unit.CYCLES if options.cycles else Unit.SECONDS
         if result.plan.accelerator is Accelerator.ICOUNT:
@@ -101,4 +98,4 @@ class SyscallCost(Workload):
             claims=tuple(Claim(words, ratio) for words, ratio in claims(chosen, suffix)),
         )
         summary = summarize(chosen, result.plan.baseline, result.plan.delta)
-        return CostPage(summary, self.facts(finished, host), view=view)
+        return CostPage(summary, facts, view=view)

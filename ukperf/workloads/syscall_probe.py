@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ukperf.engine.oneboot import single_boots
-from ukperf.engine.session import Say
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
@@ -34,7 +32,8 @@ from ukperf.model import (
     kind_of,
 )
 from ukperf.resources import data
-from ukperf.text import meant, unfitting
+from ukperf.text import Say, meant, unfitting
+from ukperf.workloads.base import Bench
 from ukperf.workloads.syscall_native import run_here
 
 Boot = Callable[[tuple[str, ...]], Observation]
@@ -202,13 +201,13 @@ def _call(nr: int, name: str, frame: Frame) -> SystemCall | None:
 # ---- all guests ----
 
 
-def tables_by_host(request: Request, *, fresh: bool, say: Say) -> dict[str, tuple[CallTable, ...]]:
+def tables_by_host(request: Request, bench: Bench, *, fresh: bool) -> dict[str, tuple[CallTable, ...]]:
     """Host → the tables of all guests of a request there. Raises UkperfError as every campaign does."""
     alone = (replace(request, connect=(uri,)) for uri in dict.fromkeys(request.connect))
-    return {each.connect[0]: tables(each, fresh=fresh, say=say) for each in alone}
+    return {each.connect[0]: tables(each, bench, fresh=fresh) for each in alone}
 
 
-def tables(request: Request, *, fresh: bool, say: Say) -> tuple[CallTable, ...]:
+def tables(request: Request, bench: Bench, *, fresh: bool) -> tuple[CallTable, ...]:
     """The tables of all guests of a request (its program is replaced) on its first host, from the cache where they are
     known.
 
@@ -216,7 +215,7 @@ def tables(request: Request, *, fresh: bool, say: Say) -> tuple[CallTable, ...]:
     """
     probes = probes_of(run_here(prober("list=1")))
     found = []
-    with single_boots(replace(request, program=prober()), say, exact=False) as one:
+    with bench.boots(replace(request, program=prober()), exact=False) as one:
         for guest, image in one.images.items():
             native = image.protocol is BootProtocol.EXEC
 
@@ -224,7 +223,7 @@ def tables(request: Request, *, fresh: bool, say: Say) -> tuple[CallTable, ...]:
                 return one.boot(guest, prober(*words), request.timeout_s)
 
             def make(image: Image = image, boot: Boot = boot, native: bool = native) -> CallTable:
-                return table_of(image, boot, probes, native=native, say=say)
+                return table_of(image, boot, probes, native=native, say=bench.say)
 
             # On this machine itself the answers are those that its user gets.
             context = (*one.context(guest), f"uid {os.getuid()}") if native else one.context(guest)
