@@ -25,7 +25,7 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, compile_c
 from ukperf.imaging.kernelstore import KernelStore
 from ukperf.imaging.programs import boot_program, misbehave_program
-from ukperf.model import Image, MachineKind, Program
+from ukperf.model import Image, MachineKind, Program, Trait
 
 pytestmark = pytest.mark.real
 
@@ -57,7 +57,11 @@ def line(image: Image, machine: MachineKind, accelerator: tuple[str, ...], memor
     """The QEMU command line of an image, as somebody without libvirt would type it."""
     assert QEMU is not None
     words = [QEMU, "-machine", machine.value, "-cpu", "max", "-m", str(memory), "-nodefaults", "-display", "none"]
-    words += ["-no-reboot", "-serial", "stdio", *image.qemu_args, *accelerator]
+    words += ["-no-reboot", "-serial", "stdio", *accelerator]
+    if Trait.ONE_IOAPIC in image.traits:
+        words += ["-machine", "ioapic2=off"]
+    if Trait.MODERN_MMIO in image.traits:
+        words += ["-global", "virtio-mmio.force-legacy=false"]
     if image.kernel:
         words += ["-kernel", str(image.kernel)]
     if image.initrd:
@@ -73,7 +77,7 @@ def line(image: Image, machine: MachineKind, accelerator: tuple[str, ...], memor
             words += ["-netdev", "hubport,id=tick,hubid=0"]
             words += ["-object", "filter-buffer,id=heart,netdev=tick,interval=2"]
         words += ["-drive", f"file={image.disk},format=raw,if=none,id=root,snapshot=on,aio={aio}", "-device", device]
-    if image.debug_exit:
+    if Trait.EXIT_PORT in image.traits:
         words += ["-device", "isa-debug-exit,iobase=0x501,iosize=4"]
     return words
 
@@ -118,7 +122,7 @@ def test_the_boot_program_reaches_main_and_exits(name: str, machine: MachineKind
     image = guest.build(boot_program(cache), BuildOptions(machine=machine))
     console, status = boot(image, machine)
     assert [frame["event"] for frame in frames(console)] == ["main", "exit"], console
-    assert status == (1 if image.debug_exit else None)  # 1: isa-debug-exit's (0 << 1) | 1
+    assert status == (1 if Trait.EXIT_PORT in image.traits else None)  # 1: isa-debug-exit's (0 << 1) | 1
 
 
 def test_the_status_of_a_nanos_program_is_qemus(cache: Cache) -> None:

@@ -214,7 +214,7 @@ def test_a_program_runs_without_libvirt_and_qemu(shell: Shell, monkeypatch: pyte
 def test_a_plan_that_is_damaged_is_one_sentence(shell: Shell) -> None:
     run = shell.folder / "run"
     run.mkdir()
-    (run / "plan.json").write_text('{"format": 1}')
+    (run / "plan.json").write_text('{"format": 2}')
     assert "is damaged" in shell.refusal("resume", str(run))
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ukperf.errors import HostError
 from ukperf.hosts.direct import strip_for_direct
 from ukperf.hosts.domainxml import QEMU_NS, Console, Owner, domain_xml, owner_of
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine, MachineKind
+from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine, MachineKind, Platform, Trait
 
 OWNER = Owner("0123456789abcdef", "here", "boot", 42, 4242)
 LOCAL, REMOTE = Console("/tmp/console.sock"), Console(None)
@@ -25,7 +25,7 @@ LINUX = Image(
     "linux", "boot", "0" * 64, "1" * 64, BootProtocol.KERNEL, Path("/k"), Path("/i"), cmdline='quiet a<b & "c"'
 )
 NANOS = Image("nanos", "boot", "0" * 64, "1" * 64, BootProtocol.DISK, disk=Path("/images/a,b.img"))
-FLOOR = Image("floor", "boot", "0" * 64, "", BootProtocol.KERNEL, Path("/k"), debug_exit=True)
+FLOOR = Image("floor", "boot", "0" * 64, "", BootProtocol.KERNEL, Path("/k"), traits=(Trait.EXIT_PORT,))
 
 
 def xml_of(
@@ -44,7 +44,7 @@ def arguments(xml: str) -> list[str]:
 
 
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
-KINDS = [kind for kind in MachineKind if not kind.on_xen]
+KINDS = [kind for kind in MachineKind if kind.platform is Platform.QEMU]
 ACCELERATORS = (Accelerator.KVM, Accelerator.TCG, Accelerator.ICOUNT)
 
 
@@ -140,8 +140,9 @@ def test_a_disk_is_never_written_to_and_a_comma_in_its_name_is_no_option() -> No
 
 
 def test_what_an_image_needs_of_qemu_is_passed_on() -> None:
-    image = replace(NANOS, qemu_args=("-machine", "ioapic2=off"))
-    assert "ioapic2=off" in arguments(xml_of(image))
+    image = replace(NANOS, traits=(Trait.MODERN_MMIO, Trait.ONE_IOAPIC))
+    words = ["-machine", "ioapic2=off", "-global", "virtio-mmio.force-legacy=false"]
+    assert arguments(xml_of(image))[:4] == words
     words = arguments(xml_of(FLOOR))
     assert json.loads(words[words.index("-device") + 1]) == {"driver": "isa-debug-exit", "iobase": 0x501, "iosize": 4}
 
@@ -213,8 +214,8 @@ def test_a_command_line_without_a_program_is_refused(native: str) -> None:
 
 
 def test_a_timer_bounds_how_far_an_idle_guests_clock_leaps_under_icount_alone() -> None:
-    for leap in (2, 1000):
-        words = arguments(xml_of(replace(NANOS, idle_leap_us=leap), Accelerator.ICOUNT))
+    for traits, leap in (((), 2), ((Trait.COARSE_IDLE,), 1000)):
+        words = arguments(xml_of(replace(NANOS, traits=traits), Accelerator.ICOUNT))
         assert f"filter-buffer,id=heart,netdev=tick,interval={leap}" in words
     assert not any("filter-buffer" in word for word in arguments(xml_of(NANOS, Accelerator.TCG)))
     assert not any("filter-buffer" in word for word in arguments(xml_of(LINUX, Accelerator.ICOUNT)))

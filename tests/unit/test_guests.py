@@ -199,17 +199,17 @@ def test_the_names_of_guests_cost_no_heavy_import() -> None:
 
 
 def test_linux_needs_modules_for_a_disk(cache: Cache, options: BuildOptions, tmp_path: Path) -> None:
-    from ukperf.guests.linux import disk_initramfs
+    from ukperf.guests.linux import Disk, disk_initramfs
 
     linux = Linux(cache)
     with pytest.raises(UkperfError, match="has no modules"):
-        disk_initramfs(linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "x")
+        disk_initramfs(linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "x", Disk("/dev/vda", ()))
 
 
 def test_a_disk_on_xen_has_xens_name_and_driver(
     cache: Cache, options: BuildOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ukperf.guests.linux import disk_initramfs, disk_on
+    from ukperf.guests.linux import disk_initramfs
 
     asked: list[str] = []
 
@@ -221,10 +221,10 @@ def test_a_disk_on_xen_has_xens_name_and_driver(
     linux = Linux(cache)
     kernel = dataclasses.replace(linux.kernel(options), modules=tmp_path)
     for machine, device in ((MachineKind.XENPV, b"/dev/xvda"), (MachineKind.XENPVH, b"/dev/xvda")):
-        disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", disk_on(machine))
+        disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", linux.disk_on(machine))
         assert b"module /xen_blkfront.ko\nroot " + device + b"\narg " in (tmp_path / "x").read_bytes()
     assert set(asked) == {"xen_blkfront"}
-    disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", disk_on(MachineKind.Q35))
+    disk_initramfs(kernel, linux.init(), boot_program(cache), tmp_path / "x", linux.disk_on(MachineKind.Q35))
     assert "virtio_blk" in asked and b"root /dev/vda\n" in (tmp_path / "x").read_bytes()
 
 

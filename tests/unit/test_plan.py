@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import run_of, save_run
 
-from ukperf.engine.plan import PLAN, load, save
+import ukperf
+from ukperf.engine.plan import PLAN, load, refuse_foreign, save
 from ukperf.engine.schedule import block_order
 from ukperf.errors import UkperfError
 from ukperf.model import (
@@ -27,6 +28,7 @@ from ukperf.model import (
     Machine,
     MachineKind,
     Plan,
+    Trait,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -45,7 +47,7 @@ IMAGES = st.builds(
     cmdline=TEXT,
     argv=st.lists(TEXT, max_size=3).map(tuple),
     env=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
-    qemu_args=st.lists(TEXT, max_size=2).map(tuple),
+    traits=st.lists(st.sampled_from(Trait), max_size=2).map(tuple),
     powers_off=st.booleans(),
     min_memory_mib=st.integers(0, 10**6),
 )
@@ -107,7 +109,7 @@ def complaint(folder: Path) -> str:
         ("[]", "it is no plan of ukperf"),
         ("{}", "it is no plan of ukperf"),
         ('{"format": 99}', "another version"),
-        ('{"format": 1}', "Plan lacks 'accelerator'"),
+        ('{"format": 2}', "Plan lacks 'accelerator'"),
     ],
 )
 def test_what_is_no_plan_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
@@ -230,3 +232,32 @@ def test_a_guests_name_in_a_plan_cannot_lead_out_of_the_runs_folder(name: str, t
     path.write_text(json.dumps(data))
     with pytest.raises(UkperfError, match="is no guest's name"):
         load(tmp_path / "run")
+
+
+def old(folder: Path) -> Path:
+    """A run whose plan is as ukperf wrote it in format 1."""
+    save_run(folder, run_of({"linux": 1.0, "nanos": 0.5}, 6))
+    data = json.loads((folder / PLAN).read_text())
+    for image in data["images"].values():
+        del image["traits"]
+        image |= {"qemu_args": ["-machine", "ioapic2=off"], "debug_exit": True, "idle_leap_us": 1000}
+    (folder / PLAN).write_text(json.dumps({**data, "format": 1}))
+    return folder
+
+
+def test_a_plan_of_the_old_format_is_read_and_its_run_reported(tmp_path: Path) -> None:
+    assert list(load(old(tmp_path / "run")).images) == ["linux", "nanos"]
+    assert {record.trial.guest for record in ukperf.load(tmp_path / "run").records} == {"linux", "nanos"}
+
+
+def test_a_run_of_the_old_format_is_not_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(UkperfError, match="was written by an older version of ukperf, and this one cannot go on") as e:
+        refuse_foreign(old(tmp_path / "run"))
+    assert e.value.hint == f"What was measured can be read: ukperf report {tmp_path / 'run'}"
+
+
+@pytest.mark.parametrize("images", [[], 3, {"linux": 5}, {"linux": None}])
+def test_a_damaged_plan_of_the_old_format_is_a_sentence_too(images: object, tmp_path: Path) -> None:
+    data = json.loads((old(tmp_path / "run") / PLAN).read_text())
+    (tmp_path / "run" / PLAN).write_text(json.dumps({**data, "images": images}))
+    assert "is damaged" in complaint(tmp_path / "run")

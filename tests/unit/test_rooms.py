@@ -7,6 +7,7 @@ that is large or changes often has one owner, so that it can be replaced there.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -132,6 +133,15 @@ MOVERS = {
     "imaging/pythontree.py": "hard links into a tree that stays",
 }
 MOVING = {"flock", "lockf", "fsync", "fdatasync", "ftruncate", "rename", "renames", "hardlink_to", "link"}
+# Who says what only hosts/ knows, and which: "qemu", "xen", or the parts of an address.
+SAYING = {
+    "model/asked.py": "accelerators, machine types and platforms, as people type them and records keep them",
+    "engine/plan.py": "keys of plans of the old format, to leave them out",
+    "imaging/cache.py": "names of fields that are part of every image's digest",
+    "imaging/distro.py": "a module of Linux",
+    "imaging/download.py": "addresses of downloads",
+    "stats/provenance.py": "what facts of records are called for people",
+}
 OPENING = {"open", "fdopen", "read_bytes", "read_text", "copy", "copy2", "copyfile", "copytree", "fromfile", "memmap"}
 FREE_OF_OURS = {"model", "files", "signals", "text"}
 
@@ -304,6 +314,72 @@ def test_frames_are_put_together_once() -> None:
         str(path.relative_to(PACKAGE)) for path in MODULES for _, name in imports_of(path) if name.endswith(".assemble")
     }
     assert who == {"hosts/watch.py", "hosts/fake.py"}
+
+
+VMMS = re.compile("qemu|xen", re.IGNORECASE)
+FOR_PEOPLE = {"help", "metavar"}  # options' texts
+CUTS = {"partition", "rpartition", "split", "rsplit", "startswith", "removeprefix"}
+
+
+def names_in(node: ast.AST) -> Iterator[str]:
+    """The identifiers that a node itself has."""
+    for attribute in ("id", "attr", "arg", "name", "asname"):
+        if isinstance(name := getattr(node, attribute, None), str):
+            yield name
+
+
+def drivers_words(source: str) -> list[int]:
+    """Lines on which code, not a text for people, names a VMM or takes a connection's address apart.
+
+    A text for people is a docstring, the help of an option, or anything with a blank in it.
+    """
+    tree = ast.parse(source)
+    helps = [word.value for node in ast.walk(tree) for word in getattr(node, "keywords", ()) if word.arg in FOR_PEOPLE]
+    docs = [
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    spared = {id(part) for whole in (*helps, *docs) for part in ast.walk(whole) if isinstance(part, ast.Constant)}
+    lines = []
+    for node in ast.walk(tree):
+        said = list(names_in(node))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in spared:
+            said += [] if re.search(r"\s", node.value) else [node.value]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CUTS:
+            cut = {word.value for word in node.args if isinstance(word, ast.Constant)}
+            scheme = {"+"} if "partition" in node.func.attr else set()  # split("+") is of dates
+            said += ["urlsplit"] if cut & {"://", *scheme} else []
+        if any(VMMS.search(word) or word in ("urlsplit", "urlparse") for word in said):
+            lines.append(getattr(node, "lineno", 0))
+    return lines
+
+
+def test_nothing_outside_of_hosts_knows_a_vmm_or_the_parts_of_an_address() -> None:
+    """Capabilities are asked of the driver: a new one needs no change elsewhere."""
+    others = [path for path in MODULES if room_of(path) != "hosts"]
+    found = {str(path.relative_to(PACKAGE)): lines for path in others if (lines := drivers_words(path.read_text()))}
+    assert {name: lines for name, lines in found.items() if name not in SAYING} == {}
+    assert SAYING.keys() <= found.keys(), "an exception that nobody needs any more"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("if platform == 'qemu': pass", True),
+        ("image.qemu_args", True),
+        ("from ukperf.hosts.xen import xen_xml", True),
+        ("def on_xen(): pass", True),
+        ("f'{guest}-xen'", True),
+        ("uri.split('://')", True),
+        ("scheme.partition('+')", True),
+        ("from urllib.parse import urlsplit", True),
+        ('"QEMU and Xen."', False),
+        ("raise E('Kernels for Xen run one program.')", False),
+        ("Option('--connect', help='qemu:///embed')", False),
+        ("guest.partition(':')", False),
+    ],
+)
+def test_a_drivers_word_is_found_and_a_text_for_people_is_none(source: str, found: bool) -> None:
+    assert bool(drivers_words(source)) is found
 
 
 def test_no_two_public_classes_share_a_name() -> None:

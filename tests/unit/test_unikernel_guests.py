@@ -22,7 +22,7 @@ from ukperf.guests.nanos import Nanos
 from ukperf.guests.unikraft import Unikraft, check_loadable, quote
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import KernelStore
-from ukperf.model import Accelerator, BootProtocol, MachineKind, Program
+from ukperf.model import Accelerator, BootProtocol, MachineKind, Program, Trait
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_nanos_gets_a_disk_with_kernel_program_arguments_and_environment(
     made = program(tmp_path, "a b", "", env=(("X", "1"), ("Ü", "ä=b")))
     image = Nanos(cache, store).build(made, BuildOptions())
     assert (image.protocol, image.kernel, image.initrd) == (BootProtocol.DISK, None, None)
-    assert (image.program_digest, image.kernel_version, image.debug_exit) == ("d" * 64, "1", True)
+    assert (image.program_digest, image.kernel_version, image.traits) == ("d" * 64, "1", (Trait.EXIT_PORT,))
     assert image.disk is not None
     boot, root = read_disk(image.disk)
     assert boot.tree() == {b"kernel": ("file", nanos_kernel())}
@@ -97,7 +97,7 @@ def test_nanos_on_microvm_boots_the_same_disk_by_its_kernel(tmp_path: Path, cach
     assert (direct.protocol, direct.kernel_digest) == (BootProtocol.KERNEL, disk.kernel_digest)
     assert direct.kernel is not None
     assert direct.kernel.read_bytes() == nanos_kernel()
-    assert direct.qemu_args == ("-machine", "ioapic2=off", "-global", "virtio-mmio.force-legacy=false")
+    assert direct.traits == (Trait.EXIT_PORT, Trait.ONE_IOAPIC, Trait.MODERN_MMIO)
 
 
 def test_nanos_on_microvm_under_icount_is_refused_before_it_hangs(
@@ -112,7 +112,7 @@ def test_nanos_on_xen_powers_off_instead_of_asking_for_a_device_that_is_not_ther
     tmp_path: Path, cache: Cache, store: KernelStore
 ) -> None:
     image = Nanos(cache, store).build(program(tmp_path), BuildOptions(machine=MachineKind.XENHVM))
-    assert not image.debug_exit
+    assert image.traits == ()
     assert image.disk is not None
     assert b"debug_exit" not in read_disk(image.disk)[1].root
 
@@ -183,7 +183,7 @@ def test_unikraft_gets_kernel_initrd_and_a_command_line(tmp_path: Path, cache: C
     assert image.kernel.read_bytes() == unikraft_kernel()
     assert image.initrd is not None
     assert image.cmdline == 'env.vars=[ "X=1 2" ] vfs.fstab=[ "initrd0:/:extract::ramfs=2:" ] -- "/prog" "a b"'
-    assert (image.powers_off, image.debug_exit, image.disk) == (False, False, None)
+    assert (image.powers_off, image.traits, image.disk) == (False, (), None)
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=40))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from ukperf import guests
 from ukperf.cli import options as o
 from ukperf.guests.recipes import Kernels
+from ukperf.model import DEFAULT_PLATFORM, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-class Platform(StrEnum):
-    QEMU = "qemu"
-    XEN = "xen"
 
 
 def _or(names: list[str]) -> str:
@@ -92,7 +87,7 @@ def pull(
         str | None,
         typer.Option(help=f"Another server, laid out as the official one. Also by {_MIRRORS}."),
     ] = None,
-    platform: _PLATFORM = Platform.QEMU,
+    platform: _PLATFORM = DEFAULT_PLATFORM,
     sha256: Annotated[
         str | None,
         typer.Option(metavar="DIGEST", help="What nanos's archive, or Unikraft's manifest, must have."),
@@ -144,7 +139,7 @@ def add(
     kernel: Annotated[Path, typer.Option(help="The kernel file.")],
     boot: Annotated[Path | None, typer.Option(help=_BOOTED)] = None,
     version: _VERSION = None,
-    platform: _PLATFORM = Platform.QEMU,
+    platform: _PLATFORM = DEFAULT_PLATFORM,
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove the kernel that is here under this version, if it is another.")
     ] = False,

@@ -24,7 +24,7 @@ from ukperf.hosts import DEFAULT
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelstore import StoredKernel
 from ukperf.imaging.programs import needs_program
-from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, Observation, Outcome
+from ukperf.model import DEFAULT_PLATFORM, Accelerator, BootSpec, Event, Launch, Machine, Observation, Outcome
 from ukperf.paths import cache_dir, make_dir
 from ukperf.text import Say
 
@@ -78,7 +78,7 @@ def warn(entry: StoredKernel, say: Say) -> bool:
 
 
 def _probe(entry: StoredKernel) -> Found:
-    if entry.platform != "qemu":
+    if entry.platform != DEFAULT_PLATFORM:
         raise NotProbedError(f"It is for {entry.platform}.")
     run_id = secrets.token_hex(8)
     try:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ukperf.decode import decode
 from ukperf.engine.seal import is_sealed, seal_of
@@ -16,7 +17,9 @@ from ukperf.text import clean, shell
 
 PLAN = "plan.json"
 SEAL = "seal"
-FORMAT = 1
+FORMAT = 2
+OLD_FORMAT = 1  # images had these, which only some drivers understood
+_OLD_KEYS = ("qemu_args", "debug_exit", "idle_leap_us")
 # A plan that is larger than this is none of ours.
 MAX_BYTES = 16 << 20
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._+@~-]{0,99}"
@@ -76,6 +79,23 @@ def load(folder: Path) -> Plan:
 
 def load_sealed(folder: Path) -> tuple[Plan, bool]:
     """A plan, and whether this user's ukperf wrote it as it is. Raises UkperfError as `load`."""
+    path, data = folder / PLAN, _stored(folder)
+    sealed = is_sealed(data, data.pop(SEAL, None))
+    written = data.pop("format")
+    if written == OLD_FORMAT:
+        _renew(data)
+    elif written != FORMAT:
+        raise UkperfError(f"{path} was written by another version of ukperf.", hint="Use that version for this run.")
+    try:
+        plan = decode(Plan, data)
+        _check(plan)
+    except ValueError as error:
+        raise UkperfError(f"{path} is damaged: {error}.") from error
+    return plan, sealed
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """plan.json as it is, with a format. Raises UkperfError for what is no plan."""
     path = folder / PLAN
     try:
         data = read_json(path, MAX_BYTES)
@@ -88,19 +108,25 @@ def load_sealed(folder: Path) -> tuple[Plan, bool]:
         raise UkperfError(f"{path} is damaged: it is no JSON.") from error
     if not isinstance(data, dict) or "format" not in data:
         raise UkperfError(f"{path} is damaged: it is no plan of ukperf.")
-    sealed = is_sealed(data, data.pop(SEAL, None))
-    if data.pop("format") != FORMAT:
-        raise UkperfError(f"{path} was written by another version of ukperf.", hint="Use that version for this run.")
-    try:
-        plan = decode(Plan, data)
-        _check(plan)
-    except ValueError as error:
-        raise UkperfError(f"{path} is damaged: {error}.") from error
-    return plan, sealed
+    return data
+
+
+def _renew(data: dict[str, Any]) -> None:
+    """A plan of the old format as one of ours: how its images were booted is lost."""
+    images = data.get("images")
+    for image in images.values() if isinstance(images, dict) else ():
+        for key in _OLD_KEYS if isinstance(image, dict) else ():
+            image.pop(key, None)
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises UkperfError unless this user's ukperf wrote the plan as it is: booting executes what it says."""
+    """Raises UkperfError unless this user's ukperf wrote the plan as it is, in our format: booting executes what it
+    says."""
+    if _stored(folder)["format"] == OLD_FORMAT:
+        raise UkperfError(
+            f"{folder / PLAN} was written by an older version of ukperf, and this one cannot go on with it.",
+            hint=f"What was measured can be read: ukperf report {shell(folder)}",
+        )
     if not load_sealed(folder)[1]:
         raise UkperfError(
             f"{folder / PLAN} is not as your ukperf wrote it here: it was changed, or is somebody else's.",

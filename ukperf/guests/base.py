@@ -10,10 +10,8 @@ from pathlib import Path
 from ukperf.errors import UkperfError
 from ukperf.guests.recipes import Kernels, Recipe, load_recipe
 from ukperf.imaging.cache import Cache
-from ukperf.model import Accelerator, Image, MachineKind, Program
+from ukperf.model import Accelerator, Image, MachineKind, Program, Trait
 from ukperf.resources import data
-
-TREE_LEAP_US = 1000
 
 
 @dataclass(frozen=True)
@@ -128,13 +126,14 @@ class Guest(ABC):
             )
 
 
-def idle_leap_us(program: Program) -> int:
-    """How far an idle guest's clock may leap under icount (docs/images.md): a timer strikes that often.
+def idle_traits(program: Program) -> tuple[Trait, ...]:
+    """A tree's files are all read before anything is counted, so that its clock's leaps do not matter."""
+    return (Trait.COARSE_IDLE,) if program.is_tree else ()
 
-    At 2 µs emulation is three times as slow. A tree's files are all read before anything is counted, so that its
-    leaps do not matter.
-    """
-    return TREE_LEAP_US if program.is_tree else 2
+
+def idle_inputs(program: Program) -> dict[str, object]:
+    """The part of an image's description that idle_traits stands for, as digests of images have always had it."""
+    return {"idle_leap_us": 1000 if program.is_tree else 2}
 
 
 def join_cmdline(*parts: str) -> str:

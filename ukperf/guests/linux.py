@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.base import Availability, BuildOptions, Guest, idle_leap_us, join_cmdline
+from ukperf.guests.base import Availability, BuildOptions, Guest, idle_inputs, idle_traits, join_cmdline
 from ukperf.imaging import cpio, distro, ext4, kmodules, tree
 from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
 from ukperf.imaging.distro import LinuxKernel
@@ -19,6 +19,7 @@ from ukperf.resources import data, data_root
 
 _ENTRIES_MAX = 256  # of each kind, init.c
 _CONF_MAX = 65535
+_FIRST_DISK = "/dev/vda"  # the disk that descriptions of images do not name
 
 
 class Linux(Guest):
@@ -56,9 +57,10 @@ class Linux(Guest):
         vmlinuz, kernel_digest = self.cache.keep(found.vmlinuz)
         kernel = replace(found, vmlinuz=vmlinuz)
         init = self.init()
-        own = str(self.recipe.extra["xen_cmdline"]) if options.machine.on_xen else self.recipe.cmdline
-        microvm = str(self.recipe.extra["microvm_cmdline"]) if options.machine is MachineKind.MICROVM else ""
-        cmdline = self.check_cmdline(join_cmdline(own, microvm, self._for_accelerator(options), options.cmdline))
+        extra, disk_there = self.recipe.extra, self.disk_on(options.machine)
+        common = str(extra.get(f"{options.machine.platform}_cmdline", self.recipe.cmdline))
+        special = str(extra.get(f"{options.machine}_cmdline", ""))
+        cmdline = self.check_cmdline(join_cmdline(common, special, self._for_accelerator(options), options.cmdline))
         conf = init_conf(program)
         description = {
             "guest": self.name,
@@ -67,13 +69,13 @@ class Linux(Guest):
             "kernel_digest": kernel_digest,
             "init": self.cache.digests.file(init),
             "program": program.digest,
-            "idle_leap_us": idle_leap_us(program),
+            **idle_inputs(program),
             "workload": program.workload,
             "conf": conf.decode("utf-8", "surrogateescape"),
             "cmdline": cmdline,
             # Left out where it was always so: images that are there keep their digests.
-            **({"disk": XEN.device} if program.is_tree and options.machine.on_xen else {}),
-            **(self._modules(kernel, options.machine) if program.is_tree else {}),
+            **({"disk": disk_there.device} if program.is_tree and disk_there.device != _FIRST_DISK else {}),
+            **(self._modules(kernel, disk_there) if program.is_tree else {}),
         }
 
         # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
@@ -81,7 +83,7 @@ class Linux(Guest):
 
         def build(folder: Path, key: str) -> Image:
             if program.is_tree:
-                disk_initramfs(kernel, init, program, folder / "initrd.cpio", disk_on(options.machine))
+                disk_initramfs(kernel, init, program, folder / "initrd.cpio", disk_there)
             else:
                 contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
                 entries = tree.files(contents, executable=["/init", program.argv[0]])
@@ -99,7 +101,7 @@ class Linux(Guest):
                 kernel_version=kernel.version,
                 kernel_digest=kernel_digest,
                 powers_off=self.recipe.powers_off,
-                idle_leap_us=idle_leap_us(program),
+                traits=idle_traits(program),
             )
 
         # The cache may hold an image that an older recipe described: what is no part of its bytes is said anew.
@@ -115,12 +117,12 @@ class Linux(Guest):
             return f"tsc_early_khz={tsc_khz(self.cache)}"
         return ""
 
-    def _modules(self, kernel: LinuxKernel, machine: MachineKind) -> dict[str, str]:
+    def _modules(self, kernel: LinuxKernel, disk: Disk) -> dict[str, str]:
         """What tells apart the modules of a kernel that are not in the cache, where nobody replaces them."""
         if kernel.modules is None or kernel.modules.is_relative_to(self.cache.root):
             return {}
         total = hashlib.sha256()
-        for name, content in kmodules.load_order(kernel.modules, disk_on(machine).modules):
+        for name, content in kmodules.load_order(kernel.modules, disk.modules):
             total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
         return {"modules": total.hexdigest()}
 
@@ -129,6 +131,14 @@ class Linux(Guest):
         key = self.cache.key({"format": ext4.FORMAT, "tree": program.digest})
         entry = self.cache.entry("disks", key, lambda folder: ext4.write_ext4(program.path, folder / "root.ext4"))
         return entry / "root.ext4"
+
+    def disk_on(self, machine: MachineKind) -> Disk:
+        """The disk of a machine of that kind. Raises UkperfError where the recipe has none."""
+        disks = self.recipe.extra.get("disk")
+        there = disks.get(machine.platform) if isinstance(disks, dict) else None
+        if not isinstance(there, dict):
+            raise UkperfError(f"The recipe of {self.name} does not say how its kernel gets at a disk on {machine}.")
+        return Disk(str(there["device"]), tuple(map(str, there["modules"])))
 
     def kernel(self, options: BuildOptions) -> LinuxKernel:
         """The kernel to boot. Raises UkperfError when there is none."""
@@ -180,16 +190,7 @@ class Disk:
     modules: tuple[str, ...]
 
 
-VIRTIO = Disk("/dev/vda", kmodules.VIRTIO_DISK)
-XEN = Disk("/dev/xvda", kmodules.XEN_DISK)  # hosts/xen.py names it so
-
-
-def disk_on(machine: MachineKind) -> Disk:
-    """The disk of a machine of that kind."""
-    return XEN if machine.on_xen else VIRTIO
-
-
-def disk_initramfs(kernel: LinuxKernel, init: Path, program: Program, target: Path, disk: Disk = VIRTIO) -> None:
+def disk_initramfs(kernel: LinuxKernel, init: Path, program: Program, target: Path, disk: Disk) -> None:
     """Writes the initramfs of a guest whose program is in the ext4 file system of a disk.
 
     Raises UkperfError when the kernel came without its modules.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.base import BuildOptions, idle_leap_us
+from ukperf.guests.base import BuildOptions, idle_inputs, idle_traits
 from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import tree
 from ukperf.imaging.archives import extract
@@ -18,7 +18,7 @@ from ukperf.imaging.nanosdisk import check_boot_image, write_disk
 from ukperf.imaging.pull import PinOf, Pulled, wrong_digest
 from ukperf.imaging.tfsvalues import Value
 from ukperf.imaging.tree import Entry, Kind
-from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program
+from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program, Trait
 
 _ARCHIVE_MAX = 256 << 20
 _IN_RELEASE = {"boot.img": 1 << 20, "kernel.img": 12 << 20}  # bytes at most: what fits into a disk
@@ -84,17 +84,15 @@ class Nanos(StoredGuest):
                 f"The nanos kernel {self.files(options).kernel} has no boot.img beside it.",
                 hint=f"Put the release's boot.img there, or: ukperf images add nanos {self.add_options}",
             )
-        root = root_tuple(program, options)
+        root = root_tuple(program, options, exit_port=options.machine in self.recipe.listed("exit_port_on"))
         image = self._image(program, files, files.boot, root)
         if options.machine is MachineKind.MICROVM:
-            args = self.recipe.extra["microvm_qemu_args"]
-            assert isinstance(args, list)
             return replace(
                 image,
                 digest=self.rebadged(image, options.machine),
                 protocol=BootProtocol.KERNEL,
                 kernel=files.kernel,
-                qemu_args=tuple(map(str, args)),
+                traits=(*image.traits, *map(Trait, self.recipe.listed(f"{options.machine}_traits"))),
             )
         return image
 
@@ -106,7 +104,7 @@ class Nanos(StoredGuest):
             "kernel_version": files.version,
             "boot_digest": files.boot_digest,
             "program": program.digest,
-            "idle_leap_us": idle_leap_us(program),
+            **idle_inputs(program),
             "is_tree": program.is_tree,
             "workload": program.workload,
             "root": root,
@@ -125,25 +123,25 @@ class Nanos(StoredGuest):
                 kernel_version=files.version,
                 kernel_digest=files.digest,
                 powers_off=self.recipe.powers_off,
-                debug_exit="debug_exit" in root,
                 min_memory_mib=self.recipe.min_memory_mib,
-                idle_leap_us=idle_leap_us(program),
+                traits=((Trait.EXIT_PORT,) if "debug_exit" in root else ()) + idle_traits(program),
             )
 
         return self.cache.image(description, build)
 
 
-def root_tuple(program: Program, options: BuildOptions) -> dict[str, Value]:
+def root_tuple(program: Program, options: BuildOptions, *, exit_port: bool) -> dict[str, Value]:
     """What nanos reads of its root tuple besides the files.
 
-    With debug_exit nanos ends QEMU with the program's status instead of powering off; Xen has no such device.
+    exit_port: the machine has a device (debug_exit) by which nanos ends it with the program's status, instead of
+    powering off.
     """
     root: dict[str, Value] = {
         "program": program.argv[0],
         "arguments": list(program.argv),
         "environment": dict(program.env),
     }
-    if not options.machine.on_xen:
+    if exit_port:
         root["debug_exit"] = "t"
     for word in options.cmdline.split():
         name, _, value = word.partition("=")

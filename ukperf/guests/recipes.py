@@ -82,6 +82,13 @@ class Recipe:
     loads_programs: bool = True  # False: only programs that are linked in
     extra: Mapping[str, object] = field(default_factory=dict)
 
+    def listed(self, key: str) -> tuple[str, ...]:
+        """A list of words of `extra`; none where there is no such key. Raises UkperfError where it is none."""
+        words = self.extra.get(key, [])
+        if not isinstance(words, list):
+            raise UkperfError(f"{key} of the recipe of {self.name} is no list.")
+        return tuple(map(str, words))
+
 
 @dataclass(frozen=True)
 class GuestFile:

@@ -18,7 +18,7 @@ from ukperf.imaging.download import Client
 from ukperf.imaging.kernelfile import KernelKind, inspect, inspect_bytes
 from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelOrigin, KernelStore, StoredKernel, check_version
 from ukperf.imaging.pull import PinOf, Pulled, mirror_variable, pins
-from ukperf.model import Image, MachineKind, Program
+from ukperf.model import DEFAULT_PLATFORM, Image, MachineKind, Platform, Program
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StoredGuest(Guest):
     `check_boot`.
     """
 
-    platform = "qemu"
+    platform = DEFAULT_PLATFORM
     kind: KernelKind | None = None
     add_options = "--kernel FILE"
 
@@ -239,7 +239,7 @@ class StoredGuest(Guest):
     def check_boot(self, path: Path) -> None:
         """Raises UkperfError, one sentence, for what is no boot image of this guest."""
 
-    def platform_of(self, options: BuildOptions) -> str:
+    def platform_of(self, options: BuildOptions) -> Platform:
         """Which of a guest's kernels: those for QEMU boot on Xen too unless a guest says otherwise."""
         return self.platform
 

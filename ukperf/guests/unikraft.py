@@ -17,7 +17,7 @@ from ukperf.imaging.kernelfile import KernelKind
 from ukperf.imaging.oci import OciRegistry
 from ukperf.imaging.pull import PinOf, Pulled
 from ukperf.imaging.tree import Entry, Kind
-from ukperf.model import Image, Program
+from ukperf.model import Image, Platform, Program
 
 LINKED_IN = ("boot",)  # what a kernel with its program linked in may stand for
 # Official kernels have mounted a ramfs on / by then, those of app-elfloader's own configurations nothing: 2 means "if
@@ -57,15 +57,15 @@ class Unikraft(StoredGuest):
         said = self.inspect_bytes(pulled.files["kernel"], pulled.source)
         return replace(pulled, version=said or pulled.version, again="")
 
-    def platform_of(self, options: BuildOptions) -> str:
-        return "xen" if options.machine.on_xen else "qemu"
+    def platform_of(self, options: BuildOptions) -> Platform:
+        return options.machine.platform
 
     def image(self, program: Program, options: BuildOptions) -> Image:
         """Raises UkperfError when the kernel is missing, the program is not position independent, or its arguments
         and environment are more than the kernel takes."""
         self.check_machine(options)
         files = self.kept(options)
-        if options.machine.on_xen:
+        if options.machine.platform in self.recipe.listed("linked_in_on"):
             return self._linked_in(program, files, options)
         path = program.path / program.argv[0].lstrip("/") if program.is_tree else program.path
         check_loadable(path)

@@ -40,7 +40,7 @@ from ukperf.hosts.remote import RemoteFiles, remote_cpu
 from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
 from ukperf.hosts.xen import xen_xml
-from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineKind, Observation, Outcome
+from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineKind, Observation, Outcome, Platform
 
 EMULATOR = "qemu-system-x86_64"
 # After create QEMU has opened its serial device, so it has called our socket already.
@@ -216,7 +216,7 @@ class LibvirtHost:
 
     def _xml(self, spec: BootSpec) -> str:
         if self.is_xen:
-            if spec.accelerator is not Accelerator.XEN or not spec.machine.kind.on_xen:
+            if spec.accelerator is not Accelerator.XEN or spec.machine.kind.platform is not Platform.XEN:
                 raise HostError(
                     f"{self._uri} is a Xen host: it runs Xen's domains, not {spec.machine.kind} by {spec.accelerator}.",
                     hint="Leave out --accel and --machine.",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ukperf.errors import HostError
 from ukperf.hosts.connection import is_embedded
-from ukperf.model import Machine, MachineKind
+from ukperf.model import Machine, MachineKind, Platform
 
 _FIRMWARE = {
     MachineKind.Q35: "SeaBIOS",
@@ -28,7 +28,8 @@ def fit_machine(uri: str, is_xen: bool, machine: Machine, kinds: Sequence[Machin
     """
     if not kinds:
         return machine
-    here = [kind for kind in kinds if kind.on_xen == is_xen]
+    platform = Platform.XEN if is_xen else Platform.QEMU
+    here = [kind for kind in kinds if kind.platform is platform]
     kind = here[0] if is_xen and machine.kind is MachineKind.Q35 and here else machine.kind
     if kind in here:
         return replace(machine, kind=kind)

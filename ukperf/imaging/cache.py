@@ -18,7 +18,7 @@ from pathlib import Path
 from ukperf.errors import UkperfError
 from ukperf.files import create_own, locked, open_regular, publish, read_json
 from ukperf.imaging.digests import Digests
-from ukperf.model import BootProtocol, Image
+from ukperf.model import BootProtocol, Image, Trait
 from ukperf.paths import cache_dir
 from ukperf.text import shell
 
@@ -26,6 +26,27 @@ IMAGE_FILE = "image.json"
 KEPT = "file"
 WAIT_S = 3600.0  # for another builder of the same entry: a whole distribution takes minutes
 _PATH_FIELDS = ("kernel", "initrd", "disk")
+# Part of every image's digest since the first: the fields that images had then. What an image is, its inputs say.
+_DIGESTED = (
+    "argv",
+    "cmdline",
+    "debug_exit",
+    "digest",
+    "disk",
+    "env",
+    "guest",
+    "idle_leap_us",
+    "initrd",
+    "kernel",
+    "kernel_digest",
+    "kernel_version",
+    "min_memory_mib",
+    "powers_off",
+    "program_digest",
+    "protocol",
+    "qemu_args",
+    "workload",
+)
 
 
 class Cache:
@@ -87,13 +108,14 @@ class Cache:
         Paths in the image may also lie elsewhere (a kernel in the kernel store, say) if their digests are in the
         description.
         """
+        key = self.key({"inputs": description, "fields": list(_DIGESTED)})
         # Two versions of ukperf share a cache, and image.json holds the fields that Image has in each.
-        key = self.key({"inputs": description, "fields": sorted(field.name for field in fields(Image))})
+        layout = self.key({"fields": sorted(field.name for field in fields(Image))})[:12]
 
         def fill(folder: Path) -> None:
             _save(build(folder, key), folder)
 
-        return _load(self.entry("images", key, fill))
+        return _load(self.entry(f"images/{layout}", key, fill))
 
     def _build(self, path: Path, work: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(work, ignore_errors=True)  # a dead builder's: the lock is ours
@@ -146,7 +168,7 @@ def _load(folder: Path) -> Image:
                 values[name] = folder / values[name]  # an absolute path stays what it is
         values["protocol"] = BootProtocol(values["protocol"])
         values["argv"] = tuple(values["argv"])
-        values["qemu_args"] = tuple(values.get("qemu_args", ()))
+        values["traits"] = tuple(map(Trait, values["traits"]))
         values["env"] = tuple((name, value) for name, value in values["env"])
         return Image(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:

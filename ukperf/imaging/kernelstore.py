@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.files import locked, open_regular, publish, read_bytes, read_json, reason, write_atomically
+from ukperf.model import DEFAULT_PLATFORM
 from ukperf.paths import data_dir, make_dir
 
 ENTRY_FILE = "entry.json"
@@ -47,7 +48,7 @@ class StoredKernel:
 
     guest: str
     version: str
-    platform: str  # qemu, xen
+    platform: str  # a Platform
     digest: str
     files: tuple[StoredFile, ...]
     source: str  # "file PATH", or the address
@@ -105,7 +106,7 @@ class KernelStore:
         found = [entry for folder in self._folders() if (entry := _loaded(folder))]
         return sorted(found, key=lambda entry: (entry.guest, entry.added_at, entry.version))
 
-    def find(self, guest: str, version: str | None = None, platform: str = "qemu") -> StoredKernel | None:
+    def find(self, guest: str, version: str | None = None, platform: str = DEFAULT_PLATFORM) -> StoredKernel | None:
         """The newest entry of a guest, or the one of that version."""
         fits = [
             entry
@@ -125,7 +126,7 @@ class KernelStore:
         version: str,
         files: Mapping[str, Path | bytes],
         *,
-        platform: str = "qemu",
+        platform: str = DEFAULT_PLATFORM,
         origin: KernelOrigin = KernelOrigin(),
         replacing: bool = False,
         check: Check | None = None,
@@ -152,7 +153,7 @@ class KernelStore:
                 hint="Make room there, or name another folder by UKPERF_DATA_DIR.",
             ) from error
 
-    def trusted(self, guest: str, version: str, platform: str = "qemu") -> str | None:
+    def trusted(self, guest: str, version: str, platform: str = DEFAULT_PLATFORM) -> str | None:
         """The digest under which this name was added, or None where it is not here."""
         return self._trust().get(entry_name(guest, version, platform))
 

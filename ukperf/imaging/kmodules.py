@@ -21,11 +21,6 @@ from elftools.elf.elffile import ELFFile
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes, read_text, reason, size_text
 
-VIRTIO_DISK = ("virtio_pci", "virtio_mmio", "virtio_blk")
-"""For a disk on q35 (PCI) and on microvm (MMIO)."""
-XEN_DISK = ("xen_blkfront",)
-"""For a disk of a PV or PVH domain on Xen."""
-
 MODULE_MAX = 128 << 20  # bytes, unpacked: the largest of a distribution have 20 MB, with what debuggers want
 _MEMORY_MAX = 256 << 20  # of what unpacks: kernels' modules are packed with windows of 1 to 8 MiB
 _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")

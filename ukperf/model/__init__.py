@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ukperf.model.asked import (
+    DEFAULT_PLATFORM,
     Accelerator,
     BootProtocol,
     BootSpec,
@@ -10,7 +11,9 @@ from ukperf.model.asked import (
     Launch,
     Machine,
     MachineKind,
+    Platform,
     Program,
+    Trait,
     kind_of,
 )
 from ukperf.model.campaign import BALANCED, INDEPENDENT, NO_PROGRAM, Limits, Plan, Request, Result
@@ -43,6 +46,7 @@ from ukperf.model.seen import (
 
 __all__ = [
     "BALANCED",
+    "DEFAULT_PLATFORM",
     "INDEPENDENT",
     "NO_PROGRAM",
     "PHASE_EVENTS",
@@ -66,6 +70,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Plan",
+    "Platform",
     "Program",
     "Report",
     "Request",
@@ -73,6 +78,7 @@ __all__ = [
     "Sample",
     "Status",
     "SystemCall",
+    "Trait",
     "Trial",
     "Unit",
     "Verdict",

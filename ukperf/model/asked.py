@@ -18,6 +18,13 @@ class Accelerator(StrEnum):
     NATIVE = "native"  # no virtual machine: the `native` guest
 
 
+class Platform(StrEnum):
+    """What a guest's kernel is built for: the kernel store keeps those of one guest apart by it."""
+
+    QEMU = "qemu"
+    XEN = "xen"
+
+
 class MachineKind(StrEnum):
     Q35 = "q35"
     MICROVM = "microvm"
@@ -26,8 +33,19 @@ class MachineKind(StrEnum):
     XENHVM = "xenhvm"
 
     @property
-    def on_xen(self) -> bool:
-        return self in (MachineKind.XENPV, MachineKind.XENPVH, MachineKind.XENHVM)
+    def platform(self) -> Platform:
+        """What kernels for this machine are built for."""
+        xen = (MachineKind.XENPV, MachineKind.XENPVH, MachineKind.XENHVM)
+        return Platform.XEN if self in xen else Platform.QEMU
+
+
+class Trait(StrEnum):
+    """What a driver must know of an image besides its files. How it is had, drivers know."""
+
+    EXIT_PORT = "exit-port"  # ends the machine by I/O port 0x501: what is written there becomes (value << 1) | 1
+    ONE_IOAPIC = "one-ioapic"  # knows the first I/O APIC only
+    MODERN_MMIO = "modern-mmio"  # its driver of virtio-mmio speaks version 2 only
+    COARSE_IDLE = "coarse-idle"  # never waits for its disk while anything is counted: its clock may leap meanwhile
 
 
 class Launch(StrEnum):
@@ -53,6 +71,9 @@ class Machine:
     memory_mib: int = 256
     vcpus: int = 1
     pin: tuple[int, ...] = ()  # host CPUs, empty: not pinned
+
+
+DEFAULT_PLATFORM = Machine().kind.platform
 
 
 @dataclass(frozen=True)
@@ -88,10 +109,8 @@ class Image:
     kernel_version: str = ""
     kernel_digest: str = ""
     powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it
-    qemu_args: tuple[str, ...] = ()  # what this image needs of QEMU on its machine, besides what every guest gets
-    debug_exit: bool = False  # wants isa-debug-exit at 0x501: VMM status (code << 1) | 1
     min_memory_mib: int = 16
-    idle_leap_us: int = 2  # under icount: how far the clock may leap each time the guest idles, waiting for its disk
+    traits: tuple[Trait, ...] = ()
 
 
 @dataclass(frozen=True)
