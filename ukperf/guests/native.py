@@ -6,6 +6,8 @@ import platform
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
+from ukperf.imaging import preload
+from ukperf.imaging.pythontree import MOUNT_POINTS
 from ukperf.model import Image, Program
 
 
@@ -25,7 +27,7 @@ class Native(Guest):
         if program.is_tree:
             _check(program)
             argv = tuple(_on_host(word, program) for word in program.argv)
-            env = tuple((name, _on_host(value, program)) for name, value in program.env)
+            env = _environment(program)
         key = self.cache.key(
             {
                 "guest": self.name,
@@ -59,7 +61,29 @@ def _check(program: Program) -> None:
         )
 
 
+def _environment(program: Program) -> tuple[tuple[str, str], ...]:
+    """The program's variables with the host's paths. What a tree's /etc/ld.so.preload is to its loader, LD_PRELOAD is
+    to this machine's, whose own file is left alone; LD_LIBRARY_PATH then names the tree's libraries."""
+    env = {name: _on_host(value, program) for name, value in program.env}
+    preloaded = program.path / preload.LIST.lstrip("/")
+    if preloaded.is_file():
+        if " " in str(program.path):
+            raise UkperfError(
+                f"Nothing can be loaded into programs of this machine itself from {program.path}: it has a space.",
+                hint="Set UKPERF_CACHE_DIR to a path without one.",
+            )
+        library = _on_host(preload.LIBRARY, program)
+        env["LD_PRELOAD"] = ":".join(filter(None, (library, env.get("LD_PRELOAD"))))
+        folders = dict.fromkeys(str(path.parent) for path in program.path.rglob("libc.so.6"))
+        env["LD_LIBRARY_PATH"] = ":".join(filter(None, (*folders, env.get("LD_LIBRARY_PATH"))))
+    return tuple(env.items())
+
+
 def _on_host(word: str, program: Program) -> str:
-    """A path of the program's tree as the host sees it; any other word as it is. No chroot: that would take root."""
+    """A path of the program's tree as the host sees it; any other word as it is. No chroot: that would take root.
+
+    /tmp and what else guests mount over the tree is the host's own.
+    """
     inside = program.path / word.lstrip("/")
-    return str(inside) if word.startswith("/") and inside.exists() else word
+    mounted = word.strip("/") in ("", *MOUNT_POINTS)
+    return str(inside) if word.startswith("/") and not mounted and inside.exists() else word

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular, read_bytes, reason
 from ukperf.imaging import bytecode
-from ukperf.imaging.elf import LibrarySearch, Missing, is_elf, loadable_bytes, needed_libraries, read_elf
+from ukperf.imaging.elf import LibrarySearch, is_elf, loadable_bytes, missing_library, needed_libraries, read_elf
 from ukperf.imaging.python_env import (
     ROOTS,
     Interpreter,
@@ -84,7 +84,7 @@ def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None) -
     extensions = [f.source for f in wheels if _elf(f) and not f.target.parts[0].endswith(".libs")]
     needed, missing = needed_libraries([interpreter.executable, *extensions], search)
     if missing:
-        raise _missing_library(missing[0])
+        raise missing_library(missing[0])
     stdlib, more, left_out = _stdlib_with_libraries(stdlib, search)
     needed = {**more, **needed}
     for name in DLOPENED:
@@ -125,13 +125,6 @@ def _stdlib_with_libraries(
             needed.update(more)
         kept.append(f)
     return kept, needed, left_out
-
-
-def _missing_library(m: Missing) -> UkperfError:
-    return UkperfError(
-        f"{m.asker} needs {m.name}, which is in no folder that the loader searches.",
-        hint="Install the system package that has it, then try again.",
-    )
 
 
 def _loader(interpreter: Interpreter, libc: Path) -> str:

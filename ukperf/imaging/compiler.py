@@ -42,6 +42,23 @@ _COMMON = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wl,--build-id=none", "-Wl,
 STATIC_PIE = (*_COMMON, "-D_GNU_SOURCE", "-fPIE", "-static-pie")
 """Hosted guest programs: position independent (Unikraft loads nothing else), and no dynamic linker."""
 
+PRELOADED = (
+    *_COMMON,
+    "-D_GNU_SOURCE",
+    "-ffreestanding",
+    "-nostdlib",
+    "-shared",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-stack-protector",
+    "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-tree-loop-distribute-patterns",  # as below
+    # Two segments, and nothing to protect afterwards: the loader makes six system calls fewer.
+    "-Wl,--hash-style=gnu,-z,norelro,-z,noseparate-code,-z,now",
+)
+"""The library that is loaded into other people's programs: it brings no other, and loads in little time."""
+
 FREESTANDING = (
     *_COMMON,
     "-ffreestanding",

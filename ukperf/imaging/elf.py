@@ -34,6 +34,7 @@ class ElfInfo:
     interpreter: str  # "" for a library or a static program
     soname: str
     fixed_address: bool  # ET_EXEC: no position-independent program
+    pie: bool  # says of itself that it is a position-independent program, not a library
     load_end: int  # file offset behind the last byte that a segment loads
 
 
@@ -69,6 +70,7 @@ def _info(elf: ELFFile, path: Path) -> ElfInfo:
         raise UkperfError(f"{path} is not a 64-bit x86-64 file.")
     tags: dict[str, list[str]] = {"needed": [], "rpath": [], "runpath": [], "soname": []}
     interpreter = ""
+    pie = False
     end = elf["e_phoff"] + elf["e_phnum"] * elf["e_phentsize"]
     for segment in elf.iter_segments():
         end = max(end, segment["p_offset"] + segment["p_filesz"])
@@ -77,6 +79,7 @@ def _info(elf: ELFFile, path: Path) -> ElfInfo:
         if isinstance(segment, DynamicSegment):
             for tag in segment.iter_tags():
                 name = tag.entry.d_tag.removeprefix("DT_").lower() if isinstance(tag.entry.d_tag, str) else ""
+                pie = pie or (name == "flags_1" and bool(tag.entry.d_val & DF_1_PIE))
                 if name in tags:
                     tags[name].append(getattr(tag, name))
     return ElfInfo(
@@ -86,6 +89,7 @@ def _info(elf: ELFFile, path: Path) -> ElfInfo:
         interpreter=interpreter,
         soname=next(iter(tags["soname"]), ""),
         fixed_address=elf["e_type"] == "ET_EXEC",
+        pie=pie,
         load_end=end,
     )
 
@@ -169,6 +173,14 @@ class Missing:
 
     name: str
     asker: Path
+
+
+def missing_library(missing: Missing) -> UkperfError:
+    """The refusal of a program whose library is not on this machine."""
+    return UkperfError(
+        f"{missing.asker} needs {missing.name}, which is in no folder that the loader searches.",
+        hint="Install the system package that has it, then try again.",
+    )
 
 
 def needed_libraries(files: Iterable[Path], search: LibrarySearch) -> tuple[dict[str, Path], list[Missing]]:

@@ -7,6 +7,7 @@ writers (cpio, TFS, ext4) take such lists; times, owners and inode numbers never
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import create_own, open_regular, reason
 
 NAME_MAX = 255  # bytes in one name: Linux's limit, and what the guests were built for
 
@@ -88,6 +90,44 @@ def files(contents: Mapping[str, Path | bytes], *, executable: Iterable[str] = (
         else:
             nodes[path] = Entry(path, Kind.FILE, mode, _size(content), str(content))
     return sort(nodes.values())
+
+
+def with_parents(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries in image order, and every directory that they are in. Raises UkperfError for a path that is in the list
+    twice as different things, or below a file."""
+    nodes: dict[bytes, Entry] = {}
+    for entry in entries:
+        parts = entry.path.split(b"/")
+        for depth in range(1, len(parts)):
+            parent = b"/".join(parts[:depth])
+            if nodes.setdefault(parent, Entry(parent, Kind.DIRECTORY, 0o755)).kind is not Kind.DIRECTORY:
+                raise UkperfError(f"{os.fsdecode(parent)} is a file and a directory at once.")
+        before = nodes.setdefault(entry.path, entry)
+        if before.kind is not entry.kind or (before != entry and entry.kind is not Kind.DIRECTORY):
+            raise UkperfError(f"/{os.fsdecode(entry.path)} is two things in one image.")
+    return sort(nodes.values())
+
+
+def unpack(entries: Iterable[Entry], root: Path) -> None:
+    """Write entries, which are in image order, into a directory that is empty. Raises UkperfError for a source that
+    cannot be read; OSError of the target goes to the caller."""
+    for entry in entries:
+        path = root / os.fsdecode(entry.path)
+        if entry.kind is Kind.DIRECTORY:
+            path.mkdir()
+        elif entry.kind is Kind.LINK:
+            path.symlink_to(os.fsdecode(entry.target))
+        else:
+            if entry.source is None:
+                path.write_bytes(entry.data)
+            else:
+                try:
+                    source = open_regular(Path(entry.source))
+                except OSError as error:
+                    raise UkperfError(f"{entry.source} cannot be read: {reason(error)}.") from error
+                with source, create_own(path) as copy:
+                    shutil.copyfileobj(source, copy, 1 << 20)
+            path.chmod(entry.mode)
 
 
 def sort(entries: Iterable[Entry]) -> list[Entry]:

@@ -1,0 +1,407 @@
+"""Any program of this machine as a tree that every guest runs: the program, its loader and libraries, and files.
+
+For the workload `run`:
+
+    packed = pack(["sqlite3", ":memory:", "select 1"], files=[FileToPack.parse("data.csv")], cwd="/work")
+    packed.program              a model.Program with is_tree=True, for guests.get(…).build
+    packed.timing               who tells when it starts and ends, to be stated beside every figure
+    preload.preload_library()   the library that does for dynamic programs, compiled (pack calls it)
+
+What is where in a tree: the program, a script and every `--file` at its own absolute path; the loader where the program
+names it; libraries in the folder of the C library, which glibc's loader searches by default; the library of preload.py
+and the file of standard input in /ukperf. A relative path begins at the guest's working folder. argv[0] is the
+program's path, for a script its interpreter's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from ukperf.errors import UkperfError
+from ukperf.files import open_regular, reason
+from ukperf.imaging import preload, tree
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.closure import DLOPENED
+from ukperf.imaging.elf import LibrarySearch, is_elf, missing_library, needed_libraries, read_elf
+from ukperf.imaging.executable import Executable, Located, absolute, find_executable, follow
+from ukperf.imaging.memo import Memo
+from ukperf.imaging.pythontree import MOUNT_POINTS
+from ukperf.imaging.tree import Entry, Kind
+from ukperf.model import Program
+
+FORMAT = 1  # raise when the same inputs give another tree
+WORKLOAD = "run"
+STDIN = "/ukperf/stdin"
+_GLIBC = "ld-linux-x86-64.so.2"  # the loader that reads /etc/ld.so.preload
+_NAME = re.compile(r"[^=\0]+")
+
+
+class Timing(StrEnum):
+    """Who tells when the program starts and ends. Figures of different ways are not compared."""
+
+    PRELOAD = "preload"  # our library: before the program's first constructor, after its last exit handler
+    GUEST = "guest"  # the guest itself
+
+
+@dataclass(frozen=True)
+class FileToPack:
+    """A file or folder of this machine and its path in the guest ("": the same, as far as there is one)."""
+
+    host: Path
+    guest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> FileToPack:
+        """`HOST` or `HOST:GUEST`. A path that is there may have colons in it."""
+        if ":" not in text or os.path.lexists(text):
+            return cls(Path(text))
+        host, _, guest = text.rpartition(":")
+        if not host or not guest:
+            raise UkperfError(f"--file {text} has no path on one side of its colon.", hint="Write HOST or HOST:GUEST.")
+        return cls(Path(host), guest)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A program that guests can run. libraries: names, loader and C library among them; size: bytes of its tree."""
+
+    program: Program
+    timing: Timing
+    libraries: tuple[str, ...]
+    size: int
+    left_out: tuple[str, ...] = ()  # libraries that files in packed folders ask for and that are not here
+
+
+def pack(
+    words: Sequence[str],
+    *,
+    files: Iterable[FileToPack] = (),
+    env: Iterable[tuple[str, str]] = (),
+    cwd: str = "/",
+    stdin: Path | None = None,
+    base: Path | None = None,
+    cache: Cache | None = None,
+    search: LibrarySearch | None = None,
+) -> Packed:
+    """PROGRAM and its arguments as a tree in the cache, found again in milliseconds while no file of it has changed.
+
+    cwd: the working folder in the guest; stdin: what it reads from standard input, default nothing; base: where
+    relative paths of this machine begin, default the current folder. The program's digest covers all that goes in:
+    files, permission to execute, links, arguments, environment, working folder, standard input. Raises UkperfError,
+    one sentence and a hint, for what cannot be packed.
+    """
+    cache = cache or Cache()
+    search = search or LibrarySearch()
+    if not words:
+        raise UkperfError("There is no program to run.", hint="Name it behind --, like: -- sqlite3 :memory: 'select 1'")
+    request = _Request(
+        tuple(words),
+        tuple(files),
+        _environment(env),
+        _folder(cwd),
+        stdin,
+        base or Path.cwd(),
+        os.environ.get("PATH", ""),
+    )
+    question = [FORMAT, str(request), search.environment, search.system, os.environ.get("CC", "")]
+    memory = Memo(cache.root / "packed", question)
+    known = _restored(memory.recall())
+    if known is not None and known.program.path.is_dir():
+        return known
+    packed, looked_at = _Packing(request, search, cache).done()
+    memory.remember(_stored(packed), looked_at)
+    return packed
+
+
+@dataclass(frozen=True)
+class _Request:
+    words: tuple[str, ...]
+    files: tuple[FileToPack, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: PurePosixPath
+    stdin: Path | None
+    base: Path
+    path: str
+
+
+class _Packing:
+    """One program on its way into a tree. looked_at: files and folders on which the result depends."""
+
+    def __init__(self, request: _Request, search: LibrarySearch, cache: Cache) -> None:
+        self.request, self.search, self.cache = request, search, cache
+        self.entries: list[Entry] = []
+        self.looked_at: dict[str, None] = {}
+        self.left_out: list[str] = []
+        self.askers: list[Path] = []  # ELF files whose libraries are wanted
+
+    def done(self) -> tuple[Packed, Iterable[str]]:
+        request = self.request
+        found = find_executable(request.words[0], request.path, base=request.base)
+        parts = (found.program, *found.words)
+        named = parts[-1]  # what the first word names: a script, or the program itself
+        argv = [p if isinstance(p, str) else self._put_program(p, relative=p is named) for p in parts]
+        argv += request.words[1:]
+        optional = [path for file in request.files for path in self._put_files(file)]
+        libraries = self._put_libraries(found, optional)
+        timing = self._put_timing(found, Path(request.words[0]).name)
+        for name in (*MOUNT_POINTS, str(request.cwd).strip("/")):
+            if name:
+                self.entries.append(Entry(name.encode(), Kind.DIRECTORY, 0o755))
+        entries = tree.with_parents(self.entries)
+        env = (*found.env, *request.env)
+        program = self._program(entries, tuple(argv), env, timing)
+        size = sum(entry.size for entry in entries)
+        self._look_at_folders(found)
+        return Packed(program, timing, libraries, size, tuple(self.left_out)), self.looked_at
+
+    # ---- what goes in ----
+
+    def _put_program(self, found: Located, *, relative: bool) -> str:
+        """The file and the links that lead to it; the guest's path of its name. relative: the first word names it."""
+        word = self.request.words[0]
+        if relative and "/" in word and not word.startswith("/"):
+            inside = self._inside(found.path.name if ".." in Path(word).parts else word)
+            return self._put_file(found.file, inside, executable=True)
+        if _is_reserved(str(found.path)):
+            return self._put_file(found.file, f"/{found.path.name}", executable=True)
+        for name, target in found.links:
+            # Relative, so that the tree means the same wherever it is.
+            towards = os.path.relpath(target, name.parent)
+            self._add(Entry(_clean(str(name)), Kind.LINK, 0o777, target=os.fsencode(towards)))
+            self.looked_at[str(name)] = None
+        self._put_file(found.file, str(found.file), executable=True)
+        return str(found.path)
+
+    def _inside(self, path: str) -> str:
+        """A path in the guest; relative ones begin at its working folder. Raises UkperfError for what leads outside."""
+        inside = os.path.normpath(self.request.cwd / path)
+        if PurePosixPath(path).parts[:1] == ("..",):
+            raise UkperfError(f"{path} is no path in the guest.", hint="Name one: HOST:/PATH/IN/GUEST.")
+        return inside
+
+    def _put_file(
+        self, source: Path, target: str, *, executable: bool | None = None, content: bytes | None = None
+    ) -> str:
+        try:
+            if content is None:
+                with open_regular(source) as file:
+                    status = os.fstat(file.fileno())
+                size, runs = status.st_size, bool(status.st_mode & 0o100)
+                self.looked_at[str(source)] = None
+            else:
+                size, runs = len(content), False
+        except OSError as error:
+            raise UkperfError(f"{source} cannot be packed: {reason(error)}.") from error
+        mode = 0o755 if (runs if executable is None else executable) else 0o644
+        where = str(source) if content is None else None
+        self._add(Entry(_clean(target), Kind.FILE, mode, size, where, content or b""))
+        return target
+
+    def _add(self, entry: Entry) -> None:
+        if entry not in self.entries:
+            self.entries.append(entry)
+
+    def _put_files(self, file: FileToPack) -> Iterable[Path]:
+        """Pack one `--file`. The ELF files in a folder, whose libraries may be missing, are returned."""
+        host = absolute(self.request.base / file.host)
+        guest = file.guest or str(file.host)
+        inside = self._inside(guest)
+        if _is_reserved(inside) and not (inside == "/" and host.is_dir()):
+            hint = "Name another place: HOST:/PATH/IN/GUEST."
+            raise UkperfError(f"{inside} is a path that guests keep for themselves.", hint=hint)
+        if not host.is_dir():
+            self._put_file(host, inside)
+            if _loadable(host):
+                self.askers.append(host)
+            return ()
+        prefix = _clean(inside) + b"/" if inside != "/" else b""
+        if prefix:
+            self._add(Entry(prefix[:-1], Kind.DIRECTORY, 0o755))
+        self.looked_at[str(host)] = None
+        found = []
+        for entry in tree.scan(host):
+            _clean(os.fsdecode(prefix + entry.path))
+            self.entries.append(
+                Entry(prefix + entry.path, entry.kind, entry.mode, entry.size, entry.source, b"", entry.target)
+            )
+            self.looked_at[str(host / os.fsdecode(entry.path))] = None
+            if entry.source is not None and _loadable(Path(entry.source)):
+                found.append(Path(entry.source))
+        return found
+
+    def _put_libraries(self, found: Executable, optional: Sequence[Path]) -> tuple[str, ...]:
+        """Loaders and libraries of everything that is dynamic. Returns their names."""
+        program = found.program.file
+        asking = {path: read_elf(path).interpreter for path in (program, *self.askers, *optional)}
+        loaders = sorted({loader for loader in asking.values() if loader})
+        needed, missing = needed_libraries([program, *self.askers], self.search)
+        if missing:
+            raise missing_library(missing[0])
+        for path in optional:
+            more, missing = needed_libraries([path], self.search)
+            self.left_out += [f"{m.name}, which {m.asker} needs, is not on this machine" for m in missing]
+            needed = {**more, **needed}
+        libc = needed.get("libc.so.6")
+        if libc is not None:
+            for name in DLOPENED:
+                extra = self.search.find(name, program, found.elf)
+                if extra is not None:
+                    needed.setdefault(name, extra)
+        folder = libc.parent if libc is not None else Path("/lib")
+        for loader in loaders:
+            if not Path(loader).is_file():
+                asker = next(path for path, wanted in asking.items() if wanted == loader)
+                raise UkperfError(
+                    f"{asker} asks for the loader {loader}, which is not on this machine.",
+                    hint="Install the C library that it was built for, or build it statically.",
+                )
+            self._put_file(follow(Path(loader)).file, loader, executable=True)
+        names = {PurePosixPath(loader).name for loader in loaders}
+        for name, path in sorted(needed.items()):
+            if name not in names:
+                self._put_file(path, f"{folder}/{PurePosixPath(name).name}", executable=True)
+                self.looked_at[str(path.parent)] = None
+        return tuple(sorted({*names, *needed}))
+
+    def _put_timing(self, found: Executable, name: str) -> Timing:
+        """Our library, where the program's loader brings it in."""
+        stdin, cwd = self.request.stdin, str(self.request.cwd)
+        if PurePosixPath(found.elf.interpreter).name != _GLIBC:
+            what = "a static program" if found.static else f"a program with the loader {found.elf.interpreter}"
+            if stdin is not None or cwd != "/":
+                raise UkperfError(
+                    f"{found.program.path} is {what}, and takes no --cwd and no --stdin.",
+                    hint="Only programs that glibc's loader loads can be prepared so.",
+                )
+            return Timing.GUEST
+        library = preload.preload_library(self.cache)
+        content = preload.with_settings(library, name=name, cwd="" if cwd == "/" else cwd, stdin=STDIN)
+        self._put_file(library, preload.LIBRARY, content=content)
+        self._put_file(library, preload.LIST, content=f"{preload.LIBRARY}\n".encode())
+        for path in (library, *preload.sources()):
+            self.looked_at[str(path)] = None
+        if stdin is None:
+            self._put_file(Path(os.devnull), STDIN, content=b"")
+        else:
+            self._put_file(absolute(self.request.base / stdin), STDIN, executable=False)
+        return Timing.PRELOAD
+
+    def _look_at_folders(self, found: Executable) -> None:
+        """Where another program or library might turn up that would be taken instead."""
+        for folder in (*self.request.path.split(os.pathsep), *self.search.environment, *self.search.system):
+            self.looked_at[str(self.request.base / folder)] = None
+        self.looked_at["/etc/ld.so.conf"] = None
+        self.looked_at[str(found.program.path)] = None
+
+    # ---- the tree ----
+
+    def _program(
+        self, entries: list[Entry], argv: tuple[str, ...], env: tuple[tuple[str, str], ...], timing: Timing
+    ) -> Program:
+        before = {entry.source: _facts(entry.source) for entry in entries if entry.source is not None}
+        contents = self.cache.digests.entries(entries, self.cache.root / "packed" / self.request.words[0])
+
+        def fill(folder: Path) -> None:
+            root = folder / "root"
+            root.mkdir()
+            tree.unpack(entries, root)
+            if self.cache.digests.entries(tree.scan(root), root) != contents:
+                changed = [source for source, facts in before.items() if _facts(source) != facts]
+                name = changed[0] if changed else f"A file of {self.request.words[0]}"
+                raise UkperfError(f"{name} changed while it was packed.", hint="Try again when nobody writes to it.")
+
+        root = self.cache.entry("trees", contents, fill) / "root"
+        everything = {
+            "format": FORMAT,
+            "tree": contents,
+            "argv": argv,
+            "env": [list(pair) for pair in env],
+            "cwd": str(self.request.cwd),
+            "timing": timing.value,
+        }
+        return Program(WORKLOAD, self.cache.key(everything), root, True, argv, env)
+
+
+def _facts(source: str) -> tuple[int, int, int] | None:
+    try:
+        status = Path(source).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _is_reserved(path: str) -> bool:
+    """Is this where guests mount or make something of their own, which would hide a file or be in its way?"""
+    parts = PurePosixPath(path).parts[1:]
+    return not parts or parts[0] in (*MOUNT_POINTS, "ukperf") or path == preload.LIST
+
+
+def _loadable(path: Path) -> bool:
+    """Is this a file that a guest's loader could load: ELF for x86-64?"""
+    if not is_elf(path):
+        return False
+    try:
+        read_elf(path)
+    except UkperfError:
+        return False
+    return True
+
+
+def _clean(path: str) -> bytes:
+    """A guest's path as an image has it. Raises UkperfError for names that not every guest can open."""
+    try:
+        raw = path.encode()
+    except UnicodeEncodeError as error:
+        raise UkperfError(f"{path!r} is no UTF-8, and nanos opens no such names.", hint="Rename it.") from error
+    if any(byte < 32 or byte == 127 for byte in raw):
+        raise UkperfError(f"{path!r} has a control character in its name.", hint="Rename it.")
+    return raw.strip(b"/")
+
+
+def _environment(env: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    pairs = tuple(env)
+    for name, value in pairs:
+        if not _NAME.fullmatch(name) or any(letter in name + value for letter in "\0\n"):
+            raise UkperfError(
+                f"{name!r}={value!r} is no variable that every guest takes.", hint="Use --env NAME=VALUE."
+            )
+    return pairs
+
+
+def _folder(cwd: str) -> PurePosixPath:
+    if not cwd.startswith("/"):
+        raise UkperfError(f"The working folder {cwd} is no absolute path in the guest.", hint="Write it like /work.")
+    folder = os.path.normpath(cwd)
+    if _is_reserved(folder) and folder not in ("/", "/tmp"):
+        raise UkperfError(f"The working folder {folder} is a path that guests keep for themselves.")
+    if len(folder.encode(errors="replace")) >= preload.PATH_MAX:
+        raise UkperfError(f"The working folder {folder} has more than {preload.PATH_MAX - 1} bytes.")
+    return PurePosixPath(os.fsdecode(b"/" + _clean(folder)))
+
+
+def _stored(packed: Packed) -> dict[str, object]:
+    p = packed.program
+    return {
+        "program": [p.workload, p.digest, str(p.path), list(p.argv), [list(pair) for pair in p.env]],
+        "timing": packed.timing.value,
+        "libraries": list(packed.libraries),
+        "size": packed.size,
+        "left_out": list(packed.left_out),
+    }
+
+
+def _restored(stored: object) -> Packed | None:
+    """What _stored wrote; None for anything else: it is made again then."""
+    try:
+        assert isinstance(stored, dict)
+        workload, digest, path, argv, env = stored["program"]
+        program = Program(workload, digest, Path(path), True, tuple(argv), tuple((n, v) for n, v in env))
+        libraries, left_out = tuple(stored["libraries"]), tuple(stored["left_out"])
+        return Packed(program, Timing(stored["timing"]), libraries, int(stored["size"]), left_out)
+    except (AssertionError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,58 @@
+"""The library that times programs which know nothing of ukperf (workloads/preload/preload.c).
+
+The loader of a dynamic program brings it in: in a guest by /etc/ld.so.preload, which glibc's loader reads, on this
+machine by LD_PRELOAD. What it does before the program starts is written into its file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ukperf.files import read_bytes
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.compiler import PRELOADED, compile_c, find_compiler
+from ukperf.imaging.programs import compiled_from
+from ukperf.resources import data
+
+LIBRARY = "/ukperf/preload.so"  # in every tree; preload.c has it too
+LIST = "/etc/ld.so.preload"
+_SOURCE = "preload/preload.c"
+_MARK = b"ukperf-settings\0"
+NAME_MAX, PATH_MAX = 128, 512  # bytes of a setting, its NUL among them
+_LIBRARY_MAX = 1 << 20
+
+
+def preload_library(cache: Cache) -> Path:
+    """The library without settings, compiled where nothing in the cache fits. Raises UkperfError without a compiler."""
+    base = data("workloads")
+    compiler = find_compiler()
+    source, *headers = sources()
+    description = compiled_from(cache, compiler, PRELOADED, [source, *headers], base, libraries=False)
+    entry = cache.entry(
+        "programs",
+        cache.key(description),
+        lambda folder: compile_c([source], folder / "preload.so", PRELOADED, base=base, compiler=compiler),
+    )
+    return entry / "preload.so"
+
+
+def sources() -> list[Path]:
+    """The files that it is compiled from, its C file first."""
+    common = data("workloads", "common")
+    return [data("workloads", *_SOURCE.split("/")), common / "rawsyscall.h", common / "ukperf.h"]
+
+
+def with_settings(library: Path, *, name: str, cwd: str, stdin: str) -> bytes:
+    """The library's bytes with what it does before the program starts.
+
+    name: the program's, for its `main` frame; cwd and stdin: paths in the guest of less than PATH_MAX bytes, "" for
+    nothing to do.
+    """
+    content = bytearray(read_bytes(library, _LIBRARY_MAX))
+    at = content.index(_MARK) + len(_MARK)
+    shown = name.encode("ascii", "replace")[: NAME_MAX - 1]
+    for value, room in ((shown, NAME_MAX), (cwd.encode(), PATH_MAX), (stdin.encode(), PATH_MAX)):
+        assert len(value) < room
+        content[at : at + room] = value.ljust(room, b"\0")
+        at += room
+    return bytes(content)
