@@ -22,8 +22,9 @@ from ukperf.engine.schedule import block_order
 from ukperf.model import BALANCED, INDEPENDENT, BootRecord, Outcome, Sample, Trial, Unit, Verdict
 from ukperf.stats.arrays import Floats
 from ukperf.stats.effect import Effect
+from ukperf.stats.figures import Warmth
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.perboot import Warmth, collect, quantile_name
+from ukperf.stats.perboot import collect, quantile_name
 from ukperf.stats.simulate import RARE
 from ukperf.stats.steady import steady_state
 from ukperf.stats.verdict import judge

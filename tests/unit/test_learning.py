@@ -14,7 +14,7 @@ from ukperf import workloads
 from ukperf.engine.campaign import EngineBench
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Request, Sample, Unit
-from ukperf.workloads import learning, memoryadvice, paper
+from ukperf.workloads import learning, memory, paper
 from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, guests_for, remembered
 
@@ -134,16 +134,16 @@ def test_a_model_file_that_is_not_there_is_named(tmp_path_factory: pytest.TempPa
 def test_enough_memory_is_found_by_trying(
     had: int, usual: int, most: int, need: int, tried: tuple[int, ...], enough: int | None
 ) -> None:
-    advice = memoryadvice.find_enough("nanos", had, usual, most, lambda mib: mib >= need)
+    advice = memory.find_enough("nanos", had, usual, most, lambda mib: mib >= need)
     assert (advice.tried, advice.enough_mib) == (tried, enough)
 
 
 def test_advice_about_memory_is_a_sentence() -> None:
-    found = memoryadvice.find_enough("nanos", 256, 1024, 9000, lambda mib: mib >= 1024)
+    found = memory.find_enough("nanos", 256, 1024, 9000, lambda mib: mib >= 1024)
     assert found.sentence == "nanos does not get through with 256 MiB; with 1,024 MiB it does."
-    never = memoryadvice.find_enough("nanos", 256, 1024, 2048, lambda _: False)
+    never = memory.find_enough("nanos", 256, 1024, 2048, lambda _: False)
     assert "fails with 2,048 MiB too" in never.sentence
-    assert "no more to try" in memoryadvice.find_enough("nanos", 256, 1024, 200, lambda _: False).sentence
+    assert "no more to try" in memory.find_enough("nanos", 256, 1024, 200, lambda _: False).sentence
 
 
 def test_only_deaths_that_look_like_memory_are_suspect() -> None:
@@ -152,7 +152,7 @@ def test_only_deaths_that_look_like_memory_are_suspect() -> None:
         failed(boot("unikraft", 0), Outcome.FAILED, "The model expects 3 columns and the data has 4."), console_tail=""
     )
     oom = failed(boot("linux", 0), Outcome.FAILED, "The guest ran out of memory.")
-    assert memoryadvice.suspects([dead, wrong, oom, failed(boot("floor", 0)), boot("floor", 1)]) == ["nanos", "linux"]
+    assert memory.suspects([dead, wrong, oom, failed(boot("floor", 0)), boot("floor", 1)]) == ["nanos", "linux"]
 
 
 # -- what is kept beside a run -----------------------------------------------------------------------------------------

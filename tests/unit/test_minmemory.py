@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ukperf.workloads.minmemory import find_least
+from ukperf.workloads.memory import find_least
 
 
 @given(st.integers(1, 3000), st.integers(0, 3000), st.integers(1, 4000), st.integers(1, 4))

@@ -14,7 +14,8 @@ from records import run_of, save_run
 from test_gate import said
 
 from ukperf.model import BootRecord, Sample, Unit
-from ukperf.stats.perboot import Warmth, collect
+from ukperf.stats.figures import Warmth
+from ukperf.stats.perboot import collect
 from ukperf.stats.summary import RunSummary, summarize
 
 Calls = NDArray[np.float64]

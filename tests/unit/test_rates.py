@@ -22,7 +22,8 @@ from ukperf.reports.story import answers
 from ukperf.reports.units import with_unit
 from ukperf.runs.pyperffile import read_pyperf
 from ukperf.stats.drift import drifts
-from ukperf.stats.perboot import Warmth, collect
+from ukperf.stats.figures import Warmth
+from ukperf.stats.perboot import collect
 from ukperf.stats.summary import summarize
 
 UNITS = (Unit.SECONDS, Unit.CYCLES, Unit.INSTRUCTIONS, Unit.BYTES, Unit.COUNT)

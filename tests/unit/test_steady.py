@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from records import boot
 
 from ukperf.model import Sample, Unit
-from ukperf.stats.perboot import Warmth, boot_summaries
+from ukperf.stats.figures import Warmth
+from ukperf.stats.perboot import boot_summaries
 from ukperf.stats.steady import far_out, steady_mean, steady_state
 from ukperf.stats.summary import summarize
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ukperf.stats.perboot import LARGEST, SMALLEST
+from ukperf.stats.figures import LARGEST, SMALLEST
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ def as_floats(values: ArrayLike) -> Floats:
 
 
 def within_reason(values: ArrayLike) -> Floats:
-    """`perboot.within_reason` for arrays of any shape."""
+    """`figures.within_reason` for arrays of any shape."""
     array = np.array(values, dtype=np.float64)
     size = np.abs(array)
     if (size > LARGEST).any():

@@ -14,7 +14,7 @@ from scipy.special import ndtri, stdtrit
 
 from ukperf.stats.arrays import Floats
 from ukperf.stats.estimate import MIN_BOOTS
-from ukperf.stats.perboot import LEAST_ITERATIONS
+from ukperf.stats.figures import LEAST_ITERATIONS
 from ukperf.stats.simulate import Campaigns
 from ukperf.stats.steady import steady_state
 

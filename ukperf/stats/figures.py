@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
+from enum import StrEnum
 
 from ukperf.model import PHASE_EVENTS, BootRecord, Event, Outcome, Phase, Status, Unit
 from ukperf.text import many
 
 VALUELESS = frozenset({Status.BELOW, Status.NOT_SEEN, Status.GAP})
+LARGEST, SMALLEST = 1e30, 1e-30  # sizes that squares and ratios can be taken of; nothing measured is beyond them
+LEAST_ITERATIONS = 20  # boots of fewer are taken as they are: see `steady`
 
 
 def phase_statuses(
@@ -60,3 +64,35 @@ def why_no_value(statuses: Mapping[int, Status], boots: int, guest: str) -> str:
     if not boots and kinds[Status.ENDED_BY_HOST]:
         return f"{guest} does not power off, the host ends it"
     return "" if boots else f"{guest} has no value"
+
+
+def within_reason(value: float) -> float:
+    """What is larger than 1e30 is infinite, what is smaller than 1e-30 is zero: neither is compared, both are named."""
+    if abs(value) > LARGEST:
+        return math.copysign(math.inf, value)
+    return 0.0 if abs(value) < SMALLEST else value
+
+
+def oddity(value: float) -> str:
+    """What is wrong with a value that is not compared, as the end of "a value that is …"; empty for a good one."""
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite"
+    if abs(value) > LARGEST:
+        return f"beyond {LARGEST:g}, larger than anything measured"
+    if value == 0:
+        return "zero"
+    if abs(value) < SMALLEST:
+        return f"below {SMALLEST:g}, smaller than anything measured"
+    return "negative" if value < 0 else ""
+
+
+class Warmth(StrEnum):
+    """What a boot's iterations did: their costs fell, or their rates rose, while it was warming up."""
+
+    FLAT = "flat"
+    WARMING_UP = "warming up"
+    SLOWING_DOWN = "slowing down"
+    UNSTEADY = "no steady state"
+    SHORT = "too few iterations to tell"

@@ -6,50 +6,24 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Unit
-from ukperf.stats.figures import has_value, statuses_of
+from ukperf.stats.figures import (
+    LARGEST,
+    LEAST_ITERATIONS,
+    SMALLEST,
+    Warmth,
+    has_value,
+    oddity,
+    statuses_of,
+    within_reason,
+)
 
 PHASES = tuple(phase.value for phase in Phase)
-LARGEST, SMALLEST = 1e30, 1e-30  # sizes that squares and ratios can be taken of; nothing measured is beyond them
-LEAST_ITERATIONS = 20  # boots of fewer are taken as they are: see `steady`
 _TOGETHER = 30_000  # iterations looked at together: bounds the memory
 _QUANTILE = re.compile(r"0?\.\d{1,6}")
 TAIL = 0.9  # quantiles beyond it depend on how many calls they are of; that of the median does not
 _TAIL_NAME = re.compile(r"\bp9\d*(\.\d+)?$")
-
-
-def within_reason(value: float) -> float:
-    """What is larger than 1e30 is infinite, what is smaller than 1e-30 is zero: neither is compared, both are named."""
-    if abs(value) > LARGEST:
-        return math.copysign(math.inf, value)
-    return 0.0 if abs(value) < SMALLEST else value
-
-
-def oddity(value: float) -> str:
-    """What is wrong with a value that is not compared, as the end of "a value that is …"; empty for a good one."""
-    if math.isnan(value):
-        return "not a number"
-    if math.isinf(value):
-        return "infinite"
-    if abs(value) > LARGEST:
-        return f"beyond {LARGEST:g}, larger than anything measured"
-    if value == 0:
-        return "zero"
-    if abs(value) < SMALLEST:
-        return f"below {SMALLEST:g}, smaller than anything measured"
-    return "negative" if value < 0 else ""
-
-
-class Warmth(StrEnum):
-    """What a boot's iterations did: their costs fell, or their rates rose, while it was warming up."""
-
-    FLAT = "flat"
-    WARMING_UP = "warming up"
-    SLOWING_DOWN = "slowing down"
-    UNSTEADY = "no steady state"
-    SHORT = "too few iterations to tell"
 
 
 _OF_RATES = {Warmth.WARMING_UP: Warmth.SLOWING_DOWN, Warmth.SLOWING_DOWN: Warmth.WARMING_UP}

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ukperf.stats.arrays import Floats
-from ukperf.stats.perboot import LEAST_ITERATIONS, Warmth
+from ukperf.stats.figures import LEAST_ITERATIONS, Warmth
 
 PENALTY = 15.0
 CLIP = 6.0

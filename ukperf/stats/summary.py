@@ -13,7 +13,8 @@ from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
 from ukperf.stats.estimate import estimate_of
-from ukperf.stats.perboot import PHASES, Series, Warmth, final_records
+from ukperf.stats.figures import Warmth
+from ukperf.stats.perboot import PHASES, Series, final_records
 from ukperf.stats.provenance import changes
 from ukperf.stats.steady import far_out
 from ukperf.stats.within import compare_guests, series_of

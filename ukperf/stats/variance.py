@@ -16,16 +16,9 @@ from scipy.special import chdtri, stdtrit
 from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.stats.arrays import within_reason
 from ukperf.stats.estimate import MIN_BOOTS
+from ukperf.stats.figures import LARGEST
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.perboot import (
-    LARGEST,
-    Series,
-    collect,
-    final_records,
-    merged,
-    quantiles_of,
-    sample_name,
-)
+from ukperf.stats.perboot import Series, collect, final_records, merged, quantiles_of, sample_name
 from ukperf.stats.within import refusal
 
 MOST_ITERATIONS = 1_000_000

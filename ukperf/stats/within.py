@@ -12,9 +12,9 @@ from ukperf.model import BootRecord, Comparison, Outcome, Status, Unit, Verdict
 from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, middle, moments
-from ukperf.stats.figures import why_no_value
+from ukperf.stats.figures import oddity, why_no_value
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.perboot import PHASES, Series, collect, final_records, oddity, sample_name
+from ukperf.stats.perboot import PHASES, Series, collect, final_records, sample_name
 from ukperf.stats.resolution import with_resolution
 from ukperf.stats.verdict import Judgement, judge
 from ukperf.text import many

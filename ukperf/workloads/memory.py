@@ -1,19 +1,27 @@
-"""`--min-memory`: the least memory in which each guest reaches `main`, three boots out of three."""
+"""Memory: the least in which a guest reaches `main` (`--min-memory`, a figure that unikernels are sold by, found by
+bisection), and how much would have been enough for a guest that died, found by trying."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ukperf.errors import UkperfError
-from ukperf.model import BootProtocol, Event, Plan, Request
+from ukperf.model import BootProtocol, BootRecord, Event, Outcome, Plan, Request
 from ukperf.workloads.base import Bench, Repeats
-from ukperf.workloads.minmemory import TIMES, find_least
 
 LEAST_MIB = 1
 # A guest with too little memory mostly hangs: it gets this many times what a boot with enough took, and at least 5 s.
 PATIENCE = 8.0
 MIN_TIMEOUT_S = 5.0
+TIMES = 3  # a size counts as enough when that many boots out of that many reach main
+GROWN = 3  # sizes that are tried upwards, each twice the one before
+# A guest without memory may say so, be killed, or just stop answering.
+SILENT_DEATHS = frozenset({Outcome.CRASHED, Outcome.HUNG, Outcome.SILENT})
+SIGNS = ("memory", "oom", "signal 9", "sigkill", "bad_alloc", "sigsegv", "signal 11")
+
+
+# ---- the least ----
 
 
 @dataclass(frozen=True)
@@ -67,3 +75,99 @@ def _least(repeats: Repeats, guest: str, report: Callable[[str, int], None]) -> 
     greatest = repeats.plan.machine.memory_mib
     least = find_least(works, LEAST_MIB, greatest, times=TIMES)
     return LeastMemory(guest, least.least_mib, greatest, boots, rss)
+
+
+@dataclass(frozen=True)
+class MinMemory:
+    """The answer. least_mib: the smallest size that was enough, None when not even the greatest was.
+
+    tried: size in MiB → how many of its boots worked, in the order of trying; a size is given up at its first failure.
+    """
+
+    least_mib: int | None
+    tried: dict[int, int]
+
+
+def find_least(works: Callable[[int], bool], low: int, high: int, *, times: int = TIMES) -> MinMemory:
+    """Bisects between low and high (MiB, both may be the answer) for the least size that works `times` out of `times`.
+
+    works(mib): one boot with that much memory; did the program reach main? Assumes that more memory is never worse; a
+    guest for which that is not so gets *a* size that is enough next to one that is not. At most
+    times · (2 + log2(high − low)) boots. Raises ValueError unless 1 ≤ low ≤ high and times ≥ 1.
+    """
+    if not 1 <= low <= high or times < 1:
+        raise ValueError(f"low {low}, high {high}, times {times}")
+    tried: dict[int, int] = {}
+
+    def enough(mib: int) -> bool:
+        tried[mib] = 0
+        while tried[mib] < times and works(mib):
+            tried[mib] += 1
+        return tried[mib] == times
+
+    if not enough(high):
+        return MinMemory(None, tried)
+    if low == high or enough(low):
+        return MinMemory(low, tried)
+    bad, good = low, high
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        if enough(middle):
+            good = middle
+        else:
+            bad = middle
+    return MinMemory(good, tried)
+
+
+# ---- enough ----
+
+
+@dataclass(frozen=True)
+class Advice:
+    """enough_mib: the smallest size tried that worked, None where none did; tried: all sizes, MiB, in that order."""
+
+    guest: str
+    had_mib: int
+    enough_mib: int | None
+    tried: tuple[int, ...]
+
+    @property
+    def sentence(self) -> str:
+        if not self.tried:
+            return f"{self.guest} had {self.had_mib} MiB; this host has no more to try."
+        if self.enough_mib is None:
+            return f"{self.guest} fails with {max(self.tried):,} MiB too, so memory is not all that it lacks."
+        return f"{self.guest} does not get through with {self.had_mib:,} MiB; with {self.enough_mib:,} MiB it does."
+
+
+def suspects(records: Sequence[BootRecord]) -> list[str]:
+    """Guests without one good boot whose deaths look like a lack of memory."""
+    good = {r.trial.guest for r in records if r.outcome is Outcome.OK}
+    last = {r.trial.guest: r for r in records if r.trial.guest not in good}
+    return [guest for guest, record in last.items() if guest != "native" and _looks_like_memory(record)]
+
+
+def _looks_like_memory(record: BootRecord) -> bool:
+    text = f"{record.reason}\n{record.console_tail}".lower()
+    signs = any(sign in text for sign in SIGNS)
+    return record.outcome in SILENT_DEATHS or (record.outcome is Outcome.FAILED and signs)
+
+
+def find_enough(guest: str, had_mib: int, usual_mib: int, most_mib: int, works: Callable[[int], bool]) -> Advice:
+    """Tries sizes until works(mib), and then halves while that works.
+
+    usual_mib: what is enough as a rule, tried first where it is at least twice had_mib; then twice and four times as
+    much, but never more than most_mib.
+    """
+    tried: list[int] = []
+
+    def enough(mib: int) -> bool:
+        tried.append(mib)
+        return works(mib)
+
+    first = min(max(2 * had_mib, usual_mib), most_mib)
+    sizes = [mib for mib in (first << n for n in range(GROWN)) if had_mib < mib <= most_mib]
+    found = next((mib for mib in sizes if enough(mib)), None)
+    while found is not None and found // 2 > had_mib and found // 2 not in tried and enough(found // 2):
+        found //= 2
+    return Advice(guest, had_mib, found, tuple(tried))

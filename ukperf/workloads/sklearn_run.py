@@ -17,7 +17,7 @@ from ukperf.imaging.datasets import stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootProtocol, Frame, Outcome, Request, Result, Trial
 from ukperf.text import many
-from ukperf.workloads import learning, memoryadvice
+from ukperf.workloads import learning, memory
 from ukperf.workloads.base import Bench, Repeats
 from ukperf.workloads.learning import Calibration, Work
 
@@ -138,13 +138,13 @@ def notes_of(result: Result, known: Remembered, bench: Bench) -> tuple[str, ...]
 def _memory_notes(result: Result, known: Remembered, bench: Bench) -> list[str]:
     """For guests that died as one does without memory: how much would do, by trying, once a run."""
     notes = dict(known.memory)
-    suspects = memoryadvice.suspects(result.records)
+    suspects = memory.suspects(result.records)
     for guest in [guest for guest in suspects if guest not in notes]:
         had = result.plan.machine_of(guest).memory_mib
         bench.say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
         with bench.again(result) as repeats:
             tries = _Tries(repeats, guest)
-            advice = memoryadvice.find_enough(guest, had, learning.MEMORY_MIB, _free_mib() // 2, tries.work)
+            advice = memory.find_enough(guest, had, learning.MEMORY_MIB, _free_mib() // 2, tries.work)
         notes[guest] = advice.sentence
         bench.keep(result.folder, WORK, replace(known, memory=notes).text())
     return [notes[guest] for guest in suspects]
