@@ -1,22 +1,60 @@
-"""JSON data → our frozen dataclasses, every type checked: files on disk may be damaged, or not be ours at all.
+"""JSON or TOML data → our frozen dataclasses, every type checked: files on disk may be damaged, or not be ours at all.
 
+What ukperf stores has a `format`: what an older ukperf wrote is read, what a newer one wrote is never guessed at.
 For each type a reader is put together once: a run of a thousand boots has a million values.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 INTEGER_MAX = 1 << 64  # guests' counters have 64 bits; larger ones are too much for arrays and for floats
 T = TypeVar("T")
 Reader = Callable[[object], Any]
+_FORMAT = "format"
+# What Python's types are called by people who never saw Python.
+_WORDS: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+
+
+@dataclass(frozen=True)
+class Within:
+    """Annotated[int, Within(0, 9, "digit")]: nothing smaller or larger. what: the word for it when one is refused."""
+
+    least: float
+    most: float
+    what: str
+
+    def fits(self, value: float) -> bool:
+        return self.least <= value <= self.most
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Annotated[str, Fitting("[0-9a-f]{64}", "sha256")]: nothing that the whole pattern does not fit."""
+
+    pattern: str
+    what: str
+
+    def fits(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+
+SHA256 = Fitting("[0-9a-f]{64}", "sha256")
+
+
+class NewerError(ValueError):
+    """A file of ours that a newer ukperf wrote."""
 
 
 class _Misfit(ValueError):
@@ -45,20 +83,51 @@ def decode(kind: type[T], data: object) -> T:
         raise
 
 
+def decode_stored(kind: type[T], data: object, known: int) -> T:
+    """`decode` of what a file of ours holds. known: the newest format that is understood; what has no `format` is of
+    format 0, as ukperf 0.1 wrote it.
+
+    Raises NewerError for what a newer ukperf wrote, and ValueError as `decode`.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{kind.__name__} is no object")
+    number = data.get(_FORMAT, 0)
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{kind.__name__}.{_FORMAT} is no format")
+    if number > known:
+        raise NewerError(f"it was written by a newer ukperf (format {number}, and this one reads up to {known})")
+    return decode(kind, {name: value for name, value in data.items() if name != _FORMAT})
+
+
+def encode(value: DataclassInstance, number: int) -> dict[str, Any]:
+    """The inverse: JSON data, with the number of its format in front. Paths are for `json.dumps(…, default=str)`."""
+    return {_FORMAT: number, **asdict(value)}
+
+
 @cache
 def _reader(kind: Any) -> Reader:
     origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _optional(kind)
-    if origin is tuple:
-        return _tuple(kind)
-    if origin is Mapping:
-        return _mapping(kind)
+    made = {Union: _optional, types.UnionType: _optional, tuple: _tuple, Mapping: _mapping, Annotated: _bounded}
+    if origin in made:
+        return made[origin](kind)
     if is_dataclass(kind):
         return _dataclass(kind)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _choice(kind)
     return _scalar(kind)
+
+
+def _bounded(kind: Any) -> Reader:
+    inner, bound = get_args(kind)
+    read = _reader(inner)
+
+    def check(data: object) -> object:
+        value = read(data)
+        if not bound.fits(value):
+            raise _Misfit(f" is no {bound.what}")
+        return value
+
+    return check
 
 
 def _optional(kind: Any) -> Reader:
@@ -107,7 +176,7 @@ def _mapping(kind: Any) -> Reader:
 
 
 def _dataclass(kind: Any) -> Reader:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     names = [item.name for item in fields(kind)]
     needed = {i.name for i in fields(kind) if i.default is MISSING and i.default_factory is MISSING}
     readers: dict[str, Reader] = {name: _reader(hints[name]) for name in names}
@@ -158,7 +227,7 @@ def _scalar(kind: Any) -> Reader:
             return float(data)
         if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, str | Path):
             return kind(data)
-        raise _Misfit(f" is no {getattr(kind, '__name__', kind)}")
+        raise _Misfit(f" is no {_WORDS.get(kind, 'plain value')}")
 
     return read
 

@@ -203,7 +203,7 @@ def test_what_calls_cost_is_found_out_on_each_of_two_hosts_and_answered_for_each
             share_host=True,
         )
         costs = measured(request, "call.direct", vsyscall=False, say=lambda _sentence: None)
-    assert [(host, tuple(found)) for host, found in costs.findings.items()] == [
+    assert [(host, tuple(found)) for host, found in costs.scouted.findings.items()] == [
         (daemon.uri, ("floor",)),
         (other.uri, ("floor",)),
     ]

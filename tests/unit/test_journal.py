@@ -70,6 +70,29 @@ def test_any_record_comes_back_as_it_was(record: BootRecord) -> None:
     assert from_json(json.loads(line)) == record
 
 
+def test_a_line_of_the_first_ukperf_has_no_format_and_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / JOURNAL, SOME)
+    text = path.read_text()
+    assert text.count('{"format":1,') == len(SOME)
+    path.write_text(text.replace('{"format":1,', "{"))
+    write(path, SOME)
+    assert read_journal(path).records == (*SOME, *SOME)
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_line_of_a_newer_ukperf_is_refused_and_stays(tmp_path: Path, end: str) -> None:
+    path = write(tmp_path / JOURNAL, SOME)
+    with path.open("a") as journal:
+        journal.write(f'{{"format":99,"what":"ever"}}{end}')
+    before = path.read_bytes()
+    with pytest.raises(UkperfError, match="written by a newer version of ukperf"):
+        read_journal(path)
+    if not end:  # a whole line in the middle is read when the run goes on
+        with pytest.raises(UkperfError, match="written by a newer version of ukperf"), Journal(path):
+            pass
+    assert path.read_bytes() == before
+
+
 def test_records_come_back_in_order(tmp_path: Path) -> None:
     contents = read_journal(write(tmp_path / JOURNAL, SOME))
     assert (list(contents.records), contents.damaged) == (SOME, ())

@@ -158,14 +158,15 @@ def test_the_end_of_a_run_is_a_clause() -> None:
 
 
 def test_the_report_names_operations_that_a_guest_refused(tmp_path: Path) -> None:
-    from ukperf.workloads.costs import FOUND, Finding, Operation, _text
+    from ukperf.workloads.costs import FOUND, Finding, Operation, Scouted
 
     run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}, 8, samples=["noop.raw"]))
     (run / PLAN).write_text(
         (run / PLAN).read_text().replace('"workload": "boot",\n "images"', '"workload": "syscall_cost",\n "images"')
     )
     finding = Finding("nanos", ("noop.raw",), {"getppid.raw": 38}, {"pipe.raw": "hangs"})
-    (run / FOUND).write_text(_text((Operation("noop.raw", "entry", "nothing"),), {"fake": {"nanos": finding}}))
+    scouted = Scouted((Operation("noop.raw", "entry", "nothing"),), {"fake": {"nanos": finding}})
+    (run / FOUND).write_text(scouted.text())
     (story,) = tell(load(run), "linux", 0.01)
     assert "nanos has no figure for getppid.raw (ENOSYS), pipe.raw (hangs)." in story.summary.warnings
 

@@ -48,12 +48,12 @@ from ukperf.workloads.costs import (
     FOUND,
     Finding,
     Operation,
-    _text,
+    Scouted,
     cost_program,
-    found,
     kept_finding,
     list_operations,
     missing,
+    read_scouted,
     samples_in,
     scout,
 )
@@ -223,7 +223,7 @@ def test_programs_of_this_machine_alone_need_no_host_and_no_word_about_the_accel
         share_host=True,
     )
     costs = measured(request, "call.*", say=lambda _: None)
-    assert costs.result.plan.accelerator is Accelerator.NATIVE and tuple(costs.findings) == ("native",)
+    assert costs.result.plan.accelerator is Accelerator.NATIVE and tuple(costs.scouted.findings) == ("native",)
     assert {s.unit for r in costs.result.records for s in r.samples} == {Unit.SECONDS, Unit.CYCLES}
 
 
@@ -249,7 +249,7 @@ def test_programs_that_are_left_when_the_vms_cannot_be_measured_go_on_as_program
     said: list[str] = []
     costs = measured(request, "call.*", say=said.append)
     assert costs.result.plan.accelerator is Accelerator.NATIVE and "floor is left out: not one byte." in said
-    assert missing(costs, "native", "call.direct") == {}
+    assert missing(costs.scouted, "native", "call.direct") == {}
 
 
 # ---- figures ----
@@ -360,13 +360,28 @@ def test_phases_and_other_units_are_in_no_family_with_the_costs() -> None:
 def test_what_the_scouts_found_is_in_the_runs_folder(tmp_path: Path) -> None:
     operations = (Operation("noop.raw", "kernel", "an unused number"),)
     findings = {"qemu:///embed": {"g": Finding("g", ("noop.raw",), {"getppid.raw": 38}, {"futex.raw": "hangs"}, 2)}}
-    (tmp_path / FOUND).write_text(_text(operations, findings))
-    assert found(tmp_path) == (operations, findings)
+    told = Scouted(operations, findings)
+    (tmp_path / FOUND).write_text(told.text())
+    assert read_scouted(tmp_path) == told
+    # as ukperf 0.1 wrote it
+    (tmp_path / FOUND).write_text(told.text().replace('"format": 1, ', ""))
+    assert read_scouted(tmp_path) == told
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"operations": 1, "findings": {}}', '{"operations": [{}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "{}",
+        "[]",
+        '{"format": 2, "operations": [], "findings": {}}',
+        '{"operations": 1, "findings": {}}',
+        '{"operations": [{}]}',
+    ],
+)
 def test_a_run_whose_findings_are_gone_says_so_in_a_sentence(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / FOUND).write_text(text)
-    with pytest.raises(UkperfError, match="missing or damaged"):
-        found(tmp_path)
+    with pytest.raises(UkperfError, match="cannot be read, so nobody knows"):
+        read_scouted(tmp_path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from ukperf.workloads.syscall_probe import (
     BOOTS_MAX,
     Probe,
     Prober,
-    _read,
     cached_table,
     check_globs,
     probes_of,
@@ -263,16 +263,29 @@ def test_an_incomplete_table_is_not_kept(tmp_path: Path) -> None:
     assert len(made) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"calls": [{"nr": 1}]}', '{"calls": 7}'])
+NEWER = json.dumps({**asdict(CallTable("g", "1.0", "k", "p", (), 3)), "format": 99})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"calls": [{"nr": 1}]}', '{"calls": 7}', NEWER])
 def test_a_damaged_table_is_made_again(tmp_path: Path, text: str) -> None:
     cache = Cache(tmp_path)
     make, made = maker()
     ask(cache, make, image())
     path = next((tmp_path / "syscalls").glob("*.json"))
     path.write_text(text)
-    assert _read(path) is None
     ask(cache, make, image())
     assert len(made) == 2
+
+
+def test_a_table_that_has_no_format_is_read(tmp_path: Path) -> None:
+    """As ukperf 0.1 wrote it."""
+    make, made = maker()
+    first = ask(Cache(tmp_path), make, image())
+    path = next((tmp_path / "syscalls").glob("*.json"))
+    stored = json.loads(path.read_text())
+    assert stored.pop("format") == 1
+    path.write_text(json.dumps(stored))
+    assert ask(Cache(tmp_path), make, image()) == first and len(made) == 1
 
 
 def test_a_pattern_that_no_call_is_named_like_is_refused_before_anything_boots() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from costs import Costs
 from records import run_of
 
 from ukperf import workloads
@@ -35,7 +36,7 @@ from ukperf.model import (
     Unit,
 )
 from ukperf.workloads.base import Finished
-from ukperf.workloads.costs import FOUND, Costs, Finding, Operation, _text, missing, on_all_hosts
+from ukperf.workloads.costs import FOUND, Finding, Operation, Scouted, missing, on_all_hosts
 from ukperf.workloads.paper import reproduce
 from ukperf.workloads.sklearn_run import LearnOptions
 from ukperf.workloads.syscall_cost import CostOptions
@@ -117,7 +118,7 @@ def costs(tmp_path: Path) -> Costs:
         )
         for record in records(("noop.raw", "call.direct"))
     ]
-    return Costs(result(tmp_path, made), operations, FINDINGS)
+    return Costs(result(tmp_path, made), Scouted(operations, FINDINGS))
 
 
 def test_an_operation_that_ends_a_guest_on_one_host_is_left_out_on_all() -> None:
@@ -129,7 +130,7 @@ def test_an_operation_that_ends_a_guest_on_one_host_is_left_out_on_all() -> None
 
 
 def test_why_there_is_no_figure_is_said_for_each_host(tmp_path: Path) -> None:
-    found = costs(tmp_path)
+    found = costs(tmp_path).scouted
     assert missing(found, HERE, "pipe.raw") == {"nanos": "hangs"}
     assert missing(found, THERE, "pipe.raw") == {"nanos": "hangs elsewhere"}
     assert missing(found, HERE, "read1.raw") == {"nanos": "ENOENT"}
@@ -137,7 +138,7 @@ def test_why_there_is_no_figure_is_said_for_each_host(tmp_path: Path) -> None:
 
 
 def show_costs(found: Costs, *, as_json: bool) -> None:
-    (found.result.folder / FOUND).write_text(_text(found.operations, found.findings))
+    (found.result.folder / FOUND).write_text(found.scouted.text())
     show(workloads.get("syscall_cost"), Finished(found.result), CostOptions(), as_json=as_json)
 
 

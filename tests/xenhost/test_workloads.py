@@ -123,4 +123,4 @@ def test_system_calls_are_measured_in_linux_and_nanos(xen: XenHost, tmp_path: Pa
         assert {"call.direct", "noop.raw", "getuid.libc", "noop.raw.ticks"} <= figures.keys()
         assert figures["noop.raw"].unit is Unit.SECONDS and len(figures["noop.raw"].values) >= 25
         assert min(figures["getuid.libc"].values) > 0
-    assert "read1.raw" in costs.findings[xen.uri]["nanos"].refused  # it has no /dev/zero
+    assert "read1.raw" in costs.scouted.findings[xen.uri]["nanos"].refused  # it has no /dev/zero

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ukperf.decode import decode
+from ukperf.decode import NewerError, decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import lock, open_own, read_bytes, sync
 from ukperf.model import BootRecord
 from ukperf.text import shell
 
 JOURNAL = "journal.ndjson"
+FORMAT = 1  # of its lines
 # A run that is larger than this is no run of ours.
 MAX_BYTES = 2 << 30
 # Blocks, positions, attempts and trials are counted from 0; a run has far fewer.
@@ -55,6 +56,8 @@ class Journal:
             os.close(self._descriptor)
             if isinstance(error, OSError):
                 raise _unwritable(self._path, error) from error
+            if isinstance(error, NewerError):
+                raise _newer(self._path) from error
             raise
         return self
 
@@ -148,7 +151,7 @@ def _whereabouts(descriptor: int, names: int) -> str:
 def read_journal(path: Path) -> Contents:
     """All records of a journal, in order.
 
-    Raises UkperfError when there is no journal to read, or it is too large to be one.
+    Raises UkperfError when there is no journal to read, it is too large to be one, or a newer ukperf wrote it.
     """
     try:
         lines = read_bytes(path, MAX_BYTES).split(b"\n")
@@ -160,7 +163,10 @@ def read_journal(path: Path) -> Contents:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        record = _record(line)
+        try:
+            record = _record(line)
+        except NewerError as error:
+            raise _newer(path) from error
         if record is not None:
             records.append(record)
         elif number < len(lines):  # text after the last line feed is the trial that was under way
@@ -171,25 +177,31 @@ def read_journal(path: Path) -> Contents:
 def _record(line: bytes) -> BootRecord | None:
     try:
         return from_json(json.loads(line))
+    except NewerError:
+        raise
     except (ValueError, RecursionError):
         return None
 
 
 def to_json(record: BootRecord) -> dict[str, Any]:
     """A record as JSON data; StrEnums become their values."""
-    return asdict(record)
+    return encode(record, FORMAT)
 
 
 def from_json(data: object) -> BootRecord:
     """The record of one line.
 
-    Raises ValueError for anything that is none.
+    Raises NewerError for what a newer ukperf wrote, and ValueError for anything that is none.
     """
-    record = decode(BootRecord, data)
+    record = decode_stored(BootRecord, data, FORMAT)
     trial = record.trial
     if not all(0 <= number < MAX_NUMBER for number in (trial.index, trial.block, trial.position, trial.attempt)):
         raise ValueError("a trial's numbers are those of no run")
     return record
+
+
+def _newer(path: Path) -> UkperfError:
+    return UkperfError(f"{path} was written by a newer version of ukperf.", hint="Use that version for this run.")
 
 
 def _unwritable(path: Path, error: OSError) -> UkperfError:

@@ -11,14 +11,14 @@ import errno
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
-from ukperf.files import read_json, write_atomically
+from ukperf.files import read_json, reason
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import (
@@ -30,13 +30,13 @@ from ukperf.model import (
     Outcome,
     Program,
     Request,
-    Result,
     Unit,
     kind_of,
 )
 from ukperf.stats.perboot import without_phases
 from ukperf.text import Say, meant, unfitting
 from ukperf.workloads.base import Bench, Boots
+from ukperf.workloads.findings import kept
 from ukperf.workloads.syscall_native import run_here
 
 SOURCE = "syscall_cost/syscall_cost.c"
@@ -77,12 +77,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Costs:
-    """A measured run with what the scouts found: host → guest → finding."""
+class Scouted:
+    """What the scouts of a run found, as its folder keeps it: host → guest → finding."""
 
-    result: Result
     operations: tuple[Operation, ...]
     findings: Mapping[str, Mapping[str, Finding]]
+
+    def text(self) -> str:
+        return json.dumps(encode(self, FORMAT)) + "\n"
 
 
 def cost_program(*words: str, cache: Cache | None = None) -> Program:
@@ -98,11 +100,11 @@ def samples_in(records: Sequence[BootRecord], unit: Unit) -> tuple[BootRecord, .
     )
 
 
-def missing(costs: Costs, host: str, operation: str) -> dict[str, str]:
+def missing(scouted: Scouted, host: str, operation: str) -> dict[str, str]:
     """Guest → why it has no figure for an operation on a host."""
     reasons = {}
-    for guest, finding in costs.findings.get(host, {}).items():
-        elsewhere = [found[guest].ended for found in costs.findings.values() if guest in found]
+    for guest, finding in scouted.findings.get(host, {}).items():
+        elsewhere = [found[guest].ended for found in scouted.findings.values() if guest in found]
         if operation in finding.ended:
             reasons[guest] = finding.ended[operation]
         elif operation in finding.refused:
@@ -169,25 +171,7 @@ def _skipping(names: Sequence[str]) -> tuple[str, ...]:
 
 def kept_finding(cache: Cache, image: Image, context: Sequence[str], make: Callable[[], Finding]) -> Finding:
     """A finding for this kernel and program, from the cache or made; complaints are not kept."""
-    key = cache.key(
-        {
-            "format": FORMAT,
-            "guest": kind_of(image.guest),
-            "kernel": image.kernel_digest or image.kernel_version,
-            "program": image.program_digest,
-            "context": list(context),
-        }
-    )
-    path = cache.root / "syscall-cost" / f"{key}.json"
-    try:
-        return _finding(read_json(path))
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    finding = make()
-    if not finding.complaint:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(asdict(finding)) + "\n")
-    return finding
+    return kept(Finding, "syscall-cost", FORMAT, image, context, make, cache=cache)
 
 
 # ---- the run ----
@@ -227,32 +211,19 @@ def prepare(
     arguments = {name: (units, *_skipping(list(finding.ended))) for name, finding in able.items()}
     for name in variants:
         arguments[name] = (*arguments[name], "probe=vsyscall")
-    return replace(left, accelerator=accelerator, arguments=arguments), {FOUND: _text(operations, findings)}
+    told = Scouted(operations, findings)
+    return replace(left, accelerator=accelerator, arguments=arguments), {FOUND: told.text()}
 
 
-def _text(operations: Sequence[Operation], findings: Mapping[str, Mapping[str, Finding]]) -> str:
-    hosts = {uri: {name: asdict(found) for name, found in guests.items()} for uri, guests in findings.items()}
-    return json.dumps({"operations": [asdict(one) for one in operations], "findings": hosts}) + "\n"
-
-
-def found(folder: Path) -> tuple[tuple[Operation, ...], dict[str, dict[str, Finding]]]:
-    """What the scouts of a run found. Raises UkperfError where its file is gone or damaged."""
+def read_scouted(folder: Path) -> Scouted:
+    """What the scouts of a run found. Raises UkperfError where its file is gone, damaged or a newer ukperf's."""
     try:
-        stored = read_json(folder / FOUND)
-        operations = tuple(Operation(**one) for one in stored["operations"])
-        return operations, {
-            uri: {name: _finding(values) for name, values in guests.items()}
-            for uri, guests in stored["findings"].items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return decode_stored(Scouted, read_json(folder / FOUND), FORMAT)
+    except (OSError, ValueError) as error:
         raise UkperfError(
-            f"{folder / FOUND} is missing or damaged, so nobody knows what this run measured.",
+            f"{folder / FOUND} cannot be read, so nobody knows what this run measured: {reason(error)}.",
             hint="`ukperf compare` and `ukperf report` show its figures all the same.",
         ) from error
-
-
-def _finding(values: Mapping[str, Any]) -> Finding:
-    return Finding(**{**values, "works": tuple(values["works"])})
 
 
 def on_all_hosts(findings: Mapping[str, Mapping[str, Finding]]) -> dict[str, Finding]:

@@ -50,7 +50,7 @@ class SyscallCost(Workload):
     def remarks(self, folder: Path) -> list[str]:
         """Operations that a guest refused, or ended in: they have no figure, and no record says why."""
         try:
-            _, findings = costs.found(folder)
+            findings = costs.read_scouted(folder).findings
         except UkperfError:
             return []
         said = []
@@ -85,12 +85,11 @@ class SyscallCost(Workload):
         if result.plan.accelerator is Accelerator.ICOUNT:
             unit = Unit.INSTRUCTIONS
         chosen = costs.samples_in(records, unit)
-        operations, findings = costs.found(result.folder)
-        known = costs.Costs(result, operations, findings)
+        known = costs.read_scouted(result.folder)
         suffix = (costs.TICKS if unit is Unit.CYCLES else "") + "/p50"
         ratios = boot_ratios(chosen, SCALE + suffix)
         view = View(
-            rows=tuple(Row(op.name, op.group, op.what, costs.missing(known, host, op.name)) for op in operations),
+            rows=tuple(Row(op.name, op.group, op.what, costs.missing(known, host, op.name)) for op in known.operations),
             unit=unit.value,
             suffix=suffix,
             ratios={(guest, name.removesuffix(suffix)): ratio for (guest, name), ratio in ratios.items()},

@@ -7,15 +7,12 @@ of their own. Nothing here needs a particular host: `Boot` runs the prober with 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from ukperf.errors import UkperfError
-from ukperf.files import read_json, write_atomically
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
 from ukperf.model import (
@@ -29,11 +26,11 @@ from ukperf.model import (
     Program,
     Request,
     SystemCall,
-    kind_of,
 )
 from ukperf.resources import data
 from ukperf.text import Say, meant, unfitting
 from ukperf.workloads.base import Bench
+from ukperf.workloads.findings import kept
 from ukperf.workloads.syscall_native import run_here
 
 Boot = Callable[[tuple[str, ...]], Observation]
@@ -250,42 +247,5 @@ def cached_table(
 
     context: what else the answer may depend on (accelerator, machine, the user for `native`).
     """
-    key = cache.key(
-        {
-            "format": FORMAT,
-            "guest": kind_of(image.guest),
-            "kernel": image.kernel_digest or image.kernel_version,
-            "program": image.program_digest,
-            "context": list(context),
-        }
-    )
-    path = cache.root / "syscalls" / f"{key}.json"
-    if not fresh:
-        kept = _read(path)
-        if kept is not None:
-            return replace(kept, guest=image.guest)
-    table = make()
-    if not table.complaint:
-        _write(path, table)
-    return table
-
-
-def _read(path: Path) -> CallTable | None:
-    """None for what is not there or cannot be understood: it is made again."""
-    try:
-        values = read_json(path)
-        calls = tuple(replace(SystemCall(**call), kind=CallClass(call["kind"])) for call in values.pop("calls"))
-        return CallTable(calls=calls, **values)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(path: Path, table: CallTable) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(asdict(table)) + "\n")
-    except OSError as error:
-        raise UkperfError(
-            f"The cache {path.parent} cannot be written: {error.strerror}.",
-            hint="Make room there, or name another folder by UKPERF_CACHE_DIR.",
-        ) from error
+    found = kept(CallTable, "syscalls", FORMAT, image, context, make, cache=cache, fresh=fresh)
+    return replace(found, guest=image.guest)
