@@ -122,7 +122,10 @@ def _bounded(kind: Any) -> Reader:
     read = _reader(inner)
 
     def check(data: object) -> object:
-        value = read(data)
+        try:
+            value = read(data)
+        except _Misfit:
+            raise _Misfit(f" is no {bound.what}") from None
         if not bound.fits(value):
             raise _Misfit(f" is no {bound.what}")
         return value

@@ -24,6 +24,7 @@ class Thing:
     size: Annotated[int, Within(1, 9, "digit")] = 1
     digests: Mapping[str, Annotated[str, SHA256]] = field(default_factory=dict)
     inner: tuple[Inner, ...] = ()
+    loops: int = 1
 
 
 WHOLE = Thing("x", 9, {"a": "0" * 64}, (Inner(), Inner(Path("/a b"))))
@@ -40,9 +41,10 @@ def test_what_is_stored_comes_back_as_it_was() -> None:
     [
         ({"name": "x", "size": 10}, "Thing.size is no digit"),
         ({"name": "x", "size": 0}, "Thing.size is no digit"),
-        ({"name": "x", "size": "5"}, "Thing.size is no whole number"),
-        ({"name": "x", "size": True}, "Thing.size is no whole number"),
+        ({"name": "x", "size": "5"}, "Thing.size is no digit"),
+        ({"name": "x", "size": True}, "Thing.size is no digit"),
         ({"name": 1}, "Thing.name is no text"),
+        ({"name": "x", "loops": 1.5}, "Thing.loops is no whole number"),
         ({"name": "x", "digests": {"a": "0" * 63 + "g"}}, "Thing.digests.a is no sha256"),
         ({"name": "x", "digests": {"a": "0" * 64 + "\n"}}, "Thing.digests.a is no sha256"),
         ({"name": "x", "inner": [{"path": 7}]}, "Thing.inner.path is no path"),

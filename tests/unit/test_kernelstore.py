@@ -184,7 +184,7 @@ def test_writers_at_the_same_time_lose_nothing(store: KernelStore) -> None:
     for writer in writers:
         writer.join()
     assert sorted(entry.version for entry in store.entries()) == ["0", "1", "2", "3"]
-    assert len(json.loads((store.root / "trust.json").read_text())) == 4
+    assert len(json.loads((store.root / "trust.json").read_text())["digests"]) == 4
 
 
 def test_a_damaged_memory_of_digests_is_not_forgotten_silently(store: KernelStore) -> None:

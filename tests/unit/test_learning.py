@@ -13,6 +13,7 @@ from records import boot, failed
 from ukperf import workloads
 from ukperf.engine.campaign import EngineBench
 from ukperf.errors import UkperfError
+from ukperf.imaging.datasets import DataFacts
 from ukperf.model import Accelerator, BootRecord, Outcome, Request, Sample, Unit
 from ukperf.workloads import learning, memory, paper
 from ukperf.workloads.learning import Calibration, choose
@@ -159,12 +160,18 @@ def test_only_deaths_that_look_like_memory_are_suspect() -> None:
 
 
 def test_what_is_kept_beside_a_run_comes_back(tmp_path: Path) -> None:
-    known = Remembered({"name": "synthetic", "train": [4, 5]}, {"knn accuracy": "0.5"}, {"nanos": "More memory."})
+    facts = DataFacts("0" * 64, "synthetic", (4, 5), (2, 5), 7, 3, 2)
+    known = Remembered(facts, {"knn accuracy": "0.5"}, {"nanos": "More memory."})
     (tmp_path / WORK).write_text(known.text(), encoding="utf-8")
+    assert remembered(tmp_path) == known
+    # as ukperf 0.1 wrote it
+    (tmp_path / WORK).write_text(known.text().replace(' "format": 1,\n', ""), encoding="utf-8")
     assert remembered(tmp_path) == known
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": 1, "control": {}}', '{"data": {}, "control": 5}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 9}', '{"data": 1, "control": {}}', '{"data": {}, "control": 5}']
+)
 def test_damage_beside_a_run_is_as_if_nothing_were_there(tmp_path: Path, text: str) -> None:
     (tmp_path / WORK).write_text(text, encoding="utf-8")
     assert remembered(tmp_path) == Remembered()

@@ -16,11 +16,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from ukperf.decode import Within, decode
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
 from ukperf.model import BootProtocol, MachineKind
@@ -30,8 +31,7 @@ from ukperf.text import clean, meant
 FOLDER = "guests"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")  # it becomes part of files' and domains' names
 MAX_BYTES = 64 << 10
-_TEXTS = ("name", "builder", "summary", "kernel", "append", "cmdline")
-_NUMBERS = ("memory_mib", "min_memory_mib")
+_MIB = Within(1, 1 << 20, "number of MiB")
 _named: dict[str, Path] = {}  # by --guest-file, in this process
 
 
@@ -101,33 +101,18 @@ class GuestFile:
     kernel: Path | None = None
     append: str = ""
     cmdline: str | None = None
-    memory_mib: int | None = None
-    min_memory_mib: int | None = None
+    memory_mib: Annotated[int, _MIB] | None = None
+    min_memory_mib: Annotated[int, _MIB] | None = None
 
 
 def load_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""
     try:
         values = tomllib.loads(read_text(path))
-        return Recipe(
-            name=str(values.pop("name")),
-            summary=str(values.pop("summary")),
-            version=str(values.pop("version")),
-            protocol=BootProtocol(values.pop("protocol")),
-            memory_mib=int(values.pop("memory_mib")),
-            min_memory_mib=int(values.pop("min_memory_mib")),
-            cmdline=str(values.pop("cmdline")),
-            powers_off=bool(values.pop("powers_off")),
-            machines=tuple(MachineKind(kind) for kind in values.pop("machines")),
-            joins=Joins(values.pop("joins", Joins.IF_NAMED)),
-            place=int(values.pop("place", 100)),
-            role=Role(values.pop("role")) if "role" in values else None,
-            kernels=Kernels(values.pop("kernels", Kernels.OWN)),
-            boot_image=str(values.pop("boot_image", "")),
-            loads_programs=bool(values.pop("loads_programs", True)),
-            extra=values,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        own = {item.name for item in fields(Recipe)} - {"extra"}
+        recipe = decode(Recipe, {name: value for name, value in values.items() if name in own})
+        return replace(recipe, extra={name: value for name, value in values.items() if name not in own})
+    except (OSError, ValueError) as error:
         raise UkperfError(f"The recipe {path} is damaged: {reason(error)}.", hint="Install ukperf again.") from error
 
 
@@ -156,32 +141,27 @@ def read(path: Path) -> GuestFile:
             f"The guest file {path} cannot be read: {clean(reason(error), 200)}.",
             hint="docs/extending.md shows one.",
         ) from error
-    said = _checked(path, values)
-    name = said.setdefault("name", path.stem)
-    if not NAME.fullmatch(name):
-        raise UkperfError(f"The guest file {path} names a guest {clean(name, 60)!r}: letters, digits and ._+- only.")
-    kernel = said.pop("kernel", None)
-    return GuestFile(path, kernel=None if kernel is None else absolute(path.parent / kernel), **said)
-
-
-def _checked(path: Path, values: Mapping[str, object]) -> dict[str, Any]:
-    known = (*_TEXTS, *_NUMBERS)
-    for key, value in values.items():
+    known = [item.name for item in fields(GuestFile) if item.name != "path"]
+    for key in values:
         if key not in known:
             raise UkperfError(f"The guest file {path} has an unknown key {clean(key, 60)!r}.", hint=meant(key, known))
-        kind: type = str if key in _TEXTS else int
-        if type(value) is not kind or (kind is int and not 0 < int(str(value)) <= 1 << 20):
-            raise UkperfError(f"In the guest file {path}, {key} is no {'text' if kind is str else 'number of MiB'}.")
     if "builder" not in values:
         raise UkperfError(
             f"The guest file {path} names no builder.", hint='Add the guest that it is built like: builder = "linux"'
         )
-    return dict(values)
+    try:
+        said = decode(GuestFile, {"name": path.stem, **values, "path": str(path)})
+    except ValueError as error:
+        raise UkperfError(f"In the guest file {path}, {str(error).removeprefix('GuestFile.')}.") from error
+    if not NAME.fullmatch(said.name):
+        raise UkperfError(
+            f"The guest file {path} names a guest {clean(said.name, 60)!r}: letters, digits and ._+- only."
+        )
+    return replace(said, kernel=said.kernel and absolute(path.parent / said.kernel))
 
 
 def recipe_of(found: GuestFile, base: Recipe) -> Recipe:
     """The builder's recipe with what the file says."""
-    changes: dict[str, Any] = {
-        key: value for key in ("summary", "cmdline", *_NUMBERS) if (value := getattr(found, key)) is not None
-    }
+    words = ("summary", "cmdline", "memory_mib", "min_memory_mib")
+    changes: dict[str, Any] = {name: value for name in words if (value := getattr(found, name)) is not None}
     return replace(base, **changes)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
 from ukperf.hosts.base import Host
@@ -28,6 +29,7 @@ TIMEOUT_S = 5.0
 # Virtualization costs a loop of registers nothing. Noise and frequency changes stay well below 2; emulation is ≥ 10.
 MAX_SLOWDOWN = 2.0
 COUNT_LOOPS = 1_000_000
+FORMAT = 1  # of what is remembered
 _NOT_NESTED = "If this is a virtual machine, its host emulates or forbids nested virtualization: ask for nested KVM."
 _EMULATED = "The host of this machine emulates guest code: ask for nested KVM."
 _NO_ACCESS = "Let the user whom that daemon runs QEMU as open /dev/kvm: on Debian, usermod -aG kvm libvirt-qemu."
@@ -167,6 +169,15 @@ def count_cycles(observation: Observation) -> float | None:
     return middle if middle > 0 else None
 
 
+@dataclass(frozen=True)
+class _Memo:
+    """A failure that is remembered."""
+
+    circumstances: Mapping[str, str]
+    sentence: str
+    advice: str
+
+
 def _memo() -> Path:
     return cache_dir() / "truth.json"
 
@@ -189,18 +200,18 @@ def _circumstances() -> dict[str, str]:
 
 def _recall() -> Truth | None:
     try:
-        memo = read_json(_memo())
-        if memo["circumstances"] != _circumstances():
+        memo = decode_stored(_Memo, read_json(_memo()), FORMAT)
+        if memo.circumstances != _circumstances():
             return None
-        return Truth(False, str(memo["sentence"]), str(memo["advice"]))
-    except (OSError, ValueError, KeyError, TypeError, UkperfError):
+        return Truth(False, memo.sentence, memo.advice)
+    except (OSError, ValueError, UkperfError):
         return None
 
 
 def _remember(truth: Truth) -> None:
     try:
         _memo().parent.mkdir(parents=True, exist_ok=True)
-        memo = {"circumstances": _circumstances(), "sentence": truth.sentence, "advice": truth.advice}
-        write_atomically(_memo(), json.dumps(memo), durable=False)
+        memo = _Memo(_circumstances(), truth.sentence, truth.advice)
+        write_atomically(_memo(), json.dumps(encode(memo, FORMAT)), durable=False)
     except (OSError, UkperfError):
         pass  # the next command checks again: five seconds

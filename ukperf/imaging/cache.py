@@ -12,20 +12,21 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
-from ukperf.files import create_own, locked, open_regular, publish, read_json
+from ukperf.files import create_own, locked, open_regular, publish, read_json, reason
 from ukperf.imaging.digests import Digests
-from ukperf.model import BootProtocol, Image, Trait
+from ukperf.model import Image
 from ukperf.paths import cache_dir
 from ukperf.text import shell
 
 IMAGE_FILE = "image.json"
+FORMAT = 1  # of it
 KEPT = "file"
 WAIT_S = 3600.0  # for another builder of the same entry: a whole distribution takes minutes
-_PATH_FIELDS = ("kernel", "initrd", "disk")
 # Part of every image's digest since the first: the fields that images had then. What an image is, its inputs say.
 _DIGESTED = (
     "argv",
@@ -152,26 +153,22 @@ def _copy(path: Path, target: Path, digest: str) -> None:
 
 
 def _save(image: Image, folder: Path) -> None:
-    values: dict[str, object] = {field.name: getattr(image, field.name) for field in fields(image)}
-    for name in _PATH_FIELDS:
-        path = values[name]
-        if isinstance(path, Path):
-            values[name] = str(path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
-    (folder / IMAGE_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    def stored(path: Path | None) -> Path | None:
+        return path and (path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
+
+    image = replace(image, kernel=stored(image.kernel), initrd=stored(image.initrd), disk=stored(image.disk))
+    text = json.dumps(encode(image, FORMAT), indent=2, default=str)
+    (folder / IMAGE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def _load(folder: Path) -> Image:
+    def found(path: Path | None) -> Path | None:
+        return path and folder / path  # an absolute path stays what it is
+
     try:
-        values = read_json(folder / IMAGE_FILE)
-        for name in _PATH_FIELDS:
-            if values[name] is not None:
-                values[name] = folder / values[name]  # an absolute path stays what it is
-        values["protocol"] = BootProtocol(values["protocol"])
-        values["argv"] = tuple(values["argv"])
-        values["traits"] = tuple(map(Trait, values["traits"]))
-        values["env"] = tuple((name, value) for name, value in values["env"])
-        return Image(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        image = decode_stored(Image, read_json(folder / IMAGE_FILE), FORMAT)
+    except (OSError, ValueError) as error:
         raise UkperfError(
-            f"The image in {folder} is damaged ({type(error).__name__}).", hint=f"Remove it: rm -r {shell(folder)}"
+            f"The image in {folder} cannot be read: {reason(error)}.", hint=f"Remove it: rm -r {shell(folder)}"
         ) from error
+    return replace(image, kernel=found(image.kernel), initrd=found(image.initrd), disk=found(image.disk))

@@ -18,9 +18,10 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular, read_bytes, reason
 from ukperf.imaging import bytecode
@@ -41,6 +42,7 @@ PYTHON = f"/{PREFIX}/python"
 DLOPENED = ("libgcc_s.so.1",)  # glibc loads it by name when a thread ends
 FILE_MAX = 4 << 30  # bytes of one file: no library that anybody loads has more
 FORMAT = 1  # raise when the same inputs give another tree
+_DESCRIBED = 1  # format of the description
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ def tree_digest(root: Path) -> tuple[str, int, int]:
 
 def describe(tree: PythonTree) -> str:
     """The tree's facts as JSON, to be kept beside it; read back by from_description."""
-    facts = asdict(tree)
+    facts = encode(tree, _DESCRIBED)
     del facts["root"]
     return json.dumps(facts, indent=1, sort_keys=True)
 
@@ -254,9 +256,8 @@ def describe(tree: PythonTree) -> str:
 def from_description(root: Path, text: str) -> PythonTree:
     """The inverse of describe. Raises UkperfError where the text is none of ours."""
     try:
-        facts = json.loads(text)
-        facts["packages"] = tuple(Package(**p) for p in facts["packages"])
-        facts["left_out"] = tuple(facts["left_out"])
-        return PythonTree(root=root, **facts)
-    except (ValueError, TypeError, KeyError) as e:
-        raise UkperfError(f"The description of {root} is damaged.", hint="Remove it; it will be built again.") from e
+        return decode_stored(PythonTree, {**json.loads(text), "root": str(root)}, _DESCRIBED)
+    except (ValueError, TypeError) as e:
+        raise UkperfError(
+            f"The description of {root} cannot be read: {reason(e)}.", hint="Remove it; it will be built again."
+        ) from e

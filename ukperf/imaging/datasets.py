@@ -13,16 +13,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
+from ukperf.decode import SHA256, decode_stored, encode
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular, read_json
+from ukperf.files import open_regular, read_json, reason
 from ukperf.text import shell
 
 TRAIN_ROWS, TEST_ROWS, COLUMNS, CLASSES = 11_314, 7_532, 130_107, 20  # 20 newsgroups, by date
 FACTS = "facts.json"
+FORMAT = 1  # of it
 
 Floats = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
@@ -60,6 +63,19 @@ class Dataset:
     def classes(self) -> int:
         """Number of different labels."""
         return int(np.unique(np.concatenate([self.train.labels, self.test.labels])).size)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """facts.json: what a record says of the data. train, test: rows, columns."""
+
+    digest: Annotated[str, SHA256]  # over names and contents of the arrays
+    name: str
+    train: tuple[int, int]
+    test: tuple[int, int]
+    train_values: int  # that are stored
+    test_values: int
+    classes: int
 
 
 # -- random numbers ----------------------------------------------------------------------------------------------------
@@ -165,28 +181,17 @@ def write(dataset: Dataset, folder: Path) -> str:
         np.save(path, np.ascontiguousarray(array), allow_pickle=False)
         with open_regular(path) as file:
             digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    (folder / FACTS).write_text(json.dumps({"digest": digest.hexdigest(), **facts(dataset)}, sort_keys=True))
+    train, test = dataset.train.rows, dataset.test.rows
+    facts = DataFacts(digest.hexdigest(), dataset.name, train.shape, test.shape, train.nnz, test.nnz, dataset.classes)
+    (folder / FACTS).write_text(json.dumps(encode(facts, FORMAT)))
     return digest.hexdigest()
 
 
-def stored_facts(folder: Path) -> dict[str, object]:
+def stored_facts(folder: Path) -> DataFacts:
     """The facts.json of a folder that write() filled. Raises UkperfError where it is gone or damaged."""
     try:
-        found = read_json(folder / FACTS)
-        if not isinstance(found, dict):
-            raise ValueError
-        return found
+        return decode_stored(DataFacts, read_json(folder / FACTS), FORMAT)
     except (OSError, ValueError) as error:
-        raise UkperfError(f"The data set in {folder} is damaged.", hint=f"Remove it: rm -r {shell(folder)}") from error
-
-
-def facts(dataset: Dataset) -> dict[str, object]:
-    """What a record says of the data: shapes, stored values, classes."""
-    return {
-        "name": dataset.name,
-        "train": list(dataset.train.rows.shape),
-        "test": list(dataset.test.rows.shape),
-        "train_values": dataset.train.rows.nnz,
-        "test_values": dataset.test.rows.nnz,
-        "classes": dataset.classes,
-    }
+        raise UkperfError(
+            f"The data set in {folder} cannot be read: {reason(error)}.", hint=f"Remove it: rm -r {shell(folder)}"
+        ) from error

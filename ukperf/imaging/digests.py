@@ -11,17 +11,32 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from ukperf.decode import SHA256, decode_stored, encode
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular, read_json, read_text, write_atomically
+from ukperf.files import open_regular, read_json, write_atomically
 from ukperf.imaging.tree import Entry, Kind, scan
 
 _SETTLED_NS = 2_000_000_000
+FORMAT = 1  # of the memory
 _MEMORY_MAX = 256 << 20  # a tree may have a million files
 
-_Known = dict[str, tuple[list[int], str]]  # path → what stat said, digest
+_Known = Mapping[str, tuple[tuple[int, ...], str]]  # path → what stat said, digest
+
+
+@dataclass(frozen=True)
+class _Files:
+    files: _Known
+
+
+@dataclass(frozen=True)
+class _Tree:
+    fingerprint: str
+    digest: Annotated[str, SHA256]
 
 
 class Digests:
@@ -33,7 +48,7 @@ class Digests:
     def file(self, path: Path) -> str:
         """sha256 of a file's bytes, hex. Raises UkperfError when it cannot be read."""
         known = self._recall(path)
-        fresh: _Known = {}
+        fresh: dict[str, tuple[tuple[int, ...], str]] = {}
         digest = _digest(str(path), known, fresh)
         if fresh != known:
             self._remember(path, fresh)
@@ -48,20 +63,20 @@ class Digests:
         before, settled = _fingerprint(root)
         memory = self._memory(root).with_suffix(".tree")
         try:
-            fingerprint, digest = read_text(memory).split()
-            if fingerprint == before:
-                return digest
+            known = decode_stored(_Tree, read_json(memory), FORMAT)
+            if known.fingerprint == before:
+                return known.digest
         except (OSError, ValueError):
             pass
         digest = self.entries(scan(root), root)
         if settled and _fingerprint(root)[0] == before:
-            self._write(memory, f"{before} {digest}\n")
+            self._write(memory, _Tree(before, digest))
         return digest
 
     def entries(self, entries: Iterable[Entry], memory: Path) -> str:
         """The same for an entry list; memory names the file that remembers (any path that is stable)."""
         known = self._recall(memory)
-        fresh: _Known = {}
+        fresh: dict[str, tuple[tuple[int, ...], str]] = {}
         total = hashlib.sha256()
         for entry in entries:
             if entry.kind is Kind.FILE:
@@ -81,19 +96,21 @@ class Digests:
 
     def _recall(self, path: Path) -> _Known:
         try:
-            values = read_json(self._memory(path), _MEMORY_MAX)
-            return {name: (list(facts), str(digest)) for name, (facts, digest) in values.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+            data = read_json(self._memory(path), _MEMORY_MAX)
+            if isinstance(data, dict) and "format" not in data:  # ukperf 0.1's: the files alone
+                data = {"files": data}
+            return decode_stored(_Files, data, FORMAT).files
+        except (OSError, ValueError):
             return {}  # nothing is lost but time
 
     def _remember(self, path: Path, known: _Known) -> None:
-        self._write(self._memory(path), json.dumps(known))
+        self._write(self._memory(path), _Files(known))
 
-    def _write(self, memory: Path, text: str) -> None:
+    def _write(self, memory: Path, known: _Files | _Tree) -> None:
         """Atomic, so two writers do not mix; the last one stays. A full disk only costs the memory."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(memory, text, durable=False)
+            write_atomically(memory, json.dumps(encode(known, FORMAT)), durable=False)
 
 
 def _fingerprint(root: Path) -> tuple[str, bool]:
@@ -123,10 +140,10 @@ def _fingerprint(root: Path) -> tuple[str, bool]:
     return total.hexdigest(), newest < time.time_ns() - _SETTLED_NS
 
 
-def _digest(path: str, known: _Known, fresh: _Known) -> str:
+def _digest(path: str, known: _Known, fresh: dict[str, tuple[tuple[int, ...], str]]) -> str:
     try:
         status = Path(path).stat()
-        facts = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+        facts = (status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         before = known.get(path)
         if before is not None and before[0] == facts:
             digest = before[1]

@@ -15,10 +15,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+from ukperf.decode import SHA256, Fitting, NewerError, decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import locked, open_regular, publish, read_bytes, read_json, reason, write_atomically
 from ukperf.model import DEFAULT_PLATFORM
@@ -26,6 +28,7 @@ from ukperf.paths import data_dir, make_dir
 
 ENTRY_FILE = "entry.json"
 TRUST_FILE = "trust.json"
+FORMAT = 1  # of both
 KERNEL_MAX = 64 << 20  # bytes of one file of a kernel; real ones have one or two MiB
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~:@-]{0,99}")
 _WORK = ".new-"
@@ -37,8 +40,8 @@ class StoredFile:
     """One file of an entry. role: `kernel`, or `boot` (nanos's boot image)."""
 
     role: str
-    name: str
-    sha256: str
+    name: Annotated[str, Fitting("[^/]*[^/.][^/]*", "name in its folder")]
+    sha256: Annotated[str, SHA256]
     size: int
 
 
@@ -71,6 +74,13 @@ class StoredKernel:
 
     def sha256(self, role: str) -> str:
         return next(file.sha256 for file in self.files if file.role == role)
+
+
+@dataclass(frozen=True)
+class _Trust:
+    """trust.json: the digest that each name was added with."""
+
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,7 @@ class KernelStore:
                 entry = replace(entry, added_at=there.added_at)
             if check is not None:
                 entry = replace(entry, probed=check(replace(entry, folder=work)))
-            text = json.dumps({**asdict(entry), "folder": None}, indent=2)
+            text = json.dumps({**encode(entry, FORMAT), "folder": None}, indent=2)
             (work / ENTRY_FILE).write_text(text + "\n", encoding="utf-8")
             self._write_trust({**trust, entry.folder.name: entry.digest})
             # One that is there is damaged, or to be replaced; nobody sees half of it go.
@@ -218,16 +228,23 @@ class KernelStore:
         path = self.root / TRUST_FILE
         here = {folder.name for folder in self._folders()}
         try:
-            return {str(name): str(digest) for name, digest in read_json(path).items() if name in here}
+            data = read_json(path)
+            if isinstance(data, dict) and "format" not in data:  # ukperf 0.1's: the digests alone
+                data = {"digests": data}
+            trust = decode_stored(_Trust, data, FORMAT)
+            return {name: digest for name, digest in trust.digests.items() if name in here}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, AttributeError) as error:
+        except NewerError as error:
+            raise UkperfError(f"{path} cannot be read: {error}.", hint="Use that version.") from error
+        except (OSError, ValueError) as error:
             raise UkperfError(
                 f"{path}, which remembers the digests of kernels, is damaged.", hint="Remove it to trust anew."
             ) from error
 
     def _write_trust(self, trust: Mapping[str, str]) -> None:
-        write_atomically(self.root / TRUST_FILE, json.dumps(dict(sorted(trust.items())), indent=2) + "\n")
+        stored = encode(_Trust(dict(sorted(trust.items()))), FORMAT)
+        write_atomically(self.root / TRUST_FILE, json.dumps(stored, indent=2) + "\n")
 
     def _folders(self) -> list[Path]:
         if not self.root.is_dir():
@@ -289,12 +306,11 @@ class _DamagedError(Exception):
 
 def _load(folder: Path) -> StoredKernel:
     try:
-        values = read_json(folder / ENTRY_FILE)
-        files = tuple(StoredFile(**file) for file in values.pop("files"))
-        if any(Path(file.name).name != file.name for file in files):
-            raise _DamagedError(f"{ENTRY_FILE} names a file elsewhere")
-        return StoredKernel(**{**values, "files": files, "folder": folder})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        data = read_json(folder / ENTRY_FILE)
+        if not isinstance(data, dict):
+            raise ValueError("it is no object")
+        return decode_stored(StoredKernel, {**data, "folder": str(folder)}, FORMAT)
+    except (OSError, ValueError) as error:
         raise _DamagedError(f"{ENTRY_FILE} cannot be read: {reason(error)}") from error
 
 

@@ -7,8 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from ukperf.decode import SHA256, decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import SMALL, copy, read_bytes, read_json, read_text, reason, write_atomically
 from ukperf.imaging import bytecode, closure
@@ -20,6 +23,7 @@ from ukperf.resources import data
 
 BENCH = f"/{PREFIX}/bench"  # where a workload's own files are, in every guest
 FACTS = "tree.json"
+FORMAT = 1  # of what is remembered of an environment
 # No site (nothing but the tree is to be found), no writing of bytecode, unbuffered; UTF-8 whatever the locale.
 OPTIONS = ("-S", "-B", "-u", "-X", "utf8")
 MOUNT_POINTS = ("dev", "proc", "sys", "tmp")  # the Linux guest's disk is read-only
@@ -48,6 +52,14 @@ def python_tree(cache: Cache | None = None, roots: Sequence[str] = ROOTS) -> Pyt
     return closure.from_description(folder / "root", read_text(folder / FACTS))
 
 
+@dataclass(frozen=True)
+class _Environment:
+    """The cache entry of an environment, and what stat said of its files: size and time, or nothing where none was."""
+
+    key: Annotated[str, SHA256]
+    files: Mapping[str, tuple[int, ...]]
+
+
 class _Memory:
     """Which cache entry belongs to the environment as it is: a list of its files with what stat said of them.
 
@@ -61,10 +73,9 @@ class _Memory:
 
     def recall(self) -> str | None:
         try:
-            stored = read_json(self.path)
-            key = str(stored["key"])
-            return key if all(_stamp(path) == stamp for path, stamp in stored["files"].items()) else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            stored = decode_stored(_Environment, read_json(self.path), FORMAT)
+            return stored.key if all(_stamp(path) == stamp for path, stamp in stored.files.items()) else None
+        except (OSError, ValueError):
             return None
 
     def remember(self, inputs: Inputs, key: str) -> None:
@@ -76,16 +87,16 @@ class _Memory:
         paths |= {f.source.parents[len(f.target.parts) - 1] for f in inputs.modules if len(f.target.parts) > 1}
         files = {str(path): _stamp(str(path)) for path in sorted(paths)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps({"key": key, "files": files}), durable=False)
+        write_atomically(self.path, json.dumps(encode(_Environment(key, files), FORMAT)), durable=False)
 
 
-def _stamp(path: str) -> list[int]:
+def _stamp(path: str) -> tuple[int, ...]:
     """Size and time of change; of a directory only the latter, and none of its __pycache__, which anybody fills."""
     try:
         status = os.stat(path)  # noqa: PTH116 (thousands of them)
     except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
+        return ()
+    return status.st_size, status.st_mtime_ns
 
 
 def tree_program(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 from ukperf.imaging.cache import Cache
@@ -40,7 +40,8 @@ class Sklearn(Workload):
         known = sklearn_run.remembered(result.folder)
         notes = sklearn_run.notes_of(result, known, bench)
         plain = super().finish(result, bench)
-        return replace(plain, notes=notes, more={"data": dict(known.facts), "notes": list(notes)})
+        data = asdict(known.data) if known.data else {}
+        return replace(plain, notes=notes, more={"data": data, "notes": list(notes)})
 
     def page(
         self,

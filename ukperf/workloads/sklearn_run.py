@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ukperf import guests
+from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
-from ukperf.imaging.datasets import stored_facts
+from ukperf.imaging.datasets import DataFacts, stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import Accelerator, BootProtocol, Frame, Outcome, Request, Result, Trial
 from ukperf.text import many
@@ -21,6 +22,7 @@ from ukperf.workloads import learning, memory
 from ukperf.workloads.base import Bench, Repeats
 from ukperf.workloads.learning import Calibration, Work
 
+FORMAT = 1  # of what is kept in the run's folder
 WORK = "sklearn.json"
 MAX_THREADS = 1024
 
@@ -178,21 +180,19 @@ class Remembered:
     """What a run's plan and journal do not hold, kept beside them: facts of the data, this host's own answers (empty
     for a user's model), and what was found out about memory (guest → sentence)."""
 
-    facts: Mapping[str, object] = field(default_factory=dict)
+    data: DataFacts | None = None
     control: Mapping[str, str] = field(default_factory=dict)
     memory: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        return json.dumps({"data": self.facts, "control": self.control, "memory": self.memory}, indent=1) + "\n"
+        return json.dumps(encode(self, FORMAT), indent=1) + "\n"
 
 
 def remembered(folder: Path) -> Remembered:
-    """Of a run's folder; empty where it is not there any more."""
+    """Of a run's folder; empty where it is not there any more, or a newer ukperf's."""
     try:
-        stored = read_json(folder / WORK)
-        texts = [{str(k): str(v) for k, v in stored.get(name, {}).items()} for name in ("control", "memory")]
-        return Remembered(dict(stored["data"]), *texts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return decode_stored(Remembered, read_json(folder / WORK), FORMAT)
+    except (OSError, ValueError):
         return Remembered()
 
 
@@ -239,9 +239,6 @@ def _listener(bench: Bench) -> Callable[[Frame], None]:
     return listen
 
 
-def _sentence(facts: Mapping[str, object], work: Work) -> str:
-    train, test = facts["train"], facts["test"]
-    assert isinstance(train, list)
-    assert isinstance(test, list)
-    shape = f"{train[0]:,} × {train[1]:,} to train, {test[0]:,} rows to test"
-    return f"Data {facts['name']}: {shape}, sha256 {str(facts['digest'])[:12]}; {many(work.threads, 'thread')}."
+def _sentence(facts: DataFacts, work: Work) -> str:
+    shape = f"{facts.train[0]:,} × {facts.train[1]:,} to train, {facts.test[0]:,} rows to test"
+    return f"Data {facts.name}: {shape}, sha256 {facts.digest[:12]}; {many(work.threads, 'thread')}."
