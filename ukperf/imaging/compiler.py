@@ -92,23 +92,32 @@ class Compiler:
 
 
 def _output(command: Sequence[str]) -> str:
+    done = _run(command)
+    if done.returncode != 0:
+        raise _does_not_run(command[0], done.stderr.strip() or f"status {done.returncode}")
+    return done.stdout.strip()
+
+
+def _run(command: Sequence[str], base: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A compiler's answer, whatever its status, in a fixed language and time. Raises UkperfError where it has none."""
+    environment = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
-            check=True,
+            check=False,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=_TIMEOUT_S,
-            env=_environment(),
+            env=environment,
+            cwd=base,
         )
+    except subprocess.TimeoutExpired as error:
+        raise UkperfError(
+            f"The C compiler {command[0]} did not end within {_TIMEOUT_S} s.", hint="Is the machine busy?"
+        ) from error
     except (OSError, subprocess.SubprocessError) as error:
-        raise _does_not_run(command[0], error) from error
-    return done.stdout.strip()
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+        raise _does_not_run(command[0], str(error)) from error
 
 
 @lru_cache(maxsize=8)
@@ -146,19 +155,7 @@ def compile_c(
     """
     compiler = compiler or find_compiler()
     command = [compiler.path, *flags, f"-ffile-prefix-map={base}=.", "-o", str(output), *map(str, sources)]
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            env=_environment(),
-            cwd=base,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise _does_not_run(compiler.path, error) from error
+    done = _run(command, base)
     if done.returncode != 0:
         raise UkperfError(
             f"{compiler.path} could not build {sources[0].name}: {_reason(done.stderr, done.returncode)}.",
@@ -166,10 +163,7 @@ def compile_c(
         )
 
 
-def _does_not_run(path: str, error: Exception) -> UkperfError:
-    if isinstance(error, subprocess.TimeoutExpired):
-        return UkperfError(f"The C compiler {path} did not end within {_TIMEOUT_S} s.", hint="Is the machine busy?")
-    said = (getattr(error, "stderr", None) or "").strip() or str(error)
+def _does_not_run(path: str, said: str) -> UkperfError:
     return UkperfError(f"The C compiler {path} does not run: {said.rstrip('.')[:300]}.", hint=_hint(said) or _HINT)
 
 
