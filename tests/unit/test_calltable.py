@@ -9,6 +9,8 @@ from rich.console import Console
 
 from ukperf.model import CallClass, CallTable, SystemCall
 from ukperf.reports import calltable
+from ukperf.reports.page import Page
+from ukperf.reports.terminal import render
 
 NAMES = ["read", "write", "open", "close", "stat", "fstat", "lstat"]
 KINDS = list(CallClass)
@@ -22,10 +24,9 @@ def table(guest: str, *kinds: CallClass) -> CallTable:
     return CallTable(guest, "1.0", "k", "p", calls, 1)
 
 
-def text(print_it: object) -> str:
+def text(page: Page) -> str:
     out = io.StringIO()
-    assert callable(print_it)
-    print_it(Console(file=out, width=200))
+    render(page, Console(file=out, width=200))
     return out.getvalue()
 
 
@@ -37,7 +38,7 @@ def test_supported_are_calls_that_work_or_say_why_not_and_provided_all_but_absen
 
 
 def test_the_table_stands_beside_the_papers_numbers() -> None:
-    printed = text(lambda console: calltable.render([table("linux", *KINDS), table("native", *KINDS)], console))
+    printed = text(calltable.CallsPage([table("linux", *KINDS), table("native", *KINDS)], ()))
     linux = next(line for line in printed.splitlines() if line.startswith("linux "))
     native = next(line for line in printed.splitlines() if line.startswith("native "))
     assert "393 (Linux 3.7)" in linux
@@ -51,15 +52,15 @@ def test_the_difference_is_what_one_supports_and_the_other_does_not() -> None:
     here, there = table("a", works, works, absent, CallClass.ERROR), table("b", works, stub, works, absent)
     assert [(d.name, d.there.kind) for d in calltable.difference(here, there)] == [("write", stub), ("close", absent)]
     assert [d.name for d in calltable.difference(there, here)] == ["open"]
-    printed = text(lambda console: calltable.render_difference(here, there, console))
+    printed = text(calltable.CallDifferencePage(here, there))
     assert "a supports, b does not: 2" in printed
     assert "error EBADF" in printed
-    data = calltable.difference_json(here, there)
+    data = json.loads(json.dumps(calltable.CallDifferencePage(here, there).json()))
     assert data["b only"] == [{"nr": 2, "name": "open", "a": "enosys"}]
 
 
 def test_json_holds_every_call() -> None:
-    data = json.loads(json.dumps(calltable.to_json([table("nanos", *KINDS)], NAMES), allow_nan=False))
+    data = json.loads(json.dumps(calltable.CallsPage([table("nanos", *KINDS)], NAMES).json(), allow_nan=False))
     guest = data["guests"][0]
     assert guest["counts"]["stub"] == 1
     assert guest["calls"][1] == {"nr": 1, "name": "write", "class": "error", "errno": "EBADF", "detail": None}
@@ -68,12 +69,12 @@ def test_json_holds_every_call() -> None:
 
 def test_an_incomplete_table_says_so() -> None:
     broken = CallTable("g", "", "", "", (), 2, "the prober did not start")
-    printed = text(lambda console: calltable.render([broken], console))
+    printed = text(calltable.CallsPage([broken], ()))
     assert "incomplete: the prober did not start" in printed
 
 
 def test_calls_are_listed_by_name_for_all_guests() -> None:
     tables = [table("a", CallClass.WORKS, CallClass.STUB), table("b", CallClass.ENOSYS, CallClass.WORKS)]
-    printed = text(lambda console: calltable.render_calls(tables, ["write"], console))
+    printed = text(calltable.CallListPage(tables, ["write"]))
     assert "stub (why)" in printed
     assert "read" not in printed

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
 from ukperf.doctor.checks import Check, Diagnosis, State
+from ukperf.doctor.page import DoctorPage
 from ukperf.hosts.noise import NoiseSource
 from ukperf.hosts.truth import Truth
 from ukperf.model import Accelerator
-from ukperf.reports.doctor import render
+from ukperf.reports.jsonout import encode
+from ukperf.reports.terminal import render
 
 LONG = (
     "KVM booted the floor guest, but its instructions took 1000 times as long as on the host itself, so it is not used."
@@ -29,7 +32,9 @@ def diagnosis(*states: State, accelerator: Accelerator | None = Accelerator.ICOU
 
 def page(found: Diagnosis, width: int, terminal: bool) -> str:
     out = io.StringIO()
-    render(found.to_json(), Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False))
+    render(
+        DoctorPage(found), Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
+    )
     return out.getvalue()
 
 
@@ -72,6 +77,6 @@ def test_the_last_line_is_the_verdict(
 
 
 def test_the_figures_of_the_truth_check_are_facts() -> None:
-    data = diagnosis(State.OK).to_json()
+    data = json.loads(encode(DoctorPage(diagnosis(State.OK)).json()))
     assert data["truth"]["slowdown"] == 1000.0
     assert data["accelerator"] == "icount"

@@ -21,7 +21,7 @@ from test_compare import cli
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Sample, Unit
 from ukperf.reports.exports import EXPORTS, Exportable, export
-from ukperf.reports.exports.markdown import cell
+from ukperf.reports.markdown import cell
 from ukperf.stats.summary import summarize
 
 FACTS = {"accelerator": "tcg", "odd name:": "a\nb"}
@@ -64,7 +64,7 @@ def test_markdown_is_a_table_of_equal_rows() -> None:
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 12 and {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
     assert any("faster" in row for row in rows)
-    assert "nanos: 1 of 20 boots failed (1 hung)." in lines
+    assert "nanos: 1 of 20 boots failed (1 hung): no end in 120 s" in lines
 
 
 @settings(deadline=None)

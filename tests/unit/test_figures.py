@@ -35,10 +35,10 @@ from ukperf.model import (
     Unit,
     Verdict,
 )
-from ukperf.reports import jsonout
 from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.pyperf_suite import write_suite
-from ukperf.reports.table import render
+from ukperf.reports.table import RunPage
+from ukperf.reports.terminal import render
 from ukperf.runs.loaded import load, sides
 from ukperf.stats.between import compare_pairs
 from ukperf.stats.effect import Effect
@@ -71,7 +71,7 @@ def counted(request: pytest.FixtureRequest) -> list[BootRecord]:
 
 def table(records: Sequence[BootRecord]) -> str:
     text = io.StringIO()
-    render(summarize(records, "linux"), {}, Console(file=text, width=200))
+    render(RunPage(summarize(records, "linux")), Console(file=text, width=200))
     return text.getvalue()
 
 
@@ -86,7 +86,7 @@ def test_the_stop_of_a_guest_that_the_host_ends_is_no_value_anywhere(counted: li
     unikraft = summary.guest("unikraft")
     assert unikraft is not None and "stop" not in unikraft.estimates
     assert unikraft.status("stop") is Status.ENDED_BY_HOST
-    as_json = json.dumps(jsonout.to_json(summary, {}))
+    as_json = json.dumps(RunPage(summary).json())
     assert '"statuses": {"stop": {"ended by host": 12}}' in as_json
     exportable = Exportable(counted, summary, {})
     for name in EXPORTS.names():

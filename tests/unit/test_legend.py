@@ -16,11 +16,10 @@ from ukperf.engine.plan import PLAN
 from ukperf.engine.plan import load as load_plan
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Phase, Sample, Status, Unit
-from ukperf.reports.html import page
-from ukperf.reports.jsonout import to_json
-from ukperf.reports.legend import legend
-from ukperf.reports.story_text import render_stories
-from ukperf.reports.table import render
+from ukperf.reports.html import report
+from ukperf.reports.story import ReportPage
+from ukperf.reports.table import RunPage, legend, phase_events
+from ukperf.reports.terminal import render
 from ukperf.runs.loaded import load
 from ukperf.stats.summary import summarize
 
@@ -58,13 +57,13 @@ def test_a_run_with_both_explains_both() -> None:
 def test_table_page_and_json_have_the_same_legend(tmp_path: Path) -> None:
     summary = summarize(counted(), "linux")
     text = io.StringIO()
-    render(summary, {}, Console(file=text, width=200))
-    html = page(tell(load(save_run(tmp_path / "run", counted())), "linux", 0.01))
+    render(RunPage(summary), Console(file=text, width=200))
+    html = report(tell(load(save_run(tmp_path / "run", counted())), "linux", 0.01))
     html = unescape(html)
     assert "create called" not in html and ">vmm<" not in html
     for name, words in legend(summary).items():
-        assert f"{name}: {words}\n" in text.getvalue() and f"{name}: {words}." in html
-    assert to_json(summary, {})["phases"] == {
+        assert f"{name}: {words}\n" in text.getvalue() and f"{name}: {words}</p>" in html
+    assert phase_events(summary) == {
         "kernel": {"start": "reset", "end": "first-frame"},
         "init": {"start": "first-frame", "end": "main"},
         "stop": {"start": "clock-checked", "end": "exit"},
@@ -107,7 +106,8 @@ def test_the_report_names_the_kernels_that_again_needs(tmp_path: Path) -> None:
     text = (run / PLAN).read_text().replace('"kernel_digest": ""', f'"kernel_digest": "{"ef" * 32}"')
     (run / PLAN).write_text(text)
     out = io.StringIO()
-    render_stories(tell(load(run), "linux", 0.01), Console(file=out, width=200))
+    for story in tell(load(run), "linux", 0.01):
+        render(ReportPage(story), Console(file=out, width=200))
     assert "Again: ukperf boot-time --guest nanos --seed 1\n" in out.getvalue()
     assert "Kernels (sha256): linux efefefefefef\n" in out.getvalue()
 

@@ -19,8 +19,8 @@ from test_gate import CASES, Said, said
 
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
-from ukperf.reports.columns import LONGEST_NAME, cut
-from ukperf.reports.compare_table import render_comparisons
+from ukperf.reports.compare_table import ComparePage
+from ukperf.reports.terminal import LONGEST_NAME, cut, render
 from ukperf.runs.loaded import load, sides
 from ukperf.runs.pyperffile import LARGE_BYTES, read_pyperf
 from ukperf.stats.between import compare_pairs
@@ -288,7 +288,7 @@ def test_a_plan_on_a_file_knows_what_a_boot_costs_or_says_that_it_does_not(tmp_p
 def test_on_a_narrow_terminal_names_make_room_for_the_figures() -> None:
     pairs = sides([str(CASES / f"markup-{side}.json") for side in "ab"])
     console = Console(width=80, force_terminal=True, color_system=None, record=True, file=io.StringIO())
-    render_comparisons(compare_pairs(pairs, 0.01), pairs, 0.01, console)
+    render(ComparePage(compare_pairs(pairs, 0.01), pairs, 0.01), console)
     rows = [line for line in console.export_text().splitlines() if "[0." in line]
     assert len(rows) == 8 and max(map(cell_len, rows)) <= 80
     assert any(row.startswith("  xxxx") and "…" in row for row in rows)

@@ -19,7 +19,7 @@ from test_compare import big, cli
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.reports.exports import EXPORTS, Exportable, export
-from ukperf.reports.html import page
+from ukperf.reports.html import report
 from ukperf.reports.story import Origin, answers, last_lines, stories_of
 from ukperf.reports.svg import Scale
 from ukperf.stats.summary import summarize
@@ -50,7 +50,7 @@ class Wellformed(HTMLParser):
 
 
 def html(records: list[BootRecord], origin: Origin | None = None) -> str:
-    return page(stories_of(records, FACTS, title="run", baseline="linux", delta=0.01, origin=origin))
+    return report(stories_of(records, FACTS, title="run", baseline="linux", delta=0.01, origin=origin))
 
 
 def parsed(text: str) -> Wellformed:

@@ -74,7 +74,7 @@ MAY_IMPORT = {
         "workloads",
     },
     "runs": {"engine", "stats"},
-    "doctor": {"engine", "guests", "hosts", "imaging", "paths", "resources"},
+    "doctor": {"engine", "guests", "hosts", "imaging", "paths", "reports", "resources"},
     "workloads": {
         "console",
         "guests",

@@ -15,7 +15,7 @@ from test_compare import cli
 
 from ukperf.errors import UkperfError
 from ukperf.model import Phase, Sample, Unit
-from ukperf.reports.selftest_table import aa_table, markdown, tables, worst_of
+from ukperf.reports.selftest_table import SelftestPage, aa_table, markdown, tables, worst_of
 from ukperf.stats import contest
 from ukperf.stats.aa import aa_rates
 from ukperf.stats.paired import paired_effect
@@ -168,9 +168,9 @@ def test_a_rate_beyond_its_limit_fails_and_an_excused_one_is_shown() -> None:
         return SelfTest((PointResult(Point(6), 4000, dict.fromkeys(contest.METHODS, rate), 0.95, why),), (), (), ())
 
     assert result(0.05).passed and not result(0.07).passed and result(0.07, "skew").passed
-    [title, names, rows] = tables(result(0.07, "skew"))[0]
+    [_, _, rows] = tables(result(0.07, "skew"))[0]
     assert rows[0][-1] == "beyond: skew"
-    text = markdown(title, names, rows)
+    text = markdown(*next(SelftestPage(result(0.07, "skew"), ()).sections()))
     assert "| 6 boots | 7.0 % |" in text and text.count("\n|") == 3
 
 

@@ -40,7 +40,8 @@ from ukperf.model import (
     Unit,
     Verdict,
 )
-from ukperf.reports.costtable import SCALE, Claim, Row, View, render, to_json
+from ukperf.reports.costtable import SCALE, Claim, CostPage, Row, View
+from ukperf.reports.terminal import render
 from ukperf.stats.summary import summarize
 from ukperf.stats.within_boot import boot_ratios
 from ukperf.workloads.costclaims import claims
@@ -296,7 +297,7 @@ def view(as_calls: bool = False) -> View:
 def printed(as_calls: bool = False) -> str:
     out = io.StringIO()
     summary = summarize(samples_in(records(), Unit.INSTRUCTIONS), "linux")
-    render(summary, view(as_calls), {"accelerator": "icount"}, Console(file=out, width=300))
+    render(CostPage(summary, view(as_calls), facts={"accelerator": "icount"}), Console(file=out, width=300))
     return out.getvalue()
 
 
@@ -342,7 +343,7 @@ def test_a_claim_with_one_side_missing_is_not_made() -> None:
 
 def test_json_has_flat_comparisons_under_the_operations_own_names() -> None:
     summary = summarize(samples_in(records(), Unit.INSTRUCTIONS), "linux")
-    data = json.loads(json.dumps(to_json(summary, view(), {}), allow_nan=False))
+    data = json.loads(json.dumps(CostPage(summary, view()).json(), allow_nan=False))
     found = {(c["benchmark"], c["guest"]): c for c in data["comparisons"]}
     noop = found["noop.raw", "nanos"]
     assert (noop["baseline"], noop["ratio"], noop["verdict"]) == ("linux", pytest.approx(4.0), Verdict.SLOWER)

@@ -18,9 +18,9 @@ from records import boot, failed, run_of
 from rich.console import Console
 
 from ukperf.model import BootRecord, Phase, Sample, Unit
-from ukperf.reports.jsonout import to_json
 from ukperf.reports.pyperf_suite import suite, write_suite
-from ukperf.reports.table import render
+from ukperf.reports.table import RunPage
+from ukperf.reports.terminal import render
 from ukperf.reports.units import common_scale, interval, number, with_unit
 from ukperf.stats.summary import summarize
 from ukperf.text import many
@@ -31,7 +31,7 @@ FACTS = {"accelerator": "tcg", "machine": "q35", "seed": "1"}
 
 def printed(records: list[BootRecord], width: int, terminal: bool) -> str:
     out = io.StringIO()
-    render(summarize(records, "linux"), FACTS, Console(file=out, width=width, force_terminal=terminal))
+    render(RunPage(summarize(records, "linux"), facts=FACTS), Console(file=out, width=width, force_terminal=terminal))
     return ESCAPE.sub("", out.getvalue()) if terminal else out.getvalue()
 
 
@@ -118,7 +118,7 @@ def test_an_interval_shows_that_it_has_a_width(low: float, width: float) -> None
 def test_json_is_strict_whatever_was_measured(value: float, blocks: int) -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5}, blocks)
     records[0] = replace(records[0], phases={**records[0].phases, Phase.INIT: value})
-    data = json.loads(json.dumps(to_json(summarize(records, "linux"), FACTS), allow_nan=False))
+    data = json.loads(json.dumps(RunPage(summarize(records, "linux"), facts=FACTS).json(), allow_nan=False))
     keys = {"benchmark", "guest", "baseline", "ratio", "low", "high", "verdict", "unit", "n", "p_value", "boots_needed"}
     assert all(keys <= set(comparison) for comparison in data["comparisons"])
     assert {"guests", "phases", "facts", "failures"} <= set(data)
@@ -200,13 +200,12 @@ def test_phases_that_only_some_boots_showed_say_in_how_many() -> None:
     ]
     summary = summarize(records, "linux")
     assert [w for w in summary.warnings if "floor" in w] == ["floor, not seen in every boot: init in 12 of 20."]
-    guests = to_json(summary, {})["guests"]
-    assert isinstance(guests, list)
+    guests = json.loads(json.dumps(RunPage(summary).json()))["guests"]
     linux, floor = guests
     assert floor["seen"]["init"] == 12 and floor["boots"] == floor["seen"]["total"] == 20
     assert set(linux["seen"].values()) == {20}
     text = io.StringIO()
-    render(summary, {}, Console(file=text, width=200))
+    render(RunPage(summary), Console(file=text, width=200))
     assert "Note: floor, not seen in every boot: init in 12 of 20." in text.getvalue()
 
 

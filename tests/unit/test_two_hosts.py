@@ -14,7 +14,7 @@ from records import run_of
 
 from ukperf import workloads
 from ukperf.cli import syscalls
-from ukperf.cli.output import show
+from ukperf.cli.output import show, show_pages
 from ukperf.engine.campaign import EngineBench
 from ukperf.engine.facts import facts_of, of_host
 from ukperf.errors import UkperfError
@@ -184,10 +184,11 @@ def table(kind: CallClass) -> tuple[CallTable, ...]:
 
 def test_system_calls_are_listed_for_each_host(capsys: pytest.CaptureFixture[str]) -> None:
     found = {HERE: table(CallClass.WORKS), THERE: table(CallClass.ENOSYS)}
-    syscalls._print_json(found, None, None)
+    show_pages({host: syscalls._page(tables, None, None, f"{host}:") for host, tables in found.items()}, as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert [host["guests"][0]["supported"] for host in page["hosts"]] == [2, 1]
-    syscalls._print_json(found, None, ("linux", "nanos"))
+    pair = ("linux", "nanos")
+    show_pages({host: syscalls._page(tables, None, pair, "") for host, tables in found.items()}, as_json=True)
     page = json.loads(capsys.readouterr().out)
     assert [len(host["linux only"]) for host in page["hosts"]] == [0, 1]
 

@@ -41,13 +41,11 @@ def command(
     is not slower fails in at most 5 % of cases. A benchmark of the baseline that is gone, or that could not be tested
     (fewer than six boots on a side, units or programs that differ, no finite value), is named and gives status 2.
     """
-    import json as jsons
-
+    from ukperf.cli.output import show_page
     from ukperf.cli.runtools import margin
     from ukperf.errors import UkperfError
     from ukperf.model import VERDICT_OF_WORD
-    from ukperf.reports.compare_table import comparisons_json, gate_json, render_comparisons, render_gate
-    from ukperf.reports.terminal import stdout_console
+    from ukperf.reports.compare_table import CheckPage
     from ukperf.runs.loaded import sides
     from ukperf.stats.between import chosen, compare_pairs
     from ukperf.stats.gate import gate
@@ -67,12 +65,7 @@ def command(
         raise UkperfError(f"Nothing can be compared: {reasons}.")
     refused = [f"{len(found.untested)} could not be tested"] if found.untested and not allow_untested else []
     refused += [f"{len(found.missing)} gone"] if found.missing and not allow_missing else []
-    if json:
-        data = {**comparisons_json(comparisons, pairs, used), **gate_json(found), "fail_on": list(wanted)}
-        print(jsons.dumps({**data, "passed": not found.failed and not refused}, indent=1, allow_nan=False))
-    else:
-        render_comparisons(comparisons, pairs, used, stdout_console())
-        render_gate(found, wanted, bool(refused), stdout_console())
+    show_page(CheckPage(comparisons, pairs, used, found, wanted, tuple(refused)), json)
     if found.failed:
         raise typer.Exit(1)
     if refused:

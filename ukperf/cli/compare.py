@@ -26,37 +26,26 @@ def command(
     the logs; what changed on the host between two runs is then in the ratio, and a note says so. RUN:GUEST picks one
     guest, so that different ones can be compared. In pyperf files the processes are the units, not the values.
     """
-    import json as jsons
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's others would spin and find nothing to do
 
+    from ukperf.cli.output import show_page, show_pages
     from ukperf.cli.runtools import margin
-    from ukperf.reports.compare_table import comparisons_json, render_comparisons
-    from ukperf.reports.jsonout import to_json
-    from ukperf.reports.table import render
-    from ukperf.reports.terminal import stdout_console
+    from ukperf.reports.compare_table import ComparePage
+    from ukperf.reports.table import RunPage
     from ukperf.runs.loaded import load, sides
     from ukperf.stats.between import compare_pairs
 
     if len(run) == 1:
         loaded = load(run[0])
         summaries = loaded.summaries(baseline, margin(delta, loaded.delta))
-        shown = [to_json(summary, {**loaded.facts, **_host(host)}) for host, summary in summaries.items()]
-        if json:
-            print(jsons.dumps(shown[0] if len(shown) == 1 else {"hosts": shown}, indent=1, allow_nan=False))
-            return
-        for host, summary in summaries.items():
-            render(summary, {**loaded.facts, **_host(host)}, stdout_console())
+        pages = {
+            host: RunPage(summary, facts={**loaded.facts, **({"host": host} if host else {})})
+            for host, summary in summaries.items()
+        }
+        show_pages(pages, json)
         return
     pairs = sides(run)
     used = margin(delta, 0.01)
-    comparisons = compare_pairs(pairs, used)
-    if json:
-        print(jsons.dumps(comparisons_json(comparisons, pairs, used), indent=1, allow_nan=False))
-    else:
-        render_comparisons(comparisons, pairs, used, stdout_console())
-
-
-def _host(host: str) -> dict[str, str]:
-    return {"host": host} if host else {}
+    show_page(ComparePage(compare_pairs(pairs, used), pairs, used), json)

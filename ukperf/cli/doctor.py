@@ -23,16 +23,11 @@ def command(
     The truth check boots the floor guest under KVM and compares the speed of its counting loop with that of the same
     loop on the host. Exit status: 0 if `ukperf boot-time` can run here, 2 if not.
     """
-    import json as encoder
-
+    from ukperf.cli.output import show_page
     from ukperf.doctor.checks import examine
-    from ukperf.reports.doctor import render
-    from ukperf.reports.terminal import stdout_console
+    from ukperf.doctor.page import DoctorPage
 
     diagnosis = examine(connect, guest_clocks=guests)
-    if json:
-        print(encoder.dumps(diagnosis.to_json(), indent=1, allow_nan=False))
-    else:
-        render(diagnosis.to_json(), stdout_console())
+    show_page(DoctorPage(diagnosis), json)
     if not diagnosis.ok:
         sys.exit(2)

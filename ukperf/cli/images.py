@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +14,12 @@ from ukperf.guests.recipes import Kernels
 from ukperf.model import DEFAULT_PLATFORM, Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ukperf.imaging.cache import Cache
     from ukperf.imaging.kernelstore import KernelStore, StoredKernel
     from ukperf.model import Program
+    from ukperf.reports.page import Table
 
 app = typer.Typer(
     help="The kernels of guests that others build: get, list, check and remove them; build images ahead of time.",
@@ -49,34 +50,37 @@ _PLATFORM = Annotated[Platform, typer.Option("--platform", help="What the kernel
 @app.command("list")
 def list_(as_json: _JSON = False) -> None:
     """Show the kernels that are here: version, how to take it, digest, size, and where each came from."""
+    from ukperf.cli.output import show_page
     from ukperf.imaging.kernelstore import KernelStore
+    from ukperf.reports.jsonout import members
+    from ukperf.reports.page import Line, PlainPage
 
     store = KernelStore()
     entries = store.entries()
-    if as_json:
-        kernels = [{**_facts(entry), "default": store.default(entry)} for entry in entries]
-        _print_json({"store": str(store.root), "kernels": kernels})
-    elif not entries:
-        pulls = "; ".join(f"ukperf images pull {name}" for name in _STORED)
-        typer.echo(f"There are no kernels here yet. Get them: {pulls}")
-    else:
-        from ukperf.reports.plain import facts_table
+    kernels = [{**members(_facts(entry)), "default": store.default(entry)} for entry in entries]
+    pulls = "; ".join(f"ukperf images pull {name}" for name in _STORED)
+    none = Line(f"There are no kernels here yet. Get them: {pulls}", wraps=False)
+    shown = _kernels(store, entries) if entries else none
+    show_page(PlainPage((shown,), {"store": store.root, "kernels": kernels}), as_json)
 
-        rows = [
-            (
-                e.guest,
-                e.version,
-                e.platform,
-                f"-g {e.guest}" if store.default(e) else f"-g {e.guest}:{e.version}",
-                e.sha256("kernel")[:12],
-                f"{e.size:,}",
-                e.added_at[:10],
-                _origin(e),
-            )
-            for e in entries
-        ]
-        heads = ("guest", "version", "for", "taken by", "kernel's sha256", "bytes", "added", "from")
-        facts_table(heads, rows, right=(5,))
+
+def _kernels(store: KernelStore, entries: Sequence[StoredKernel]) -> Table:
+    from ukperf.reports.page import table
+
+    rows = [
+        (
+            e.guest,
+            e.version,
+            e.platform,
+            _taken_by(e, store),
+            e.sha256("kernel")[:12],
+            f"{e.size:,}",
+            e.added_at[:10],
+            f"{e.source} ({'pinned' if e.pinned else 'first use'})" if e.source_digest else e.source,
+        )
+        for e in entries
+    ]
+    return table(("guest", "version", "for", "taken by", "kernel's sha256", "bytes", "added", "from"), rows, right=(5,))
 
 
 @app.command()
@@ -102,13 +106,15 @@ def pull(
     """
     from functools import partial
 
+    from ukperf.cli.output import show_page
     from ukperf.engine import kernelprobe
+    from ukperf.reports.page import sentences
 
     if guest in guests.GUESTS.names() and (only := guests.get(guest)).fetches:
         if (version, mirror, sha256) != (None, None, None):
             raise only.one_kernel()
         here = only.obtain()
-        typer.echo(json.dumps({"guest": guest, "here": here}, indent=2) if as_json else here)
+        show_page(sentences({"guest": guest, "here": here}, here), as_json)
         return
     stored = guests.of_store(guest)
     pulled = stored.pull(
@@ -118,18 +124,17 @@ def pull(
         sha256=sha256,
         check=partial(kernelprobe.warn, say=o.sayer()) if probe else None,
     )
-    if as_json:
-        _print_json({**_facts(pulled.entry), "first_use": pulled.first_use})
-        return
-    _say_added(pulled.entry, stored.store)
+    lines = _added(pulled.entry, stored.store)
     if pulled.first_use:
         digest = pulled.entry.source_digest
         tag = f" --version {pulled.again}" if pulled.again else ""
-        typer.echo(
+        lines.append(
             f"Unpinned digest; trusted on first use: sha256:{digest} of {pulled.entry.source}. "
             "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
             f"ukperf images pull {guest}{tag} --sha256 {digest}"
         )
+    page = sentences(_facts(pulled.entry), *lines)
+    show_page(replace(page, more={"first_use": pulled.first_use}), as_json)
 
 
 @app.command()
@@ -152,31 +157,28 @@ def add(
     """
     from functools import partial
 
+    from ukperf.cli.output import show_page
     from ukperf.engine import kernelprobe
+    from ukperf.reports.page import sentences
 
     stored = guests.of_store(guest)
     check = partial(kernelprobe.check, say=o.sayer()) if probe else None
     entry = stored.add(kernel, boot, version=version, platform=platform.value, replacing=replace, check=check)
-    if as_json:
-        _print_json(_facts(entry))
-    else:
-        _say_added(entry, stored.store)
+    show_page(sentences(_facts(entry), *_added(entry, stored.store)), as_json)
 
 
 @app.command()
 def verify(as_json: _JSON = False) -> None:
     """Read every kernel again and compare digests. Exit status 1 when one is not as it was added."""
+    from ukperf.cli.output import show_page
     from ukperf.imaging.kernelstore import KernelStore
+    from ukperf.reports.page import sentences
 
     checked = KernelStore().verify()
-    if as_json:
-        _print_json({"kernels": [{"name": c.name, "ok": c.problem is None, "problem": c.problem} for c in checked]})
-    else:
-        for found in checked:
-            typer.echo(f"{found.name}: {found.problem or 'ok'}")
-        if not checked:
-            typer.echo("There are no kernels here yet.")
-    if any(found.problem for found in checked):
+    said = {"kernels": [{"name": c.name, "ok": c.problem is None, "problem": c.problem} for c in checked]}
+    lines = [f"{c.name}: {c.problem or 'ok'}" for c in checked] or ["There are no kernels here yet."]
+    show_page(sentences(said, *lines), as_json)
+    if any(c.problem for c in checked):
         raise typer.Exit(1)
 
 
@@ -190,8 +192,10 @@ def prune(
     as_json: _JSON = False,
 ) -> None:
     """Remove kernels: all but the newest of each guest, or one version, with what they were trusted by."""
+    from ukperf.cli.output import show_page
     from ukperf.errors import UkperfError
     from ukperf.imaging.kernelstore import KernelStore
+    from ukperf.reports.page import sentences
 
     store = KernelStore()
     if guest is not None:
@@ -201,12 +205,9 @@ def prune(
     if version is not None and not chosen:
         raise UkperfError(f"There is no kernel of version {version} here.", hint="See: ukperf images list")
     freed = store.remove(chosen)
-    if as_json:
-        _print_json({"removed": [_facts(entry) for entry in chosen], "bytes": freed})
-    else:
-        for entry in chosen:
-            typer.echo(f"Removed {entry.guest} {entry.version} ({entry.platform}).")
-        typer.echo(f"{freed:,} bytes freed.")
+    lines = [f"Removed {entry.guest} {entry.version} ({entry.platform})." for entry in chosen]
+    said = {"removed": [_facts(entry) for entry in chosen], "bytes": freed}
+    show_page(sentences(said, *lines, f"{freed:,} bytes freed."), as_json)
 
 
 @app.command()
@@ -220,14 +221,13 @@ def clean(
 
     Images are uploaded again when they are needed. Not while a run goes on there.
     """
+    from ukperf.cli.output import show_page
     from ukperf.hosts import open_host
+    from ukperf.reports.page import sentences
 
     with open_host(connect) as host:
         freed = host.clean()
-    if as_json:
-        _print_json({"host": connect, "bytes": freed})
-    else:
-        typer.echo(f"{freed:,} bytes freed on {connect}.")
+    show_page(sentences({"host": connect, "bytes": freed}, f"{freed:,} bytes freed on {connect}."), as_json)
 
 
 @app.command()
@@ -246,9 +246,11 @@ def build(
     """
     import time
 
+    from ukperf.cli.output import show_page
     from ukperf.guests.base import BuildOptions
     from ukperf.imaging.cache import Cache
     from ukperf.model import MachineKind
+    from ukperf.reports.page import sentences
 
     cache = Cache()
     chosen = guests.get(guest, cache)
@@ -258,25 +260,21 @@ def build(
     image = chosen.build(make(), BuildOptions(machine=MachineKind(machine)))
     took = time.monotonic() - started
     files = {name: path for name in ("kernel", "initrd", "disk") if (path := getattr(image, name)) is not None}
-    if as_json:
-        _print_json(
-            {
-                "guest": image.guest,
-                "workload": image.workload,
-                "digest": image.digest,
-                "program_digest": image.program_digest,
-                "kernel_version": image.kernel_version,
-                "kernel_digest": image.kernel_digest,
-                "cmdline": image.cmdline,
-                "files": {name: {"path": str(path), "bytes": path.stat().st_size} for name, path in files.items()},
-                "seconds": round(took, 3),
-            }
-        )
-        return
+    said = {
+        "guest": image.guest,
+        "workload": image.workload,
+        "digest": image.digest,
+        "program_digest": image.program_digest,
+        "kernel_version": image.kernel_version,
+        "kernel_digest": image.kernel_digest,
+        "cmdline": image.cmdline,
+        "files": {name: {"path": path, "bytes": path.stat().st_size} for name, path in files.items()},
+        "seconds": round(took, 3),
+    }
     kernel = f"kernel {image.kernel_version}, {took:.2g} s"
-    typer.echo(f"Image {image.digest[:12]}: {image.guest} with {image.workload}, {kernel}.")
-    for name, path in files.items():
-        typer.echo(f"  {name}: {path} ({path.stat().st_size:,} bytes)")
+    lines = [f"  {name}: {path} ({path.stat().st_size:,} bytes)" for name, path in files.items()]
+    made = f"Image {image.digest[:12]}: {image.guest} with {image.workload}, {kernel}."
+    show_page(sentences(said, made, *lines), as_json)
 
 
 def _c_workloads() -> list[str]:
@@ -313,32 +311,52 @@ def _choose(what: str, given: str, known: list[str]) -> None:
         raise UkperfError(f"There is no {what} {given!r}.", hint=meant(given, known))
 
 
-def _facts(entry: StoredKernel) -> dict[str, Any]:
-    return {
-        "guest": entry.guest,
-        "version": entry.version,
-        "platform": entry.platform,
-        "digest": f"sha256:{entry.digest}",
-        "bytes": entry.size,
-        "files": [{"role": f.role, "path": str(entry.path(f.role)), "sha256": f.sha256} for f in entry.files],
-        "source": entry.source,
-        "source_digest": f"sha256:{entry.source_digest}" if entry.source_digest else None,
-        "pinned": entry.pinned,
-        "added_at": entry.added_at,
-        "probed": entry.probed,
-    }
+@dataclass(frozen=True)
+class StoredFileFacts:
+    role: str
+    path: Path
+    sha256: str
 
 
-def _say_added(entry: StoredKernel, store: KernelStore) -> None:
-    taken = f"-g {entry.guest}" if store.default(entry) else f"-g {entry.guest}:{entry.version}"
-    typer.echo(f"{entry.guest} {entry.version} ({entry.platform}) is here, taken by {taken}:")
-    for file in entry.files:
-        typer.echo(f"  {file.role}: sha256:{file.sha256} ({file.size:,} bytes)")
+@dataclass(frozen=True)
+class KernelFacts:
+    """A kernel as JSON has it. digests: sha256:HEX."""
+
+    guest: str
+    version: str
+    platform: str
+    digest: str
+    bytes: int
+    files: tuple[StoredFileFacts, ...]
+    source: str
+    source_digest: str | None
+    pinned: bool
+    added_at: str
+    probed: bool
 
 
-def _origin(entry: StoredKernel) -> str:
-    return f"{entry.source} ({'pinned' if entry.pinned else 'first use'})" if entry.source_digest else entry.source
+def _facts(entry: StoredKernel) -> KernelFacts:
+    return KernelFacts(
+        guest=entry.guest,
+        version=entry.version,
+        platform=entry.platform,
+        digest=f"sha256:{entry.digest}",
+        bytes=entry.size,
+        files=tuple(StoredFileFacts(f.role, entry.path(f.role), f.sha256) for f in entry.files),
+        source=entry.source,
+        source_digest=f"sha256:{entry.source_digest}" if entry.source_digest else None,
+        pinned=entry.pinned,
+        added_at=entry.added_at,
+        probed=entry.probed,
+    )
 
 
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2))
+def _taken_by(entry: StoredKernel, store: KernelStore) -> str:
+    return f"-g {entry.guest}" if store.default(entry) else f"-g {entry.guest}:{entry.version}"
+
+
+def _added(entry: StoredKernel, store: KernelStore) -> list[str]:
+    return [
+        f"{entry.guest} {entry.version} ({entry.platform}) is here, taken by {_taken_by(entry, store)}:",
+        *(f"  {file.role}: sha256:{file.sha256} ({file.size:,} bytes)" for file in entry.files),
+    ]

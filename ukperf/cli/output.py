@@ -1,4 +1,4 @@
-"""Showing a finished run: suite.json first, then the table or JSON."""
+"""What commands print: pages as tables or JSON; of a run that ended suite.json first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ukperf.text import shell
 
 if TYPE_CHECKING:
     from ukperf.model import Request, Result
+    from ukperf.reports.page import Page
     from ukperf.workloads.base import Finished, Workload
 
 
@@ -35,22 +36,14 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
 
     Raises UkperfError (status 2) after printing if not one boot was good, or nothing could be compared.
     """
-    import json
-
     from ukperf.engine import campaign
-    from ukperf.reports.terminal import stdout_console
 
     result = finished.result
     wrote = save_suite(result, campaign.facts(workload, finished))
     if not workload.shows_failures:
         refuse_if_none_good(result)
-    pages = campaign.pages(workload, finished, options)
-    if as_json:
-        told = one_page({host: page.json() for host, page in pages.items()})
-        print(json.dumps({**told, **finished.more, "run": str(result.folder)}, indent=1, allow_nan=False))
-    else:
-        for page in pages.values():
-            page.render(stdout_console())
+    show_pages(campaign.pages(workload, finished, options), as_json, {**finished.more, "run": str(result.folder)})
+    if not as_json:
         for note in finished.notes:
             print(note)
         use = " (suite.json is for python -m pyperf)" if wrote else ""
@@ -59,16 +52,40 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     refuse_if_not_compared(result)
 
 
-def one_page(pages: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-    """One host's facts as they are; of several hosts a list, and all comparisons together, each with its host."""
+def show_page(page: Page, as_json: bool) -> None:
+    """Print a page to standard output, as tables or as JSON."""
+    show_pages({"": page}, as_json)
+
+
+def show_pages(pages: Mapping[str, Page], as_json: bool, more: Mapping[str, object] | None = None) -> None:
+    """The same for each host's page of a run. more: members of the JSON besides."""
+    if as_json:
+        from ukperf.reports.jsonout import encode
+
+        print(encode(one_answer(pages, more or {})))
+        return
+    from ukperf.reports.terminal import render, stdout_console
+
+    for page in pages.values():
+        render(page, stdout_console())
+
+
+def one_answer(pages: Mapping[str, Page], more: Mapping[str, object]) -> object:
+    """One host's page as it is; of several hosts a list, and all comparisons together, each with its host."""
     if len(pages) == 1:
-        return dict(next(iter(pages.values())))
+        said = next(iter(pages.values())).json()
+        return {**said, **more} if isinstance(said, dict) else said
+    hosts: list[dict[str, object]] = []
     comparisons: list[dict[str, object]] = []
+    compared = False
     for host, page in pages.items():
-        found = page["comparisons"]
-        assert isinstance(found, list)
-        comparisons += [{**comparison, "host": host} for comparison in found]
-    return {"hosts": [{"host": host, **page} for host, page in pages.items()], "comparisons": comparisons}
+        said = page.json()
+        assert isinstance(said, dict)
+        hosts.append({"host": host, **said})
+        if isinstance(own := said.get("comparisons"), list):
+            compared = True
+            comparisons += [{**item, "host": host} for item in own if isinstance(item, dict)]
+    return {"hosts": hosts, **({"comparisons": comparisons} if compared else {}), **more}
 
 
 def save_suite(result: Result, facts: Mapping[str, str]) -> bool:
@@ -126,28 +143,18 @@ def show_least_memory(request: Request, as_json: bool) -> None:
 
     Raises UkperfError (status 2) after printing if a guest did not even boot with all the memory that it may have.
     """
-    import json
-    from dataclasses import asdict
-
     from ukperf.cli.options import sayer
     from ukperf.engine.campaign import EngineBench
     from ukperf.engine.facts import facts_of
-    from ukperf.reports.memory import render
     from ukperf.reports.progress import status
-    from ukperf.reports.terminal import stdout_console
-    from ukperf.workloads.memory import measure
+    from ukperf.workloads.memory import LeastMemoryPage, measure
 
     with status("building and checking") as update:
         bench = EngineBench(sayer(), share_host=request.share_host)
-        plan, found = measure(request, bench, report=lambda guest, mib: update(f"{guest}: {mib} MiB"))
-    facts = facts_of(plan)
-    rows = [asdict(least) for least in found]
-    if as_json:
-        print(json.dumps({"min_memory": rows, "facts": dict(facts)}, indent=1, allow_nan=False))
-    else:
-        render(rows, facts, stdout_console())
-    hopeless = [least.guest for least in found if least.least_mib is None]
+        plan, least = measure(request, bench, report=lambda guest, mib: update(f"{guest}: {mib} MiB"))
+    show_page(LeastMemoryPage(least, facts=facts_of(plan)), as_json)
+    hopeless = [item.guest for item in least if item.least_mib is None]
     if hopeless:
         raise UkperfError(
-            f"{', '.join(hopeless)} did not reach main with {found[0].greatest_mib} MiB.", hint="Try a larger --memory."
+            f"{', '.join(hopeless)} did not reach main with {least[0].greatest_mib} MiB.", hint="Try a larger --memory."
         )

@@ -34,18 +34,15 @@ def command(
     prints the result again; `--run DIR` with another folder starts over.
     """
     from ukperf import guests
-    from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared
+    from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared, show_page
     from ukperf.engine.campaign import EngineBench
     from ukperf.hosts import DEFAULT
     from ukperf.model import Request
     from ukperf.paths import absolute, data_dir
-    from ukperf.reports import calltable
-    from ukperf.reports.papertable import render
     from ukperf.reports.progress import progress
-    from ukperf.reports.terminal import stdout_console
     from ukperf.text import shell
     from ukperf.workloads.learning import EMULATED_SCALE, QUICK_SCALE
-    from ukperf.workloads.paper import reproduce, to_json
+    from ukperf.workloads.paper import page, reproduce
     from ukperf.workloads.sklearn_run import LearnOptions
 
     limits = o.limits(boots or (6 if quick else 20), None, max_time)
@@ -71,18 +68,8 @@ def command(
     with progress(limits) as observer:
         bench = EngineBench(o.sayer(), observer, share_host)
         paper = reproduce(options, request, folder, bench)
-    if json:
-        import json as encoder
-
-        calls = calltable.to_json(paper.calls, ())
-        print(encoder.dumps(to_json(paper, calls), indent=1))
-    else:
-        console = stdout_console()
-        print("Table I: system calls supported")
-        calltable.render(paper.calls, console)
-        render(paper.lines, console)
-        for note in paper.answer.notes:
-            print(note)
+    show_page(page(paper), json)
+    if not json:
         detail = shell("ukperf", "report", paper.folder / "sklearn")
         print(f"Run: {shell(paper.folder)}; the scikit-learn part in detail: {detail}")
     refuse_if_none_good(paper.answer.result)

@@ -23,12 +23,9 @@ def command(
     half width of its 95 % interval. Iterations: Kalibera and Jones's optimum for the costs of a boot and of an
     iteration.
     """
-    import json as jsons
-    from dataclasses import asdict
-
+    from ukperf.cli.output import show_page
     from ukperf.errors import UkperfError
-    from ukperf.reports.plan_table import render_plan
-    from ukperf.reports.terminal import stdout_console
+    from ukperf.reports.plan_table import PlanPage
     from ukperf.runs.loaded import load
     from ukperf.stats.variance import plan, plan_alone, sample_parts
     from ukperf.text import shell
@@ -45,9 +42,4 @@ def command(
     alone = plan_alone(loaded.records, effect / 100, power / 100) if len(loaded.guests) == 1 else []
     plans = plan(loaded.records, baseline or loaded.baseline, effect / 100, power / 100)
     parts = sample_parts(loaded.records)
-    if json:
-        data = {"effect": effect / 100, "power": power / 100, "plans": [asdict(p) for p in plans]}
-        more = {"alone": [asdict(p) for p in alone], "variance": [asdict(p) for p in parts]}
-        print(jsons.dumps({**data, **more}, indent=1, allow_nan=False))
-    else:
-        render_plan(plans, alone, parts, effect / 100, power / 100, stdout_console())
+    show_page(PlanPage(effect / 100, power / 100, plans, alone, parts), json)

@@ -25,24 +25,26 @@ def command(
     """
     from ukperf.cli.runtools import margin, tell
     from ukperf.errors import UkperfError
-    from ukperf.reports.terminal import stdout_console
     from ukperf.runs.loaded import load
 
     loaded = load(run)
     stories = tell(loaded, baseline or loaded.baseline, margin(delta, loaded.delta))
     if not html and output is None:
-        from ukperf.reports.story_text import render_stories
+        from ukperf.cli.output import show_pages
+        from ukperf.reports.story import ReportPage
 
-        render_stories(stories, stdout_console())
+        several = len(stories) > 1
+        titles = {story.host: f"Host {story.host or 'local'}" if several else "" for story in stories}
+        show_pages({story.host: ReportPage(story, title=titles[story.host]) for story in stories}, as_json=False)
         return
     from ukperf.files import write_atomically
-    from ukperf.reports.html import page
+    from ukperf.reports import html as pages
 
     if output is None and not loaded.path.is_dir():
         raise UkperfError(f"{run} is a file, so the report needs a name.", hint="Add --output FILE.")
     target = output or loaded.path / "report.html"
     try:
-        write_atomically(target, page(stories))
+        write_atomically(target, pages.report(stories))
     except OSError as error:
         raise UkperfError(f"{target} cannot be written: {error.strerror}.") from error
     print(target)

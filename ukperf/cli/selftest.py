@@ -36,12 +36,11 @@ def command(
     tested: their labels are randomly assigned thousands of times, and whatever is then called different is a false
     alarm.
     """
-    import json as jsons
-
+    from ukperf.cli.output import show_page
     from ukperf.cli.selftest_steps import real_boots, with_progress
     from ukperf.errors import UkperfError
-    from ukperf.reports import selftest_table as tables
-    from ukperf.reports.terminal import stdout_console
+    from ukperf.reports.selftest_table import SelftestPage
+    from ukperf.reports.selftest_table import markdown as for_docs
     from ukperf.stats.aa import aa_rates
     from ukperf.stats.selftest import LEAST_TRIALS
 
@@ -51,18 +50,10 @@ def command(
         raise UkperfError(f"--boots {boots} is not between 12 and 100000.")
     real = aa_rates(real_boots(aa, aa_run, boots, seed, accel, share_host), trials, seed) if aa or aa_run else []
     result = None if aa or aa_run else with_progress(trials, seed, full)
-    parts = [tables.aa_table(real)] if real else []
-    parts += tables.tables(result) if result else []
-    passed = (result.passed if result else True) and all(r.kept for r in real)
-    if json:
-        print(jsons.dumps(tables.selftest_json(result, real), indent=1, allow_nan=False))
-    elif markdown:
-        print("\n".join(tables.markdown(*part) for part in parts))
+    page = SelftestPage(result, real)
+    if markdown and not json:
+        print("\n".join(for_docs(title, table) for title, table in page.sections()))
     else:
-        console = stdout_console()
-        for part in parts:
-            tables.render_table(*part, console)
-            console.print()
-        print("selftest: passed" if passed else "selftest: failed, a rate is beyond its limit")
-    if not passed:
+        show_page(page, json)
+    if not page.passed:
         raise typer.Exit(1)

@@ -40,26 +40,11 @@ def command(
     from ukperf.workloads.syscall_cost import CostOptions
 
     if list_:
+        from ukperf.cli.output import show_page
+        from ukperf.reports.costtable import OperationsPage, Row
         from ukperf.workloads.costs import list_operations
 
-        _show_list(list_operations(only), shared.json)
+        show_page(OperationsPage([Row(op.name, op.group, op.what) for op in list_operations(only)]), shared.json)
         return
     options = CostOptions(only, cycles, scale, vsyscall, fresh)
     run_workload("syscall_cost", options, shared.settings(), shared.json)
-
-
-def _show_list(operations: object, as_json: bool) -> None:
-    import json
-    from collections.abc import Iterable
-    from dataclasses import asdict
-    from typing import cast
-
-    from ukperf.reports.costtable import Row, render_operations
-    from ukperf.reports.terminal import stdout_console
-    from ukperf.workloads.costs import Operation
-
-    found = list(cast("Iterable[Operation]", operations))
-    if as_json:
-        print(json.dumps([asdict(op) for op in found], indent=1))
-    else:
-        render_operations([Row(op.name, op.group, op.what) for op in found], stdout_console())

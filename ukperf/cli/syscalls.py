@@ -10,9 +10,10 @@ from ukperf.cli import options as o
 from ukperf.cli.measuring import CAMPAIGN, Shared, measuring
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ukperf.model import CallTable
+    from ukperf.reports.page import Page
 
 Only = Annotated[
     str | None, typer.Option(metavar="GLOB", help="Show these calls one by one, like 'get*' or '*at,mmap'.")
@@ -39,6 +40,7 @@ def command(
     kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
     """
     from ukperf import guests
+    from ukperf.cli.output import show_pages
     from ukperf.engine.campaign import EngineBench
     from ukperf.model import Request
     from ukperf.workloads.syscall_probe import check_globs, prober, tables_by_host
@@ -49,41 +51,20 @@ def command(
     settings["guests"] = tuple(dict.fromkeys([*settings["guests"], *(diff or ())]))
     request = Request(program=prober(), default_guests=guests.loading_programs(), **settings)
     hosts = tables_by_host(request, EngineBench(o.sayer(), share_host=request.share_host), fresh=fresh)
-    if shared.json:
-        _print_json(hosts, "*" if list_ else only, diff)
-        return
-    for host, found in hosts.items():
-        if len(hosts) > 1:
-            print(f"{host}:")
-        _show(found, "*" if list_ else only, diff)
+    show_pages(
+        {
+            host: _page(tables, "*" if list_ else only, diff, f"{host}:" if len(hosts) > 1 else "")
+            for host, tables in hosts.items()
+        },
+        shared.json,
+    )
 
 
-def _show(found: Sequence[CallTable], only: str | None, diff: tuple[str, str] | None) -> None:
-    from ukperf.reports.calltable import matching, render, render_calls, render_difference
-    from ukperf.reports.terminal import stdout_console
+def _page(tables: Sequence[CallTable], only: str | None, diff: tuple[str, str] | None, title: str) -> Page:
+    from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage, matching
 
     if diff is not None:
-        render_difference(*_two(found, diff), stdout_console())
-    elif only is None:
-        render(found, stdout_console())
-    else:
-        render_calls(found, matching(found, only), stdout_console())
-
-
-def _print_json(hosts: Mapping[str, Sequence[CallTable]], only: str | None, diff: tuple[str, str] | None) -> None:
-    """One host's page as it is; of several hosts a list."""
-    import json
-
-    from ukperf.reports.calltable import difference_json, matching, to_json
-
-    pages = {
-        host: difference_json(*_two(found, diff)) if diff else to_json(found, matching(found, only or "*"))
-        for host, found in hosts.items()
-    }
-    several = {"hosts": [{"host": host, **page} for host, page in pages.items()]}
-    print(json.dumps(several if len(pages) > 1 else next(iter(pages.values())), indent=1, allow_nan=False))
-
-
-def _two(found: Sequence[CallTable], diff: tuple[str, str]) -> tuple[CallTable, CallTable]:
-    here, there = (next(table for table in found if table.guest == name) for name in diff)
-    return here, there
+        here, there = (next(table for table in tables if table.guest == name) for name in diff)
+        return CallDifferencePage(here, there, title=title)
+    names = matching(tables, only or "*")
+    return CallsPage(tables, names, title=title) if only is None else CallListPage(tables, names, title=title)

@@ -6,9 +6,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from ukperf import guests
 from ukperf.doctor.clocks import check_clock
@@ -61,18 +60,6 @@ class Diagnosis:
     @property
     def ok(self) -> bool:
         return all(check.state is not State.MISSING for check in self.checks)
-
-    def to_json(self) -> dict[str, Any]:
-        """The same facts as the printed page; truth.slowdown is guest cycles over native cycles."""
-        truth = None if self.truth is None else {**asdict(self.truth), "slowdown": self.truth.slowdown}
-        return {
-            "ok": self.ok,
-            "connection": self.connection,
-            "accelerator": self.accelerator.value if self.accelerator else None,
-            "checks": [asdict(check) for check in self.checks],
-            "truth": truth,
-            "noise": [asdict(source) for source in self.noise],
-        }
 
 
 def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from rich.console import Console
-from rich.text import Text
-
 from ukperf.errors import UkperfError
 from ukperf.model import CallClass, CallTable, SystemCall, kind_of
-from ukperf.reports.columns import Column, lines, show
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
 from ukperf.text import meant, unfitting
 
 # Table I of the paper that ukperf starts from: the number of calls "supported", as its authors quote it.
 PAPER = {"linux": ("Linux 3.7", 393), "unikraft": ("Unikraft", 146), "nanos": ("nanos", 148)}
 
 KNOWS = frozenset({CallClass.WORKS, CallClass.ERROR})
-_STYLE = {
-    CallClass.WORKS: "green",
-    CallClass.ERROR: "cyan",
-    CallClass.STUB: "yellow",
-    CallClass.ENOSYS: "dim",
-    CallClass.KILLS: "red",
-    CallClass.HANGS: "red",
-    CallClass.UNPROBED: "dim",
+_TONE = {
+    CallClass.WORKS: Tone.GOOD,
+    CallClass.ERROR: Tone.ALIKE,
+    CallClass.STUB: Tone.UNSURE,
+    CallClass.ENOSYS: Tone.DIM,
+    CallClass.KILLS: Tone.BAD,
+    CallClass.HANGS: Tone.BAD,
+    CallClass.UNPROBED: Tone.DIM,
 }
 _MEANING = (
     "works: a success, and proof of it where there can be one",
@@ -73,74 +70,103 @@ def difference(here: CallTable, there: CallTable) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def render(tables: Sequence[CallTable], console: Console) -> None:
-    """Print Table I beside the paper's numbers, and the calls that are neither supported nor plainly absent."""
-    columns = [
-        Column("guest"),
-        *(Column(kind.value, right=True) for kind in CallClass),
-        Column("supported", right=True),
-        Column("provided", right=True),
-        Column("paper", right=True),
-        Column("kernel"),
-    ]
-    rows = [_row(table) for table in tables]
-    for line in lines(rows, columns):
-        show(console, line, wrap=False)
-    for table in tables:
-        _odd_calls(table, console)
-    for meaning in _MEANING:
-        show(console, Text(meaning, style="dim"), wrap=True)
-    total = max((len(table.calls) for table in tables), default=0)
-    note = f"{total} x86-64 numbers tried in each guest. The paper's column: Table I, as its authors quote it."
-    show(console, Text(note, style="dim"), wrap=True)
-    for table in tables:
-        if table.complaint:
-            show(console, Text(f"Note: {table.guest} is incomplete: {table.complaint}.", style="yellow"), wrap=True)
+@dataclass(frozen=True)
+class CallsPage(Page):
+    """Table I beside the paper's numbers. names: the calls that JSON lists one by one; the counts are over all."""
+
+    tables: Sequence[CallTable]
+    names: Sequence[str]
+
+    def body(self) -> Iterator[Part]:
+        """The table, and the calls that are neither supported nor plainly absent."""
+        columns = (
+            Column("guest"),
+            *(Column(kind.value, right=True) for kind in CallClass),
+            Column("supported", right=True),
+            Column("provided", right=True),
+            Column("paper", right=True),
+            Column("kernel"),
+        )
+        yield Table(columns, tuple(map(_row, self.tables)))
+        for table in self.tables:
+            yield from _odd_calls(table)
+        for meaning in _MEANING:
+            yield Line(meaning, Tone.DIM)
+        total = max((len(table.calls) for table in self.tables), default=0)
+        note = f"{total} x86-64 numbers tried in each guest. The paper's column: Table I, as its authors quote it."
+        yield Line(note, Tone.DIM)
+        for table in self.tables:
+            if table.complaint:
+                yield Line(f"Note: {table.guest} is incomplete: {table.complaint}.", Tone.UNSURE)
+
+    def said(self) -> Mapping[str, object]:
+        """The calls in `names` of every guest, the counts over all calls, and the paper's numbers."""
+        wanted = set(self.names)
+        return {
+            "paper": {guest: {"kernel": name, "supported": number} for guest, (name, number) in PAPER.items()},
+            "guests": [_said(table, wanted) for table in self.tables],
+        }
 
 
-def _row(table: CallTable) -> list[Text]:
+@dataclass(frozen=True)
+class CallListPage(CallsPage):
+    """One line a call (those in `names`), one column a guest."""
+
+    def body(self) -> Iterator[Part]:
+        columns = (Column("nr", right=True), Column("call"), *(Column(table.guest) for table in self.tables))
+        wanted = set(self.names)
+        rows = []
+        for call in self.tables[0].calls if self.tables else ():
+            if call.name in wanted:
+                cells = [table.call(call.nr) for table in self.tables]
+                rows.append((Cell(str(call.nr)), Cell(call.name), *map(_cell, cells)))
+        yield Table(columns, tuple(rows))
+
+
+@dataclass(frozen=True)
+class CallDifferencePage(Page):
+    """What each of two guests supports and the other does not."""
+
+    here: CallTable
+    there: CallTable
+
+    def body(self) -> Iterator[Part]:
+        for one, other, lacking in self._both():
+            yield Line(f"{one.guest} supports, {other.guest} does not: {len(lacking)}", Tone.STRONG)
+            columns = (Column("nr", right=True), Column("call"), Column(one.guest), Column(other.guest))
+            if lacking:
+                rows = [(Cell(str(d.nr)), Cell(d.name), _cell(d.here), _cell(d.there)) for d in lacking]
+                yield Table(columns, tuple(rows))
+
+    def said(self) -> Mapping[str, object]:
+        return {
+            f"{one.guest} only": [{"nr": d.nr, "name": d.name, other.guest: d.there.kind} for d in lacking]
+            for one, other, lacking in self._both()
+        }
+
+    def _both(self) -> Iterator[tuple[CallTable, CallTable, tuple[Difference, ...]]]:
+        for one, other in ((self.here, self.there), (self.there, self.here)):
+            yield one, other, difference(one, other)
+
+
+def _row(table: CallTable) -> tuple[Cell, ...]:
     number = counts(table)
     name, paper = PAPER.get(kind_of(table.guest), ("", 0))
-    return [
-        Text(table.guest),
-        *(Text(str(number[kind]), style=_STYLE[kind] if number[kind] else "dim") for kind in CallClass),
-        Text(str(supported(table)), style="bold"),
-        Text(str(provided(table))),
-        Text(f"{paper} ({name})" if paper else "–"),
-        Text(table.kernel_version or "?"),
-    ]
+    return (
+        Cell(table.guest),
+        *(Cell(str(number[kind]), _TONE[kind] if number[kind] else Tone.DIM) for kind in CallClass),
+        Cell(str(supported(table)), Tone.STRONG),
+        Cell(str(provided(table))),
+        Cell(f"{paper} ({name})" if paper else "–"),
+        Cell(table.kernel_version or "?"),
+    )
 
 
-def _odd_calls(table: CallTable, console: Console) -> None:
+def _odd_calls(table: CallTable) -> Iterator[Line]:
     for kind in (CallClass.STUB, CallClass.KILLS, CallClass.HANGS):
         names = [call.name for call in table.calls if call.kind is kind]
         if names:
-            line = Text(f"{table.guest}, {kind.value}: ", style=_STYLE[kind]) + Text(", ".join(names), style="default")
-            show(console, line, wrap=True)
-
-
-def render_calls(tables: Sequence[CallTable], names: Sequence[str], console: Console) -> None:
-    """Print one line a call (those in `names`), one column a guest."""
-    columns = [Column("nr", right=True), Column("call"), *(Column(table.guest) for table in tables)]
-    wanted = set(names)
-    rows = []
-    for call in tables[0].calls if tables else ():
-        if call.name in wanted:
-            cells = [table.call(call.nr) for table in tables]
-            rows.append([Text(str(call.nr)), Text(call.name), *(_cell(cell) for cell in cells)])
-    for line in lines(rows, columns):
-        show(console, line, wrap=False)
-
-
-def render_difference(here: CallTable, there: CallTable, console: Console) -> None:
-    """Print what each of two guests supports and the other does not."""
-    for one, other in ((here, there), (there, here)):
-        found = difference(one, other)
-        show(console, Text(f"{one.guest} supports, {other.guest} does not: {len(found)}", style="bold"), wrap=True)
-        columns = [Column("nr", right=True), Column("call"), Column(one.guest), Column(other.guest)]
-        rows = [[Text(str(d.nr)), Text(d.name), _cell(d.here), _cell(d.there)] for d in found]
-        for line in lines(rows, columns) if rows else ():
-            show(console, line, wrap=False)
+            yield Line(", ".join(names), _TONE[kind], lead=f"{table.guest}, {kind.value}: ")
 
 
 def error_name(number: int) -> str:
@@ -148,15 +174,11 @@ def error_name(number: int) -> str:
     return errno.errorcode.get(number, str(number))
 
 
-def _cell(call: SystemCall | None) -> Text:
+def _cell(call: SystemCall | None) -> Cell:
     if call is None:
-        return Text("–", style="dim")
-    text = Text(call.kind.value, style=_STYLE[call.kind])
-    if call.kind is CallClass.ERROR:
-        text.append(f" {error_name(call.errno)}", style="dim")
-    elif call.detail:
-        text.append(f" ({call.detail})", style="dim")
-    return text
+        return Cell("–", Tone.DIM)
+    why = f" {error_name(call.errno)}" if call.kind is CallClass.ERROR else f" ({call.detail})" if call.detail else ""
+    return Cell(call.kind.value + why, _TONE[call.kind])
 
 
 def matching(tables: Sequence[CallTable], globs: str) -> list[str]:
@@ -170,44 +192,26 @@ def matching(tables: Sequence[CallTable], globs: str) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, glob.strip()) for glob in globs.split(","))]
 
 
-def to_json(tables: Sequence[CallTable], names: Sequence[str]) -> dict[str, object]:
-    """The calls in `names` of every guest, the counts over all calls, and the paper's numbers."""
-    wanted = set(names)
+def _said(table: CallTable, wanted: set[str]) -> dict[str, object]:
     return {
-        "paper": {guest: {"kernel": name, "supported": number} for guest, (name, number) in PAPER.items()},
-        "guests": [
+        "guest": table.guest,
+        "kernel_version": table.kernel_version,
+        "kernel_digest": table.kernel_digest,
+        "program_digest": table.program_digest,
+        "boots": table.boots,
+        "complaint": table.complaint,
+        "supported": supported(table),
+        "provided": provided(table),
+        "counts": counts(table),
+        "calls": [
             {
-                "guest": table.guest,
-                "kernel_version": table.kernel_version,
-                "kernel_digest": table.kernel_digest,
-                "program_digest": table.program_digest,
-                "boots": table.boots,
-                "complaint": table.complaint,
-                "supported": supported(table),
-                "provided": provided(table),
-                "counts": {kind.value: number for kind, number in counts(table).items()},
-                "calls": [
-                    {
-                        "nr": call.nr,
-                        "name": call.name,
-                        "class": call.kind.value,
-                        "errno": error_name(call.errno) if call.errno else None,
-                        "detail": call.detail or None,
-                    }
-                    for call in table.calls
-                    if call.name in wanted
-                ],
+                "nr": call.nr,
+                "name": call.name,
+                "class": call.kind,
+                "errno": error_name(call.errno) if call.errno else None,
+                "detail": call.detail or None,
             }
-            for table in tables
+            for call in table.calls
+            if call.name in wanted
         ],
-    }
-
-
-def difference_json(here: CallTable, there: CallTable) -> dict[str, object]:
-    """What each of two guests supports and the other does not."""
-    return {
-        f"{one.guest} only": [
-            {"nr": d.nr, "name": d.name, other.guest: d.there.kind.value} for d in difference(one, other)
-        ]
-        for one, other in ((here, there), (there, here))
     }

@@ -1,18 +1,16 @@
-"""The table of `ukperf syscall-cost`: operations × guests with ratio and verdict, or with `function call = 1`."""
+"""The page of `ukperf syscall-cost`: operations × guests with ratio and verdict, or with `function call = 1`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.text import Text
-
-from ukperf.model import Comparison, Estimate, Verdict
-from ukperf.reports.columns import Column, lines, show
-from ukperf.reports.jsonout import comparison_json, estimate_json
+from ukperf.model import Comparison, Estimate
+from ukperf.reports.jsonout import Json, members
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_line, table, tone_of
+from ukperf.reports.table import comparison_said
 from ukperf.reports.units import interval, number
-from ukperf.stats.summary import RunSummary
+from ukperf.stats.summary import GuestSummary, RunSummary
 from ukperf.stats.within_boot import BootRatio
 from ukperf.text import many
 
@@ -25,13 +23,6 @@ _GROUPS = {
     "memory": "memory",
     "ipc": "pipes and sockets",
     "thread": "threads and waiting",
-}
-_STYLE = {
-    Verdict.FASTER: "green",
-    Verdict.SLOWER: "red",
-    Verdict.EQUIVALENT: "cyan",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.NOT_COMPARABLE: "dim",
 }
 _SHOWN = {"s": (1e9, "ns"), "cycles": (1.0, "cycles"), "instructions": (1.0, "instructions")}
 
@@ -69,73 +60,124 @@ class View:
         return row.name + self.suffix
 
 
-def render(summary: RunSummary, view: View, facts: Mapping[str, str], console: Console) -> None:
-    """Print the table, what it is, and warnings."""
+@dataclass(frozen=True)
+class CostPage(Page):
+    """Costs by groups of operations, all guests of one host side by side."""
+
+    summary: RunSummary
+    view: View
+
+    def body(self) -> Iterator[Part]:
+        yield _table(self.summary, self.view)
+        for claim in self.view.claims:
+            yield Line(claim_text(claim))
+        for note in _notes(self.summary, self.view, self.facts):
+            yield Line(note, Tone.DIM)
+        for warning in _warnings(self.summary):
+            yield Line(f"Note: {warning}", Tone.UNSURE)
+
+    def said(self) -> Mapping[str, object]:
+        """`comparisons` is a flat list, one object a guest and operation."""
+        summary, view = self.summary, self.view
+        names = {view.benchmark(row): row.name for row in view.rows}
+        return {
+            "baseline": summary.baseline,
+            "delta": summary.delta,
+            "unit": view.unit,
+            "blocks": summary.blocks,
+            "facts": self.facts,
+            "operations": view.rows,
+            "guests": [_guest_said(guest, view, names) for guest in summary.guests],
+            "comparisons": [
+                {**comparison_said(comparison, view.unit), "benchmark": names[comparison.benchmark]}
+                for comparison in summary.comparisons
+                if comparison.benchmark in names
+            ],
+            "claims": [{**members(claim.measured), "paper": claim.said} for claim in view.claims],
+            "warnings": summary.warnings,
+        }
+
+
+@dataclass(frozen=True)
+class OperationsPage(Page):
+    """What `ukperf syscall-cost --list` lists."""
+
+    rows: Sequence[Row]
+
+    def body(self) -> Iterator[Part]:
+        yield table(("operation", "group", "what"), [(row.name, row.group, row.what) for row in self.rows])
+
+    def said(self) -> Sequence[Json]:
+        return [members(row, "missing") for row in self.rows]
+
+
+def _guest_said(guest: GuestSummary, view: View, names: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "guest": guest.guest,
+        "boots": guest.boots,
+        "tried": guest.tried,
+        "failures": guest.failures,
+        "estimates": {names[name]: estimate for name, estimate in guest.estimates.items() if name in names},
+        "function_calls": {
+            name: members(ratio, "over", "under")
+            for (owner, name), ratio in view.ratios.items()
+            if owner == guest.guest
+        },
+    }
+
+
+def _table(summary: RunSummary, view: View) -> Table:
     guests = [guest.guest for guest in summary.guests]
     others = [guest for guest in guests if guest != summary.baseline]
-    scale = "function calls" if view.as_calls else _SHOWN[view.unit][1]
-    columns = [Column(scale), *_columns(summary.baseline, others)]
-    rows: list[list[Text]] = []
     known = [row for row in view.rows if row.missing or any(_estimate(summary, view, row, guest) for guest in guests)]
-    for group in dict.fromkeys(row.group for row in known):
-        rows.append([Text(_GROUPS.get(group, group), style="bold")])
-        rows += [_row(summary, view, row, others) for row in known if row.group == group]
-    for line in lines(rows, columns):
-        show(console, line, wrap=False)
-    for claim in view.claims:
-        show(console, Text(claim_text(claim)), wrap=True)
-    for note in _notes(summary, view, facts):
-        show(console, Text(note, style="dim"), wrap=True)
-    for warning in _warnings(summary):
-        show(console, Text(f"Note: {warning}", style="yellow"), wrap=True)
-
-
-def _columns(baseline: str, others: Sequence[str]) -> list[Column]:
-    columns = [Column(baseline, right=True)]
+    groups = dict.fromkeys(row.group for row in known)
+    columns = [Column("group"), Column("operation"), Column(summary.baseline, right=True)]
     for guest in others:
         columns += [Column(guest, right=True), Column("÷", right=True), Column("95 % interval"), Column("verdict")]
-    return columns
+    rows = [_row(summary, view, row, others) for group in groups for row in known if row.group == group]
+    scale = "function calls" if view.as_calls else _SHOWN[view.unit][1]
+    return Table(tuple(columns), tuple(rows), grouped=True, corner=scale)
 
 
-def _row(summary: RunSummary, view: View, row: Row, others: Sequence[str]) -> list[Text]:
-    cells = [Text(f"  {row.name}"), _value(summary, view, row, summary.baseline)]
+def _row(summary: RunSummary, view: View, row: Row, others: Sequence[str]) -> tuple[Cell, ...]:
+    cells = [Cell(_GROUPS.get(row.group, row.group)), Cell(row.name), _value(summary, view, row, summary.baseline)]
     for guest in others:
         comparison = summary.comparison(guest, view.benchmark(row))
         cells += [_value(summary, view, row, guest), *_compared(comparison)]
-    return cells
+    return tuple(cells)
 
 
-def _value(summary: RunSummary, view: View, row: Row, guest: str) -> Text:
+def _value(summary: RunSummary, view: View, row: Row, guest: str) -> Cell:
     estimate = _estimate(summary, view, row, guest)
     if view.as_calls:
         if row.name == SCALE and estimate is not None:
-            return Text("1")
+            return Cell("1")
         ratio = view.ratios.get((guest, row.name))
         if ratio is not None:
-            return Text(f"{number(ratio.ratio)} {interval((ratio.low, ratio.high))}")
+            return Cell(f"{number(ratio.ratio)} {interval((ratio.low, ratio.high))}")
     elif estimate is not None:
         factor, _ = _SHOWN[view.unit]
-        return Text(number(estimate.value * factor))
-    return Text(row.missing.get(guest, "–"), style="dim")
+        return Cell(number(estimate.value * factor))
+    return Cell(row.missing.get(guest, "–"), Tone.DIM)
 
 
 def _estimate(summary: RunSummary, view: View, row: Row, guest: str) -> Estimate | None:
-    found = summary.guest(guest)
-    return found.estimates.get(view.benchmark(row)) if found else None
+    known = summary.guest(guest)
+    return known.estimates.get(view.benchmark(row)) if known else None
 
 
-def _compared(comparison: Comparison | None) -> list[Text]:
+def _compared(comparison: Comparison | None) -> tuple[Cell, Cell, Cell]:
     if comparison is None or comparison.ratio is None:
-        return [Text(""), Text(""), Text("")]
-    return [
-        Text(f"{number(comparison.ratio)}×"),
-        Text(interval((comparison.low, comparison.high)), style="dim"),
-        Text(comparison.word, style=_STYLE[comparison.verdict]),
-    ]
+        return Cell(""), Cell(""), Cell("")
+    return (
+        Cell(f"{number(comparison.ratio)}×"),
+        Cell(interval((comparison.low, comparison.high)), Tone.DIM),
+        Cell(comparison.word, tone_of(comparison.verdict)),
+    )
 
 
 def _notes(summary: RunSummary, view: View, facts: Mapping[str, str]) -> list[str]:
-    what = "; ".join(f"{name} {value}" for name, value in facts.items())
+    what = fact_line(facts)
     boots = sum(guest.boots for guest in summary.guests)
     failed = sum(count for guest in summary.guests for count in guest.failures.values())
     notes = [f"{what}; {many(summary.blocks, 'block')}; {many(boots, 'good boot')}; {failed} failed."]
@@ -164,60 +206,3 @@ def claim_text(claim: Claim) -> str:
     found = claim.measured
     known = f" {interval((found.low, found.high))}" if found.low is not None else ""
     return f"{found.over} ÷ {found.under}: {number(found.ratio)}×{known} over {many(found.n, 'boot')} ({claim.said})."
-
-
-def render_operations(rows: Sequence[Row], console: Console) -> None:
-    """Print the list of operations."""
-    columns = [Column("operation"), Column("group"), Column("what")]
-    for line in lines([[Text(row.name), Text(row.group), Text(row.what)] for row in rows], columns):
-        show(console, line, wrap=False)
-
-
-def to_json(summary: RunSummary, view: View, facts: Mapping[str, str]) -> dict[str, object]:
-    """The same facts as the table. `comparisons` is a flat list, one object a guest and operation."""
-    names = {view.benchmark(row): row.name for row in view.rows}
-    return {
-        "baseline": summary.baseline,
-        "delta": summary.delta,
-        "unit": view.unit,
-        "blocks": summary.blocks,
-        "facts": dict(facts),
-        "operations": [
-            {"name": row.name, "group": row.group, "what": row.what, "missing": dict(row.missing)} for row in view.rows
-        ],
-        "guests": [
-            {
-                "guest": guest.guest,
-                "boots": guest.boots,
-                "tried": guest.tried,
-                "failures": {outcome.value: count for outcome, count in guest.failures.items()},
-                "estimates": {
-                    names[name]: estimate_json(estimate) for name, estimate in guest.estimates.items() if name in names
-                },
-                "function_calls": {
-                    name: {"ratio": ratio.ratio, "low": ratio.low, "high": ratio.high, "n": ratio.n}
-                    for (owner, name), ratio in view.ratios.items()
-                    if owner == guest.guest
-                },
-            }
-            for guest in summary.guests
-        ],
-        "comparisons": [
-            {**comparison_json(comparison, view.unit), "benchmark": names[comparison.benchmark]}
-            for comparison in summary.comparisons
-            if comparison.benchmark in names
-        ],
-        "claims": [
-            {
-                "over": claim.measured.over,
-                "under": claim.measured.under,
-                "ratio": claim.measured.ratio,
-                "low": claim.measured.low,
-                "high": claim.measured.high,
-                "n": claim.measured.n,
-                "paper": claim.said,
-            }
-            for claim in view.claims
-        ],
-        "warnings": list(summary.warnings),
-    }

@@ -1,95 +1,84 @@
-"""The same facts as the table, as strict JSON (no NaN, no Infinity)."""
+"""Anything of ours as plain data for JSON: one encoder. No NaN and no Infinity: where a number is not finite is null.
+
+A dataclass is an object of its members, an enumeration its value. What is said differently in JSON registers its way:
+`@plain.register(Type)`.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import singledispatch
+from numbers import Integral, Real
+from pathlib import PurePath
+from typing import TypeAlias
 
-from ukperf.model import Comparison, Estimate
-from ukperf.reports.legend import phase_events
+from ukperf.model import Comparison
 
-if TYPE_CHECKING:
-    from ukperf.stats.summary import GuestSummary, RunSummary
-
-
-def finite(value: float | None) -> float | None:
-    """None for what JSON cannot say."""
-    return None if value is None or not math.isfinite(value) else value
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
-def estimate_json(estimate: Estimate) -> dict[str, object]:
-    return {
-        "value": finite(estimate.value),
-        "low": finite(estimate.low),
-        "high": finite(estimate.high),
-        "n": estimate.n,
-        "unit": estimate.unit.value,
-        "status": estimate.status.value,
-    }
+def encode(value: object) -> str:
+    """The text that `--json` prints."""
+    return json.dumps(plain(value), indent=1, allow_nan=False)
 
 
-def comparison_json(comparison: Comparison, unit: str | None = None) -> dict[str, object]:
-    return {
-        "benchmark": comparison.benchmark,
-        "guest": comparison.guest,
-        "baseline": comparison.baseline,
-        "ratio": finite(comparison.ratio),
-        "low": finite(comparison.low),
-        "high": finite(comparison.high),
-        "verdict": comparison.verdict.value,
-        "word": comparison.word,
-        "unit": unit,
-        "n": comparison.n,
-        "p_value": finite(comparison.p_value),
-        "boots_needed": comparison.boots_needed,
-        "warnings": list(comparison.warnings),
-    }
+@singledispatch
+def plain(value: object) -> Json:
+    """Lists, dicts and scalars. Raises TypeError for what is no data."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    raise TypeError(f"{type(value).__name__} is no data")
 
 
-def _guest_json(guest: GuestSummary) -> dict[str, object]:
-    return {
-        "guest": guest.guest,
-        "boots": guest.boots,
-        "tried": guest.tried,
-        "retried": guest.retried,
-        "last_lines": list(guest.last_lines),
-        "unit": guest.unit.value,
-        "ended_by_host": guest.ended_by_host,
-        "clock_ratio": None if guest.clock is None else finite(guest.clock.value),
-        "clock_interval": None if guest.clock is None else [finite(guest.clock.low), finite(guest.clock.high)],
-        "failures": {outcome.value: count for outcome, count in guest.failures.items()},
-        "reasons": list(guest.reasons),
-        "seen": dict(guest.seen),
-        "statuses": {
-            name: {status.value: count for status, count in kinds.items()} for name, kinds in guest.statuses.items()
-        },
-        "estimates": {name: estimate_json(estimate) for name, estimate in guest.estimates.items()},
-    }
+@plain.register(type(None))
+@plain.register(bool)
+def _(value: bool | None) -> Json:
+    return value
 
 
-def _unit_of(summary: RunSummary, comparison: Comparison) -> str | None:
-    guest = summary.guest(comparison.guest)
-    estimate = guest.estimates.get(comparison.benchmark) if guest else None
-    return estimate.unit.value if estimate else None
+@plain.register(str)
+@plain.register(PurePath)
+def _(value: str | PurePath) -> Json:
+    return str(value)
 
 
-def to_json(summary: RunSummary, facts: Mapping[str, str]) -> dict[str, object]:
-    """Plain dicts and lists; `json.dumps(…, allow_nan=False)` never raises on it.
+@plain.register
+def _(value: Integral) -> Json:
+    return int(value)
 
-    facts: what the numbers are (accelerator, machine, firmware, console, seed …), copied as they are.
-    """
-    return {
-        "baseline": summary.baseline,
-        "delta": summary.delta,
-        "blocks": summary.blocks,
-        "facts": dict(facts),
-        "phases": phase_events(summary),
-        "benchmarks": list(summary.benchmarks),
-        "guests": [_guest_json(guest) for guest in summary.guests],
-        "failures": {
-            guest.guest: {outcome.value: count for outcome, count in guest.failures.items()} for guest in summary.guests
-        },
-        "comparisons": [comparison_json(c, _unit_of(summary, c)) for c in summary.comparisons],
-        "warnings": list(summary.warnings),
-    }
+
+@plain.register
+def _(value: Real) -> Json:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+@plain.register
+def _(value: Enum) -> Json:
+    return plain(value.value)
+
+
+@plain.register
+def _(value: Mapping) -> Json:  # type: ignore[type-arg]
+    return {str(plain(name)): plain(item) for name, item in value.items()}
+
+
+@plain.register
+def _(value: Sequence) -> Json:  # type: ignore[type-arg]
+    return [plain(item) for item in value]
+
+
+def members(value: object, *without: str) -> dict[str, Json]:
+    """A dataclass as an object, without some of its members."""
+    whole = plain.dispatch(object)(value)
+    assert isinstance(whole, dict)
+    return {name: item for name, item in whole.items() if name not in without}
+
+
+@plain.register
+def _(value: Comparison) -> Json:
+    return {**members(value), "word": value.word}

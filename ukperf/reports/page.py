@@ -1,52 +1,162 @@
-"""What is shown of one host's part of a run: summary, facts and notes. Table and JSON are drawn from it."""
+"""What a command shows: a page of tables and lines. It is made once; terminal, JSON, Markdown and HTML draw it.
+
+A page's own class holds what was found, typed, and says of it two things: `body`, the tables and lines, and `said`,
+what JSON has. Nothing here knows how it is drawn: `terminal`, `markdown`, `html` and `jsonout` do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
 
-from rich.console import Console
-from rich.text import Text
+from ukperf.model import Verdict
+from ukperf.reports.jsonout import Json, plain
 
-from ukperf.reports import costtable, jsonout, table
-from ukperf.reports.columns import show
-from ukperf.stats.summary import RunSummary
+
+class Tone(StrEnum):
+    """How something is meant; each output has its own way to show it."""
+
+    PLAIN = "plain"
+    STRONG = "strong"
+    DIM = "dim"
+    GOOD = "good"
+    BAD = "bad"
+    ALIKE = "alike"
+    UNSURE = "unsure"
+    GRAVE = "grave"  # what keeps everything else from working
+
+
+_OF_VERDICT = {
+    Verdict.FASTER: Tone.GOOD,
+    Verdict.SLOWER: Tone.BAD,
+    Verdict.EQUIVALENT: Tone.ALIKE,
+    Verdict.INCONCLUSIVE: Tone.UNSURE,
+    Verdict.NOT_COMPARABLE: Tone.DIM,
+}
+
+
+def tone_of(verdict: Verdict) -> Tone:
+    return _OF_VERDICT[verdict]
 
 
 @dataclass(frozen=True)
-class Page:
-    """facts: name → value, in the order of printing. notes: lines below the table. more: more of the JSON."""
+class Cell:
+    """brief: what is enough where there is little room."""
 
-    summary: RunSummary
-    facts: Mapping[str, str]
+    text: str
+    tone: Tone = Tone.PLAIN
+    brief: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """least: cells that it takes on a terminal at least. cuts: its names may be cut there; nothing else ever is.
+    wraps: the last column, with sentences that may take several lines."""
+
+    title: str
+    right: bool = False
+    least: int = 0
+    cuts: bool = False
+    wraps: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every row has a cell for each column.
+
+    grouped: rows with the same first cell belong together; a terminal prints that cell once, above them. corner: what
+    stands above their names there. fold: the column at which a terminal that is too narrow breaks rows in two. bare: a
+    terminal needs no titles. gap: cells between columns there.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    grouped: bool = False
+    corner: str = ""
+    fold: int | None = None
+    bare: bool = False
+    gap: int = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence or two. lead: its beginning, which alone has the tone where there is one. wraps: a terminal may break
+    it at a word; what is to be copied is never broken. An empty one keeps others apart."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+    lead: str = ""
+    wraps: bool = True
+
+
+Part: TypeAlias = Table | Line
+SPACE = Line("")
+
+
+def table(titles: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[int] = ()) -> Table:
+    """A table of words. right: the columns that are numbers."""
+    numbers = set(right)
+    columns = tuple(Column(title, index in numbers) for index, title in enumerate(titles))
+    return Table(columns, tuple(tuple(Cell(cell) for cell in row) for row in rows))
+
+
+def fact_line(facts: Mapping[str, str]) -> str:
+    """`accelerator tcg; machine q35`."""
+    return "; ".join(f"{name} {value}" for name, value in facts.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(ABC):
+    """facts: name → value, in the order of printing: what the figures are. notes: lines below everything. title: a line
+    above it. more: members of the JSON besides."""
+
+    facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    title: str = ""
     more: Mapping[str, object] = field(default_factory=dict)
 
-    def render(self, console: Console) -> None:
-        """On a terminal, or in a pipe."""
-        table.render(self.summary, self.facts, console)
-        self._notes(console)
+    @abstractmethod
+    def body(self) -> Iterable[Part]:
+        """Tables and lines, in the order of reading."""
 
-    def json(self) -> dict[str, object]:
-        """The same as plain data that `json.dumps(…, allow_nan=False)` takes."""
-        return {**jsonout.to_json(self.summary, self.facts), **self.more}
+    @abstractmethod
+    def said(self) -> object:
+        """What JSON has: anything that `jsonout.plain` takes."""
 
-    def _notes(self, console: Console) -> None:
+    def parts(self) -> Iterator[Part]:
+        """All that is drawn."""
+        if self.title:
+            yield Line(self.title, wraps=False)
+        yield from self.body()
         for note in self.notes:
-            show(console, Text(note), wrap=False)
+            yield Line(note, wraps=False)
+
+    def json(self) -> Json:
+        """All that is said, as plain data."""
+        data = plain(self.said())
+        if not self.more:
+            return data
+        assert isinstance(data, dict)
+        return {**data, **{name: plain(value) for name, value in self.more.items()}}
 
 
 @dataclass(frozen=True)
-class CostPage(Page):
-    """Costs by groups of operations, all guests side by side."""
+class PlainPage(Page):
+    """A page of a few words. content: what is drawn; data: what JSON has."""
 
-    view: costtable.View | None = None
+    content: tuple[Part, ...]
+    data: object
 
-    def render(self, console: Console) -> None:
-        assert self.view is not None
-        costtable.render(self.summary, self.view, self.facts, console)
-        self._notes(console)
+    def body(self) -> Iterable[Part]:
+        return self.content
 
-    def json(self) -> dict[str, object]:
-        assert self.view is not None
-        return {**costtable.to_json(self.summary, self.view, self.facts), **self.more}
+    def said(self) -> object:
+        return self.data
+
+
+def sentences(data: object, *lines: str) -> PlainPage:
+    """Lines that are printed whole, and the same as data."""
+    return PlainPage(tuple(Line(line, wraps=False) for line in lines), data)

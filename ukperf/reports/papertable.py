@@ -1,45 +1,43 @@
-"""The paper's Tables II and III beside what was measured here."""
+"""The page of `ukperf paper`: the paper's Tables I, II and III beside what was measured here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
-from rich.console import Console
-from rich.text import Text
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ukperf.model import Comparison, Estimate, Unit
-from ukperf.reports.columns import Column, lines, show
+from ukperf.reports.calltable import CallsPage
+from ukperf.reports.jsonout import members
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
 from ukperf.reports.units import interval, number, with_unit
 
 
-class PaperLine(Protocol):
-    """A number of the paper beside ours; see ukperf.workloads.paper."""
+@dataclass(frozen=True)
+class PaperLine:
+    """A number of the paper beside ours. paper_guest, paper_linux: seconds.
+
+    boots_for_effect: boots of each guest that would show a difference of 1 % (80 % power), None where unknown.
+    """
+
+    table: str
+    benchmark: str
+    guest: str
+    paper_guest: float | None
+    paper_linux: float | None
+    estimate: Estimate | None
+    baseline: Estimate | None
+    comparison: Comparison | None
+    boots_for_effect: int | None
 
     @property
-    def table(self) -> str: ...
-    @property
-    def benchmark(self) -> str: ...
-    @property
-    def guest(self) -> str: ...
-    @property
-    def paper_guest(self) -> float | None: ...
-    @property
-    def paper_linux(self) -> float | None: ...
-    @property
-    def paper_ratio(self) -> float | None: ...
-    @property
-    def estimate(self) -> Estimate | None: ...
-    @property
-    def baseline(self) -> Estimate | None: ...
-    @property
-    def comparison(self) -> Comparison | None: ...
-    @property
-    def boots_for_effect(self) -> int | None: ...
+    def paper_ratio(self) -> float | None:
+        """nanos / linux; None for guests that the paper could not run."""
+        return self.paper_guest / self.paper_linux if self.paper_guest and self.paper_linux else None
 
 
 COLUMNS = (
-    Column(""),
+    Column("table"),
+    Column("benchmark"),
     Column("guest"),
     Column("paper", right=True),
     Column("linux", right=True),
@@ -53,23 +51,44 @@ COLUMNS = (
 )
 
 
-def render(found: Sequence[PaperLine], console: Console) -> None:
-    """Print both tables. The paper's numbers are single runs: it gives no interval, and there is none to print."""
-    rows: list[list[Text]] = []
-    for table in dict.fromkeys(line.table for line in found):
-        rows.append([Text(f"Table {table}", style="bold")])
-        rows += [_row(line) for line in found if line.table == table]
-    for text in lines(rows, COLUMNS):
-        show(console, text, wrap=False)
-    notes = ["paper: seconds of single runs on Xen (EC2 t2.micro), nanos and linux; it could not run unikraft."]
-    if any(line.estimate is not None and line.estimate.unit is Unit.INSTRUCTIONS for line in found):
-        notes.append("here: instructions that the guest executed (icount), not time.")
-    notes.append("boots for 1 %: boots of each guest that would show a difference of 1 % in 4 of 5 runs like this one.")
-    for note in notes:
-        show(console, Text(note, style="dim"), wrap=True)
+@dataclass(frozen=True)
+class PaperPage(Page):
+    """run: the folder. The paper's numbers are single runs: it gives no interval, and there is none to print."""
+
+    run: str
+    calls: CallsPage
+    lines: Sequence[PaperLine]
+
+    @property
+    def counted(self) -> bool:
+        """Were instructions measured instead of time?"""
+        return any(line.estimate is not None and line.estimate.unit is Unit.INSTRUCTIONS for line in self.lines)
+
+    def body(self) -> Iterator[Part]:
+        yield from self.calls.parts()
+        tables = dict.fromkeys(line.table for line in self.lines)
+        rows = [_row(line) for table in tables for line in self.lines if line.table == table]
+        yield Table(COLUMNS, tuple(rows), grouped=True)
+        notes = ["paper: seconds of single runs on Xen (EC2 t2.micro), nanos and linux; it could not run unikraft."]
+        if self.counted:
+            notes.append("here: instructions that the guest executed (icount), not time.")
+        notes.append(
+            "boots for 1 %: boots of each guest that would show a difference of 1 % in 4 of 5 runs like this one."
+        )
+        for note in notes:
+            yield Line(note, Tone.DIM)
+
+    def said(self) -> Mapping[str, object]:
+        return {
+            "run": self.run,
+            "table_1": self.calls.said(),
+            "lines": [{**members(line), "paper_ratio": line.paper_ratio} for line in self.lines],
+            "notes": self.notes,
+            "unit": "instructions" if self.counted else "s",
+        }
 
 
-def _row(line: PaperLine) -> list[Text]:
+def _row(line: PaperLine) -> tuple[Cell, ...]:
     c = line.comparison
     ratio, span, verdict = "–", "–", ""
     if c is not None:
@@ -78,7 +97,8 @@ def _row(line: PaperLine) -> list[Text]:
             width = c.high - c.low if c.low is not None and c.high is not None else 0.0
             ratio, span = number(c.ratio, width), interval((c.low, c.high))
     cells = (
-        f"  {line.benchmark}",
+        f"Table {line.table}",
+        line.benchmark,
         line.guest,
         _seconds(line.paper_guest),
         _seconds(line.paper_linux),
@@ -90,7 +110,7 @@ def _row(line: PaperLine) -> list[Text]:
         verdict,
         "–" if line.boots_for_effect is None else f"{line.boots_for_effect:,}",
     )
-    return [Text(cell) for cell in cells]
+    return tuple(map(Cell, cells))
 
 
 def _seconds(value: float | None) -> str:

@@ -1,15 +1,88 @@
-"""The terminal table of `ukperf plan`."""
+"""The page of `ukperf plan`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
-from rich.text import Text
-
-from ukperf.reports.columns import Column, cut, lines, show
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table
 from ukperf.reports.units import number, with_unit
 from ukperf.stats.variance import BootPlan, Precision, SampleParts
+
+
+@dataclass(frozen=True)
+class PlanPage(Page):
+    """Boots for each comparison, or for each value of a guest alone, then where each sample's variance lies.
+
+    effect, power: fractions.
+    """
+
+    effect: float
+    power: float
+    plans: Sequence[BootPlan]
+    alone: Sequence[Precision]
+    variance: Sequence[SampleParts]
+
+    def body(self) -> Iterator[Part]:
+        effect, power = f"{100 * self.effect:g} %", f"{100 * self.power:g} %"
+        if self.alone:
+            yield Line(f"Boots after which a value is known to ± {effect} (95 % interval), with {power}:")
+            yield _boots("boot", [(item.guest, item) for item in self.alone])
+        if self.plans:
+            yield Line(f"Blocks that show a difference of {effect} with {power}:")
+            yield _boots("block", [(f"{item.guest} ÷ {item.baseline}", item) for item in self.plans])
+        if self.variance:
+            yield Line("Where samples vary, and the iterations a boot that are worth their time:")
+            yield _variance(self.variance)
+
+    def said(self) -> Mapping[str, object]:
+        return {
+            "effect": self.effect,
+            "power": self.power,
+            "plans": self.plans,
+            "alone": self.alone,
+            "variance": self.variance,
+        }
+
+
+def _boots(what: str, items: Sequence[tuple[str, BootPlan | Precision]]) -> Table:
+    columns = (
+        Column("", cuts=True),
+        Column("", cuts=True),
+        Column(f"σ of a {what}", right=True),
+        Column(f"{what}s", right=True),
+        Column("takes about"),
+    )
+    rows = [
+        (
+            name,
+            item.benchmark,
+            "–" if item.deviation is None else percent(item.deviation),
+            f"{item.boots:,}" if item.boots else "–",
+            duration(item.seconds) if item.boots else item.why,
+        )
+        for name, item in items
+    ]
+    return Table(columns, tuple(tuple(map(Cell, row)) for row in rows))
+
+
+def _variance(parts: Sequence[SampleParts]) -> Table:
+    names = ("", "", "σ boots", "σ iterations", "ICC", "a boot costs", "an iteration", "best")
+    rows = [
+        (
+            part.guest,
+            part.benchmark,
+            percent(part.parts.between_boots),
+            percent(part.parts.between_iterations),
+            "–" if part.parts.icc is None else f"{part.parts.icc:.2f}",
+            "not known" if part.boot_cost is None else with_unit(part.boot_cost, part.unit),
+            "not known" if part.iteration_cost is None else with_unit(part.iteration_cost, part.unit),
+            _best(part),
+        )
+        for part in parts
+    ]
+    columns = tuple(Column(name, right=i >= 2, cuts=i < 2) for i, name in enumerate(names))
+    return Table(columns, tuple(tuple(map(Cell, row)) for row in rows))
 
 
 def duration(seconds: float | None) -> str:
@@ -20,66 +93,6 @@ def duration(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds / divisor:.3g} {unit}"
     return f"{seconds / 86_400:.3g} days"
-
-
-def render_plan(
-    plans: Sequence[BootPlan],
-    alone: Sequence[Precision],
-    parts: Sequence[SampleParts],
-    effect: float,
-    power: float,
-    console: Console,
-) -> None:
-    """Boots for each comparison, or for each value of a guest alone, then where each sample's variance lies."""
-    if alone:
-        said = f"Boots after which a value is known to ± {100 * effect:g} % (95 % interval), with {100 * power:g} %:"
-        show(console, Text(said), wrap=True)
-        rows = [
-            [
-                Text(cut(item.guest)),
-                Text(cut(item.benchmark)),
-                Text("–" if item.deviation is None else percent(item.deviation)),
-                Text(f"{item.boots:,}" if item.boots else "–"),
-                Text(duration(item.seconds) if item.boots else item.why),
-            ]
-            for item in alone
-        ]
-        titles = [Column(""), Column(""), Column("σ of a boot", True), Column("boots", True), Column("takes about")]
-        for line in lines(rows, titles):
-            show(console, line, wrap=False)
-    if plans:
-        show(console, Text(f"Blocks that show a difference of {100 * effect:g} % with {100 * power:g} %:"), wrap=True)
-        rows = [
-            [
-                Text(f"{cut(plan.guest)} ÷ {cut(plan.baseline)}"),
-                Text(cut(plan.benchmark)),
-                Text("–" if plan.deviation is None else percent(plan.deviation)),
-                Text(f"{plan.boots:,}" if plan.boots else "–"),
-                Text(duration(plan.seconds) if plan.boots else plan.why),
-            ]
-            for plan in plans
-        ]
-        titles = [Column(""), Column(""), Column("σ of a block", True), Column("blocks", True), Column("takes about")]
-        for line in lines(rows, titles):
-            show(console, line, wrap=False)
-    if parts:
-        show(console, Text("Where samples vary, and the iterations a boot that are worth their time:"), wrap=True)
-        rows = [
-            [
-                Text(cut(part.guest)),
-                Text(cut(part.benchmark)),
-                Text(percent(part.parts.between_boots)),
-                Text(percent(part.parts.between_iterations)),
-                Text("–" if part.parts.icc is None else f"{part.parts.icc:.2f}"),
-                Text("not known" if part.boot_cost is None else with_unit(part.boot_cost, part.unit)),
-                Text("not known" if part.iteration_cost is None else with_unit(part.iteration_cost, part.unit)),
-                Text(_best(part)),
-            ]
-            for part in parts
-        ]
-        names = ("", "", "σ boots", "σ iterations", "ICC", "a boot costs", "an iteration", "best")
-        for line in lines(rows, [Column(name, i >= 2) for i, name in enumerate(names)]):
-            show(console, line, wrap=False)
 
 
 def _best(part: SampleParts) -> str:

@@ -1,14 +1,13 @@
-"""The self-test's figures, as terminal lines and as the Markdown tables of docs/statistics.md."""
+"""The page of `ukperf selftest`, and its tables in the Markdown of docs/statistics.md."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
-from rich.text import Text
-
-from ukperf.reports.columns import Column, lines, show
+from ukperf.reports import markdown as md
+from ukperf.reports.jsonout import Json, members, plain
+from ukperf.reports.page import SPACE, Cell, Column, Line, Page, Part, Table, Tone
 from ukperf.stats.aa import AAResult
 from ukperf.stats.contest import METHODS
 from ukperf.stats.selftest import LEAST_COVERAGE, MOST_FALSE_ALARMS, MOST_ONE_SIDED, PointResult, SelfTest
@@ -119,23 +118,43 @@ def aa_table(results: Sequence[AAResult]) -> tuple[str, tuple[str, ...], list[li
     return "False alarms between boots of the same image on this machine", _AA, rows
 
 
-def render_table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
-    """One table on the terminal."""
-    show(console, Text(title, style="bold"), wrap=True)
-    columns = [Column(name, right=0 < i < len(names) - 1) for i, name in enumerate(names)]
-    styled = [[Text(cell, style="red" if cell.startswith("beyond") else "") for cell in row] for row in rows]
-    for line in lines(styled, columns):
-        show(console, line, wrap=False)
+@dataclass(frozen=True)
+class SelftestPage(Page):
+    """The simulation, or real boots of one guest."""
+
+    result: SelfTest | None
+    aa: Sequence[AAResult]
+
+    @property
+    def passed(self) -> bool:
+        return (self.result is None or self.result.passed) and all(r.kept for r in self.aa)
+
+    def sections(self) -> Iterator[tuple[str, Table]]:
+        """Title and table of each part."""
+        parts = [aa_table(self.aa)] if self.aa else []
+        for title, names, rows in [*parts, *(tables(self.result) if self.result else [])]:
+            yield title, _table(names, rows)
+
+    def body(self) -> Iterator[Part]:
+        for title, table in self.sections():
+            yield Line(title, Tone.STRONG)
+            yield table
+            yield SPACE
+        yield Line("selftest: passed" if self.passed else "selftest: failed, a rate is beyond its limit")
+
+    def said(self) -> dict[str, Json]:
+        return {**(members(self.result) if self.result else {}), "aa": plain(self.aa), "passed": self.passed}
 
 
-def markdown(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    columns = tuple(Column(name, right=0 < i < len(names) - 1) for i, name in enumerate(names))
+    beyond = "beyond"
+    return Table(
+        columns,
+        tuple(tuple(Cell(cell, Tone.BAD if cell.startswith(beyond) else Tone.PLAIN) for cell in row) for row in rows),
+    )
+
+
+def markdown(title: str, table: Table) -> str:
     """One table for the docs."""
-    head = [f"| {' | '.join(names)} |", f"|{'|'.join(['---', *['--:'] * (len(names) - 2), '---'])}|"]
-    return "\n".join([f"{title}:", "", *head, *(f"| {' | '.join(row)} |" for row in rows), ""])
-
-
-def selftest_json(result: SelfTest | None, aa: Sequence[AAResult]) -> dict[str, object]:
-    """Everything, as plain data."""
-    data: dict[str, object] = asdict(result) if result else {}
-    passed = (result.passed if result else True) and all(r.kept for r in aa)
-    return {**data, "aa": [asdict(r) for r in aa], "passed": passed}
+    return "\n".join([f"{title}:", "", *md.table_lines(table), ""])

@@ -1,14 +1,19 @@
-"""What a report tells: the answer in sentences first, then everything behind it. Data only; `html` and `story_text`
-put it on a page."""
+"""What a report tells: the answer in sentences first, then everything behind it.
+
+`ReportPage` is what a terminal shows of it; `html` adds drawings.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict, cost_of
+from ukperf.reports.page import SPACE, Line, Page, Part, Tone
+from ukperf.reports.plan_table import percent
+from ukperf.reports.table import RunPage
 from ukperf.reports.units import alike, interval, number
 from ukperf.stats.drift import DriftResult, drifts
 from ukperf.stats.perboot import PHASES, Series
@@ -201,3 +206,39 @@ def _noise(records: Sequence[BootRecord]) -> tuple[Noise, ...]:
     names = sorted({name for record in records for name in record.noise})
     columns = {name: [record.noise[name] for record in records if name in record.noise] for name in names}
     return tuple(Noise(name, statistics.median(values), max(values)) for name, values in columns.items())
+
+
+@dataclass(frozen=True)
+class ReportPage(Page):
+    """The answers, the table, drift, variance; failures with the last line of their consoles."""
+
+    story: Story
+
+    def body(self) -> Iterator[Part]:
+        story = self.story
+        for answer in story.answers:
+            yield Line(answer, Tone.STRONG)
+        yield SPACE
+        yield from RunPage(story.summary, facts=story.facts).parts()
+        for result in story.drifts.values():
+            if result.sentence() not in story.summary.warnings:
+                yield Line(result.sentence(), Tone.UNSURE if result.drifted else Tone.DIM)
+        for part in story.parts:
+            icc = "" if part.parts.icc is None else f", ICC {part.parts.icc:.2f}"
+            between, within = percent(part.parts.between_boots), percent(part.parts.between_iterations)
+            words = f"{part.guest}, {part.benchmark}: σ between boots {between}, between iterations {within}{icc}."
+            yield Line(words, Tone.DIM)
+        for failure in story.failures[:5]:
+            said = [line for line in failure.tail.splitlines() if line.strip()]
+            last = said[-1] if said else "nothing on the console"
+            yield Line(f"{failure.guest}, boot {failure.trial}: {failure.outcome}: {last}")
+        if story.origin.command:
+            yield Line(f"Again: {story.origin.command}", wraps=False)
+            kernels = [f"{guest} {digest[:12]}" for guest, what, digest in story.origin.digests if what == "kernel"]
+            if kernels:
+                yield Line(f"Kernels (sha256): {', '.join(kernels)}", Tone.DIM)
+
+    def said(self) -> Mapping[str, object]:
+        """The answers, and what a run's page says."""
+        run = RunPage(self.story.summary, facts=self.story.facts).said()
+        return {"answers": self.story.answers, **run}

@@ -1,17 +1,15 @@
-"""The terminal table of a run: medians, ratios, verdicts, and one line that says what the numbers are."""
+"""The page of a run: medians, ratios, verdicts, what the figures are, and what its names mean."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
-from ukperf.model import Comparison, Estimate, Unit, Verdict
-from ukperf.reports.columns import Column, lines, show, width
-from ukperf.reports.legend import legend
+from ukperf.model import PHASE_EVENTS, Comparison, Estimate, Unit
+from ukperf.reports.jsonout import Json, members, plain
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_line, tone_of
 from ukperf.reports.units import common_scale, interval, number, scale_for
 from ukperf.stats.perboot import PHASES
 from ukperf.text import many
@@ -19,108 +17,26 @@ from ukperf.text import many
 if TYPE_CHECKING:
     from ukperf.stats.summary import GuestSummary, RunSummary
 
-_STYLE = {
-    Verdict.FASTER: "green",
-    Verdict.SLOWER: "red",
-    Verdict.EQUIVALENT: "cyan",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.NOT_COMPARABLE: "dim",
+# In seconds phases lie between the host's events; counted ones between frames, in which the guest's counter stands.
+_TIMED = {
+    "vmm": "VMM start: create called → virtual CPUs may run",
+    "kernel": "firmware and kernel: virtual CPUs may run (native: exec called) → first byte on the console",
+    "init": "first byte on the console → main of the program",
+    "stop": "main of the program, its clock check over → guest stopped",
+    "total": "create called → guest stopped, less the clock check",
 }
-
-
-def render(summary: RunSummary, facts: Mapping[str, str], console: Console) -> None:
-    """Print the table, failures, what the numbers are, the legend and warnings.
-
-    facts: what the numbers are (accelerator, machine, firmware, console, seed …), printed as `name value` in one line.
-    Nothing is ever cut: a terminal that is too narrow gets tighter columns, then two lines a row; a pipe gets whole
-    lines whatever its width is said to be.
-    """
-    for line in _fitting_table(summary, console):
-        show(console, line, wrap=False)
-    notes = [(_failures(guest), "yellow") for guest in summary.guests if guest.failures]
-    notes.append((_what(summary, facts), ""))
-    notes += [(f"{name}: {words}", "dim") for name, words in legend(summary).items()]
-    if any(e.unit is Unit.INSTRUCTIONS for guest in summary.guests for e in guest.estimates.values()):
-        notes.append(("instr: instructions that the guest executed, not time", "dim"))
-    notes += [(f"Note: {w}", "yellow") for w in (*summary.warnings, *comparison_warnings(summary))]
-    if any(c.boots_needed is not None for c in summary.comparisons):
-        notes.append((f"Note: {OPTIONAL_STOPPING}", "dim"))
-    for text, style in notes:
-        show(console, Text(text, style=style), wrap=True)
-
-
-def _fitting_table(summary: RunSummary, console: Console) -> list[Text]:
-    columns = [
-        Column(""),
-        Column("median", right=True),
-        Column("95 % interval"),
-        Column(f"÷ {summary.baseline}", right=True),
-        Column("95 % interval"),
-        Column("verdict"),
-    ]
-    rows = _rows(summary, needs=True)
-    if not console.is_terminal or width(rows, columns) <= console.width:
-        return lines(rows, columns)
-    rows = _rows(summary, needs=False)
-    if width(rows, columns, gap=1) <= console.width:
-        return lines(rows, columns, gap=1)
-    stacked: list[list[Text]] = []
-    for row in rows:
-        if len(row) < len(columns):
-            stacked.append(row)
-            continue
-        stacked.append([*row[:3], Text("")])
-        if row[5].plain:
-            stacked.append([Text(f"  ÷ {summary.baseline}", style="dim"), *row[3:]])
-    return lines(stacked, [*columns[:3], Column("verdict")], gap=1)
-
-
-def _rows(summary: RunSummary, needs: bool) -> list[list[Text]]:
-    rows: list[list[Text]] = []
-    for guest in summary.guests:
-        rows.append([Text(guest.guest, style="bold")])
-        for benchmark in summary.benchmarks:
-            estimate = guest.estimates.get(benchmark)
-            comparison = summary.comparison(guest.guest, benchmark)
-            if has_row(guest, benchmark, comparison):
-                where = location(guest, benchmark, estimate, _scale(summary, benchmark))
-                cells = (*where, *difference(comparison, needs))
-                rows.append([Text(f"  {benchmark}"), *cells])
-    return rows
-
-
-def has_row(guest: GuestSummary, benchmark: str, comparison: Comparison | None) -> bool:
-    """A benchmark has a row where there is a figure, a comparison, or a reason why there is none."""
-    return benchmark in guest.estimates or comparison is not None or guest.status(benchmark) is not None
-
-
-def _scale(summary: RunSummary, benchmark: str) -> tuple[float, str] | None:
-    """One unit for a benchmark of all guests; None where they are in different ones."""
-    found = [guest.estimates[benchmark] for guest in summary.guests if benchmark in guest.estimates]
-    units = {estimate.unit for estimate in found}
-    return common_scale([estimate.value for estimate in found], units.pop()) if len(units) == 1 else None
-
-
-def location(
-    guest: GuestSummary, benchmark: str, estimate: Estimate | None, scale: tuple[float, str] | None = None
-) -> tuple[Text, Text]:
-    """The cells median and interval. scale: (divisor, symbol), where the value stands among others."""
-    if estimate is None:
-        status = guest.status(benchmark)
-        return Text("–" if status is None else status.value), Text("")
-    divisor, symbol = scale or scale_for(estimate.value, estimate.unit)
-    spread = 0.0
-    if estimate.low is not None and estimate.high is not None:
-        spread = (estimate.high - estimate.low) / divisor
-    value = Text(f"{number(estimate.value / divisor, spread)} {symbol}")
-    if estimate.unit is Unit.SECONDS and estimate.low is not None and estimate.low == estimate.high:
-        return value, Text("below resolution")  # seconds that repeat show the clock's step, and are not exact
-    said = interval((estimate.low, estimate.high), divisor, spread)
-    if said == "exact" and estimate.off:  # the interval has no width, and yet some boots differ
-        said = f"exact but in {many(estimate.off, 'boot')}"
-    return value, Text(said)
-
-
+_COUNTED = {
+    "kernel": "firmware and kernel: reset → first frame, which is our init's in linux and the program's main elsewhere",
+    "init": "our init: its frame → main of the program",
+    "stop": "main of the program, its clock check over → exit of the program",
+    "total": "reset → exit of the program, less the clock check",
+}
+_COUNTED_EVENTS = {
+    "kernel": ("reset", "first-frame"),
+    "init": ("first-frame", "main"),
+    "stop": ("clock-checked", "exit"),
+    "total": ("reset", "exit"),
+}
 # Who goes on until a verdict comes gives chance more than one chance (docs/statistics.md, "Boots that it needs").
 OPTIONAL_STOPPING = (
     "Boots needed are those of a new run: going on with this one until a verdict comes calls equal guests different in "
@@ -128,20 +44,127 @@ OPTIONAL_STOPPING = (
 )
 
 
-def difference(comparison: Comparison | None, needs: bool, of: str = "boots") -> tuple[Text, Text, Text]:
-    """The cells ratio, interval and verdict; needs: with the boots that would settle it, `of`: what they are."""
+@dataclass(frozen=True)
+class RunPage(Page):
+    """One host's part of a run."""
+
+    summary: RunSummary
+
+    def body(self) -> Iterator[Part]:
+        summary = self.summary
+        yield figures(summary)
+        for guest in summary.guests:
+            if guest.failures:
+                yield Line(_failures(guest), Tone.UNSURE)
+        yield Line(_what(summary, self.facts))
+        for name, words in legend(summary).items():
+            yield Line(f"{name}: {words}", Tone.DIM)
+        if any(e.unit is Unit.INSTRUCTIONS for guest in summary.guests for e in guest.estimates.values()):
+            yield Line("instr: instructions that the guest executed, not time", Tone.DIM)
+        for warning in (*summary.warnings, *comparison_warnings(summary)):
+            yield Line(f"Note: {warning}", Tone.UNSURE)
+        if any(c.boots_needed is not None for c in summary.comparisons):
+            yield Line(f"Note: {OPTIONAL_STOPPING}", Tone.DIM)
+
+    def said(self) -> Mapping[str, object]:
+        summary = self.summary
+        return {
+            "baseline": summary.baseline,
+            "delta": summary.delta,
+            "blocks": summary.blocks,
+            "facts": self.facts,
+            "phases": phase_events(summary),
+            "benchmarks": summary.benchmarks,
+            "guests": [_guest_said(guest) for guest in summary.guests],
+            "failures": {guest.guest: guest.failures for guest in summary.guests},
+            "comparisons": [comparison_said(c, _unit_of(summary, c)) for c in summary.comparisons],
+            "warnings": summary.warnings,
+        }
+
+
+def _guest_said(guest: GuestSummary) -> dict[str, Json]:
+    clock = guest.clock
+    return {
+        **members(guest, "warmth", "outliers", "clock"),
+        "clock_ratio": None if clock is None else plain(clock.value),
+        "clock_interval": None if clock is None else plain((clock.low, clock.high)),
+    }
+
+
+def comparison_said(comparison: Comparison, unit: str | None = None) -> dict[str, Json]:
+    """A comparison for JSON. unit: of its figures, also where they cannot be compared."""
+    return {**members(comparison), "word": comparison.word, "unit": unit}
+
+
+def _unit_of(summary: RunSummary, comparison: Comparison) -> str | None:
+    guest = summary.guest(comparison.guest)
+    estimate = guest.estimates.get(comparison.benchmark) if guest else None
+    return estimate.unit.value if estimate else None
+
+
+def figures(summary: RunSummary) -> Table:
+    """Guests and benchmarks: median, ratio to the baseline, verdict."""
+    rows = []
+    for guest in summary.guests:
+        for benchmark in summary.benchmarks:
+            estimate = guest.estimates.get(benchmark)
+            comparison = summary.comparison(guest.guest, benchmark)
+            if estimate is None and comparison is None and guest.status(benchmark) is None:
+                continue  # neither a figure, nor a reason why there is none
+            cells = (*location(guest, benchmark, _scale(summary, benchmark)), *difference(comparison))
+            rows.append((Cell(guest.guest), Cell(benchmark), *cells))
+    columns = (
+        Column("guest"),
+        Column("benchmark"),
+        Column("median", right=True),
+        Column("95 % interval"),
+        Column(f"÷ {summary.baseline}", right=True),
+        Column("95 % interval"),
+        Column("verdict"),
+    )
+    return Table(columns, tuple(rows), grouped=True, fold=4)
+
+
+def _scale(summary: RunSummary, benchmark: str) -> tuple[float, str] | None:
+    """One unit for a benchmark of all guests; None where they are in different ones."""
+    estimates = [guest.estimates[benchmark] for guest in summary.guests if benchmark in guest.estimates]
+    units = {estimate.unit for estimate in estimates}
+    return common_scale([estimate.value for estimate in estimates], units.pop()) if len(units) == 1 else None
+
+
+def location(guest: GuestSummary, benchmark: str, scale: tuple[float, str] | None = None) -> tuple[Cell, Cell]:
+    """The cells median and interval. scale: (divisor, symbol), where the value stands among others."""
+    estimate = guest.estimates.get(benchmark)
+    if estimate is None:
+        status = guest.status(benchmark)
+        return Cell("–" if status is None else status.value), Cell("")
+    divisor, symbol = scale or scale_for(estimate.value, estimate.unit)
+    spread = 0.0
+    if estimate.low is not None and estimate.high is not None:
+        spread = (estimate.high - estimate.low) / divisor
+    value = Cell(f"{number(estimate.value / divisor, spread)} {symbol}")
+    if estimate.unit is Unit.SECONDS and estimate.low is not None and estimate.low == estimate.high:
+        return value, Cell("below resolution")  # seconds that repeat show the clock's step, and are not exact
+    said = interval((estimate.low, estimate.high), divisor, spread)
+    if said == "exact" and estimate.off:  # the interval has no width, and yet some boots differ
+        said = f"exact but in {many(estimate.off, 'boot')}"
+    return value, Cell(said)
+
+
+def difference(comparison: Comparison | None, of: str = "boots") -> tuple[Cell, Cell, Cell]:
+    """The cells ratio, interval and verdict with the boots that would settle it. of: what these are."""
     if comparison is None:
-        return Text(""), Text(""), Text("")
+        return Cell(""), Cell(""), Cell("")
     label = comparison.word
-    if needs and comparison.boots_needed is not None:
+    if comparison.boots_needed is not None:
         label += f" (needs {comparison.boots_needed:,} {of})"
-    verdict = Text(label, style=_STYLE[comparison.verdict])
+    verdict = Cell(label, tone_of(comparison.verdict), comparison.word)
     if comparison.ratio is None:
-        return Text("–"), Text(""), verdict
+        return Cell("–"), Cell(""), verdict
     spread = 0.0
     if comparison.low is not None and comparison.high is not None:
         spread = comparison.high - comparison.low
-    return Text(number(comparison.ratio, spread)), Text(interval((comparison.low, comparison.high))), verdict
+    return Cell(number(comparison.ratio, spread)), Cell(interval((comparison.low, comparison.high))), verdict
 
 
 def _clock(clock: Estimate) -> str:
@@ -165,7 +188,7 @@ def _failures(guest: GuestSummary) -> str:
 def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
     boots = sum(guest.boots for guest in summary.guests)
     failed = sum(sum(guest.failures.values()) for guest in summary.guests)
-    parts = [f"{name} {value}" for name, value in facts.items()]
+    parts = [fact_line(facts)] if facts else []
     clocks = [f"{guest.guest} {_clock(guest.clock)}" for guest in summary.guests if guest.clock is not None]
     if clocks:
         counted = any(guest.unit is Unit.INSTRUCTIONS for guest in summary.guests)
@@ -186,7 +209,36 @@ def comparison_warnings(summary: RunSummary) -> list[str]:
     for (guest, warning), benchmarks in grouped.items():
         every = sum(c.guest == guest for c in summary.comparisons) == len(benchmarks)
         phases = [b for b in benchmarks if b in PHASES]
-        many = "all phases" if len(phases) == len(PHASES) == len(benchmarks) else ", ".join(benchmarks[:4])
-        many += f" and {len(benchmarks) - 4} more" if len(benchmarks) > 4 and many != "all phases" else ""
-        lines.append(f"{guest}{'' if every else f' ({many})'}: {warning}.")
+        listed = "all phases" if len(phases) == len(PHASES) == len(benchmarks) else ", ".join(benchmarks[:4])
+        listed += f" and {len(benchmarks) - 4} more" if len(benchmarks) > 4 and listed != "all phases" else ""
+        lines.append(f"{guest}{'' if every else f' ({listed})'}: {warning}.")
     return lines
+
+
+def legend(summary: RunSummary) -> dict[str, str]:
+    """Phase → what it is, for the phases that have a figure in this run, in both ways where it has both."""
+    units = _units(summary)
+    words = {}
+    for name in _TIMED:
+        ways = units.get(name, set())
+        said = [way[name] for way, counted in ((_TIMED, False), (_COUNTED, True)) if counted in ways and name in way]
+        if said:
+            words[name] = "; in instructions: ".join(said)
+    return words
+
+
+def phase_events(summary: RunSummary) -> dict[str, dict[str, str]]:
+    """Phase → its start and end event, for JSON; of a run with both ways those in seconds are told."""
+    counted = set().union(*_units(summary).values()) == {True}
+    timed = {phase.value: (str(first), str(last)) for phase, (first, last) in PHASE_EVENTS.items()}
+    return {name: {"start": a, "end": b} for name, (a, b) in (_COUNTED_EVENTS if counted else timed).items()}
+
+
+def _units(summary: RunSummary) -> dict[str, set[bool]]:
+    """Phase → is it counted? of the guests that have a figure of it, or of whose figure the status is known."""
+    ways: dict[str, set[bool]] = {}
+    for guest in summary.guests:
+        for name in (*guest.estimates, *guest.statuses):
+            if name in _TIMED:
+                ways.setdefault(name, set()).add(guest.unit is Unit.INSTRUCTIONS)
+    return ways

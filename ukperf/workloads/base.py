@@ -17,6 +17,7 @@ from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Plan, Program, Request, Result, Trial
 from ukperf.reports.page import Page
+from ukperf.reports.table import RunPage
 from ukperf.stats.perboot import without_phases
 from ukperf.stats.summary import summarize
 from ukperf.text import Say
@@ -193,7 +194,7 @@ class Workload(ABC):
     ) -> Page:
         """What is shown of one host's records. facts: for the line under the table."""
         plan = finished.result.plan
-        return Page(summarize(records, plan.baseline, plan.delta), facts)
+        return RunPage(summarize(records, plan.baseline, plan.delta), facts=facts)
 
     def options_of(self, result: Result) -> Any:
         """The options that a run was made with; those of an older version are what they are by default."""

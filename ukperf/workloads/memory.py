@@ -3,11 +3,12 @@ bisection), and how much would have been enough for a guest that died, found by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootProtocol, BootRecord, Event, Outcome, Plan, Request
+from ukperf.reports.page import Line, Page, Part, fact_line, table
 from ukperf.workloads.base import Bench, Repeats
 
 LEAST_MIB = 1
@@ -33,6 +34,30 @@ class LeastMemory:
     greatest_mib: int
     boots: int
     peak_rss: int | None  # bytes, of the VMM, in the last boot with enough
+
+
+@dataclass(frozen=True)
+class LeastMemoryPage(Page):
+    """MiB of guest memory, and of the VMM's peak resident memory."""
+
+    least: Sequence[LeastMemory]
+
+    def body(self) -> Iterator[Part]:
+        rows = [
+            (
+                item.guest,
+                f"> {item.greatest_mib} MiB" if item.least_mib is None else f"{item.least_mib} MiB",
+                f"{item.peak_rss / (1 << 20):.0f} MiB" if item.peak_rss else "–",
+                str(item.boots),
+            )
+            for item in self.least
+        ]
+        yield table(("", "least memory", "VMM peak", "boots"), rows, right=(1, 2, 3))
+        yield Line(f"{fact_line(self.facts)}.")
+        yield Line("least memory: with it, three boots out of three reached main; with 1 MiB less, one did not.")
+
+    def said(self) -> Mapping[str, object]:
+        return {"min_memory": self.least, "facts": self.facts}
 
 
 def measure(request: Request, bench: Bench, *, report: Callable[[str, int], None]) -> tuple[Plan, list[LeastMemory]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf import guests, workloads
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, CallTable, Comparison, Estimate, Request, Unit, kind_of
+from ukperf.model import Accelerator, CallTable, Request, kind_of
 from ukperf.paths import make_dir
+from ukperf.reports.calltable import CallsPage
+from ukperf.reports.papertable import PaperLine, PaperPage
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
 from ukperf.workloads import syscall_probe as probe
@@ -39,35 +40,13 @@ PAPER = (
 
 
 @dataclass(frozen=True)
-class Line:
-    """A number of the paper beside ours. paper_ratio: nanos / linux, None for guests that the paper could not run.
-
-    boots_for_effect: boots of each guest that would show a difference of 1 % (80 % power), None where unknown.
-    """
-
-    table: str
-    benchmark: str
-    guest: str
-    paper_guest: float | None
-    paper_linux: float | None
-    estimate: Estimate | None
-    baseline: Estimate | None
-    comparison: Comparison | None
-    boots_for_effect: int | None
-
-    @property
-    def paper_ratio(self) -> float | None:
-        return self.paper_guest / self.paper_linux if self.paper_guest and self.paper_linux else None
-
-
-@dataclass(frozen=True)
 class Paper:
     """Everything that `ukperf paper` prints."""
 
     folder: Path
     calls: tuple[CallTable, ...]
     answer: Finished
-    lines: tuple[Line, ...]
+    lines: tuple[PaperLine, ...]
 
 
 def reproduce(options: LearnOptions, request: Request, folder: Path, bench: Bench) -> Paper:
@@ -95,7 +74,7 @@ def reproduce(options: LearnOptions, request: Request, folder: Path, bench: Benc
     return Paper(folder, calls, learnt, tuple(lines(learnt)))
 
 
-def lines(answer: Finished) -> list[Line]:
+def lines(answer: Finished) -> list[PaperLine]:
     """The paper's four numbers for each guest but the baseline."""
     result = answer.result
     wanted = {number.benchmark for number in PAPER}
@@ -113,7 +92,7 @@ def lines(answer: Finished) -> list[Line]:
                 continue
             known = kind_of(guest.guest) == "nanos"
             found.append(
-                Line(
+                PaperLine(
                     number.table,
                     number.benchmark,
                     guest.guest,
@@ -128,16 +107,7 @@ def lines(answer: Finished) -> list[Line]:
     return found
 
 
-def to_json(paper: Paper, calls: Mapping[str, object]) -> dict[str, object]:
-    """Plain data; calls: Table I as reports.calltable has it."""
-    return {
-        "run": str(paper.folder),
-        "table_1": dict(calls),
-        "lines": [{**asdict(line), "paper_ratio": line.paper_ratio} for line in paper.lines],
-        "notes": list(paper.answer.notes),
-        "unit": "instructions" if _counted(paper) else "s",
-    }
-
-
-def _counted(paper: Paper) -> bool:
-    return any(line.estimate is not None and line.estimate.unit is Unit.INSTRUCTIONS for line in paper.lines)
+def page(paper: Paper) -> PaperPage:
+    """What `ukperf paper` shows."""
+    calls = CallsPage(paper.calls, (), title="Table I: system calls supported")
+    return PaperPage(str(paper.folder), calls, paper.lines, notes=paper.answer.notes)

@@ -11,8 +11,8 @@ from typing import Any
 
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Request, Result, Unit
-from ukperf.reports.costtable import SCALE, Claim, Row, View
-from ukperf.reports.page import CostPage, Page
+from ukperf.reports.costtable import SCALE, Claim, CostPage, Row, View
+from ukperf.reports.page import Page
 from ukperf.stats.summary import summarize
 from ukperf.stats.within_boot import boot_ratios
 from ukperf.workloads import costs
@@ -97,4 +97,4 @@ class SyscallCost(Workload):
             claims=tuple(Claim(words, ratio) for words, ratio in claims(chosen, suffix)),
         )
         summary = summarize(chosen, result.plan.baseline, result.plan.delta)
-        return CostPage(summary, facts, view=view)
+        return CostPage(summary, view, facts=facts)

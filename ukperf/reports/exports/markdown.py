@@ -1,58 +1,48 @@
-"""A GitHub-flavoured Markdown table for issues and pull requests."""
+"""A GitHub-flavoured Markdown table for issues and pull requests: the run's page."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
 
+from ukperf.reports import markdown
 from ukperf.reports.exports import Exportable
-from ukperf.reports.table import difference, has_row, location
-from ukperf.text import clean, many
+from ukperf.reports.table import RunPage
+from ukperf.stats.summary import RunSummary
 
-_PLAIN = re.compile(r"[\w ./:()+,;=%÷±·-]*")
-_LINK = re.compile(r"://|\bwww\.|:\w+:", re.IGNORECASE)  # and emoji by their names
-
-
-def quoted(text: str) -> str:
-    """Text that cannot become markup, a link or a mention of somebody: as it is where it is harmless, else as code."""
-    shown = " ".join(clean(text).split())
-    if _PLAIN.fullmatch(shown) and not _LINK.search(shown):
-        return shown.replace("_", "\\_")
-    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
-    pad = " " if shown[0] == "`" or shown[-1] == "`" else ""
-    return f"{fence}{pad}{shown}{pad}{fence}"
-
-
-def cell(text: str) -> str:
-    """The same in a table, where a bar would end the cell even inside code."""
-    return quoted(text).replace("|", "\\|")
+V = TypeVar("V")
 
 
 def export(run: Exportable) -> str:
-    """Estimates and comparisons, the facts, the failures."""
+    """Estimates and comparisons, the facts, the failures, and what is to be noted."""
+    return markdown.render(RunPage(_chosen(run), facts=run.facts))
+
+
+def _chosen(run: Exportable) -> RunSummary:
+    """What is exported of the summary. Verdicts stay those of the whole family."""
     summary = run.summary
-    head = f"| guest | benchmark | median | 95 % interval | ÷ {cell(summary.baseline)} | 95 % interval | verdict |"
-    lines = [head, "|---|---|--:|---|--:|---|---|"]
-    for guest in summary.guests:
-        for benchmark in filter(run.wants, summary.benchmarks) if guest.guest in run.guests else ():
-            estimate, comparison = guest.estimates.get(benchmark), summary.comparison(guest.guest, benchmark)
-            if not has_row(guest, benchmark, comparison):
-                continue
-            figures = (*location(guest, benchmark, estimate), *difference(comparison, needs=False))
-            cells = [cell(guest.guest), cell(benchmark), *(figure.plain for figure in figures)]
-            lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "; ".join(f"{quoted(name)} {quoted(value)}" for name, value in run.facts.items()) + "."]
-    for guest in summary.guests:
-        if guest.guest not in run.guests:
-            continue
-        for benchmark, count in guest.partly.items():
-            if run.wants(benchmark):
-                lines.append(
-                    f"\n{quoted(guest.guest)}: {quoted(benchmark)} was seen in {count} of {many(guest.boots, 'boot')}."
-                )
-        if guest.failures:
-            kinds = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(guest.failures.items()))
-            lines.append(
-                f"\n{quoted(guest.guest)}: {sum(guest.failures.values())} of {many(guest.tried, 'boot')} failed "
-                f"({kinds})."
-            )
-    return "\n".join(lines) + "\n"
+
+    def wanted(table: Mapping[str, V]) -> dict[str, V]:
+        return {name: item for name, item in table.items() if run.wants(name)}
+
+    guests = tuple(
+        replace(guest, estimates=wanted(guest.estimates), statuses=wanted(guest.statuses), seen=wanted(guest.seen))
+        for guest in summary.guests
+        if guest.guest in run.guests
+    )
+    left_out = {guest.guest for guest in summary.guests if guest.guest not in run.guests}
+    left_out |= {name for name in summary.benchmarks if not run.wants(name)}
+    return replace(
+        summary,
+        guests=guests,
+        benchmarks=tuple(filter(run.wants, summary.benchmarks)),
+        comparisons=tuple(c for c in summary.comparisons if c.guest in run.guests and run.wants(c.benchmark)),
+        warnings=tuple(said for said in summary.warnings if not _speaks_of(said, left_out)),
+    )
+
+
+def _speaks_of(sentence: str, names: set[str]) -> bool:
+    """Does a sentence name one of these?"""
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sentence) for name in names)
