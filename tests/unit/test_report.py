@@ -192,3 +192,10 @@ def test_the_ends_of_an_interval_that_is_almost_none_are_not_said_twice() -> Non
     records[at] = boot("linux", 0, 1.5e9 + 100, index=at, unit=Unit.INSTRUCTIONS)
     [answer] = answers(summarize(records, "linux"))
     assert "95 % interval ± " in answer, answer
+
+
+def test_no_label_of_an_axis_is_cut_at_the_left() -> None:
+    text = html(run_of({"linux": 1.5e9, "nanos": 5e8}, sigma=0, unit=Unit.INSTRUCTIONS))
+    labels = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end"[^>]*>([^<]*M instr)</text>', text)
+    assert any(label == "1,500 M instr" for _, label in labels)
+    assert all(float(x) >= 6 * len(label) for x, label in labels)

@@ -24,6 +24,7 @@ _CLASS = {
 _LEFT, _RIGHT = 12.0, WIDTH - 12.0
 _STACKED = ("vmm", "kernel", "init", "stop")
 MOST_DOTS = 20_000
+CHARACTER = 6.5  # how wide one is in `.t`, at most about
 
 
 def colours(story: Story) -> Mapping[str, str]:
@@ -91,10 +92,12 @@ def timeline(story: Story, benchmark: str) -> str:
     values = [p[1] for p in points]
     log = max(values) / min(values) > 4
     last = max(r.trial.index for r in story.records)
-    across = Scale(0, max(last, 1), 72, _RIGHT - 6)
     up = Scale(*padded(values, 0.08, log), 188, 14, log)
+    labels = _value_labels(up, unit, max(values))
+    left = max(60.0, _LEFT + CHARACTER * max(map(len, labels.values()), default=0))
+    across = Scale(0, max(last, 1), left + 12, _RIGHT - 6)
     classes = colours(story)
-    parts = _value_axis(up, unit, max(values))
+    parts = _value_axis(up, labels, left)
     parts += [
         tag(
             "circle",
@@ -111,17 +114,26 @@ def timeline(story: Story, benchmark: str) -> str:
             what = f"{record.trial.guest}, boot {record.trial.index}: {record.outcome.value}"
             cross = text(across(record.trial.index), 203, "×", "middle", f"t lost {classes[record.trial.guest]}")
             parts.append(tag("g", title(what) + cross))
-    parts.append(text(72, 220, "boot 0", "start", "t dim"))
+    parts.append(text(left + 12, 220, "boot 0", "start", "t dim"))
     parts.append(text(_RIGHT, 220, f"boot {last}", "end", "t dim"))
     return figure(228, parts, f"{benchmark}: every boot in the order of execution")
 
 
-def _value_axis(up: Scale, unit: Unit, largest: float) -> list[str]:
-    parts = []
+def _value_labels(up: Scale, unit: Unit, largest: float) -> dict[float, str]:
+    """Tick → what stands beside it."""
+    labels = {}
     for value in up.ticks(5):
         divisor, symbol = scale_for(value if up.log else largest, unit)
-        parts.append(tag("line", x1=62, x2=_RIGHT, y1=up(value), y2=up(value), class_="grid"))
-        parts.append(text(58, up(value) + 4, f"{value / divisor:,.4g} {symbol}", "end", "t dim"))
+        labels[value] = f"{value / divisor:,.4g} {symbol}"
+    return labels
+
+
+def _value_axis(up: Scale, labels: Mapping[float, str], left: float) -> list[str]:
+    """Lines across, and their labels in front of them."""
+    parts = []
+    for value, label in labels.items():
+        parts.append(tag("line", x1=left + 2, x2=_RIGHT, y1=up(value), y2=up(value), class_="grid"))
+        parts.append(text(left - 2, up(value) + 4, label, "end", "t dim"))
     return parts
 
 

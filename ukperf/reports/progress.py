@@ -10,27 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import mean
-from typing import Protocol
 
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from ukperf.model import BootRecord, Frame, Outcome, Trial
+from ukperf.model import BootRecord, Frame, Limits, Outcome, Trial
 from ukperf.reports.terminal import stderr_console
-
-
-class _Limits(Protocol):
-    """The part of a campaign's limits that progress is measured against."""
-
-    @property
-    def boots(self) -> int | None: ...
-
-    @property
-    def precision(self) -> float | None: ...
-
-    @property
-    def max_time_s(self) -> float | None: ...
 
 
 class Progress:
@@ -38,7 +24,7 @@ class Progress:
 
     def __init__(
         self,
-        limits: _Limits,
+        limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
@@ -109,7 +95,7 @@ class _Line:
 
 
 @contextmanager
-def progress(limits: _Limits) -> Iterator[Progress]:
+def progress(limits: Limits) -> Iterator[Progress]:
     """An observer that shows where a run stands, if standard error is a terminal."""
     console = stderr_console()
     observer = Progress(limits, say=lambda sentence: console.print(Text(f"ukperf: {sentence}"), soft_wrap=True))
