@@ -321,22 +321,20 @@ def test_what_github_reads_in_any_text_is_code() -> None:
     assert lines == [r"\- no list", r"1\. none", r"\+ none", r"\=== none", "0.5 is a number"]
 
 
-def test_a_strangers_page_is_drawn_by_saying_what_is_in_it() -> None:
-    @dataclass(frozen=True)
-    class Weather(Page):
-        rain: float
+def test_the_docs_page_of_a_stranger_is_drawn_by_saying_what_is_in_it() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    source = next(code for code in re.findall(r"^```python\n(.*?)^```$", docs, re.M | re.S) if "SumPage" in code)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(compile(source, "extending.md", "exec"), names)
+    page = names["SumPage"]({"linux": 1234.0, "nanos": 999.0}, notes=NOTES)
+    assert on_terminal(page).splitlines() == ["guest  cycles", "linux   1,234", "nanos     999", *LAST]
+    assert markdown.render(page).startswith("| guest | cycles |\n|---|--:|\n| linux | 1,234 |\n")
+    for parsed in (as_markdown(page), as_html(page)):
+        assert parsed.rows[1:] == [["linux", "1,234"], ["nanos", "999"]] and flat(LAST[0]) in parsed.text
+    assert page.json() == {"cycles": {"linux": 1234.0, "nanos": 999.0}}
 
-        def body(self) -> Iterator[Part]:
-            yield Line(f"It rained {self.rain} mm.")
 
-        def said(self) -> Weather:
-            return self
-
-    page = Weather(1.5, notes=NOTES)
-    for text in (on_terminal(page), markdown.render(page), html.document([page], "t")):
-        assert "It rained 1.5 mm." in text and NOTES[0] in text
-    data = page.json()
-    assert isinstance(data, dict) and data["rain"] == 1.5
+LAST = ("The quickest is nanos.", *NOTES)
 
 
 @dataclass(frozen=True)
