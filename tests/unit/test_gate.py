@@ -284,8 +284,8 @@ def test_a_guest_named_twice_in_one_option_is_refused(option: str, tmp_path: Pat
         file.write_bytes(b"x")
     words = [f"linux={file}" for file in files]
     with pytest.raises(UkperfError, match=f"--{option} names linux twice"):
-        Shared(**{option: words}).settings()  # type: ignore[arg-type]
-    assert Shared(**{option: [words[0], f"nanos={files[1]}"]}).settings()  # type: ignore[arg-type]
+        Shared(**{option: words}).request()  # type: ignore[arg-type]
+    assert Shared(**{option: [words[0], f"nanos={files[1]}"]}).request()  # type: ignore[arg-type]
 
 
 def test_a_pilot_of_one_guest_is_planned_by_its_own_precision(tmp_path: Path) -> None:

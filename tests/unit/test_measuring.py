@@ -9,6 +9,7 @@ import pytest
 from ukperf.cli import boot_time, sklearn, syscall_cost, syscalls
 from ukperf.cli.measuring import CAMPAIGN, Shared
 from ukperf.errors import UkperfError
+from ukperf.model import Request
 
 COMMANDS = [boot_time.command, sklearn.command, syscall_cost.command, syscalls.command]
 ORDER = [name for name in inspect.signature(Shared).parameters if name != "without"]
@@ -31,16 +32,17 @@ def test_a_command_may_have_its_own_defaults() -> None:
 
 
 def test_only_the_options_that_are_there_decide() -> None:
-    full = Shared(guest=["nanos", "nanos"], precision=1.0).settings(boots=6)
-    assert full["guests"] == ("linux", "nanos") and full["limits"].boots is None
-    assert Shared().settings(boots=6)["limits"].boots == 6 and Shared().settings()["limits"].boots == 20
-    assert Shared(boots=3).settings(boots=6)["limits"].boots == 3
-    few = Shared(guest=["nanos"], timeout=None, without=CAMPAIGN).settings()
-    assert few["guests"] == ("nanos",) and few["timeout_s"] is None
-    assert not {"baseline", "limits", "delta", "seed", "folder"} & set(few)
+    full = Shared(guest=["nanos", "nanos"], precision=1.0).request(boots=6)
+    assert full.guests == ("linux", "nanos") and full.limits.boots is None
+    assert Shared().request(boots=6).limits.boots == 6 and Shared().request().limits.boots == 20
+    assert Shared(boots=3).request(boots=6).limits.boots == 3
+    typed = Shared(guest=["nanos"], timeout=None, boots=3, delta=7.0, seed=5, without=CAMPAIGN)
+    few, plain = typed.request(), Request()
+    assert few.guests == ("nanos",) and typed.timeout_s() is None and few.timeout_s == plain.timeout_s
+    assert (few.baseline, few.limits, few.delta, few.seed) == (plain.baseline, plain.limits, plain.delta, plain.seed)
 
 
 @pytest.mark.parametrize("wrong", [{"delta": 0.0}, {"memory": 0}, {"timeout": 0.0}, {"append": ["x"]}, {"boots": 0}])
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UkperfError):
-        Shared(**wrong).settings()  # type: ignore[arg-type]
+        Shared(**wrong).request()  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -31,11 +32,10 @@ def command(
     """
     from ukperf.workloads.base import NoOptions
 
-    settings = shared.settings()
+    request = shared.request()
     if min_memory:
         from ukperf.imaging.programs import boot_program
-        from ukperf.model import Request
 
-        show_least_memory(Request(program=boot_program(), check_clocks=True, **settings), shared.json)
+        show_least_memory(replace(request, program=boot_program(), check_clocks=True), shared.json)
         return
-    run_workload("boot", NoOptions(), settings, shared.json)
+    run_workload("boot", NoOptions(), request, shared.json)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from ukperf import guests
 from ukperf.cli import options as o
-from ukperf.model import Accelerator, Launch
+from ukperf.model import Accelerator, Launch, Request
 
 _BASELINE = guests.baseline()  # --help names it
 
@@ -43,8 +43,12 @@ class Shared:
     shared_path: o.SharedPath = False
     without: frozenset[str] = frozenset()
 
-    def settings(self, boots: int | None = None) -> dict[str, Any]:
-        """The members of a Request (or of what stands for one) that these options decide, and no others.
+    def timeout_s(self) -> float | None:
+        """--timeout in seconds; None where it was not given and the command has no default."""
+        return None if self.timeout is None else o.seconds(self.timeout, "--timeout")
+
+    def request(self, boots: int | None = None) -> Request:
+        """What these options ask for; what a command does without is as a Request has it by default.
 
         boots: where there is neither --boots nor --precision. Raises UkperfError for what cannot be meant.
         """
@@ -54,31 +58,32 @@ class Shared:
 
         mine = [recipes.use(path) for path in self.guest_file or ()]
         named = [*(self.guest or ()), *mine]
-        few = boots if self.boots is None and self.precision is None else self.boots
-        found: dict[str, Any] = {
-            "guests": tuple(dict.fromkeys(named)),
-            "machine": o.machine(self.machine, self.memory, self.vcpus, self.pin),
-            "accelerator": self.accel,
-            "launch": self.launch,
-            "connect": tuple(self.connect or [DEFAULT]),
-            "timeout_s": None if self.timeout is None else o.seconds(self.timeout, "--timeout"),
-            "kernels": o.kernels(self.kernel),
-            "cmdlines": o.pairs(self.append, "--append"),
-            "share_host": self.share_host,
-            "shared_path": self.shared_path,
-            "command": ("ukperf", *sys.argv[1:]),
-        }
+        asked = Request(
+            guests=tuple(dict.fromkeys(named)),
+            machine=o.machine(self.machine, self.memory, self.vcpus, self.pin),
+            accelerator=self.accel,
+            launch=self.launch,
+            connect=tuple(self.connect or [DEFAULT]),
+            timeout_s=self.timeout_s() or Request.timeout_s,
+            kernels=o.kernels(self.kernel),
+            cmdlines=o.pairs(self.append, "--append"),
+            share_host=self.share_host,
+            shared_path=self.shared_path,
+            command=("ukperf", *sys.argv[1:]),
+        )
         if "baseline" not in self.without:
-            found |= {"guests": o.with_baseline(named, self.baseline), "baseline": self.baseline}
-            found["added"] = self.baseline if named and self.baseline not in named else ""
+            added = self.baseline if named and self.baseline not in named else ""
+            asked = replace(asked, guests=o.with_baseline(named, self.baseline), baseline=self.baseline, added=added)
         if "boots" not in self.without:
-            found |= {
-                "limits": o.limits(few, self.precision, self.max_time),
-                "delta": o.percent(self.delta, "--delta"),
-                "seed": self.seed,
-                "folder": absolute(self.run) if self.run else None,
-            }
-        return found
+            few = boots if self.boots is None and self.precision is None else self.boots
+            asked = replace(
+                asked,
+                limits=o.limits(few, self.precision, self.max_time),
+                delta=o.percent(self.delta, "--delta"),
+                seed=self.seed,
+                folder=absolute(self.run) if self.run else None,
+            )
+        return asked
 
 
 CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "delta", "seed", "run"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
 from ukperf.text import shell
@@ -14,18 +14,17 @@ if TYPE_CHECKING:
     from ukperf.workloads.base import Finished, Workload
 
 
-def run_workload(name: str, options: object, settings: Mapping[str, Any], as_json: bool) -> None:
-    """Measure a workload and show what it found. settings: members of a Request.
+def run_workload(name: str, options: object, request: Request, as_json: bool) -> None:
+    """Measure a workload and show what it found.
 
     Raises UkperfError as `measure` and `show` do.
     """
     from ukperf import workloads
     from ukperf.cli.options import sayer
     from ukperf.engine.campaign import measure
-    from ukperf.model import Request
     from ukperf.reports.progress import progress
 
-    workload, request = workloads.get(name), Request(**settings)
+    workload = workloads.get(name)
     with progress(request.limits) as observer:
         finished = measure(workload, options, request, say=sayer(), observer=observer)
     show(workload, finished, options, as_json=as_json)

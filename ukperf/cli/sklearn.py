@@ -54,7 +54,6 @@ def command(
     from ukperf.paths import absolute
     from ukperf.workloads.sklearn_run import LearnOptions
 
-    settings = shared.settings(boots=6 if quick else 10)
     options = LearnOptions(
         models=tuple(model or ()),
         data=data,
@@ -62,6 +61,6 @@ def command(
         model_file=absolute(model_file) if model_file else None,
         packages=tuple(package or ()),
         threads=shared.vcpus if threads is None else threads,
-        timeout_s=settings.pop("timeout_s"),
+        timeout_s=shared.timeout_s(),
     )
-    run_workload("sklearn", options, settings, shared.json)
+    run_workload("sklearn", options, shared.request(boots=6 if quick else 10), shared.json)

@@ -43,8 +43,9 @@ def command_of(name: str) -> Callable[..., None]:
     try:
         workload = workloads.get(name)
         own = [_parameter(item, get_type_hints(workload.Options)[item.name]) for item in fields(workload.Options)]
-        defaults: dict[str, Any] = dict(workload.defaults)
-        boots: int | None = defaults.pop("boots", None)
+        defaults = dict(workload.defaults)
+        few = defaults.pop("boots", None)
+        boots = few if isinstance(few, int) else None
     except UkperfError as error:
         return _broken(error)
     except Exception as error:  # their code
@@ -57,12 +58,12 @@ def command_of(name: str) -> Callable[..., None]:
 
         typed = {key: tuple(value or ()) if isinstance(value, list) else value for key, value in words.items()}
         chosen = {key: value for key, value in typed.items() if value is not None}
-        run_workload(name, workload.Options(**chosen), shared.settings(boots=boots), shared.json)
+        run_workload(name, workload.Options(**chosen), shared.request(boots=boots), shared.json)
 
     command.__doc__ = inspect.getdoc(type(workload)) or f"The workload {name}."
     shared = inspect.Parameter("shared", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Shared)
     command.__signature__ = inspect.Signature([shared, *own])  # type: ignore[attr-defined]
-    return measuring(after="append", **defaults)(command)
+    return measuring(after="append", without=(), **defaults)(command)
 
 
 def _broken(error: UkperfError) -> Callable[[], None]:

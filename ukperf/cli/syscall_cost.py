@@ -47,4 +47,4 @@ def command(
         show_page(OperationsPage([Row(op.name, op.group, op.what) for op in list_operations(only)]), shared.json)
         return
     options = CostOptions(only, cycles, scale, vsyscall, fresh)
-    run_workload("syscall_cost", options, shared.settings(), shared.json)
+    run_workload("syscall_cost", options, shared.request(), shared.json)

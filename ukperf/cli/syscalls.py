@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,14 +43,17 @@ def command(
     from ukperf import guests
     from ukperf.cli.output import show_pages
     from ukperf.engine.campaign import EngineBench
-    from ukperf.model import Request
     from ukperf.workloads.syscall_probe import check_globs, prober, tables_by_host
 
     if only is not None:
         check_globs(only)  # now, and not after minutes of boots
-    settings = shared.settings()
-    settings["guests"] = tuple(dict.fromkeys([*settings["guests"], *(diff or ())]))
-    request = Request(program=prober(), default_guests=guests.loading_programs(), **settings)
+    asked = shared.request()
+    request = replace(
+        asked,
+        guests=tuple(dict.fromkeys([*asked.guests, *(diff or ())])),
+        program=prober(),
+        default_guests=guests.loading_programs(),
+    )
     hosts = tables_by_host(request, EngineBench(o.sayer(), share_host=request.share_host), fresh=fresh)
     show_pages(
         {
