@@ -37,6 +37,7 @@ class Shared:
     timeout: o.Timeout = 120.0
     kernel: o.Kernel = None
     append: o.Append = None
+    variant: o.Variants = None
     run: o.RunDir = None
     json: o.Json = False
     share_host: o.ShareHost = False
@@ -52,12 +53,16 @@ class Shared:
 
         boots: where there is neither --boots nor --precision. Raises UkperfError for what cannot be meant.
         """
+        from ukperf.cli.variants import variants as parsed
         from ukperf.guests import recipes
         from ukperf.hosts import DEFAULT
         from ukperf.paths import absolute
 
         mine = [recipes.use(path) for path in self.guest_file or ()]
+        variants = parsed(self.variant)
         named = [*(self.guest or ()), *mine]
+        if variants and not named and "baseline" not in self.without:  # no others but what they are divided by
+            named = [] if self.baseline in variants else [self.baseline]
         asked = Request(
             guests=tuple(dict.fromkeys(named)),
             machine=o.machine(self.machine, self.memory, self.vcpus, self.pin),
@@ -67,13 +72,19 @@ class Shared:
             timeout_s=self.timeout_s() or Request.timeout_s,
             kernels=o.kernels(self.kernel),
             cmdlines=o.pairs(self.append, "--append"),
+            variants=variants,
             share_host=self.share_host,
             shared_path=self.shared_path,
             command=("ukperf", *sys.argv[1:]),
         )
         if "baseline" not in self.without:
-            added = self.baseline if named and self.baseline not in named else ""
-            asked = replace(asked, guests=o.with_baseline(named, self.baseline), baseline=self.baseline, added=added)
+            alone = self.baseline in variants
+            asked = replace(
+                asked,
+                guests=asked.guests if alone else o.with_baseline(named, self.baseline),
+                baseline=self.baseline,
+                added=self.baseline if named and not alone and self.baseline not in named else "",
+            )
         if "boots" not in self.without:
             few = boots if self.boots is None and self.precision is None else self.boots
             asked = replace(

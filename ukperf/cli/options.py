@@ -107,6 +107,14 @@ Kernel = Annotated[
     list[str] | None, typer.Option(metavar="GUEST=FILE", help="Use this kernel for a guest; may be repeated.")
 ]
 Append = Annotated[list[str] | None, typer.Option(metavar="GUEST=WORDS", help="Add to a guest's kernel command line.")]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME=GUEST[,KEY=VALUE…]",
+        help="A guest under another name, with a kernel=, append=, machine=, memory= or vcpus= of its own.",
+    ),
+]
 RunDir = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: one in your data folder.")
 ]

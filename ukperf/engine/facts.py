@@ -8,7 +8,7 @@ from ukperf.hosts import machine_facts
 from ukperf.hosts.base import VMM_FACTS
 from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind, Plan
 from ukperf.stats.provenance import facts_over
-from ukperf.text import many
+from ukperf.text import clean, many
 
 
 def of_host(facts: Mapping[str, str], uri: str) -> dict[str, str]:
@@ -37,7 +37,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     known = {**machine_facts(host or plan.hosts[0], kinds), **about(plan, host), **seen}
     facts = {
         "accelerator": _accelerator(seen.get("accelerator", plan.accelerator.value)),
-        "machine": f"{_kinds(plan)}, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB",
+        "machine": _machines(plan),
         "firmware": known["firmware"],
         "console": known["console"],
         "launch": seen.get("launch", plan.launch.value),
@@ -47,6 +47,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     }
     if len({r.facts.get("machine") for r in virtual}) == 1 and "machine" in seen:
         facts["machine"] = seen["machine"]
+    facts |= {f"{name} is": clean(words, 200) for name, words in plan.variants.items()}
     for guest, image in plan.images.items():
         kernel = facts_over(r for r in boots if r.trial.guest == guest).get("kernel", image.kernel_version)
         if kernel:
@@ -70,12 +71,24 @@ def _by_guest(plan: Plan) -> dict[str, MachineKind]:
     return {guest: plan.machine_of(guest).kind for guest in virtual}
 
 
-def _kinds(plan: Plan) -> str:
-    """The machine type that all guests have, or each one's own: on Xen each guest boots as what it can."""
-    kinds = _by_guest(plan)
-    if len(set(kinds.values())) < 2:
-        return str(next(iter(kinds.values()), plan.machine.kind))
-    return " and ".join(f"{guest} {kind}" for guest, kind in kinds.items())
+def _machines(plan: Plan) -> str:
+    """The machine that all guests have, or what of it is each one's own: on Xen each guest boots as what it can, and
+    variants may differ in all of it."""
+    guests = list(_by_guest(plan))
+    machines = {guest: plan.machine_of(guest) for guest in guests} or {"": plan.machine}
+    parts = (
+        {guest: str(machine.kind) for guest, machine in machines.items()},
+        {guest: many(machine.vcpus, "vCPU") for guest, machine in machines.items()},
+        {guest: f"{machine.memory_mib} MiB" for guest, machine in machines.items()},
+    )
+    return ", ".join(_alike(part) for part in parts)
+
+
+def _alike(values: Mapping[str, str]) -> str:
+    """guest → value, as one value where all have the same."""
+    if len(set(values.values())) == 1:
+        return next(iter(values.values()))
+    return " and ".join(f"{guest} {value}" for guest, value in values.items())
 
 
 def _accelerator(accelerator: str) -> str:

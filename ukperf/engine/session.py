@@ -172,6 +172,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     settings = {setting.name: setting for setting in settle(request, accelerator, hosts[0], say)}
     images = {name: setting.image for name, setting in settings.items()}
     kinds = {name: setting.machine.kind for name, setting in settings.items()}
+    own_memory = {*request.memory_mib, *(name for name, variant in request.variants.items() if variant.memory_mib)}
     virtual = {name: kind for name, kind in kinds.items() if images[name].protocol is not BootProtocol.EXEC}
     return Plan(
         run_id=run_id,
@@ -189,8 +190,10 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         limits=request.limits,
         delta=request.delta,
         timeout_s=request.timeout_s,
-        memory_mib=request.memory_mib,
+        memory_mib={name: setting.machine.memory_mib for name, setting in settings.items() if name in own_memory},
         kinds=kinds,
+        vcpus={name: variant.vcpus for name, variant in request.variants.items() if variant.vcpus},
+        variants={name: variant.words for name, variant in request.variants.items() if variant.words},
         shared_path=request.shared_path,
         schedule=BALANCED,
         command=request.command,

@@ -28,6 +28,7 @@ from ukperf.model import (
     Observation,
     Program,
     Request,
+    Variant,
     kind_of,
 )
 from ukperf.text import Say
@@ -88,14 +89,17 @@ def checked(request: Request) -> Request:
     Raises UkperfError for unknown guests, for kernels of programs, and for a folder that holds a run.
     """
     request = replace(request, connect=request.connect or (DEFAULT,), baseline=request.baseline or guests.baseline())
-    for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *request.variants.values()):
+    based_on = [variant.guest for variant in request.variants.values()]
+    for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *based_on):
         if name not in request.variants:
             guests.get(name).check_version()  # both raise, with the name that was perhaps meant
     _refuse_odd_kernels(request)
+    for name, variant in request.variants.items():
+        _refuse_odd_variant(name, variant)
     if request.folder is not None:
         refuse_used(request.folder)
-    kinds = [request.variants.get(name, name) for name in (*request.guests, *request.variants)]
-    if request.guests and all(guests.get(kind).recipe.protocol is BootProtocol.EXEC for kind in kinds):
+    named = (*request.guests, *based_on)
+    if named and all(guests.get(name).recipe.protocol is BootProtocol.EXEC for name in named):
         return replace(request, connect=(THIS_MACHINE,))
     return request
 
@@ -117,6 +121,19 @@ def _refuse_odd_kernels(request: Request) -> None:
                     f"{option} {name}=… means nothing: {name} is a program on this machine, and has its kernel.",
                     hint=f"Leave out {option} {name}=….",
                 )
+
+
+def _refuse_odd_variant(name: str, variant: Variant) -> None:
+    """Raises UkperfError for a variant that is called as a guest, and for one of a program of this machine with what
+    only a machine has."""
+    if name in guests.names():
+        raise UkperfError(f"{name} is a guest, so no variant can be called so.", hint="Give the variant another name.")
+    machine = (variant.kernel, variant.append, variant.machine, variant.memory_mib, variant.vcpus)
+    if guests.get(variant.guest).recipe.protocol is BootProtocol.EXEC and any(machine):
+        raise UkperfError(
+            f"{name} is a program on this machine, which has its kernel, its memory and its CPUs.",
+            hint=f"Write --variant {name}={variant.guest}, or base it on another guest.",
+        )
 
 
 # ---- hosts and what they execute guests by ----
@@ -195,12 +212,15 @@ def settle(request: Request, accelerator: Accelerator, host: Host, say: Say) -> 
 
     Raises UkperfError if a named guest is missing something, or no guest is left.
     """
-    wanted = dict.fromkeys(request.guests) or dict.fromkeys(default_guests(request, accelerator))
+    wanted = dict.fromkeys(request.guests)
+    if not wanted and not request.variants:
+        wanted = dict.fromkeys(default_guests(request, accelerator))
     settled = [_settled(request, name, accelerator, host, say) for name in (*wanted, *request.variants)]
     settings = tuple(setting for setting in settled if setting is not None)
     if not settings:
         raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
-    _say_same_kernels({one.name: one.image for one in settings if one.name not in request.variants}, say)
+    same = {one.name: one.image for one in settings if not request.variants.get(one.name, Variant("")).arguments}
+    _say_same_kernels(same, say)
     unknown = (set(request.kernels) | set(request.cmdlines)) - {setting.name for setting in settings}
     if unknown:
         raise UkperfError(f"{', '.join(sorted(unknown))}: named by --kernel or --append, but not among the guests.")
@@ -209,12 +229,14 @@ def settle(request: Request, accelerator: Accelerator, host: Host, say: Say) -> 
 
 def _settled(request: Request, name: str, accelerator: Accelerator, host: Host, say: Say) -> Setting | None:
     """One guest's setting; None, and a sentence, for one that nobody named and that cannot take part."""
-    guest = guests.get(request.variants.get(name, name))
-    optional = not request.guests and guest.recipe.joins is not Joins.ALWAYS
+    variant = request.variants.get(name, Variant(name))
+    guest = guests.get(variant.guest)
+    named = bool(request.guests or request.variants)
+    optional = not named and guest.recipe.joins is not Joins.ALWAYS
     try:
-        return _settle(request, name, guest, accelerator, host, say)
+        return _settle(request, name, variant, guest, accelerator, host, say, optional=optional)
     except HostError as error:
-        if request.guests:
+        if named:
             raise
         say(f"{name} is left out: {error.message}")
     except UkperfError as error:
@@ -229,19 +251,29 @@ class _Missing(UkperfError):
     """Something that a guest needs is not there; the hint is the line to type."""
 
 
-def _settle(request: Request, name: str, guest: Guest, accelerator: Accelerator, host: Host, say: Say) -> Setting:
-    machine = _machine_for(request, name, guest, host)
+def _settle(
+    request: Request,
+    name: str,
+    variant: Variant,
+    guest: Guest,
+    accelerator: Accelerator,
+    host: Host,
+    say: Say,
+    *,
+    optional: bool,
+) -> Setting:
+    machine = _machine_for(request, name, variant, guest, host)
+    refuse_several_cpus(machine, accelerator)
     options = BuildOptions(
         machine=machine.kind,
         accelerator=accelerator,
-        kernel=request.kernels.get(guest.label),
-        cmdline=request.cmdlines.get(guest.label, ""),
+        kernel=variant.kernel or request.kernels.get(guest.label),
+        cmdline=" ".join(filter(None, (request.cmdlines.get(guest.label, ""), variant.append))),
         remote=not host.here,
     )
     availability = guest.availability(options)
     if choice := guest.choice(options):
         say(choice)
-    optional = not request.guests and guest.recipe.joins is not Joins.ALWAYS
     if not availability.ok and (optional or not guest.fetches or options.kernel is not None):
         raise _Missing(availability.sentence, hint=availability.hint)
     if not availability.ok:
@@ -249,11 +281,12 @@ def _settle(request: Request, name: str, guest: Guest, accelerator: Accelerator,
     native = guest.recipe.protocol is BootProtocol.EXEC
     if not native:
         _check_memory(request, guest, name, machine, options)
-    image = guest.build(_program_for(request, name, guest.recipe.protocol, accelerator), options)
+    more = (*request.arguments.get(name, ()), *variant.arguments)
+    image = guest.build(_program_for(request, more, guest.recipe.protocol, accelerator), options)
     return Setting(name, guest, this_machine() if native else host, machine, options, image, request.launch)
 
 
-def _machine_for(request: Request, name: str, guest: Guest, host: Host) -> Machine:
+def _machine_for(request: Request, name: str, variant: Variant, guest: Guest, host: Host) -> Machine:
     """The machine that a guest gets on a host: the request's, of a kind that both can be, with the guest's own memory.
 
     Raises HostError where there is none, or the guest would run on another machine than the rest.
@@ -264,8 +297,13 @@ def _machine_for(request: Request, name: str, guest: Guest, host: Host) -> Machi
             f"{guest.label} runs on this machine and the others on {host.uri}, so they cannot be compared.",
             hint=f"Leave {guest.label} out.",
         )
-    machine = host.fit(request.machine, kinds)
-    return replace(machine, memory_mib=request.memory_mib.get(name, machine.memory_mib))
+    wanted = request.machine if variant.machine is None else replace(request.machine, kind=variant.machine)
+    machine = host.fit(wanted, kinds)
+    return replace(
+        machine,
+        memory_mib=variant.memory_mib or request.memory_mib.get(name, machine.memory_mib),
+        vcpus=variant.vcpus or machine.vcpus,
+    )
 
 
 def _check_memory(request: Request, guest: Guest, name: str, machine: Machine, options: BuildOptions) -> None:
@@ -281,9 +319,9 @@ def _check_memory(request: Request, guest: Guest, name: str, machine: Machine, o
         ) from error
 
 
-def _program_for(request: Request, name: str, protocol: BootProtocol, accelerator: Accelerator) -> Program:
-    """The request's program with the words for one guest."""
-    words = (*request.program.argv, *request.arguments.get(name, ()))
+def _program_for(request: Request, more: Sequence[str], protocol: BootProtocol, accelerator: Accelerator) -> Program:
+    """The request's program with more words for one guest."""
+    words = (*request.program.argv, *more)
     if request.check_clocks:
         words += (f"clock={CHECK_MS[counted(accelerator, protocol)]}",)
     return replace(request.program, argv=words)

@@ -16,7 +16,7 @@ from ukperf.model.asked import (
     Trait,
     kind_of,
 )
-from ukperf.model.campaign import BALANCED, INDEPENDENT, NO_PROGRAM, Limits, Plan, Request, Result
+from ukperf.model.campaign import BALANCED, INDEPENDENT, NO_PROGRAM, Limits, Plan, Request, Result, Variant
 from ukperf.model.said import (
     VERDICT_OF_WORD,
     CallClass,
@@ -81,6 +81,7 @@ __all__ = [
     "Trait",
     "Trial",
     "Unit",
+    "Variant",
     "Verdict",
     "cost_of",
     "direction",

@@ -26,6 +26,23 @@ NO_PROGRAM = Program("", "", Path(), is_tree=False, argv=())  # of a request unt
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A guest under a name of its own, with what differs from the guest as the request has it. words: as it was typed.
+
+    append: added to the guest's command line, behind what the request adds. arguments: more words for its program.
+    """
+
+    guest: str
+    words: str = ""
+    kernel: Path | None = None
+    append: str = ""
+    machine: MachineKind | None = None
+    memory_mib: int | None = None
+    vcpus: int | None = None
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Request:
     """What to measure. guests: empty means the default ones. kernels, cmdlines: guest → override.
 
@@ -49,7 +66,7 @@ class Request:
     cmdlines: Mapping[str, str] = field(default_factory=dict)
     memory_mib: Mapping[str, int] = field(default_factory=dict)
     arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # guest → more words for its program
-    variants: Mapping[str, str] = field(default_factory=dict)  # a guest under a second name, with arguments of its own
+    variants: Mapping[str, Variant] = field(default_factory=dict)  # name in the run → guest with what differs
     folder: Path | None = None
     share_host: bool = False
     check_clocks: bool = False  # the program takes `clock=MS`, since it is over too soon to tell otherwise
@@ -80,6 +97,8 @@ class Plan:
     timeout_s: float = 120.0
     memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that need another amount than machine's
     kinds: Mapping[str, MachineKind] = field(default_factory=dict)  # guests whose machine type is not machine's
+    vcpus: Mapping[str, int] = field(default_factory=dict)  # guests that have another number than machine's
+    variants: Mapping[str, str] = field(default_factory=dict)  # name → what it is, as it was typed
     shared_path: bool = False
     schedule: int = INDEPENDENT  # how orders are made: that of plans which do not say
     command: tuple[str, ...] = ()
@@ -94,8 +113,13 @@ class Plan:
 
     def machine_of(self, guest: str) -> Machine:
         """The machine that one guest gets."""
-        memory = self.memory_mib.get(guest, self.machine.memory_mib)
-        return replace(self.machine, memory_mib=memory, kind=self.kinds.get(guest, self.machine.kind))
+        machine = self.machine
+        return replace(
+            machine,
+            memory_mib=self.memory_mib.get(guest, machine.memory_mib),
+            kind=self.kinds.get(guest, machine.kind),
+            vcpus=self.vcpus.get(guest, machine.vcpus),
+        )
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from ukperf.model import (
     Program,
     Request,
     Unit,
+    Variant,
     kind_of,
 )
 from ukperf.stats.perboot import without_phases
@@ -201,15 +202,18 @@ def prepare(
             able[name] = finding
     if not able:
         raise UkperfError("No guest can be measured.", hint="The sentences above say why.")
-    variants = {name: guest for name, guest in _vsyscalls(tuple(able)).items() if name in able}
-    left = bench.checked(
-        replace(request, guests=tuple(name for name in able if name not in variants), variants=variants)
-    )
+    entries = {name: name.removesuffix(VSYSCALL) for name in able if name.endswith(VSYSCALL)}
+    variants = {
+        **{name: variant for name, variant in request.variants.items() if name in able},
+        **{name: replace(request.variants.get(guest, Variant(guest)), words="") for name, guest in entries.items()},
+    }
+    plain = tuple(name for name in able if name not in variants)
+    left = bench.checked(replace(request, guests=plain, variants=variants))
     if left.connect != request.connect:  # programs alone are left: no host's accelerator is theirs
         accelerator, findings = request.accelerator, {left.connect[0]: on_all_hosts(findings)}
     units = "units=instructions" if accelerator is Accelerator.ICOUNT else "units=s,cycles"
     arguments = {name: (units, *_skipping(list(finding.ended))) for name, finding in able.items()}
-    for name in variants:
+    for name in entries:
         arguments[name] = (*arguments[name], "probe=vsyscall")
     told = Scouted(operations, findings)
     return replace(left, accelerator=accelerator, arguments=arguments), {FOUND: told.text()}
@@ -264,7 +268,7 @@ def _scout_all(one: Boots, only: str, probe_vsyscall: bool, fresh: bool, say: Sa
     cache = Cache()
     units = ("units=instructions",) if one.accelerator is Accelerator.ICOUNT else ()
     findings = {}
-    variants = _vsyscalls(tuple(one.images)) if probe_vsyscall else {}
+    variants = _vsyscalls(one.images) if probe_vsyscall else {}
     for name in (*one.images, *variants):
         guest, more = (variants[name], ("probe=vsyscall",)) if name in variants else (name, ())
 
@@ -286,9 +290,9 @@ def _scout_all(one: Boots, only: str, probe_vsyscall: bool, fresh: bool, say: Sa
     return findings
 
 
-def _vsyscalls(names: Sequence[str]) -> dict[str, str]:
+def _vsyscalls(images: Mapping[str, Image]) -> dict[str, str]:
     """The second name of each Unikraft guest, under which its function-call entry is measured → the guest."""
-    return {name + VSYSCALL: name for name in names if kind_of(name) == "unikraft" and not name.endswith(VSYSCALL)}
+    return {name + VSYSCALL: name for name, image in images.items() if kind_of(image.guest) == "unikraft"}
 
 
 # ---- the counter's frequency ----
