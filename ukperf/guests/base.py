@@ -88,6 +88,19 @@ class Guest(ABC):
         Raises UkperfError when something is missing, or the guest cannot run this kind of program.
         """
 
+    def by_recipe(self, program: Program, digest: str) -> Image:
+        """What a guest's image is by its recipe, under the digest of all that is in it; files and command line are left
+        to `build`."""
+        return Image(
+            guest=self.name,
+            workload=program.workload,
+            digest=digest,
+            program_digest=program.digest,
+            protocol=self.recipe.protocol,
+            powers_off=self.recipe.powers_off,
+            min_memory_mib=self.recipe.min_memory_mib,
+        )
+
     def obtain(self) -> str:
         """Downloads what is missing and may be downloaded; one sentence on what is there now."""
         return self.availability(BuildOptions()).sentence

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -43,18 +44,13 @@ class Floor(Guest):
             words = ("calls=1", "instructions=1") if "units=instructions" in program.argv else ("calls=1",)
         cmdline = join_cmdline(self.recipe.cmdline, *words, options.cmdline)
         key = self.cache.key({"guest": self.name, "kernel": digest, "cmdline": cmdline, "workload": program.workload})
-        return Image(
-            guest=self.name,
-            workload=program.workload,
-            digest=key,
+        return replace(
+            self.by_recipe(program, key),
             program_digest="",
-            protocol=self.recipe.protocol,
             kernel=kernel,
             cmdline=cmdline,
             kernel_version=self.recipe.version,
             kernel_digest=digest,
-            powers_off=self.recipe.powers_off,
-            min_memory_mib=self.recipe.min_memory_mib,
         )
 
     def kernel(self) -> Path:

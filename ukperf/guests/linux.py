@@ -88,19 +88,14 @@ class Linux(Guest):
                 contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
                 entries = tree.files(contents, executable=["/init", program.argv[0]])
                 cpio.write(folder / "initrd.cpio", entries, cpio.BASIC_DEVICES)
-            return Image(
-                guest=self.name,
-                workload=program.workload,
-                digest=key,
-                program_digest=program.digest,
-                protocol=self.recipe.protocol,
+            return replace(
+                self.by_recipe(program, key),
                 kernel=kernel.vmlinuz,
                 initrd=folder / "initrd.cpio",
                 disk=disk,
                 cmdline=cmdline,
                 kernel_version=kernel.version,
                 kernel_digest=kernel_digest,
-                powers_off=self.recipe.powers_off,
                 traits=idle_traits(program),
             )
 

@@ -113,17 +113,11 @@ class Nanos(StoredGuest):
         def build(folder: Path, key: str) -> Image:
             disk = folder / "disk.img"
             write_disk(disk, boot=boot, kernel=files.kernel, entries=_entries(program), root=root)
-            return Image(
-                guest=self.name,
-                workload=program.workload,
-                digest=key,
-                program_digest=program.digest,
-                protocol=self.recipe.protocol,
+            return replace(
+                self.by_recipe(program, key),
                 disk=disk,
                 kernel_version=files.version,
                 kernel_digest=files.digest,
-                powers_off=self.recipe.powers_off,
-                min_memory_mib=self.recipe.min_memory_mib,
                 traits=((Trait.EXIT_PORT,) if "debug_exit" in root else ()) + idle_traits(program),
             )
 

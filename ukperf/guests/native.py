@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
@@ -36,12 +37,8 @@ class Native(Guest):
                 "env": [list(pair) for pair in program.env],
             }
         )
-        return Image(
-            guest=self.name,
-            workload=program.workload,
-            digest=key,
-            program_digest=program.digest,
-            protocol=self.recipe.protocol,
+        return replace(
+            self.by_recipe(program, key),
             argv=argv,
             env=env,
             kernel_version=platform.release(),

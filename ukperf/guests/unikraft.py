@@ -89,19 +89,13 @@ class Unikraft(StoredGuest):
             initrd = archive or folder / "initrd.cpio"
             if archive is None:
                 cpio.write(initrd, _entries(program))
-            return Image(
-                guest=self.name,
-                workload=program.workload,
-                digest=key,
-                program_digest=program.digest,
-                protocol=self.recipe.protocol,
+            return replace(
+                self.by_recipe(program, key),
                 kernel=files.kernel,
                 initrd=initrd,
                 cmdline=cmdline,
                 kernel_version=files.version,
                 kernel_digest=files.digest,
-                powers_off=self.recipe.powers_off,
-                min_memory_mib=self.recipe.min_memory_mib,
             )
 
         image = self.cache.image(description, build)
@@ -122,18 +116,13 @@ class Unikraft(StoredGuest):
             )
         key = {"guest": self.name, "recipe": self.recipe.version, "kernel_digest": files.digest}
         cmdline = self.check_cmdline(join_cmdline(self.recipe.cmdline, options.cmdline))
-        return Image(
-            guest=self.name,
-            workload=program.workload,
-            digest=self.cache.key({**key, "machine": options.machine.value, "cmdline": cmdline}),
+        return replace(
+            self.by_recipe(program, self.cache.key({**key, "machine": options.machine.value, "cmdline": cmdline})),
             program_digest="",
-            protocol=self.recipe.protocol,
             kernel=files.kernel,
             cmdline=cmdline,
             kernel_version=f"{files.version} with its program linked in".strip(),
             kernel_digest=files.digest,
-            powers_off=self.recipe.powers_off,
-            min_memory_mib=self.recipe.min_memory_mib,
         )
 
     def cmdline(self, program: Program, more: str = "") -> str:

@@ -148,7 +148,7 @@ class LibrarySearch:
         run = _expand(info.runpath, asker)
         before = () if run else (*_expand(info.rpath, asker), *inherited)
         folders = [*before, *self.environment, *run, *self.system]
-        return next((p for p in (Path(f) / name for f in folders) if _usable(p)), None)
+        return next((p for p in (Path(f) / name for f in folders) if _loadable(p)), None)
 
 
 def _expand(paths: tuple[str, ...], asker: Path) -> tuple[str, ...]:
@@ -156,8 +156,8 @@ def _expand(paths: tuple[str, ...], asker: Path) -> tuple[str, ...]:
     return tuple(os.path.normpath(p.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)) for p in paths)
 
 
-@cache
-def _usable(path: Path) -> bool:
+def is_loadable(path: Path) -> bool:
+    """Is this a file that a guest's loader could load: ELF for x86-64?"""
     if not is_elf(path):
         return False
     try:
@@ -165,6 +165,9 @@ def _usable(path: Path) -> bool:
     except UkperfError:
         return False
     return True
+
+
+_loadable = cache(is_loadable)  # a search asks for the same libraries again and again
 
 
 @dataclass(frozen=True)

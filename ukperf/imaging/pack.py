@@ -27,7 +27,7 @@ from ukperf.files import open_regular, reason
 from ukperf.imaging import preload, tree
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import DLOPENED
-from ukperf.imaging.elf import LibrarySearch, is_elf, missing_library, needed_libraries, read_elf
+from ukperf.imaging.elf import LibrarySearch, is_loadable, missing_library, needed_libraries, read_elf
 from ukperf.imaging.executable import Executable, Located, absolute, find_executable, follow
 from ukperf.imaging.memo import Memo
 from ukperf.imaging.pythontree import MOUNT_POINTS
@@ -216,7 +216,7 @@ class _Packing:
             raise UkperfError(f"{inside} is a path that guests keep for themselves.", hint=hint)
         if not host.is_dir():
             self._put_file(host, inside)
-            if _loadable(host):
+            if is_loadable(host):
                 self.askers.append(host)
             return ()
         prefix = _clean(inside) + b"/" if inside != "/" else b""
@@ -230,7 +230,7 @@ class _Packing:
                 Entry(prefix + entry.path, entry.kind, entry.mode, entry.size, entry.source, b"", entry.target)
             )
             self.looked_at[str(host / os.fsdecode(entry.path))] = None
-            if entry.source is not None and _loadable(Path(entry.source)):
+            if entry.source is not None and is_loadable(Path(entry.source)):
                 found.append(Path(entry.source))
         return found
 
@@ -339,17 +339,6 @@ def _is_reserved(path: str) -> bool:
     """Is this where guests mount or make something of their own, which would hide a file or be in its way?"""
     parts = PurePosixPath(path).parts[1:]
     return not parts or parts[0] in (*MOUNT_POINTS, "ukperf") or path == preload.LIST
-
-
-def _loadable(path: Path) -> bool:
-    """Is this a file that a guest's loader could load: ELF for x86-64?"""
-    if not is_elf(path):
-        return False
-    try:
-        read_elf(path)
-    except UkperfError:
-        return False
-    return True
 
 
 def _clean(path: str) -> bytes:
