@@ -152,12 +152,15 @@ install_system_packages() {
     [ -z "$missing" ] || die "apt installed $asked, yet what $missing should bring still does not work here."
 }
 
-# What only tests want: they make hosts of their own, and hold our archives against GNU's. Without it they are skipped.
+# What only tests want: they make hosts of their own, hold our archives against GNU's, and run programs that know
+# nothing of ukperf. Without it they are skipped.
 install_for_tests() {
     wanted=
     has_program libvirtd || wanted="$wanted libvirt-daemon"
     has_program ssh || wanted="$wanted openssh-client"
     has_program cpio || wanted="$wanted cpio"
+    has_program lua5.4 || wanted="$wanted lua5.4"
+    has_program sqlite3 || wanted="$wanted sqlite3"
     wanted=${wanted# }
     [ -n "$wanted" ] || return 0
     if command -v apt-get >/dev/null 2>&1 && as_root true 2>/dev/null; then

@@ -67,7 +67,17 @@ esac""",
     def with_everything(self) -> None:
         """Every effect that the scripts look for, and a virtual environment that seems to work."""
         self.with_python()
-        for name in ("qemu-system-x86_64", "gcc", "mke2fs", "pkg-config", "libvirtd", "ssh", "cpio"):
+        for name in (
+            "qemu-system-x86_64",
+            "gcc",
+            "mke2fs",
+            "pkg-config",
+            "libvirtd",
+            "ssh",
+            "cpio",
+            "lua5.4",
+            "sqlite3",
+        ):
             self.add(name, "true")
         # the driver's file is looked for in the real /usr/lib, which a stand-in cannot be: say that it is there
         lib = self.checkout / "scripts" / "lib.sh"

@@ -1,0 +1,137 @@
+"""Programs that know nothing of ukperf, the same bytes in every guest, timed by the preloaded library."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from cprograms import compiled
+
+from ukperf import guests
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.imaging.pack import FileToPack, Packed, pack
+from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed"),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+]
+GUESTS = ("linux", "nanos", "unikraft")
+OWN_IN_RUN = 20_000  # instructions that the library may add to what is measured
+LUA = "local t = {} for i = 1, 2000 do t[i] = i * i end print(#t, t[2000], io.read('a') == '')"
+SQL = "create table t(x); insert into t values (3), (4); select sum(x * x), count(*) from t;"
+
+
+def boot(guest: str, packed: Packed, host: LibvirtHost, timeout_s: float = 120) -> Observation:
+    """One boot under icount; skips where there is no such guest here."""
+    options = BuildOptions(accelerator=Accelerator.ICOUNT)
+    there = guests.get(guest).availability(options)
+    if not there.ok:
+        pytest.skip(f"no {guest} here: {there.sentence}")
+    image = guests.get(guest).build(packed.program, options)
+    spec = BootSpec(image, Machine(), Accelerator.ICOUNT, timeout_s=timeout_s, name=f"t-other-{guest}")
+    return host.boot(spec)
+
+
+def fields(seen: Observation, event: str) -> Mapping[str, int]:
+    """The numbers of the only frame of an event."""
+    (frame,) = (frame for frame in seen.frames if frame.event == event)
+    return {name: value for name, value in frame.fields.items() if isinstance(value, int)}
+
+
+@pytest.mark.parametrize("guest", GUESTS)
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [(("lua5.4", "-e", LUA), "2000\t4000000\ttrue"), (("sqlite3", ":memory:", SQL), "25|2")],
+    ids=["lua5.4", "sqlite3"],
+)
+def test_an_unmodified_debian_program_runs_and_is_timed(
+    guest: str, words: tuple[str, ...], answer: str, host: LibvirtHost
+) -> None:
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed: sudo apt-get install {words[0]}")
+    seen = boot(guest, pack(words), host)
+    assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
+    assert answer in seen.console_tail.splitlines()
+    main, end = fields(seen, "main"), fields(seen, "exit")
+    assert end["status"] == 0
+    assert main["tsc"] < end["began_tsc"] < end["tsc"]
+    assert end["tsc"] - end["began_tsc"] > 100_000  # instructions: it did something
+
+
+@pytest.mark.parametrize("guest", GUESTS)
+def test_the_library_hardly_adds_to_what_is_measured(guest: str, host: LibvirtHost, tmp_path: Path) -> None:
+    """A program that ends in its first constructor: what is left between the two clocks is ours, and some of the
+    loader's."""
+    code = "#include <unistd.h>\n__attribute__((constructor)) static void end(void) { _exit(0); }\nint main(void) {}"
+    compiled(tmp_path / "null", code)
+    seen = boot(guest, pack(["./null"], base=tmp_path), host)
+    end = fields(seen, "exit")
+    assert 0 < end["tsc"] - end["began_tsc"] <= OWN_IN_RUN
+
+
+CODE = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    char text[100] = "", data[100] = "";
+    printf("%s in %s\n", getenv("GREETING"), getcwd(text, 100));
+    text[read(0, text, 99)] = 0;
+    fgets(data, 99, fopen("data.txt", "r"));
+    printf("%s and %s and %s\n", text, data, argv[1]);
+    fflush(stdout);
+    close(1);
+    return open("/tmp/own", O_CREAT | O_RDWR, 0600) == 1 && puts("hidden") > 0 ? 7 : 1;
+}
+"""
+
+
+@pytest.mark.parametrize("guest", GUESTS)
+def test_folder_input_environment_and_files_are_alike_in_every_guest(
+    guest: str, host: LibvirtHost, tmp_path: Path
+) -> None:
+    compiled(tmp_path / "says", CODE)
+    (tmp_path / "data.txt").write_text("data")
+    (tmp_path / "input").write_text("input")
+    packed = pack(
+        ["./says", "two words"],
+        files=[FileToPack(Path("data.txt"))],
+        env=[("GREETING", "hello there")],
+        cwd="/some/where",
+        stdin=tmp_path / "input",
+        base=tmp_path,
+    )
+    seen = boot(guest, packed, host)
+    said = seen.console_tail.splitlines()
+    assert "hello there in /some/where" in said
+    assert "input and data and two words" in said
+    assert "hidden" not in said
+    assert (seen.outcome, fields(seen, "exit")["status"]) == (Outcome.FAILED, 7), seen.reason
+
+
+FORKS = r"""
+#include <stdlib.h>
+#include <unistd.h>
+int main(void)
+{
+    system("sh -c 'exit 3'");
+    execl("/bin/sh", "sh", "-c", "exit 4", (char *)0);
+}
+"""
+
+
+def test_in_linux_children_are_silent_and_an_executed_program_goes_on(host: LibvirtHost, tmp_path: Path) -> None:
+    compiled(tmp_path / "forks", FORKS)
+    sh = str(Path("/bin/sh").resolve())
+    packed = pack(["./forks"], files=[FileToPack(Path(sh), "/bin/sh")], base=tmp_path)
+    seen = boot("linux", packed, host)
+    assert [frame.event for frame in seen.frames] == ["init", "main", "exit", "status"]
+    assert fields(seen, "exit")["status"] == fields(seen, "status")["status"] == 4
