@@ -109,12 +109,12 @@ def pack(
         os.environ.get("PATH", ""),
     )
     question = [FORMAT, str(request), search.environment, search.system, os.environ.get("CC", "")]
-    memory = Memo(cache.root / "packed", question)
-    known = _restored(memory.recall())
+    memory = Memo(cache.root / "packed", Packed, question)
+    known = memory.recall()
     if known is not None and known.program.path.is_dir():
         return known
     packed, looked_at = _Packing(request, search, cache).done()
-    memory.remember(_stored(packed), looked_at)
+    memory.remember(packed, looked_at)
     return packed
 
 
@@ -371,26 +371,3 @@ def _folder(cwd: str) -> PurePosixPath:
     if len(folder.encode(errors="replace")) >= preload.PATH_MAX:
         raise UkperfError(f"The working folder {folder} has more than {preload.PATH_MAX - 1} bytes.")
     return PurePosixPath(os.fsdecode(b"/" + _clean(folder)))
-
-
-def _stored(packed: Packed) -> dict[str, object]:
-    p = packed.program
-    return {
-        "program": [p.workload, p.digest, str(p.path), list(p.argv), [list(pair) for pair in p.env]],
-        "timing": packed.timing.value,
-        "libraries": list(packed.libraries),
-        "size": packed.size,
-        "left_out": list(packed.left_out),
-    }
-
-
-def _restored(stored: object) -> Packed | None:
-    """What _stored wrote; None for anything else: it is made again then."""
-    try:
-        assert isinstance(stored, dict)
-        workload, digest, path, argv, env = stored["program"]
-        program = Program(workload, digest, Path(path), True, tuple(argv), tuple((n, v) for n, v in env))
-        libraries, left_out = tuple(stored["libraries"]), tuple(stored["left_out"])
-        return Packed(program, Timing(stored["timing"]), libraries, int(stored["size"]), left_out)
-    except (AssertionError, KeyError, TypeError, ValueError):
-        return None
