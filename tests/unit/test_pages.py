@@ -316,7 +316,7 @@ def test_foreign_text_is_text_in_every_drawing(text: str) -> None:
 
 def test_what_github_reads_in_any_text_is_code() -> None:
     shown = markdown.quoted("ask @me or see #12, www.a.b, http://c, :tada: and $x$; a_b is 2*3 [1]")
-    assert shown == (r"ask `@me` or see `#12,` `www.a.b,` `http://c,` `:tada:` and `$x$;` a\_b is 2\*3 \[1\]")
+    assert shown == (r"ask `@me` or see `#12`, `www.a.b`, `http://c`, `:tada:` and `$x$`; a\_b is 2\*3 \[1\]")
     lines = list(markdown.paragraphs(Line("- no list\n1. none\n+ none\n=== none\n0.5 is a number")))
     assert lines == [r"\- no list", r"1\. none", r"\+ none", r"\=== none", "0.5 is a number"]
 

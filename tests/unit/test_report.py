@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
@@ -175,6 +176,9 @@ def test_the_command_writes_the_file_or_tells_it_here(tmp_path: Path) -> None:
     assert "ukperf boot-time --guest nanos" in (run / "report.html").read_text()
     told = cli("report", run)
     assert told.startswith("nanos takes") and "σ between boots" in told and "Again: ukperf boot-time" in told
+    data = json.loads(cli("report", run, "--json"))
+    assert data["answers"][0].startswith("nanos takes") and data["comparisons"] and data["facts"]["host"]
+    assert "Ask for one of them" in cli("report", run, "--json", "--html", status=2)
     assert "cannot be written" in cli("report", run, "--output", "/nowhere/x.html", status=2)
 
 

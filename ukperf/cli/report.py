@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ukperf.cli import options as o
+
 
 def command(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder.")],
@@ -18,6 +20,7 @@ def command(
     delta: Annotated[
         float | None, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")
     ] = None,
+    json: o.Json = False,
 ) -> None:
     """Say what a run found: the answer first, then every comparison, every boot, failures, and how to reproduce it.
 
@@ -29,13 +32,15 @@ def command(
 
     loaded = load(run)
     stories = tell(loaded, baseline or loaded.baseline, margin(delta, loaded.delta))
+    if json and (html or output is not None):
+        raise UkperfError("--json prints JSON, --html and --output write HTML.", hint="Ask for one of them.")
     if not html and output is None:
         from ukperf.cli.output import show_pages
         from ukperf.reports.story import ReportPage
 
         several = len(stories) > 1
         titles = {story.host: f"Host {story.host or 'local'}" if several else "" for story in stories}
-        show_pages({story.host: ReportPage(story, title=titles[story.host]) for story in stories}, as_json=False)
+        show_pages({story.host: ReportPage(story, title=titles[story.host]) for story in stories}, json)
         return
     from ukperf.files import write_atomically
     from ukperf.reports import html as pages

@@ -56,7 +56,12 @@ def cell(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Text that cannot become markup, a link or a mention of somebody, on one line: words that could are code."""
-    return " ".join(_code(word) if _READ.search(word) else _MARKUP.sub(r"\\\1", word) for word in clean(text).split())
+    return " ".join(map(_word, clean(text).split()))
+
+
+def _word(word: str) -> str:
+    bare = word.rstrip(";,.")  # how a part of a sentence ends
+    return _code(bare) + word[len(bare) :] if _READ.search(bare) else _MARKUP.sub(r"\\\1", word)
 
 
 def _code(word: str) -> str:
