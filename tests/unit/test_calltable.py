@@ -11,6 +11,7 @@ from ukperf.model import CallClass, CallTable, SystemCall
 from ukperf.reports import calltable
 from ukperf.reports.page import Page
 from ukperf.reports.terminal import render
+from ukperf.workloads.paperfigures import TABLE_I
 
 NAMES = ["read", "write", "open", "close", "stat", "fstat", "lstat"]
 KINDS = list(CallClass)
@@ -38,7 +39,7 @@ def test_supported_are_calls_that_work_or_say_why_not_and_provided_all_but_absen
 
 
 def test_the_table_stands_beside_the_papers_numbers() -> None:
-    printed = text(calltable.CallsPage([table("linux", *KINDS), table("native", *KINDS)], ()))
+    printed = text(calltable.CallsPage([table("linux", *KINDS), table("native", *KINDS)], (), TABLE_I))
     linux = next(line for line in printed.splitlines() if line.startswith("linux "))
     native = next(line for line in printed.splitlines() if line.startswith("native "))
     assert "393 (Linux 3.7)" in linux
@@ -60,7 +61,7 @@ def test_the_difference_is_what_one_supports_and_the_other_does_not() -> None:
 
 
 def test_json_holds_every_call() -> None:
-    data = json.loads(json.dumps(calltable.CallsPage([table("nanos", *KINDS)], NAMES).json(), allow_nan=False))
+    data = json.loads(json.dumps(calltable.CallsPage([table("nanos", *KINDS)], NAMES, TABLE_I).json(), allow_nan=False))
     guest = data["guests"][0]
     assert guest["counts"]["stub"] == 1
     assert guest["calls"][1] == {"nr": 1, "name": "write", "class": "error", "errno": "EBADF", "detail": None}
@@ -69,12 +70,12 @@ def test_json_holds_every_call() -> None:
 
 def test_an_incomplete_table_says_so() -> None:
     broken = CallTable("g", "", "", "", (), 2, "the prober did not start")
-    printed = text(calltable.CallsPage([broken], ()))
+    printed = text(calltable.CallsPage([broken], (), TABLE_I))
     assert "incomplete: the prober did not start" in printed
 
 
 def test_calls_are_listed_by_name_for_all_guests() -> None:
     tables = [table("a", CallClass.WORKS, CallClass.STUB), table("b", CallClass.ENOSYS, CallClass.WORKS)]
-    printed = text(calltable.CallListPage(tables, ["write"]))
+    printed = text(calltable.CallListPage(tables, ["write"], TABLE_I))
     assert "stub (why)" in printed
     assert "read" not in printed

@@ -45,6 +45,7 @@ from ukperf.stats.variance import plan, plan_alone, sample_parts
 from ukperf.stats.within import series_of
 from ukperf.stats.within_boot import BootRatio
 from ukperf.workloads.memory import LeastMemory, LeastMemoryPage
+from ukperf.workloads.paperfigures import TABLE_I
 
 FACTS = {"accelerator": "tcg", "machine": "q35, 1 vCPU"}
 NOTES = ("A note at the end.",)
@@ -112,7 +113,7 @@ def paper_page() -> PaperPage:
         summary.comparison("nanos", "total"),
         1234,
     )
-    return PaperPage("/run", CallsPage(TABLES, (), title="Table I"), [line], notes=NOTES)
+    return PaperPage("/run", "linux", CallsPage(TABLES, (), TABLE_I, title="Table I"), [line], notes=NOTES)
 
 
 def doctor_page() -> DoctorPage:
@@ -139,8 +140,8 @@ PAGES = {
     "plan": plan_page,
     "syscall-cost": cost_page,
     "syscall-cost --list": lambda: OperationsPage([Row("getppid.raw", "entry", "parent")], notes=NOTES),
-    "syscalls": lambda: CallsPage(TABLES, ["read"], notes=NOTES),
-    "syscalls --list": lambda: CallListPage(TABLES, ["read", "open"], notes=NOTES),
+    "syscalls": lambda: CallsPage(TABLES, ["read"], TABLE_I, notes=NOTES),
+    "syscalls --list": lambda: CallListPage(TABLES, ["read", "open"], TABLE_I, notes=NOTES),
     "syscalls --diff": lambda: CallDifferencePage(*TABLES, notes=NOTES),
     "paper": paper_page,
     "doctor": doctor_page,

@@ -33,7 +33,6 @@ def command(
     would be needed to see the 1 % that the paper reports. The same command goes on where it was broken off, or only
     prints the result again; `--run DIR` with another folder starts over.
     """
-    from ukperf import guests
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared, show_page
     from ukperf.engine.campaign import EngineBench
     from ukperf.hosts import DEFAULT
@@ -42,7 +41,8 @@ def command(
     from ukperf.reports.progress import progress
     from ukperf.text import shell
     from ukperf.workloads.learning import EMULATED_SCALE, QUICK_SCALE
-    from ukperf.workloads.paper import page, reproduce
+    from ukperf.workloads.paper import LEARNING, page, reproduce
+    from ukperf.workloads.paperfigures import BASELINE
     from ukperf.workloads.sklearn_run import LearnOptions
 
     limits = o.limits(boots or (6 if quick else 20), None, max_time)
@@ -52,8 +52,8 @@ def command(
         single_rows=False,  # the paper has none
     )
     request = Request(
-        guests=o.with_baseline(guest, guests.baseline()),
-        baseline=guests.baseline(),
+        guests=o.with_baseline(guest, BASELINE),
+        baseline=BASELINE,
         machine=o.machine("q35", memory, 1, None),
         accelerator=accel,
         launch=launch,
@@ -70,7 +70,7 @@ def command(
         paper = reproduce(options, request, folder, bench)
     show_page(page(paper), json)
     if not json:
-        detail = shell("ukperf", "report", paper.folder / "sklearn")
+        detail = shell("ukperf", "report", paper.folder / LEARNING)
         print(f"Run: {shell(paper.folder)}; the scikit-learn part in detail: {detail}")
     refuse_if_none_good(paper.answer.result)
     refuse_if_not_compared(paper.answer.result)

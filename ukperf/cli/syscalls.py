@@ -66,9 +66,11 @@ def command(
 
 def _page(tables: Sequence[CallTable], only: str | None, diff: tuple[str, str] | None, title: str) -> Page:
     from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage, matching
+    from ukperf.workloads.paperfigures import TABLE_I
 
     if diff is not None:
         here, there = (next(table for table in tables if table.guest == name) for name in diff)
         return CallDifferencePage(here, there, title=title)
     names = matching(tables, only or "*")
-    return CallsPage(tables, names, title=title) if only is None else CallListPage(tables, names, title=title)
+    kind = CallsPage if only is None else CallListPage
+    return kind(tables, names, TABLE_I, title=title)

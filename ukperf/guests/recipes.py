@@ -78,6 +78,7 @@ class Recipe:
     place: int = 100  # among the guests of a run that names none
     role: Role | None = None
     kernels: Kernels = Kernels.OWN
+    vsyscall: bool = False  # its kernel may have __kernel_vsyscall: system calls as function calls
     boot_image: str = ""  # what the file is called that it boots from besides its kernel; "": it needs none
     loads_programs: bool = True  # False: only programs that are linked in
     extra: Mapping[str, object] = field(default_factory=dict)

@@ -107,6 +107,14 @@ class SystemCall:
 
 
 @dataclass(frozen=True)
+class QuotedCalls:
+    """How many system calls somebody else says that a kernel supports."""
+
+    kernel: str
+    supported: int
+
+
+@dataclass(frozen=True)
 class CallTable:
     """Every x86-64 system call in one guest, by number."""
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ukperf.errors import UkperfError
-from ukperf.model import CallClass, CallTable, SystemCall, kind_of
+from ukperf.model import CallClass, CallTable, QuotedCalls, SystemCall, kind_of
+from ukperf.reports.jsonout import members
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
 from ukperf.text import meant, unfitting
-
-# Table I of the paper that ukperf starts from: the number of calls "supported", as its authors quote it.
-PAPER = {"linux": ("Linux 3.7", 393), "unikraft": ("Unikraft", 146), "nanos": ("nanos", 148)}
 
 KNOWS = frozenset({CallClass.WORKS, CallClass.ERROR})
 _TONE = {
@@ -72,10 +70,14 @@ def difference(here: CallTable, there: CallTable) -> tuple[Difference, ...]:
 
 @dataclass(frozen=True)
 class CallsPage(Page):
-    """Table I beside the paper's numbers. names: the calls that JSON lists one by one; the counts are over all."""
+    """Table I beside the paper's numbers. names: the calls that JSON lists one by one; the counts are over all.
+
+    paper: guest → what it says of it.
+    """
 
     tables: Sequence[CallTable]
     names: Sequence[str]
+    paper: Mapping[str, QuotedCalls]
 
     def body(self) -> Iterator[Part]:
         """The table, and the calls that are neither supported nor plainly absent."""
@@ -87,7 +89,7 @@ class CallsPage(Page):
             Column("paper", right=True),
             Column("kernel"),
         )
-        yield Table(columns, tuple(map(_row, self.tables)))
+        yield Table(columns, tuple(_row(table, self.paper.get(kind_of(table.guest))) for table in self.tables))
         for table in self.tables:
             yield from _odd_calls(table)
         for meaning in _MEANING:
@@ -103,7 +105,7 @@ class CallsPage(Page):
         """The calls in `names` of every guest, the counts over all calls, and the paper's numbers."""
         wanted = set(self.names)
         return {
-            "paper": {guest: {"kernel": name, "supported": number} for guest, (name, number) in PAPER.items()},
+            "paper": {guest: members(quoted) for guest, quoted in self.paper.items()},
             "guests": [_said(table, wanted) for table in self.tables],
         }
 
@@ -149,15 +151,14 @@ class CallDifferencePage(Page):
             yield one, other, difference(one, other)
 
 
-def _row(table: CallTable) -> tuple[Cell, ...]:
+def _row(table: CallTable, paper: QuotedCalls | None) -> tuple[Cell, ...]:
     number = counts(table)
-    name, paper = PAPER.get(kind_of(table.guest), ("", 0))
     return (
         Cell(table.guest),
         *(Cell(str(number[kind]), _TONE[kind] if number[kind] else Tone.DIM) for kind in CallClass),
         Cell(str(supported(table)), Tone.STRONG),
         Cell(str(provided(table))),
-        Cell(f"{paper} ({name})" if paper else "–"),
+        Cell(f"{paper.supported} ({paper.kernel})" if paper else "–"),
         Cell(table.kernel_version or "?"),
     )
 

@@ -197,7 +197,7 @@ def load(path: str | Path) -> LoadedRun:
         raise UkperfError(f"{where} does not exist.", hint=one or "Give the folder of a run, or a file of pyperf.")
     file = read_pyperf(where)
     records = [record for guest in file.guests.values() for record in guest]
-    baseline = "linux" if "linux" in file.guests else next(iter(file.guests))
+    baseline = _baseline(tuple(file.guests))
     context = {guest: facts_over(boots) or file.context for guest, boots in file.guests.items()}
     return LoadedRun(
         where,
@@ -210,6 +210,16 @@ def load(path: str | Path) -> LoadedRun:
         notes=file.notes,
         plain=file.plain,
     )
+
+
+def _baseline(names: Sequence[str]) -> str:
+    """Of a file that says none: what it would be in a run, else the first."""
+    if len(names) > 1:
+        from ukperf import guests
+
+        if (usual := guests.baseline()) in names:
+            return usual
+    return names[0]
 
 
 def _folder(folder: Path) -> LoadedRun:

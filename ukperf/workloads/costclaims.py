@@ -1,8 +1,4 @@
-"""The paper's two factors beside what a run measured: "up to 20 times a function call" and "up to 60 times cheaper".
-
-Both come from Unikraft's EuroSys'21 table, in cycles: Linux 222 (154 without mitigations), Unikraft's run-time
-translation 84, a function call 4. 84 / 4 = 21 is the "20 times", 222 / 4 = 55.5 the "60 times".
-"""
+"""The paper's two factors beside what a run measured: "up to 20 times a function call" and "up to 60 times cheaper"."""
 
 from __future__ import annotations
 
@@ -13,33 +9,7 @@ from ukperf.model import BootRecord, kind_of
 from ukperf.stats.perboot import collect
 from ukperf.stats.within_boot import BootRatio, block_ratio
 from ukperf.workloads.costs import VSYSCALL
-
-# over, under: (guest of any version, operation); the paper's words
-_CLAIMS = (
-    (
-        ("unikraft", "noop.raw"),
-        ("unikraft", "call.direct"),
-        "the paper: run-time translation up to 20× a function call",
-    ),
-    (("nanos", "noop.raw"), ("nanos", "call.direct"), "the paper: run-time translation up to 20× a function call"),
-    (("linux", "noop.raw"), ("linux", "call.direct"), "EuroSys'21: 222 / 4 cycles = 55.5×, the paper's 60×"),
-    (("native", "noop.raw"), ("native", "call.direct"), "EuroSys'21: 222 / 4 cycles = 55.5×, the paper's 60×"),
-    (
-        ("linux", "noop.raw"),
-        ("unikraft+vsyscall", "noop.vsyscall"),
-        "the paper: Unikraft's function-call entry up to 60× cheaper than Linux",
-    ),
-    (
-        ("unikraft", "noop.raw"),
-        ("unikraft+vsyscall", "noop.vsyscall"),
-        "EuroSys'21: 84 / 4 cycles = 21×, run-time translation over function call",
-    ),
-    (
-        ("linux", "getuid.raw"),
-        ("unikraft+vsyscall", "getuid.vsyscall"),
-        "the same with a call that does something: getuid",
-    ),
-)
+from ukperf.workloads.paperfigures import COST_CLAIMS
 
 
 def claims(records: Sequence[BootRecord], suffix: str) -> tuple[tuple[str, BootRatio], ...]:
@@ -49,7 +19,8 @@ def claims(records: Sequence[BootRecord], suffix: str) -> tuple[tuple[str, BootR
     """
     tables = {guest: collect(records, guest) for guest in dict.fromkeys(r.trial.guest for r in records)}
     found = []
-    for (over_guest, over), (under_guest, under), words in _CLAIMS:
+    for claim in COST_CLAIMS:
+        (over_guest, over), (under_guest, under) = claim.over, claim.under
         for one, other in product(tables, tables):
             if (_any_version(one), _any_version(other)) != (over_guest, under_guest) or not _same_kernel(one, other):
                 continue
@@ -59,7 +30,7 @@ def claims(records: Sequence[BootRecord], suffix: str) -> tuple[tuple[str, BootR
                 (one, f"{one} {over}", f"{other} {under}"),
             )
             if ratio is not None:
-                found.append((words, ratio))
+                found.append((claim.words, ratio))
     return tuple(found)
 
 

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
 
+from ukperf import guests
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, reason
@@ -44,7 +45,7 @@ SOURCE = "syscall_cost/syscall_cost.c"
 FORMAT = 1  # of the kept findings
 FOUND = "syscall-cost.json"  # in the run's folder: operations and findings, to show the run again
 TICKS = ".ticks"  # the same operation by the CPU's counter, where the plain name is in seconds
-VSYSCALL = "+vsyscall"  # behind a guest's name: Unikraft's function-call entry, the same guest in another boot
+VSYSCALL = "+vsyscall"  # behind a guest's name: its function-call entry, the same guest in another boot
 SCOUT_WORDS = ("min_batch_us=5", "budget_ms=100", "figures=0")
 SCOUT_IDLE_S, SCOUT_TIMEOUT_S = 60.0, 900.0
 SCOUTS_MAX = 16
@@ -291,8 +292,8 @@ def _scout_all(one: Boots, only: str, probe_vsyscall: bool, fresh: bool, say: Sa
 
 
 def _vsyscalls(images: Mapping[str, Image]) -> dict[str, str]:
-    """The second name of each Unikraft guest, under which its function-call entry is measured → the guest."""
-    return {name + VSYSCALL: name for name, image in images.items() if kind_of(image.guest) == "unikraft"}
+    """The second name of each guest that may have a function-call entry, under which that is measured → the guest."""
+    return {name + VSYSCALL: name for name, image in images.items() if guests.get(kind_of(image.guest)).recipe.vsyscall}
 
 
 # ---- the counter's frequency ----

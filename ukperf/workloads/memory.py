@@ -166,10 +166,10 @@ class Advice:
 
 
 def suspects(records: Sequence[BootRecord]) -> list[str]:
-    """Guests without one good boot whose deaths look like a lack of memory."""
+    """Guests without one good boot whose deaths look like a lack of memory; records: of virtual machines."""
     good = {r.trial.guest for r in records if r.outcome is Outcome.OK}
     last = {r.trial.guest: r for r in records if r.trial.guest not in good}
-    return [guest for guest, record in last.items() if guest != "native" and _looks_like_memory(record)]
+    return [guest for guest, record in last.items() if _looks_like_memory(record)]
 
 
 def _looks_like_memory(record: BootRecord) -> bool:

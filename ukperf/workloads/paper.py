@@ -15,28 +15,11 @@ from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
 from ukperf.workloads import syscall_probe as probe
 from ukperf.workloads.base import Bench, Finished
+from ukperf.workloads.paperfigures import BASELINE, TABLE_I, TABLES_II_AND_III
 from ukperf.workloads.sklearn_run import LearnOptions
 
-LEARNING = "sklearn"
+LEARNING = "sklearn"  # the workload, and its folder below the paper's
 EFFECT = 0.01  # the paper's "1 % advantage"
-
-
-@dataclass(frozen=True)
-class PaperNumber:
-    """One line of the paper's Table II or III, in seconds, on an EC2 t2.micro (Xen)."""
-
-    table: str
-    benchmark: str
-    nanos: float
-    linux: float
-
-
-PAPER = (
-    PaperNumber("II", "multinomialnb train", 0.27, 0.25),
-    PaperNumber("II", "multinomialnb test", 0.039, 0.038),
-    PaperNumber("III", "extratrees train", 44.19, 43.58),
-    PaperNumber("III", "extratrees test", 1.31, 1.32),
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ def reproduce(options: LearnOptions, request: Request, folder: Path, bench: Benc
 def lines(answer: Finished) -> list[PaperLine]:
     """The paper's four numbers for each guest but the baseline."""
     result = answer.result
-    wanted = {number.benchmark for number in PAPER}
+    wanted = {number.benchmark for number in TABLES_II_AND_III}
     # The family of comparisons is the paper's four numbers, not all that was measured.
     records = [
         replace(record, samples=tuple(s for s in record.samples if s.benchmark in wanted)) for record in result.records
@@ -86,18 +69,18 @@ def lines(answer: Finished) -> list[PaperLine]:
     needed = {(p.guest, p.benchmark): p.boots for p in plan(records, result.plan.baseline, EFFECT)}
     base = summary.guest(result.plan.baseline)
     found = []
-    for number in PAPER:
+    for number in TABLES_II_AND_III:
         for guest in summary.guests:
             if guest.guest == result.plan.baseline:
                 continue
-            known = kind_of(guest.guest) == "nanos"
+            known = number.seconds.get(kind_of(guest.guest))
             found.append(
                 PaperLine(
                     number.table,
                     number.benchmark,
                     guest.guest,
-                    number.nanos if known else None,
-                    number.linux if known else None,
+                    known,
+                    None if known is None else number.seconds[BASELINE],
                     guest.estimates.get(number.benchmark),
                     base.estimates.get(number.benchmark) if base else None,
                     summary.comparison(guest.guest, number.benchmark),
@@ -109,5 +92,5 @@ def lines(answer: Finished) -> list[PaperLine]:
 
 def page(paper: Paper) -> PaperPage:
     """What `ukperf paper` shows."""
-    calls = CallsPage(paper.calls, (), title="Table I: system calls supported")
-    return PaperPage(str(paper.folder), calls, paper.lines, notes=paper.answer.notes)
+    calls = CallsPage(paper.calls, (), TABLE_I, title="Table I: system calls supported")
+    return PaperPage(str(paper.folder), BASELINE, calls, paper.lines, notes=paper.answer.notes)

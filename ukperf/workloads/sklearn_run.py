@@ -140,7 +140,8 @@ def notes_of(result: Result, known: Remembered, bench: Bench) -> tuple[str, ...]
 def _memory_notes(result: Result, known: Remembered, bench: Bench) -> list[str]:
     """For guests that died as one does without memory: how much would do, by trying, once a run."""
     notes = dict(known.memory)
-    suspects = memory.suspects(result.records)
+    machines = {name for name, image in result.plan.images.items() if image.protocol is not BootProtocol.EXEC}
+    suspects = memory.suspects([record for record in result.records if record.trial.guest in machines])
     for guest in [guest for guest in suspects if guest not in notes]:
         had = result.plan.machine_of(guest).memory_mib
         bench.say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
