@@ -251,32 +251,11 @@ def test_what_the_page_shows_is_what_it_says() -> None:
     assert {"workloads", "guests", "hosts", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))
 
 
-STORED = """
-from dataclasses import replace
-from pathlib import Path
-from ukperf.guests.recipes import Kernels, Recipe
-from ukperf.guests.stored import StoredGuest
-from ukperf.model import BootProtocol, Image, MachineKind
-
-
-class Mine(StoredGuest):
-    name = "mine"
-    recipe = Recipe(
-        "mine", "a kernel of others", "1", BootProtocol.KERNEL, 64, 8, "", True, (MachineKind.Q35,),
-        kernels=Kernels.STORED, boot_image="loader.bin",
-    )
-
-    def image(self, program, options):
-        files = self.kept(options)
-        key = self.cache.key({"kernel": files.digest, "program": program.digest})
-        return Image(self.name, program.workload, key, program.digest, self.recipe.protocol, kernel=files.kernel)
-"""
-
-
 def test_a_strangers_guest_with_kernels_in_the_store_is_added_to_listed_and_pruned_like_ours(
     site: Path, tmp_path: Path
 ) -> None:
-    package(site, "others", STORED, "[ukperf.guests]\nmine = others:Mine\n")
+    source = next(text for text in fenced("python") if "StoredGuest" in text)
+    package(site, "others", source, "[ukperf.guests]\nmine = others:Mine\n")
     (tmp_path / "kernel").write_bytes(b"a kernel")
     (tmp_path / "loader").write_bytes(b"a loader")
     folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
