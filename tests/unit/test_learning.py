@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import boot, failed
+from records import boot, failed, run_of, save_run
 
 from ukperf import workloads
 from ukperf.engine.campaign import EngineBench
+from ukperf.engine.plan import load
 from ukperf.errors import UkperfError
 from ukperf.imaging.datasets import DataFacts
-from ukperf.model import Accelerator, BootRecord, Outcome, Request, Sample, Unit
-from ukperf.workloads import learning, memory
+from ukperf.model import Accelerator, BootProtocol, BootRecord, Outcome, Request, Result, Sample, Unit
+from ukperf.workloads import learning, memory, paper, sklearn_run
+from ukperf.workloads.base import Finished
 from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.paperfigures import TABLES_II_AND_III
 from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, guests_for, remembered
@@ -157,6 +159,18 @@ def test_only_deaths_that_look_like_memory_are_suspect() -> None:
     assert memory.suspects([dead, wrong, oom, failed(boot("floor", 0)), boot("floor", 1)]) == ["nanos", "linux"]
 
 
+def test_memory_is_looked_for_where_a_machine_died_and_not_where_a_process_did(tmp_path: Path) -> None:
+    records = [boot("linux", 0), failed(boot("native", 0), Outcome.CRASHED, "signal 9")]
+    plan = load(save_run(tmp_path / "run", records))
+    here = replace(plan.images["native"], protocol=BootProtocol.EXEC, argv=("/bin/true",))
+    result = Result(
+        tmp_path / "run", replace(plan, images={**plan.images, "native": here}), tuple(records), "1 block was done"
+    )
+    said: list[str] = []
+    assert list(sklearn_run.notes_of(result, Remembered(), EngineBench(said.append))) == []
+    assert said == []
+
+
 # -- what is kept beside a run -----------------------------------------------------------------------------------------
 
 
@@ -187,3 +201,15 @@ def test_paper_numbers_are_those_of_its_tables() -> None:
         "extratrees train": 1.4,
         "extratrees test": -0.8,
     }
+
+
+def test_a_number_of_the_paper_stands_beside_the_guests_that_it_ran_alone(tmp_path: Path) -> None:
+    names = [number.benchmark for number in TABLES_II_AND_III]
+    records = run_of({"linux": 1.0, "nanos:0.1.55": 1.1, "unikraft": 0.9}, 8, samples=names)
+    plan = load(save_run(tmp_path / "run", records))
+    found = paper.lines(Finished(Result(tmp_path / "run", plan, tuple(records), "8 blocks were done")))
+    numbers = {(line.benchmark, line.guest): (line.paper_guest, line.paper_linux) for line in found}
+    assert len(numbers) == 8
+    assert numbers["multinomialnb train", "nanos:0.1.55"] == (0.27, 0.25)
+    assert numbers["extratrees test", "unikraft"] == (None, None)
+    assert {line.guest for line in found if line.paper_ratio} == {"nanos:0.1.55"}

@@ -318,3 +318,15 @@ def test_benchmarks_that_name_no_guest_stay_apart_from_those_of_a_guest_of_the_f
     named = {"name": "nanos/fit", "ukperf_guest": "nanos"}
     both = write(tmp_path / "nanos.json", bench("fit"), {"metadata": named, "runs": [{"values": [2.0]}]})
     assert set(read_pyperf(both).guests) == {"nanos", "nanos (unnamed)"}
+
+
+def test_the_baseline_of_a_file_is_that_of_runs_where_it_is_there_else_the_first_guest(tmp_path: Path) -> None:
+    for guests, baseline in ((("nanos", "linux"), "linux"), (("unikraft", "nanos"), "unikraft")):
+        benchmarks = [
+            {
+                "metadata": {"name": f"{guest}/total"},
+                "runs": [{"values": [1.0], "metadata": {"ukperf_block": n, "ukperf_guest": guest}} for n in range(3)],
+            }
+            for guest in guests
+        ]
+        assert load(write(tmp_path / f"{baseline}.json", *benchmarks)).baseline == baseline
