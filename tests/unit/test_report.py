@@ -203,3 +203,9 @@ def test_no_label_of_an_axis_is_cut_at_the_left() -> None:
     labels = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end"[^>]*>([^<]*M instr)</text>', text)
     assert any(label == "1,500 M instr" for _, label in labels)
     assert all(float(x) >= 6 * len(label) for x, label in labels)
+
+
+def test_a_section_without_anything_in_it_has_no_heading() -> None:
+    noisy = run_of({"linux": 1.0})
+    quiet = [replace(record, noise={}) for record in noisy]
+    assert "How noisy" in html(noisy) and "How noisy" not in html(quiet) and "sha256" not in html(quiet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 import ukperf
 from ukperf.model import cost_of
 from ukperf.reports import charts
-from ukperf.reports.page import Page, Part, Table
+from ukperf.reports.page import Cell, Column, Page, Part, Table, table
 from ukperf.reports.story import MOST_TAILS, Story
 from ukperf.reports.table import RunPage
 from ukperf.reports.units import number
@@ -70,8 +70,21 @@ def _view(story: Story) -> dict[str, object]:
         "rates": any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons),
         "quiet": [name for name, result in story.drifts.items() if not result.drifted],
         "parts": [_part(story, i) for i in range(len(story.parts))],
-        "noise": [(n.name, number(n.median), number(n.maximum)) for n in story.noise],
+        "noise": fragment(_noise(story)),
+        "digests": fragment(_digests(story)),
     }
+
+
+def _noise(story: Story) -> Iterator[Table]:
+    rows = [(noise.name, number(noise.median), number(noise.maximum)) for noise in story.noise]
+    if rows:
+        yield table(("during the boots", "median", "maximum"), rows, right=(1, 2))
+
+
+def _digests(story: Story) -> Iterator[Table]:
+    rows = tuple(tuple(map(Cell, row)) for row in story.origin.digests)
+    if rows:
+        yield Table((Column("guest"), Column("what"), Column("sha256", wraps=True)), rows)
 
 
 def _figures(story: Story) -> Page:
