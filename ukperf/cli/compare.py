@@ -12,6 +12,17 @@ def command(
         list[str],
         typer.Argument(metavar="RUN…", help="Folders of runs, RUN:GUEST, or pyperf files. The first is the baseline."),
     ],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN…",
+            help="Several runs a side: those before it are the baseline, all words behind it are compared with them.",
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(metavar="BENCHMARK", help="Divide every boot by this benchmark, which should not change."),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="GUEST", help="With one RUN: the guest that the others are divided by.")
     ] = None,
@@ -25,6 +36,9 @@ def command(
     One RUN: its guests, paired over blocks. Several: each guest with the same guest of the first run, by Welch's t on
     the logs; what changed on the host between two runs is then in the ratio, and a note says so. RUN:GUEST picks one
     guest, so that different ones can be compared. In pyperf files the processes are the units, not the values.
+
+    OLD… --against NEW…: several builds or nights a side. The run is then the unit, so that what changes from run to run
+    is in the interval; six runs a side give one. Two benchmarks or more also get one line: their geometric mean.
     """
     import os
 
@@ -32,12 +46,14 @@ def command(
 
     from ukperf.cli.output import show_page, show_pages
     from ukperf.cli.runtools import margin
+    from ukperf.errors import UkperfError
     from ukperf.reports.compare_table import ComparePage
     from ukperf.reports.table import RunPage
-    from ukperf.runs.loaded import load, sides
+    from ukperf.runs.loaded import load, sides, sides_of_runs
     from ukperf.stats.between import compare_pairs
+    from ukperf.stats.sides import relative_to, suites
 
-    if len(run) == 1:
+    if len(run) == 1 and not against and control is None:
         loaded = load(run[0])
         summaries = loaded.summaries(baseline, margin(delta, loaded.delta))
         pages = {
@@ -46,6 +62,11 @@ def command(
         }
         show_pages(pages, json)
         return
-    pairs = sides(run)
+    if len(run) == 1 and not against:
+        raise UkperfError("--control divides runs that are compared, and there is one.", hint="Name two runs.")
+    pairs = sides_of_runs(run, against) if against else sides(run)
+    if control is not None:
+        pairs = [(relative_to(side, control), relative_to(base, control)) for side, base in pairs]
     used = margin(delta, 0.01)
-    show_page(ComparePage(compare_pairs(pairs, used), pairs, used), json)
+    suite = compare_pairs(suites(pairs), used)
+    show_page(ComparePage(compare_pairs(pairs, used), pairs, used, suite=suite), json)

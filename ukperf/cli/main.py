@@ -92,10 +92,25 @@ def _work() -> object:
 
         command(words[1:])
         return 0
+    if words[:1] == ["compare"] and "--against" in words:
+        words = _spread(words, "--against")
     if completion.in_bash():
         completion.answer(lambda: application()(prog_name="ukperf", standalone_mode=False))
         return 0
-    return application()(prog_name="ukperf", standalone_mode=False)
+    return application()(words, prog_name="ukperf", standalone_mode=False)
+
+
+def _spread(words: list[str], option: str) -> list[str]:
+    """`--against A B` as `--against A --against B`: an option that takes all words behind it, up to the next option."""
+    spread: list[str] = []
+    taking = False
+    for word in words:
+        taking = word == option or (taking and not word.startswith("-"))
+        if taking and word != option:
+            spread.append(option)
+        if word != option:
+            spread.append(word)
+    return spread
 
 
 # Typer brings its own click or uses the installed one, by version: the base of its usage errors is what both have.

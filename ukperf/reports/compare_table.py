@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ukperf.model import Comparison, Estimate, Verdict, verdict_word
@@ -26,12 +26,20 @@ class ComparePage(Page):
     comparisons: Sequence[Comparison]
     sides: Sequence[tuple[Side, Side]]
     delta: float
+    suite: Sequence[Comparison] = field(default=(), kw_only=True)  # one figure for all benchmarks: a family of its own
 
     def body(self) -> Iterator[Part]:
         """A group for each pair of sides: medians of both, ratio with its interval, verdict; warnings below, once
         each."""
         yield _table(self.comparisons, {side.label: side for pair in self.sides for side in pair})
-        yield Line(f"Ratios of geometric means over boots; equivalent within ±{100 * self.delta:g} %.")
+        for whole in self.suite:
+            ratio, interval, verdict = (cell.text for cell in difference(whole, f"{_units(self.sides)} a side"))
+            sides = f"{cut(whole.guest)} ÷ {cut(whole.baseline)}"
+            yield Line(f"{sides}, {whole.benchmark}: {ratio} {interval}, {verdict}.".replace(" ,", ","))
+        control = next((side.control for side, _ in self.sides if side.control), "")
+        if control:
+            yield Line(f"All but {cut(control)} are divided by it, boot by boot.")
+        yield Line(f"Ratios of geometric means over {_units(self.sides)}; equivalent within ±{100 * self.delta:g} %.")
         if any(c.boots_needed is not None for c in self.comparisons):
             yield Line(f"Note: {OPTIONAL_STOPPING}", Tone.DIM)
         grouped: dict[str, list[Comparison]] = {}
@@ -52,6 +60,7 @@ class ComparePage(Page):
         }
         return {
             "delta": self.delta,
+            "suite": [comparison_said(whole, None if whole.unit is None else whole.unit.value) for whole in self.suite],
             "comparisons": [comparison_said(c, units.get((c.guest, c.benchmark))) for c in self.comparisons],
             "sides": [
                 {"label": side.label, "run": side.run, "failed": side.lost, "tried": side.tried, **side.context}
@@ -106,8 +115,9 @@ def _table(comparisons: Sequence[Comparison], known: Mapping[str, Side]) -> Tabl
     rows = []
     for comparison in comparisons:
         both = known[comparison.baseline], known[comparison.guest]
-        cells = [Cell(cell) for cell in _middles([side.series.get(comparison.benchmark) for side in both])]
-        of = "boots" if both[0].run == both[1].run else "boots a side"
+        control = "" if both[0].control == comparison.benchmark else both[0].control
+        cells = [Cell(cell) for cell in _middles([side.series.get(comparison.benchmark) for side in both], control)]
+        of = "boots" if both[0].run == both[1].run else f"{_unit(both)}s a side"
         sides = Cell(f"{cut(comparison.guest)} ÷ {cut(comparison.baseline)}")
         rows.append((sides, Cell(comparison.benchmark), *cells, *difference(comparison, of)))
     columns = (
@@ -122,9 +132,20 @@ def _table(comparisons: Sequence[Comparison], known: Mapping[str, Side]) -> Tabl
     return Table(columns, tuple(rows), grouped=True)
 
 
-def _middles(sides: Sequence[Series | None]) -> list[str]:
-    """The sides' medians in one unit, that they may be read against each other."""
+def _unit(sides: Sequence[Side]) -> str:
+    """What is counted: boots, or runs where there are several a side."""
+    return "run" if min(side.runs for side in sides) > 1 else "boot"
+
+
+def _units(pairs: Sequence[tuple[Side, Side]]) -> str:
+    return " and ".join(dict.fromkeys(f"{_unit(pair)}s" for pair in pairs))
+
+
+def _middles(sides: Sequence[Series | None], control: str = "") -> list[str]:
+    """The sides' medians in one unit, that they may be read against each other. control: what they are divided by."""
     estimates: list[Estimate | None] = [None if series is None else estimate_of(series) for series in sides]
+    if control:
+        return ["–" if e is None else f"{number(e.value)} × {cut(control)}" for e in estimates]
     units = {estimate.unit for estimate in estimates if estimate}
     if len(units) != 1:
         return ["–" if estimate is None else with_unit(estimate.value, estimate.unit) for estimate in estimates]

@@ -281,6 +281,44 @@ def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
     return pairs
 
 
+def sides_of_runs(old: Sequence[str], new: Sequence[str]) -> list[tuple[Side, Side]]:
+    """What `ukperf compare OLD… --against NEW…` means: each guest that all runs have, a side of runs against another.
+
+    Words are those of `sides`; with a guest in any word, or with a file that names none, every word must come down to
+    one guest. Raises UkperfError as `sides` and `pooled`, and for a run that stands on both sides.
+    """
+    words = [*old, *new]
+    parts = [_split(word) for word in words]
+    both = {path.resolve() for path, _ in parts[: len(old)]} & {path.resolve() for path, _ in parts[len(old) :]}
+    if len(parts) != len({(path.resolve(), guest) for path, guest in parts}) or (both and not any(g for _, g in parts)):
+        raise UkperfError("A run is named twice, so it would count twice.", hint="Name each run once.")
+    labels = _labels([path for path, _ in parts])
+    runs = [load(path) for path, _ in parts]
+    chosen = [(run, guest, label) for run, (_, guest), label in zip(runs, parts, labels, strict=True)]
+    cut = len(old)
+    if any(guest is not None for _, guest in parts) or any(run.plain for run in runs):
+        single = [_single(*one) for one in chosen]
+        return [(_pool(single[cut:]), _pool(single[:cut]))]
+    common = [guest for guest in runs[0].guests if all(guest in run.guests for run in runs)]
+    if not common:
+        raise UkperfError("The runs have no guest in common.", hint=f"Name one of each, like {words[0]}:GUEST.")
+
+    def side(guest: str, part: Sequence[tuple[LoadedRun, str | None, str]]) -> Side:
+        return _pool([run.side(guest, f"{label}:{guest}") for run, _, label in part])
+
+    return [(side(guest, chosen[cut:]), side(guest, chosen[:cut])) for guest in common]
+
+
+def _pool(runs: Sequence[Side]) -> Side:
+    """One run stays what it is."""
+    from ukperf.stats.sides import pooled
+
+    if len(runs) == 1:
+        return runs[0]
+    first, _, guest = runs[0].label.rpartition(":") if runs[0].guest else (runs[0].label, "", "")
+    return pooled(runs, f"{first} + {len(runs) - 1}{f':{guest}' if guest else ''}")
+
+
 def _side(run: LoadedRun, guest: str, label: str) -> Side:
     return run.side(guest, label) if guest in run.guests else run.absent(guest, label)
 

@@ -30,7 +30,9 @@ class Side:
     label: how it is called in tables. run: identifies the run; two sides with the same one are paired over blocks.
     context: facts, of which some must be alike and others are worth a warning where they are not (stats.provenance).
     answers: check → digest. lost: failed boots; the boots of each series are what is left. left_out: benchmark → why it
-    has no series. notes: sentences for every comparison with this side.
+    has no series. notes: sentences for every comparison with this side. runs: that it is made of (stats.sides.pooled);
+    from 2 on the run is the unit, and what changes from run to run is in the interval. control: the benchmark that all
+    others are divided by (stats.sides.relative_to): their values have its unit no more.
     """
 
     label: str
@@ -43,6 +45,8 @@ class Side:
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     guest: str = ""
+    runs: int = 1
+    control: str = ""
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -139,8 +143,10 @@ def _other_question(side: Side, baseline: Side) -> str:
 
 def _warnings(side: Side, baseline: Side) -> list[str]:
     warnings = []
-    if side.run != baseline.run:
-        warnings.append(COPIES if same_values(side, baseline) else DRIFT)
+    if side.run != baseline.run and same_values(side, baseline):
+        warnings.append(COPIES)
+    elif side.run != baseline.run and min(side.runs, baseline.runs) == 1:
+        warnings.append(DRIFT)
     one_guest = kind_of(side.guest) == kind_of(baseline.guest)
     warnings += differences(side.context, baseline.context, side.guest if one_guest else None)
     for one in (side, baseline):
