@@ -117,7 +117,7 @@ def _table(comparisons: Sequence[Comparison], known: Mapping[str, Side]) -> Tabl
         both = known[comparison.baseline], known[comparison.guest]
         control = "" if both[0].control == comparison.benchmark else both[0].control
         cells = [Cell(cell) for cell in _middles([side.series.get(comparison.benchmark) for side in both], control)]
-        of = "boots" if both[0].run == both[1].run else f"{_unit(both)}s a side"
+        of = "boots" if both[0].run == both[1].run else f"{_counted(both)} a side"
         sides = Cell(f"{cut(comparison.guest)} ÷ {cut(comparison.baseline)}")
         rows.append((sides, Cell(comparison.benchmark), *cells, *difference(comparison, of)))
     columns = (
@@ -132,13 +132,13 @@ def _table(comparisons: Sequence[Comparison], known: Mapping[str, Side]) -> Tabl
     return Table(columns, tuple(rows), grouped=True)
 
 
-def _unit(sides: Sequence[Side]) -> str:
+def _counted(sides: Sequence[Side]) -> str:
     """What is counted: boots, or runs where there are several a side."""
-    return "run" if min(side.runs for side in sides) > 1 else "boot"
+    return "runs" if min(side.runs for side in sides) > 1 else "boots"
 
 
 def _units(pairs: Sequence[tuple[Side, Side]]) -> str:
-    return " and ".join(dict.fromkeys(f"{_unit(pair)}s" for pair in pairs))
+    return " and ".join(dict.fromkeys(_counted(pair) for pair in pairs))
 
 
 def _middles(sides: Sequence[Series | None], control: str = "") -> list[str]:
