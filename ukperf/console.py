@@ -5,6 +5,7 @@ The decoder never raises on any bytes, keeps a bounded amount of memory, and nev
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -12,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ukperf.model import Frame, Report, Sample, Unit
+from ukperf.model import Frame, ProgramOutput, Report, Sample, Unit
 from ukperf.text import clean
 
 RS = 0x1E
@@ -38,11 +39,13 @@ _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"}\Z')
 class FrameDecoder:
     """Push parser: feed it what was read, get the frames that this completed.
 
-    limit: bytes after which the console counts as flooded; decoding stops there, counting goes on.
+    limit: bytes after which the console counts as flooded; decoding stops there, counting goes on. output: gets what
+    stands outside frames.
     """
 
-    def __init__(self, limit: int = 8 << 20) -> None:
+    def __init__(self, limit: int = 8 << 20, output: OutputCapture | None = None) -> None:
         self._limit = limit
+        self._output = output
         self._frame: bytearray | None = None  # bytes since RS, None outside frames
         self._tail = bytearray()
         self.total = 0
@@ -81,6 +84,7 @@ class FrameDecoder:
         """Consume up to the next RS (outside a frame) or the next LF or RS (inside one)."""
         if self._frame is None:
             start = data.find(RS, position)
+            self._outside(data[position:] if start < 0 else data[position:start])
             if start < 0:
                 return len(data)
             self._frame = bytearray()
@@ -92,25 +96,84 @@ class FrameDecoder:
         room = MAX_FRAME + 2 - len(self._frame)
         self._frame += data[position : position + min(stop - position, room)]
         if len(self._frame) > MAX_FRAME + 1:
-            self.bad_frames += 1
+            self._lost(bytes(self._frame))
             self._frame = None
             return min(position + room, stop)
         if end < 0:
             return len(data)
         body, self._frame = bytes(self._frame), None
         if restart >= 0:  # a frame that was cut off by the next one
-            self.bad_frames += 1
+            self._lost(body)
             return restart
         self._finish(body, at_ns, found)
         return end + 1
 
+    def _outside(self, data: bytes) -> None:
+        if self._output is not None and data:
+            self._output.take(data)
+
+    def _lost(self, body: bytes) -> None:
+        """What began like a frame and is none. A program may write record separators of its own."""
+        self.bad_frames += 1
+        self._outside(b"\x1e" + body)
+
     def _finish(self, body: bytes, at_ns: int, found: list[Frame]) -> None:
         fields = decode_body(body)
         if fields is None:
-            self.bad_frames += 1
+            self._lost(body + b"\n")
             return
         self.frames += 1
-        found.append(Frame(str(fields.pop("event")), fields, at_ns))
+        event = str(fields.pop("event"))
+        if self._output is not None:
+            self._output.frame(event, adds_cr=body.endswith(b"\r"))
+        found.append(Frame(event, fields, at_ns))
+
+
+class OutputCapture:
+    """What a program wrote between its `main` frame and its `exit` (or init's `status`), byte for byte, as far as a
+    console can tell.
+
+    Consoles that put a carriage return before every line feed (Linux's terminal, Unikraft's driver) do so in our frames
+    too: one is taken away before each line feed then. Standard error and kernel messages are among it, for a guest has
+    one console. keep: how many bytes of it are kept; length and digest are of all.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._head = bytearray()
+        self._digest = hashlib.sha256()
+        self._length = 0
+        self._started = self._ended = self._adds_cr = self._held = False
+
+    def frame(self, event: str, *, adds_cr: bool) -> None:
+        """A frame came. adds_cr: it ended in a carriage return and a line feed."""
+        if event == "main":
+            self._started, self._adds_cr = True, adds_cr
+        elif event in ("exit", "status"):
+            self._ended = True
+
+    def take(self, data: bytes) -> None:
+        """The next bytes outside frames."""
+        if not self._started or self._ended:
+            return
+        if self._adds_cr:
+            data = b"\r" + data if self._held else data
+            self._held = data.endswith(b"\r")  # a line feed may follow
+            data = (data[:-1] if self._held else data).replace(b"\r\n", b"\n")
+        self._add(data)
+
+    def _add(self, data: bytes) -> None:
+        self._length += len(data)
+        self._digest.update(data)
+        self._head += data[: self._keep - len(self._head)]
+
+    def done(self) -> ProgramOutput:
+        """All of it; nothing more is taken."""
+        if self._held:
+            self._held = False
+            self._add(b"\r")
+        self._ended = True
+        return ProgramOutput(self._length, self._digest.hexdigest(), bytes(self._head))
 
 
 def decode_body(body: bytes) -> dict[str, object] | None:  # noqa: PLR0911 — one check, one exit

@@ -193,12 +193,33 @@ def test_a_script_that_cannot_run_is_refused(text: str, sentence: str, tmp_path:
     assert re.search(sentence, refusal("./s", base=tmp_path, cache=cache))
 
 
-def test_a_static_program_is_packed_alone_and_timed_by_the_guest(tmp_path: Path, cache: Cache) -> None:
+def test_a_static_program_is_packed_with_its_starter_and_no_library(tmp_path: Path, cache: Cache) -> None:
     compiled(tmp_path / "alone", PRINTS, "-static-pie", "-fPIE")
-    packed = pack(["./alone"], base=tmp_path, cache=cache)
+    packed = pack(["./alone", "x"], base=tmp_path, cache=cache)
+    assert packed.timing is Timing.STARTER and packed.libraries == ()
+    assert set(in_tree(packed)) == {"/alone", "/ukperf/start", "/ukperf/stdin"}
+    assert packed.program.argv == ("/ukperf/start", "alone", "/.", "/ukperf/stdin", "/alone", "x")
+
+
+def test_a_program_of_another_loader_takes_no_preparations(tmp_path: Path, cache: Cache) -> None:
+    loader = tmp_path / "ld-other.so.1"
+    shutil.copy(Path("/lib64/ld-linux-x86-64.so.2").resolve(), loader)
+    compiled(tmp_path / "p", PRINTS, f"-Wl,--dynamic-linker={loader}")
+    packed = pack(["./p"], base=tmp_path, cache=cache)
     assert packed.timing is Timing.GUEST
-    assert in_tree(packed) == {"/alone": ""}
-    assert "is a static program, and takes no --cwd" in refusal("./alone", base=tmp_path, cwd="/x", cache=cache)
+    assert "/etc/ld.so.preload" not in in_tree(packed)
+    for option in ({"cwd": "/x"}, {"stdin": loader}):
+        assert "takes no --cwd and no --stdin" in refusal("./p", base=tmp_path, cache=cache, **option)
+
+
+def test_a_tree_that_was_written_to_is_not_taken_for_the_program(prints: Path, cache: Cache) -> None:
+    def packed() -> Packed:
+        return pack(["./prints", "written to"], base=prints.parent, cache=cache, files=[FileToPack(prints, "/x/y")])
+
+    root = packed().program.path
+    (root / "x" / "left behind").write_text("by the program")
+    with pytest.raises(UkperfError, match=f"was changed, perhaps by its program.*rm -r {root.parent}"):
+        packed()
 
 
 @pytest.mark.parametrize(

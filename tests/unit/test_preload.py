@@ -193,6 +193,24 @@ def test_arguments_are_the_trees_paths_and_tmp_is_the_hosts(run: Run, tmp_path: 
     assert inside.endswith("/root/ukperf/stdin")
 
 
+@pytest.mark.parametrize("flags", [("-static-pie", "-fPIE"), ("-static",)], ids=["static-pie", "static"])
+def test_a_static_program_runs_behind_its_main_frame(flags: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("from the file")
+    body = """char c[999]; puts(getcwd(c, 999)); puts(getenv("A")); c[read(0, c, 99)] = 0; puts(c);
+        puts(argv[1]); fflush(stdout); return strcmp(argv[0] + strlen(argv[0]) - 2, "/p") ? 1 : 3;"""
+    compiled(tmp_path / "p", f"{HEAD}\nint main(int argc, char **argv) {{ {body} }}\n", "-pthread", *flags)
+    seen = run("", "./p", "two words", cwd="/some/where", stdin=tmp_path / "input", env=[("A", "b c")])
+    folder, *said = outside_frames(tmp_path / "console.log").decode().splitlines()
+    assert folder.endswith("/root/some/where") and said == ["b c", "from the file", "two words"]
+    assert events(seen) == ["main"]  # its end is the host's to tell
+    assert seen.frames[0].fields["program"] == "p"
+
+
+def test_without_a_folder_a_program_begins_in_its_tree(run: Run, tmp_path: Path) -> None:
+    run("char c[999]; puts(getcwd(c, 999)); return 0;")
+    assert outside_frames(tmp_path / "console.log").endswith(b"/root\n")
+
+
 def test_a_cache_whose_path_has_a_space_is_refused_for_this_machine(tmp_path: Path) -> None:
     packed = pack(["true"], cache=Cache(tmp_path / "a b"))
     with pytest.raises(UkperfError, match="it has a space"):

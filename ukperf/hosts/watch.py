@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from ukperf import signals
-from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, assemble
+from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, OutputCapture, assemble
 from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
 from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
@@ -108,7 +108,9 @@ class Watch:
     _reason: str = ""
 
     def __post_init__(self) -> None:
-        self._decoder = FrameDecoder(self.spec.console_limit)
+        keep = self.spec.keep_output
+        self._output = None if keep is None else OutputCapture(keep)
+        self._decoder = FrameDecoder(self.spec.console_limit, self._output)
         self._log: BinaryIO | None = None
         self._heard = 0.0  # when the last bytes came, time.monotonic()
         self._vmm_ended: int | None = None
@@ -254,6 +256,7 @@ class Watch:
             console_bytes=self._decoder.total,
             bad_frames=self._decoder.bad_frames,
             console_tail=self._decoder.tail,
+            output=None if self._output is None else self._output.done(),
             vmm_peak_rss=peak_rss or self.peak_rss,
             host_calls_ns=host_calls_ns,
         )

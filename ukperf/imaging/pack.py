@@ -33,6 +33,7 @@ from ukperf.imaging.memo import Memo
 from ukperf.imaging.pythontree import MOUNT_POINTS
 from ukperf.imaging.tree import Entry, Kind
 from ukperf.model import Program
+from ukperf.text import shell
 
 FORMAT = 1  # raise when the same inputs give another tree
 WORKLOAD = "run"
@@ -45,6 +46,7 @@ class Timing(StrEnum):
     """Who tells when the program starts and ends. Figures of different ways are not compared."""
 
     PRELOAD = "preload"  # our library: before the program's first constructor, after its last exit handler
+    STARTER = "starter"  # our starter before it jumps to the program's first instruction; then the guest, at its end
     GUEST = "guest"  # the guest itself
 
 
@@ -112,10 +114,10 @@ def pack(
     memory = Memo(cache.root / "packed", Packed, question)
     known = memory.recall()
     if known is not None and known.program.path.is_dir():
-        return known
+        return _untouched(known, cache)
     packed, looked_at = _Packing(request, search, cache).done()
     memory.remember(packed, looked_at)
-    return packed
+    return _untouched(packed, cache)
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,12 @@ class _Packing:
         named = parts[-1]  # what the first word names: a script, or the program itself
         argv = [p if isinstance(p, str) else self._put_program(p, relative=p is named) for p in parts]
         argv += request.words[1:]
+        timing = self._put_timing(found, Path(request.words[0]).name)
+        if timing is Timing.STARTER:
+            # The folder with a dot: `native` leaves / alone, and not /. of the tree.
+            argv = [preload.STARTER, Path(request.words[0]).name, f"{str(request.cwd).rstrip('/')}/.", STDIN, *argv]
         optional = [path for file in request.files for path in self._put_files(file)]
         libraries = self._put_libraries(found, optional)
-        timing = self._put_timing(found, Path(request.words[0]).name)
         for name in (*MOUNT_POINTS, str(request.cwd).strip("/")):
             if name:
                 self.entries.append(Entry(name.encode(), Kind.DIRECTORY, 0o755))
@@ -269,27 +274,31 @@ class _Packing:
         return tuple(sorted({*names, *needed}))
 
     def _put_timing(self, found: Executable, name: str) -> Timing:
-        """Our library, where the program's loader brings it in."""
-        stdin, cwd = self.request.stdin, str(self.request.cwd)
-        if PurePosixPath(found.elf.interpreter).name != _GLIBC:
-            what = "a static program" if found.static else f"a program with the loader {found.elf.interpreter}"
-            if stdin is not None or cwd != "/":
-                raise UkperfError(
-                    f"{found.program.path} is {what}, and takes no --cwd and no --stdin.",
-                    hint="Only programs that glibc's loader loads can be prepared so.",
-                )
+        """What of ours tells when the program starts, and what it reads from standard input."""
+        cwd = str(self.request.cwd)
+        if found.static:
+            self._put_file(preload.start_program(self.cache), preload.STARTER, executable=True)
+        elif PurePosixPath(found.elf.interpreter).name == _GLIBC:
+            library = preload.preload_library(self.cache)
+            content = preload.with_settings(library, name=name, cwd="" if cwd == "/" else cwd, stdin=STDIN)
+            self._put_file(library, preload.LIBRARY, content=content)
+            self._put_file(library, preload.LIST, content=f"{preload.LIBRARY}\n".encode())
+            self.looked_at[str(library)] = None
+        elif self.request.stdin is not None or cwd != "/":
+            raise UkperfError(
+                f"{found.program.path} is a program with the loader {found.elf.interpreter}, and takes no --cwd and no "
+                "--stdin.",
+                hint="Only static programs, and those that glibc's loader loads, can be prepared so.",
+            )
+        else:
             return Timing.GUEST
-        library = preload.preload_library(self.cache)
-        content = preload.with_settings(library, name=name, cwd="" if cwd == "/" else cwd, stdin=STDIN)
-        self._put_file(library, preload.LIBRARY, content=content)
-        self._put_file(library, preload.LIST, content=f"{preload.LIBRARY}\n".encode())
-        for path in (library, *preload.sources()):
+        for path in preload.sources():
             self.looked_at[str(path)] = None
-        if stdin is None:
+        if self.request.stdin is None:
             self._put_file(Path(os.devnull), STDIN, content=b"")
         else:
-            self._put_file(absolute(self.request.base / stdin), STDIN, executable=False)
-        return Timing.PRELOAD
+            self._put_file(absolute(self.request.base / self.request.stdin), STDIN, executable=False)
+        return Timing.STARTER if found.static else Timing.PRELOAD
 
     def _look_at_folders(self, found: Executable) -> None:
         """Where another program or library might turn up that would be taken instead."""
@@ -325,6 +334,18 @@ class _Packing:
             "timing": timing.value,
         }
         return Program(WORKLOAD, self.cache.key(everything), root, True, argv, env)
+
+
+def _untouched(packed: Packed, cache: Cache) -> Packed:
+    """`packed` itself. Raises UkperfError where its tree is no longer what its name says: on this machine itself a
+    program runs in it, and may write there."""
+    root = packed.program.path
+    if cache.digests.tree(root) != root.parent.name:
+        raise UkperfError(
+            f"The tree {root} was changed, perhaps by its program when it ran on this machine itself.",
+            hint=f"Remove it: rm -r {shell(root.parent)}",
+        )
+    return packed
 
 
 def _facts(source: str) -> tuple[int, int, int] | None:

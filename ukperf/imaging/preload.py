@@ -1,7 +1,8 @@
-"""The library that times programs which know nothing of ukperf (workloads/preload/preload.c).
+"""What times programs that know nothing of ukperf (workloads/preload/).
 
-The loader of a dynamic program brings it in: in a guest by /etc/ld.so.preload, which glibc's loader reads, on this
-machine by LD_PRELOAD. What it does before the program starts is written into its file.
+A library, which the loader of a dynamic program brings in: in a guest by /etc/ld.so.preload, which glibc's loader
+reads, on this machine by LD_PRELOAD. What it does before the program starts is written into its file. For static
+programs a starter, which loads them itself.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from pathlib import Path
 from ukperf.files import read_bytes
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import PRELOADED, compile_c, find_compiler
-from ukperf.imaging.programs import compiled_from
+from ukperf.imaging.programs import build_program, compiled_from
 from ukperf.resources import data
 
 LIBRARY = "/ukperf/preload.so"  # in every tree; preload.c has it too
 LIST = "/etc/ld.so.preload"
-_SOURCE = "preload/preload.c"
+STARTER = "/ukperf/start"
 _MARK = b"ukperf-settings\0"
 NAME_MAX, PATH_MAX = 128, 512  # bytes of a setting, its NUL among them
 _LIBRARY_MAX = 1 << 20
@@ -26,8 +27,8 @@ def preload_library(cache: Cache) -> Path:
     """The library without settings, compiled where nothing in the cache fits. Raises UkperfError without a compiler."""
     base = data("workloads")
     compiler = find_compiler()
-    source, *headers = sources()
-    description = compiled_from(cache, compiler, PRELOADED, [source, *headers], base, libraries=False)
+    source = sources()[0]
+    description = compiled_from(cache, compiler, PRELOADED, sources(), base, libraries=False)
     entry = cache.entry(
         "programs",
         cache.key(description),
@@ -36,10 +37,15 @@ def preload_library(cache: Cache) -> Path:
     return entry / "preload.so"
 
 
+def start_program(cache: Cache) -> Path:
+    """The starter of static programs, likewise."""
+    return build_program("preload/start.c", cache)
+
+
 def sources() -> list[Path]:
-    """The files that it is compiled from, its C file first."""
-    common = data("workloads", "common")
-    return [data("workloads", *_SOURCE.split("/")), common / "rawsyscall.h", common / "ukperf.h"]
+    """The files that both are compiled from, the library's C file first."""
+    names = ("preload/preload.c", "preload/start.c", "common/rawsyscall.h", "common/ukperf.h")
+    return [data("workloads", *name.split("/")) for name in names]
 
 
 def with_settings(library: Path, *, name: str, cwd: str, stdin: str) -> bytes:

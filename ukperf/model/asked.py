@@ -124,6 +124,7 @@ class BootSpec:
     timeout_s: float = 120.0
     idle_s: float | None = None  # a guest that says nothing for so long is taken to hang; None: only timeout_s counts
     console_limit: int = 8 << 20  # bytes
+    keep_output: int | None = None  # bytes of what the program writes; None: nobody asks for its output
     run_id: str = ""
     name: str = ""  # domain name, unique on the host
     console_path: Path | None = None  # the raw console is written here, if given

@@ -126,6 +126,15 @@ class Report:
 
 
 @dataclass(frozen=True)
+class ProgramOutput:
+    """What a program wrote while it ran. digest: sha256 of all bytes; head: the first of them."""
+
+    length: int  # bytes
+    digest: str
+    head: bytes
+
+
+@dataclass(frozen=True)
 class Observation:
     """What a host saw of one boot: facts, no judgement beyond the outcome."""
 
@@ -139,6 +148,7 @@ class Observation:
     console_bytes: int = 0
     bad_frames: int = 0
     console_tail: str = ""
+    output: ProgramOutput | None = None  # where it was asked for
     vmm_peak_rss: int | None = None  # bytes
     host_calls_ns: int = 0  # time spent inside libvirt's calls
     noise: Mapping[str, float] = field(default_factory=dict)  # load, steal, … during the trial

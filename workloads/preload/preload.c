@@ -127,8 +127,8 @@ static void prepare(char **environment)
     char path[4096 + PATH_BYTES];
     size_t root = root_of(path, 4096, environment);
     on_host = root > 0;
-    if (settings.cwd[0]) {
-        copy(path + root, settings.cwd, PATH_BYTES);
+    if (settings.cwd[0] || on_host) { /* guests begin in / */
+        copy(path + root, settings.cwd[0] ? settings.cwd : "/", PATH_BYTES);
         long failed = raw1(SYS_chdir, (long)path);
         if (failed)
             error("cannot change the directory to ", path, failed);
