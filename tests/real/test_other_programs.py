@@ -58,7 +58,7 @@ def test_an_unmodified_debian_program_runs_and_is_timed(
 ) -> None:
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed: sudo apt-get install {words[0]}")
-    seen = boot(guest, pack(words), host)
+    seen = boot(guest, pack(words, env=[("HOME", "/")]), host)
     assert seen.outcome is Outcome.OK, f"{seen.reason}\n{seen.console_tail}"
     assert seen.output is not None and seen.output.head == answer
     main, end = fields(seen, "main"), fields(seen, "exit")

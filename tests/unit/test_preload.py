@@ -168,6 +168,7 @@ def test_death_by_a_signal_is_the_hosts_to_tell(name: str, run: Run) -> None:
     body = "abort();" if name == "SIGABRT" else f"raise({name}); return 0;"
     seen = run(f"struct rlimit none = {{0, 0}}; setrlimit(RLIMIT_CORE, &none); {body}")
     assert (seen.outcome, events(seen)) == (Outcome.CRASHED, ["main"])
+    assert seen.reason == f"its program was killed by {name}"
 
 
 def test_folder_and_standard_input_are_those_of_the_tree(run: Run, tmp_path: Path) -> None:
@@ -202,7 +203,8 @@ def test_a_static_program_runs_behind_its_main_frame(flags: tuple[str, ...], run
     seen = run("", "./p", "two words", cwd="/some/where", stdin=tmp_path / "input", env=[("A", "b c")])
     folder, *said = outside_frames(tmp_path / "console.log").decode().splitlines()
     assert folder.endswith("/root/some/where") and said == ["b c", "from the file", "two words"]
-    assert events(seen) == ["main"]  # its end is the host's to tell
+    assert events(seen) == ["main"]
+    assert (seen.outcome, seen.exit_status) == (Outcome.FAILED, 3)  # its end is the host's to tell
     assert seen.frames[0].fields["program"] == "p"
 
 

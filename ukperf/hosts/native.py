@@ -74,7 +74,12 @@ def _watch(
 
 
 def _observed(watch: Watch, status: int) -> Observation:
+    """What was seen, and of a program without an `exit` frame (a static one of somebody's) the end that it had: that is
+    ours to tell, as in Linux guests it is init's."""
     observation = watch.observe()
+    untold = observation.outcome is Outcome.CRASHED and observation.exit_status is None
+    if untold and Event.MAIN in observation.events:
+        observation = replace(observation, outcome=Outcome.OK, reason="", exit_status=0)
     if observation.outcome is Outcome.OK and status != 0:
         outcome = Outcome.FAILED if status > 0 else Outcome.CRASHED
         word = f"exited with status {status}" if status > 0 else f"was killed by {signal.Signals(-status).name}"
