@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ukperf.engine import bench, session
+from ukperf.engine import plan as plans
 from ukperf.engine.facts import facts_of
 from ukperf.engine.folders import holds_run, write_beside
 from ukperf.engine.runner import Observer
@@ -70,14 +71,16 @@ def measure(
         parameters=_plain(options),
         phases=workload.phases,
     )
-    return workload.finish(session.start(asked, say=say, observer=observer), lent)
+    result = session.start(asked, say=say, observer=observer, read=workload.reader(options))
+    return workload.finish(result, lent)
 
 
 def go_on(
     workload: Workload, folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False
 ) -> Finished:
     """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
-    result = session.resume(folder, say=say, observer=observer, share_host=share_host)
+    read = workload.reader(workload.options_of(Result(folder, plans.load(folder), (), "")))
+    result = session.resume(folder, say=say, observer=observer, share_host=share_host, read=read)
     return workload.finish(result, EngineBench(say, observer, share_host))
 
 

@@ -42,10 +42,10 @@ def refuse_used(folder: Path) -> None:
         raise UkperfError(f"{folder} holds a run already.", hint=f"Go on with it: ukperf resume {shell(folder)}")
 
 
-def write_beside(path: Path, text: str) -> None:
+def write_beside(path: Path, content: str | bytes) -> None:
     """A file in a run's folder, whole or not at all. Raises UkperfError if it cannot be written."""
     try:
-        write_atomically(path, text)
+        write_atomically(path, content)
     except OSError as error:
         raise UkperfError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -51,6 +51,10 @@ def spec_of(plan: Plan, guest: str, *, timeout_s: float | None = None, console_p
         run_id=plan.run_id,
         name=domain_name(plan.run_id, guest),
         console_path=console_path,
+        console_limit=plan.listening.limit,
+        keep_output=plan.listening.keep or None,
+        ready=plan.listening.ready,
+        until_ready=plan.listening.until_ready,
     )
 
 

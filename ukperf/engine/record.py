@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED
@@ -17,6 +18,7 @@ from ukperf.model import (
     Observation,
     Outcome,
     Phase,
+    Readout,
     Status,
     Trial,
     Unit,
@@ -34,12 +36,19 @@ CHECK_MS = {True: 2, False: CLOCK_SPAN_NS // 1_000_000}  # counted? → how long
 
 
 def record_of(
-    trial: Trial, spec: BootSpec, seen: Observation, host: str = "", started_at: datetime | None = None
+    trial: Trial,
+    spec: BootSpec,
+    seen: Observation,
+    host: str = "",
+    started_at: datetime | None = None,
+    reading: Readout = Readout(),  # noqa: B008 - it is frozen
 ) -> BootRecord:
     """One boot's record. Under icount phases are in guest instructions, elsewhere in seconds.
 
-    started_at: when the trial began, on the wall clock; default: now.
+    started_at: when the trial began, on the wall clock; default: now. reading: what its workload reads out of it.
     """
+    if reading.reason and seen.outcome is Outcome.OK:
+        seen = replace(seen, outcome=Outcome.FAILED, reason=reading.reason)
     instructions = counted(spec.accelerator, spec.image.protocol)
     phases = _instructions(seen.ticks) if instructions else _seconds(seen.events, seen.ended_by_host)
     statuses = phase_statuses(
@@ -58,8 +67,8 @@ def record_of(
         started_at=(started_at or datetime.now(UTC)).isoformat(timespec="seconds"),
         phases={p: v for p, v in phases.items() if has_value(p, statuses.get(p))} if good else {},
         unit=Unit.INSTRUCTIONS if instructions else Unit.SECONDS,
-        samples=seen.report.samples if good else (),
-        checks=seen.report.checks,
+        samples=(*seen.report.samples, *reading.samples) if good else (),
+        checks={**seen.report.checks, **reading.checks},
         exit_status=seen.exit_status,
         ended_by_host=seen.ended_by_host,
         clock_ratio=(ratio := clock_ratio(seen.frames, instructions)),

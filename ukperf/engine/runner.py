@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ukperf import signals
 from ukperf.engine.bootfiles import BootFiles
+from ukperf.engine.folders import write_beside
 from ukperf.engine.journal import Journal
 from ukperf.engine.plan import plain_name, spec_of
 from ukperf.engine.provenance import trial_facts
@@ -18,13 +19,17 @@ from ukperf.engine.record import record_of
 from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError
 from ukperf.hosts.base import Host, OnFrame
-from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Outcome, Plan, Trial
+from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Observation, Outcome, Plan, Readout, Trial
+from ukperf.paths import make_dir
 from ukperf.text import many
 
 # A guest without one good boot in its first blocks is given up: its failures are in the journal and in the table. One
 # whose boots of a block, the retry among them, ended in one way is given up at once: a time-out may be long.
 HOPELESS_BLOCKS = 3
 MAX_BLOCKS = 100_000
+
+
+Reader = Callable[[BootSpec, Observation], Readout]
 
 
 class Observer(Protocol):
@@ -57,7 +62,7 @@ class Runner:
 
     enough: called before a block is begun, with all records so far; True ends the run. records: those of the journal,
     when a run is resumed. What is left to do follows from plan and records alone, so a run that was broken off goes on
-    as if it had not been.
+    as if it had not been. read: what else a boot tells, besides what the guest's frames say.
     """
 
     plan: Plan
@@ -69,6 +74,7 @@ class Runner:
     observer: Observer = field(default_factory=Silent)
     records: list[BootRecord] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
+    read: Reader | None = None
 
     def __post_init__(self) -> None:
         self._started: float | None = None
@@ -189,12 +195,22 @@ class Runner:
         seen = host.boot(spec, self._listener(trial))
         if why := host.changed() or self._files.changed(image):  # nobody knows which of the two it was
             seen = replace(seen, outcome=Outcome.LOST, reason=why.rstrip("."))
-        record = replace(record_of(trial, spec, seen, uri, at), elapsed_s=round(self.elapsed(), 3), facts=facts)
+        reading = self._read(spec, seen)
+        record = record_of(trial, spec, seen, uri, at, reading)
+        record = replace(record, elapsed_s=round(self.elapsed(), 3), facts=facts)
         if self.journal is not None:
             self.journal.append(record)
         self.records.append(record)
         self._count(record)
         self.observer.trial_ends(record)
+
+    def _read(self, spec: BootSpec, seen: Observation) -> Readout:
+        """What the workload reads out of a boot; what it keeps of it is in the run's folder before the record is."""
+        reading = Readout() if self.read is None else self.read(spec, seen)
+        for name, content in reading.files.items():
+            if not (self.folder / name).exists():
+                write_beside(make_dir((self.folder / name).parent) / Path(name).name, content)
+        return reading
 
     def _about(self, host: Host) -> Mapping[str, str]:
         """What a host says of itself; it is asked once."""

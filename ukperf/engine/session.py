@@ -22,7 +22,7 @@ from ukperf.engine.facts import of_host
 from ukperf.engine.folders import alone, locked, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.engine.provenance import trial_facts
-from ukperf.engine.runner import Observer, Runner, Silent
+from ukperf.engine.runner import Observer, Reader, Runner, Silent
 from ukperf.engine.setting import checked, one_accelerator, open_hosts, refuse_several_cpus, say_truth, settle
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
@@ -55,8 +55,10 @@ def start(
     say: Say,
     observer: Observer | None = None,
     enough: Callable[[Sequence[BootRecord]], bool] | None = None,
+    read: Reader | None = None,
 ) -> Result:
-    """Plan and run. say gets sentences about decisions (which accelerator, which guests are missing).
+    """Plan and run. say gets sentences about decisions (which accelerator, which guests are missing). read: what else a
+    boot tells, besides what the guest's frames say.
 
     Raises UkperfError for everything that keeps the run from starting or going on; the journal keeps what was measured.
     """
@@ -70,7 +72,7 @@ def start(
         for name, text in request.beside.items():
             write_beside(folder / name, text)
         plans.save(plan, folder)
-        return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer)
+        return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer, read)
 
 
 def resume(
@@ -80,8 +82,9 @@ def resume(
     enough: Callable[[Sequence[BootRecord]], bool] | None = None,
     share_host: bool = False,
     say: Say = silent,
+    read: Reader | None = None,
 ) -> Result:
-    """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile.
+    """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile. read: as for `start`.
 
     Raises UkperfError if the folder is no run, or its images are gone or others, or there is something left to do and
     this user's ukperf did not write its plan.
@@ -103,7 +106,7 @@ def resume(
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
         for sentence in _since_last_boot(plan, records, hosts):
             say(sentence)
-        return replace(_run(plan, folder, hosts, records, rule, observer), damaged=contents.damaged)
+        return replace(_run(plan, folder, hosts, records, rule, observer, read), damaged=contents.damaged)
 
 
 def _since_last_boot(plan: Plan, records: Sequence[BootRecord], hosts: Mapping[str, Host]) -> list[str]:
@@ -127,10 +130,11 @@ def _run(
     records: list[BootRecord],
     enough: Callable[[Sequence[BootRecord]], bool],
     observer: Observer | None,
+    read: Reader | None,
 ) -> Result:
     kept = f"What was measured is kept. Go on with: ukperf resume {shell(folder)}"
     with Journal(folder / JOURNAL) as journal:
-        runner = Runner(plan, folder, hosts, this_machine(), journal, enough, observer or Silent(), records)
+        runner = Runner(plan, folder, hosts, this_machine(), journal, enough, observer or Silent(), records, read=read)
         try:
             why = runner.run()
         except HostError as error:
@@ -193,6 +197,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
         memory_mib={name: setting.machine.memory_mib for name, setting in settings.items() if name in own_memory},
         kinds=kinds,
         vcpus={name: variant.vcpus for name, variant in request.variants.items() if variant.vcpus},
+        listening=request.listening,
         variants={name: variant.words for name, variant in request.variants.items() if variant.words},
         shared_path=request.shared_path,
         schedule=BALANCED,

@@ -282,7 +282,9 @@ def _settle(
     if not native:
         _check_memory(request, guest, name, machine, options)
     more = (*request.arguments.get(name, ()), *variant.arguments)
-    image = guest.build(_program_for(request, more, guest.recipe.protocol, accelerator), options)
+    asked = request.programs.get(name, request.program)
+    program = _program_for(request, asked, more, guest.recipe.protocol, accelerator)
+    image = guest.build(program, options)
     return Setting(name, guest, this_machine() if native else host, machine, options, image, request.launch)
 
 
@@ -319,12 +321,14 @@ def _check_memory(request: Request, guest: Guest, name: str, machine: Machine, o
         ) from error
 
 
-def _program_for(request: Request, more: Sequence[str], protocol: BootProtocol, accelerator: Accelerator) -> Program:
-    """The request's program with more words for one guest."""
-    words = (*request.program.argv, *more)
+def _program_for(
+    request: Request, program: Program, more: Sequence[str], protocol: BootProtocol, accelerator: Accelerator
+) -> Program:
+    """A program with more words for one guest."""
+    words = (*program.argv, *more)
     if request.check_clocks:
         words += (f"clock={CHECK_MS[counted(accelerator, protocol)]}",)
-    return replace(request.program, argv=words)
+    return replace(program, argv=words)
 
 
 def _say_same_kernels(images: Mapping[str, Image], say: Say) -> None:

@@ -114,6 +114,20 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Listening:
+    """What is wanted of what a program writes. keep: bytes of it, 0: none; limit: bytes of the console altogether.
+
+    ready: a pattern (of the package regex); the first line that it matches is an event. until_ready: the guest is ended
+    there.
+    """
+
+    keep: int = 0
+    limit: int = 8 << 20
+    ready: str = ""
+    until_ready: bool = False
+
+
+@dataclass(frozen=True)
 class BootSpec:
     """One trial as a host sees it: everything needed to boot, and every bound on what may come back."""
 
@@ -125,6 +139,8 @@ class BootSpec:
     idle_s: float | None = None  # a guest that says nothing for so long is taken to hang; None: only timeout_s counts
     console_limit: int = 8 << 20  # bytes
     keep_output: int | None = None  # bytes of what the program writes; None: nobody asks for its output
+    ready: str = ""  # a pattern; the first line of the program's output that it matches is an event
+    until_ready: bool = False  # the guest is ended there
     run_id: str = ""
     name: str = ""  # domain name, unique on the host
     console_path: Path | None = None  # the raw console is written here, if given

@@ -61,6 +61,7 @@ def direction(log_ratio: float, unit: Unit | None) -> Verdict:
     return Verdict.FASTER if cost_of(unit) * log_ratio < 0 else Verdict.SLOWER
 
 
+_RATE_WORDS = {Verdict.FASTER: "higher", Verdict.SLOWER: "lower"}
 _COUNT_WORDS = {Verdict.FASTER: "fewer", Verdict.SLOWER: "more"}
 
 
@@ -68,7 +69,8 @@ _WORDS: Mapping[Unit, Mapping[Verdict, str]] = {
     Unit.INSTRUCTIONS: _COUNT_WORDS,
     Unit.BYTES: _COUNT_WORDS,
     Unit.COUNT: _COUNT_WORDS,
-    Unit.PER_SECOND: {Verdict.FASTER: "higher", Verdict.SLOWER: "lower"},
+    Unit.PER_SECOND: _RATE_WORDS,
+    Unit.SCORE: _RATE_WORDS,
 }
 
 

@@ -18,11 +18,12 @@ class Unit(StrEnum):
     BYTES = "bytes"
     COUNT = "count"  # a plain number of anything: pyperf's unit `integer`
     PER_SECOND = "1/s"  # a rate of anything
+    SCORE = "score"  # a plain number of anything of which more is better
 
     @property
     def cost(self) -> int:
         """1 where the larger value is the worse one, as of time; -1 where it is the better one, as of rates."""
-        return -1 if self is Unit.PER_SECOND else 1
+        return -1 if self in (Unit.PER_SECOND, Unit.SCORE) else 1
 
 
 def cost_of(unit: Unit | None) -> int:
@@ -48,6 +49,7 @@ class Event(StrEnum):
     RESUMED = "resumed"  # vCPUs may run; equal to CREATED where the VMM cannot pause
     FIRST_BYTE = "first-byte"  # first byte on the console
     MAIN = "main"  # the program's first statement, by its `main` frame
+    READY = "ready"  # the first line of the program's output that says so, where somebody asked
     CHECKED = "clock-checked"  # the program's `clock checked` frame; equal to MAIN where there is none
     EXIT = "exit"  # the program's `exit` frame
     STOPPED = "stopped"  # the guest powered itself off (VMM said so, or exited), or was ended by us
@@ -156,6 +158,19 @@ class Observation:
     @property
     def frames(self) -> tuple[Frame, ...]:
         return self.report.frames
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What a workload reads out of a boot besides what the guest's frames say.
+
+    files: name → content, for the run's folder; the first of a name stays. reason: why the boot is no good after all.
+    """
+
+    samples: tuple[Sample, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ _UNITS = {  # pyperf knows these three; `ukperf_unit` beside it is the true one
     Unit.BYTES: "byte",
     Unit.COUNT: "integer",
     Unit.PER_SECOND: "integer",
+    Unit.SCORE: "integer",
 }
 FACT = "ukperf_fact_"  # in front of what a record's facts are called: see stats.provenance
 _SPACE = re.compile(r"\s+")

@@ -15,6 +15,7 @@ _SCALES: dict[Unit, tuple[tuple[float, str], ...]] = {
     Unit.BYTES: ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
     Unit.COUNT: ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
     Unit.PER_SECOND: ((1e9, "G/s"), (1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")),
+    Unit.SCORE: ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
 }
 
 

@@ -6,7 +6,7 @@ The engine calls workloads, and lends them a Bench: boots to find something out 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,12 +15,27 @@ from typing import Any, ClassVar, Protocol
 from ukperf.decode import decode
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
-from ukperf.model import Accelerator, BootRecord, Frame, Image, Observation, Plan, Program, Request, Result, Trial
+from ukperf.model import (
+    Accelerator,
+    BootRecord,
+    BootSpec,
+    Frame,
+    Image,
+    Observation,
+    Plan,
+    Program,
+    Readout,
+    Request,
+    Result,
+    Trial,
+)
 from ukperf.reports.page import Page
 from ukperf.reports.table import RunPage
 from ukperf.stats.perboot import without_phases
 from ukperf.stats.summary import summarize
 from ukperf.text import Say
+
+Reader = Callable[[BootSpec, Observation], Readout]
 
 
 def option(default: object, help: str, metavar: str = "") -> Any:  # as every command line calls it
@@ -167,6 +182,11 @@ class Workload(ABC):
     def prepare(self, options: Any, request: Request, bench: Bench) -> Prepared:
         """The request with its program, and whatever must be found out before. Raises UkperfError for options that
         cannot be meant, and where something is missing."""
+
+    def reader(self, options: Any) -> Reader | None:
+        """Reads more out of each boot than the guest's frames say: figures and checks of what the program wrote, if the
+        request's `listening` keeps it. None: there is nothing to read."""
+        return None
 
     def compared(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
         """The records with what is compared of them: one family of comparisons."""

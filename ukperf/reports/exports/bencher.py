@@ -23,6 +23,7 @@ _MEASURES = {
     Unit.BYTES: ("bytes", 1.0),
     Unit.COUNT: ("count", 1.0),
     Unit.PER_SECOND: ("throughput", 1.0),
+    Unit.SCORE: ("score", 1.0),
 }
 _LONGEST_NAME = 1024  # bytes
 

@@ -23,6 +23,7 @@ _UNITS = {
     Unit.BYTES: ("B/op", 1.0),
     Unit.COUNT: ("count/op", 1.0),
     Unit.PER_SECOND: ("op/s", 1.0),
+    Unit.SCORE: ("score", 1.0),
 }
 
 
