@@ -43,13 +43,14 @@ OWNERS = {
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
 # `""` is the package itself: its version.
-SHARED = {"", "decode", "model", "errors", "files", "registry", "signals", "text"}
+SHARED = {"", "decode", "model", "errors", "files", "patterns", "registry", "signals", "text"}
 # Rooms of ours that a room may import, besides the shared nouns and itself.
 MAY_IMPORT = {
     "": {"runs"},  # ukperf.load, inside the function
     "errors": set[str](),
     "files": set[str](),
     "text": set[str](),
+    "patterns": set[str](),
     "registry": set[str](),
     "signals": set[str](),
     "decode": set[str](),
@@ -436,6 +437,7 @@ NAMED_ELSEWHERE = {
     ("workloads", "reports/progress.py", "boot"): "what is being done",
     ("exports", "imaging/python_env.py", "pyperf"): "a package that guests need",
 }
+ORDINARY = {"run"}  # every page has runs
 ROOM_OF_KIND = {"guests": "guests/", "workloads": "workloads/", "exports": "reports/exports/"}
 
 
@@ -454,6 +456,8 @@ def named(kind: str) -> Iterator[tuple[str, str, str]]:
         }
         for node in nodes:
             if isinstance(node, ast.Constant) and node.value in points and id(node) not in counted:
+                if node.value in ORDINARY:
+                    continue
                 # A guest is named in its own module alone; in the other rooms one thought spans several.
                 module = points[node.value].split(":")[0].removeprefix("ukperf.").replace(".", "/")
                 if not file.startswith(f"{module}.py" if kind == "guests" else ROOM_OF_KIND[kind]):

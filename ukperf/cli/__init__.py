@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # command → module; this order is the order of `ukperf --help`
 COMMANDS: dict[str, str] = {
+    "run": "ukperf.cli.run",
     "boot-time": "ukperf.cli.boot_time",
     "syscall-cost": "ukperf.cli.syscall_cost",
     "syscalls": "ukperf.cli.syscalls",

@@ -9,7 +9,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import Variant
 from ukperf.text import clean, meant
 
-_KEYS = ("kernel", "append", "machine", "memory", "vcpus")
+_KEYS = ("kernel", "append", "machine", "memory", "vcpus", "program")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")  # it becomes part of files' and domains' names
 
 
@@ -46,6 +46,7 @@ def _variant(name: str, words: str) -> Variant:
         machine=checked.kind if kind else None,
         memory_mib=memory,
         vcpus=vcpus,
+        program=values.get("program", ""),
     )
 
 

@@ -1,0 +1,149 @@
+"""`run`: a program of this machine as it is, timed, looked at and compared. As processes; real guests: tests/real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cprograms import compiled
+
+from ukperf import workloads
+from ukperf.engine.campaign import go_on, measure
+from ukperf.errors import UkperfError
+from ukperf.model import Limits, Outcome, Phase, Request, Unit, Variant, Verdict
+from ukperf.stats.summary import summarize
+from ukperf.workloads.base import Finished
+from ukperf.workloads.run import OUTPUT, PEAK, RUN, RunOptions
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+def run(folder: Path, words: Sequence[str], boots: int = 2, more: Request = Request(), **options: object) -> Finished:  # noqa: B008
+    request = replace(
+        more, guests=("native",), baseline="native", limits=Limits(boots=boots), folder=folder, share_host=True
+    )
+    asked = RunOptions(words=tuple(words), **options)  # type: ignore[arg-type]
+    return measure(workloads.get("run"), asked, request, say=lambda _: None)
+
+
+def test_a_program_is_timed_from_main_to_exit(tmp_path: Path) -> None:
+    done = run(tmp_path / "run", ["/bin/sleep", "0.05"])
+    for record in done.result.records:
+        samples = {sample.benchmark: sample for sample in record.samples}
+        assert record.outcome is Outcome.OK
+        assert samples[RUN].unit is Unit.SECONDS and 0.05 <= samples[RUN].values[0] < record.phases[Phase.TOTAL]
+        assert Phase.STOP not in record.phases  # it would be the run once more
+    assert done.notes == ("run: from before the program's first constructor to after its last exit handler.",)
+
+
+def test_what_it_prints_becomes_benchmarks_and_goes_on_after_a_break(tmp_path: Path) -> None:
+    metrics = (r"rate=rate ([\d.]+):MB/s:higher", "t=t (\\d+) ms:ms", "never=xyz(\\d+)")
+    done = run(tmp_path / "run", ["/bin/echo", "rate 12.5\nt 3 ms\nt 5 ms"], metrics=metrics)
+    samples = {sample.benchmark: sample for sample in done.result.records[0].samples}
+    assert (samples["rate (MB/s)"].values, samples["rate (MB/s)"].unit) == ((12.5,), Unit.SCORE)
+    assert (samples["t"].values, samples["t"].unit) == ((0.003, 0.005), Unit.SECONDS)
+    assert "never matched nothing in 2 of 2 boots of native." in done.notes
+    again = go_on(workloads.get("run"), tmp_path / "run", say=lambda _: None, share_host=True)
+    assert again.result.records == done.result.records and again.notes == done.notes
+
+
+def test_programs_that_write_different_things_did_not_do_the_same_work(tmp_path: Path) -> None:
+    other = {"other": Variant("native", program="/bin/echo one TWO three")}
+    done = run(tmp_path / "run", ["/bin/echo", "one two three"], boots=6, more=Request(variants=other))
+    comparison = summarize(done.result.records, "native", 0.01).comparison("other", RUN)
+    assert comparison is not None and comparison.verdict is Verdict.NOT_COMPARABLE
+    assert any("not the same work" in warning for warning in comparison.warnings)
+    assert "other does not write what native does: first 'one two three', then 'one TWO three'." in done.notes
+
+
+def test_lines_that_may_differ_are_left_out_of_the_comparison(tmp_path: Path) -> None:
+    other = {"other": Variant("native", program="/bin/echo pid 18")}
+    asked = {"boots": 6, "more": Request(variants=other)}
+    equal = run(tmp_path / "a", ["/bin/echo", "pid 17"], ignore=("^pid",), **asked)  # type: ignore[arg-type]
+    assert len({record.checks[OUTPUT] for record in equal.result.records}) == 1
+    free = run(tmp_path / "b", ["/bin/echo", "pid 17"], output="may-differ", **asked)  # type: ignore[arg-type]
+    assert not any(record.checks for record in free.result.records)
+
+
+def test_a_program_whose_output_differs_from_boot_to_boot_is_told(tmp_path: Path) -> None:
+    done = run(tmp_path / "run", ["/bin/date", "+%N"])
+    assert done.notes[1].startswith("native does not write the same in every boot: first '")
+
+
+def test_two_programs_stand_in_the_same_blocks(tmp_path: Path) -> None:
+    slow = {"slow": Variant("native", program="/bin/sleep 0.02")}
+    done = run(tmp_path / "run", ["/bin/true"], boots=6, more=Request(variants=slow))
+    comparison = summarize(done.result.records, "native", 0.01).comparison("slow", Phase.TOTAL.value)
+    assert comparison is not None and comparison.verdict is Verdict.SLOWER
+    programs = {record.trial.guest: record.facts["program"] for record in done.result.records}
+    assert len(set(programs.values())) == 2
+
+
+def test_its_own_peak_memory_is_the_guests_to_tell(tmp_path: Path) -> None:
+    done = run(tmp_path / "run", ["/bin/true"])
+    assert not any(sample.benchmark == PEAK for record in done.result.records for sample in record.samples)
+
+
+def test_files_environment_folder_and_input_go_along(tmp_path: Path) -> None:
+    code = r"""
+    #include <stdio.h>
+    #include <stdlib.h>
+    int main(void) {
+        char data[100] = "", input[100] = "";
+        fgets(data, 99, fopen("data", "r"));
+        fgets(input, 99, stdin);
+        printf("%s %s %s", data, input, getenv("WORD"));
+    }"""
+    compiled(tmp_path / "program", code)
+    (tmp_path / "data").write_text("data")
+    (tmp_path / "input").write_text("input")
+    done = run(
+        tmp_path / "run",
+        [str(tmp_path / "program")],
+        files=(f"{tmp_path}/data:/work/data",),
+        env=("WORD=a=b",),
+        cwd="/work",
+        stdin=tmp_path / "input",
+    )
+    kept = [path.read_text() for path in (tmp_path / "run" / OUTPUT).iterdir()]
+    assert kept == ["data input a=b"] and done.result.records[0].outcome is Outcome.OK
+
+
+def test_a_program_that_fails_or_dies_has_no_figures(tmp_path: Path) -> None:
+    compiled(tmp_path / "dies", "#include <signal.h>\nint main(void) { return raise(SIGSEGV); }")
+    failed = run(tmp_path / "a", ["/bin/false"], boots=1).result.records[-1]
+    died = run(tmp_path / "b", [str(tmp_path / "dies")], boots=1).result.records[-1]
+    assert (failed.outcome, failed.exit_status, failed.samples) == (Outcome.FAILED, 1, ())
+    assert died.outcome is Outcome.CRASHED and "SIGSEGV" in died.reason
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "says"),
+    [
+        ((), {}, "no program to run"),
+        (("no-such-program",), {}, "no-such-program"),
+        (("/bin/true",), {"output": "equall"}, "no --output 'equall'"),
+        (("/bin/true",), {"until_ready": True}, "--until-ready needs to know"),
+        (("/bin/true",), {"ignore": ("(",)}, "--ignore '\\(' is no pattern"),
+        (("/bin/true",), {"ready": "("}, "--ready '\\(' is no pattern"),
+        (("/bin/true",), {"env": ("WORD",)}, "--env WORD has no value"),
+        (("/bin/true",), {"files": ("/nowhere",)}, "/nowhere"),
+        (("/bin/true",), {"cwd": "work"}, "no absolute path"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(
+    tmp_path: Path, words: Sequence[str], options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(UkperfError, match=says):
+        run(tmp_path / "run", words, **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_says_what_was_run(tmp_path: Path) -> None:
+    run(tmp_path / "run", ["/bin/echo", "a b"], metrics=("n=(\\d+)",))
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert plan["workload"] == "run" and plan["parameters"]["words"] == ["/bin/echo", "a b"]

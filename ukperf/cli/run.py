@@ -1,0 +1,71 @@
+"""`ukperf run`: any program, in any guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ukperf.cli.measuring import Shared, measuring
+
+Words = Annotated[
+    list[str], typer.Argument(metavar="-- PROGRAM [ARG]…", help="The program and its arguments, behind --.")
+]
+File = Annotated[
+    list[str] | None,
+    typer.Option(metavar="HOST[:GUEST]", help="A file or folder that goes along, and its path in the guest."),
+]
+Env = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable of the program's environment.")]
+Cwd = Annotated[str, typer.Option(metavar="DIR", help="The program's working folder in the guest.")]
+Stdin = Annotated[Path | None, typer.Option(metavar="FILE", help="What the program reads from standard input.")]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=REGEX[:UNIT[:higher]]",
+        help="A number that the program prints: the pattern's first group. higher: more is better.",
+    ),
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option(metavar="REGEX", help="Lines of its output that may differ between guests.")
+]
+Output = Annotated[
+    str, typer.Option(metavar="equal|may-differ", help="Must the program write the same in every guest?")
+]
+
+
+@measuring(after="append")
+def command(
+    shared: Shared,
+    program: Words,
+    file: File = None,
+    env: Env = None,
+    cwd: Cwd = "/",
+    stdin: Stdin = None,
+    metric: Metric = None,
+    ignore: Ignore = None,
+    output: Output = "equal",
+) -> None:
+    """Run a program of this machine, as it is, in each guest, and compare how long it takes and what it prints.
+
+    The same bytes go into every guest: the program with its libraries, a script with its interpreter. Timed are the
+    program itself, from its start to its end, and the boot around it; under icount both are guest instructions, exact.
+    What it writes must be the same in every guest, or they did not do the same work and are not compared.
+
+    ukperf run -g native -g linux -g nanos -- sqlite3 :memory: "select 1"
+    """
+    from ukperf.cli.output import run_workload
+    from ukperf.paths import absolute
+    from ukperf.workloads.run import RunOptions
+
+    options = RunOptions(
+        words=tuple(program),
+        files=tuple(file or ()),
+        env=tuple(env or ()),
+        cwd=cwd,
+        stdin=absolute(stdin) if stdin else None,
+        metrics=tuple(metric or ()),
+        ignore=tuple(ignore or ()),
+        output=output,
+    )
+    run_workload("run", options, shared.request(), shared.json)

@@ -1,0 +1,275 @@
+"""run: any program, as it is, in each guest. What is measured is the program between its start and its end, what it
+prints, and the boot around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import ClassVar
+
+from ukperf import guests
+from ukperf.decode import decode_stored, encode
+from ukperf.errors import UkperfError
+from ukperf.files import read_bytes, read_json
+from ukperf.imaging.pack import FileToPack, Packed, Timing, pack
+from ukperf.model import (
+    Accelerator,
+    BootProtocol,
+    BootRecord,
+    BootSpec,
+    Event,
+    Listening,
+    Observation,
+    Outcome,
+    Phase,
+    Readout,
+    Request,
+    Result,
+    Sample,
+    Unit,
+)
+from ukperf.patterns import PatternError
+from ukperf.text import clean, many
+from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
+from ukperf.workloads.metrics import check_pattern, metrics_of, samples_of, without_lines
+
+RUN, READY, PEAK = "run", "until ready", "peak memory"
+OUTPUT = "output"  # the check, and the folder of outputs in the run's folder
+KEEP = 64 << 20  # bytes of a program's output
+CONSOLE = 80 << 20
+SHOWN = 64 << 10  # bytes of an output that are kept for people
+STATE = "run.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """words: the program and its arguments. output: equal, or may-differ. ignore: lines that may differ."""
+
+    words: tuple[str, ...] = ()
+    files: tuple[str, ...] = option((), "A file or folder that goes along.", "HOST[:GUEST]")
+    env: tuple[str, ...] = option((), "A variable of its environment.", "NAME=VALUE")
+    cwd: str = option("/", "Its working folder.", "DIR")
+    stdin: Path | None = None
+    metrics: tuple[str, ...] = option((), "A number that it prints.", "NAME=REGEX[:UNIT[:higher|lower]]")
+    ready: str = option("", "The line that says that it is ready.", "REGEX")
+    until_ready: bool = False
+    ignore: tuple[str, ...] = option((), "Lines that may differ.", "REGEX")
+    output: str = "equal"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a run's folder keeps of the program. timing: variant, or "" for all others → who tells its start and end."""
+
+    timing: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+
+
+class Run(Workload):
+    """Any program of this machine, in every guest, timed from main to exit."""
+
+    Options = RunOptions
+    shows_failures = True
+    defaults: ClassVar[Mapping[str, object]] = {}
+
+    def prepare(self, options: RunOptions, request: Request, bench: Bench) -> Prepared:
+        metrics_of(options.metrics)
+        for pattern in options.ignore:
+            check_pattern(pattern, "--ignore")
+        if options.ready:
+            check_pattern(options.ready, "--ready")
+        if options.output not in ("equal", "may-differ"):
+            raise UkperfError(f"There is no --output {options.output!r}.", hint="Write --output may-differ.")
+        if options.until_ready and not options.ready:
+            raise UkperfError("--until-ready needs to know when that is.", hint="Add --ready REGEX.")
+        packed = self._packed(options, options.words)
+        others = {
+            name: self._packed(options, _split(name, variant.program))
+            for name, variant in request.variants.items()
+            if variant.program
+        }
+        for line in dict.fromkeys(line for each in (packed, *others.values()) for line in each.left_out):
+            bench.say(f"{line[0].upper()}{line[1:]}.")
+        listening = Listening(KEEP, CONSOLE, options.ready, options.until_ready)
+        asked = replace(
+            request,
+            program=packed.program,
+            programs={name: each.program for name, each in others.items()},
+            default_guests=guests.loading_programs(),
+            listening=listening,
+        )
+        timing = {"": packed.timing.value, **{name: each.timing.value for name, each in others.items()}}
+        return Prepared(asked, {STATE: json.dumps(encode(Known(timing, packed.left_out), FORMAT)) + "\n"})
+
+    def _packed(self, options: RunOptions, words: Sequence[str]) -> Packed:
+        return pack(
+            words,
+            files=[FileToPack.parse(text) for text in options.files],
+            env=[_variable(text) for text in options.env],
+            cwd=options.cwd,
+            stdin=options.stdin,
+        )
+
+    def reader(self, options: RunOptions) -> Reader:
+        metrics = metrics_of(options.metrics)
+        compares = options.output == "equal"
+
+        def read(spec: BootSpec, seen: Observation) -> Readout:
+            written = seen.output
+            if seen.outcome is not Outcome.OK or written is None:
+                return Readout()
+            if written.length > len(written.head) and (metrics or options.ignore):
+                return Readout(reason=f"it wrote {written.length >> 20} MiB, more than is looked at")
+            try:
+                found = samples_of(metrics, written.head.decode("utf-8", "replace"))
+                kept = without_lines(written.head, options.ignore)
+            except PatternError as error:
+                return Readout(reason=str(error))
+            digest = hashlib.sha256(kept).hexdigest() if options.ignore else written.digest
+            return Readout(
+                (*_own_samples(spec, seen), *found),
+                {OUTPUT: digest} if compares else {},
+                {f"{OUTPUT}/{digest[:16]}": kept[:SHOWN]} if compares else {},
+            )
+
+        return read
+
+    def compared(self, records: Sequence[BootRecord], _accelerator: Accelerator) -> Sequence[BootRecord]:
+        """Without `stop`, which begins with `main` and would be the program's own time once more."""
+        return tuple(
+            replace(
+                record,
+                phases={phase: v for phase, v in record.phases.items() if phase is not Phase.STOP},
+                statuses={name: status for name, status in record.statuses.items() if name != Phase.STOP},
+            )
+            for record in records
+        )
+
+    def finish(self, result: Result, bench: Bench) -> Finished:
+        plain = super().finish(result, bench)
+        options: RunOptions = self.options_of(result)
+        notes = (*_timing_notes(result), *_metric_notes(result, options), *_output_notes(result))
+        return replace(plain, notes=notes, more={"notes": list(notes)})
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UkperfError(f"--env {clean(text, 80)} has no value.", hint="Write --env NAME=VALUE.")
+    return name, value
+
+
+def _split(name: str, words: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(words))
+    except ValueError as error:
+        raise UkperfError(f"--variant {name}: {clean(words, 80)!r} is no command line: {error}.") from error
+
+
+def _own_samples(spec: BootSpec, seen: Observation) -> tuple[Sample, ...]:
+    """The program's own time and memory. Under icount instructions by the guest's counter; elsewhere seconds by its
+    clock, or by the host's where no `exit` frame tells."""
+    counted = spec.accelerator is Accelerator.ICOUNT and spec.image.protocol is not BootProtocol.EXEC
+    samples: list[Sample] = []
+    if (took := _took(seen, counted)) is not None:
+        samples.append(Sample(RUN, Unit.INSTRUCTIONS if counted else Unit.SECONDS, (took,)))
+    end = next((frame for frame in seen.frames if frame.event == "exit"), None)
+    peak = end.fields.get("peak_rss") if end else None
+    if isinstance(peak, int) and peak > 0:
+        samples.append(Sample(PEAK, Unit.BYTES, (float(peak),)))
+    start, ready = seen.events.get(Event.START), seen.events.get(Event.READY)
+    if start is not None and ready is not None and not counted:
+        samples.append(Sample(READY, Unit.SECONDS, ((ready - start) / 1e9,)))
+    return tuple(samples)
+
+
+def _took(seen: Observation, counted: bool) -> float | None:
+    frames = {frame.event: frame.fields for frame in seen.frames}
+    clock = "tsc" if counted else "t"
+    first, last = frames.get("main", {}), frames.get("exit", frames.get("status", {}))
+    begin, end = last.get(f"began_{clock}", first.get(clock)), last.get(clock)
+    if isinstance(begin, int) and isinstance(end, int) and 0 < begin < end:
+        return float(end - begin) if counted else (end - begin) / 1e9
+    main, stopped = seen.events.get(Event.MAIN), seen.events.get(Event.EXIT, seen.events.get(Event.STOPPED))
+    if counted or main is None or stopped is None or stopped <= main:
+        return None
+    return (stopped - main) / 1e9
+
+
+# ---- what is said below the table ----
+
+
+_TOLD = {
+    Timing.PRELOAD: "run: from before the program's first constructor to after its last exit handler",
+    Timing.STARTER: "run: from the program's first instruction to its end as the guest tells it, since it is static",
+    Timing.GUEST: "run: from start to end as the guest tells it",
+}
+
+
+def _timing_notes(result: Result) -> list[str]:
+    try:
+        known = decode_stored(Known, read_json(result.folder / STATE), FORMAT)
+        ways = [Timing(way) for way in known.timing.values()]
+    except (OSError, ValueError):
+        return []
+    notes = [f"{_TOLD[way]}." for way in dict.fromkeys(ways)]
+    if len(set(ways)) > 1:
+        notes.append("These are timed in different ways, so that small differences of run are not the programs' own.")
+    return notes
+
+
+def _metric_notes(result: Result, options: RunOptions) -> list[str]:
+    """Metrics that matched nothing: they have no figure, and no record says why."""
+    notes = []
+    for metric in metrics_of(options.metrics):
+        for guest in result.plan.guests:
+            good = [r for r in result.records if r.trial.guest == guest and r.outcome is Outcome.OK]
+            without = sum(all(sample.benchmark != metric.name for sample in record.samples) for record in good)
+            if without:
+                notes.append(f"{metric.name} matched nothing in {without} of {many(len(good), 'boot')} of {guest}.")
+    return notes
+
+
+def _output_notes(result: Result) -> list[str]:
+    """Where guests wrote different things: the first lines that differ."""
+    baseline = result.plan.baseline
+    written: dict[str, dict[str, None]] = {}
+    for record in result.records:
+        if record.outcome is Outcome.OK and OUTPUT in record.checks:
+            written.setdefault(record.trial.guest, {})[record.checks[OUTPUT]] = None
+    notes = []
+    for guest, digests in written.items():
+        if len(digests) > 1:
+            notes.append(f"{guest} does not write the same in every boot: {_difference(result, *list(digests)[:2])}")
+        elif guest != baseline and baseline in written and set(written[baseline]) != set(digests):
+            notes.append(
+                f"{guest} does not write what {baseline} does: "
+                f"{_difference(result, next(iter(written[baseline])), next(iter(digests)))}"
+            )
+    if notes:
+        notes.append("--ignore REGEX leaves out lines that may differ, --output may-differ all.")
+    return notes
+
+
+def _difference(result: Result, one: str, other: str) -> str:
+    """The first line that differs of two outputs, each shortened."""
+    try:
+        texts = [
+            read_bytes(result.folder / OUTPUT / digest[:16], SHOWN).decode("utf-8", "replace").splitlines()
+            for digest in (one, other)
+        ]
+    except (OSError, ValueError):
+        return "what they wrote is not kept any more."
+    differing = ((left, right) for left, right in zip_longest(*texts) if left != right)
+    pair = next(differing, None)
+    if pair is None:
+        return f"in bytes behind the first {SHOWN >> 10} KiB, or at an end of a line."
+    shown = [repr(clean(text, 80)) if text is not None else "no line more" for text in pair]
+    return f"first {shown[0]}, then {shown[1]}."
