@@ -138,6 +138,15 @@ def test_in_linux_children_are_silent_and_an_executed_program_goes_on(host: Libv
     assert fields(seen, "exit")["status"] == fields(seen, "status")["status"] == 4
 
 
+@pytest.mark.parametrize(
+    ("guest", "outcome", "status"), [("linux", Outcome.CRASHED, 134), ("unikraft", Outcome.FAILED, 134)]
+)
+def test_a_program_that_aborts_has_an_end(guest: str, outcome: Outcome, host: LibvirtHost, tmp_path: Path) -> None:
+    compiled(tmp_path / "aborts", "#include <stdlib.h>\nint main(void) { abort(); }")
+    seen = boot(guest, pack(["./aborts"], base=tmp_path), host, timeout_s=60)
+    assert (seen.outcome, seen.exit_status) == (outcome, 134), seen.reason
+
+
 @pytest.mark.parametrize("guest", GUESTS)
 def test_a_static_program_is_started_alike_in_every_guest(guest: str, host: LibvirtHost, tmp_path: Path) -> None:
     compiled(tmp_path / "says", CODE, "-static-pie", "-fPIE")

@@ -50,7 +50,7 @@ class Memo(Generic[T]):
             stamps = decode_stored(_Stamps, stored, FORMAT)
             same = all(_stamp(path)[0] == stamp for path, stamp in stamps.files.items())
             return decode(self.kind, answer) if same else None
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def remember(self, answer: T, files: Iterable[str]) -> None:

@@ -6,6 +6,11 @@ For the workload `run`:
     packed.program              a model.Program with is_tree=True, for guests.get(…).build
     packed.timing               who tells when it starts and ends, to be stated beside every figure
     preload.preload_library()   the library that does for dynamic programs, compiled (pack calls it)
+    BootSpec.keep_output        for Observation.output: what it wrote, alike in every guest
+
+A run of PRELOAD lasts from `began_tsc` (`began_t`) of the `exit` frame to that frame's own `tsc` (`t`); where a program
+executed another, and of STARTER, from the `main` frame on. A program gets no variables but those of `env`, so one that
+wants HOME or PATH must be given them.
 
 What is where in a tree: the program, a script and every `--file` at its own absolute path; the loader where the program
 names it; libraries in the folder of the C library, which glibc's loader searches by default; the library of preload.py
@@ -108,7 +113,7 @@ def pack(
         _folder(cwd),
         stdin,
         base or Path.cwd(),
-        os.environ.get("PATH", ""),
+        os.environ.get("PATH", os.defpath),
     )
     question = [FORMAT, str(request), search.environment, search.system, os.environ.get("CC", "")]
     memory = Memo(cache.root / "packed", Packed, question)

@@ -10,6 +10,7 @@
  * one program, from the first `main` to the last `exit`, and what it forks is silent.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -20,6 +21,7 @@
 #include "../common/rawsyscall.h"
 
 enum { CONSOLE_MIN = 60, PATH_BYTES = 512, NAME_BYTES = 128, AGAIN = -11, INTERRUPTED = -4, OUT = 4 /* POLLOUT */ };
+enum { ABORTED = 128 + SIGABRT };
 
 #define LIBRARY "/ukperf/preload.so" /* where it is in every tree (imaging/preload.py) */
 
@@ -207,6 +209,21 @@ __attribute__((visibility("default"), noreturn)) void quick_exit(int status)
     if (own)
         own(status);
     _exit(status);
+}
+
+/* Of a signal Linux and the host tell. In a unikernel nobody may: Unikraft stays as if nothing had happened. */
+__attribute__((visibility("default"), noreturn)) void abort(void)
+{
+    void (*own)(void) = dlsym ? (void (*)(void))dlsym((void *)-1 /* RTLD_NEXT */, "abort") : NULL;
+    if (speaker == 1) {
+        uk_error("its program called abort()");
+        finish(ABORTED);
+    }
+    if (own)
+        own();
+    raw2(SYS_kill, raw0(SYS_getpid), SIGABRT);
+    for (;;)
+        raw1(SYS_exit_group, ABORTED);
 }
 
 __attribute__((constructor)) static void begin(int argc, char **argv, char **environment)
