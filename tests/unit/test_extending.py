@@ -235,7 +235,7 @@ def test_a_strangers_extensions_are_used_by_the_command_line_alone(site: Path, t
 
 
 def boot_time(words: Sequence[str | Path], tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    return ukperf("boot-time", *words, "--run", tmp_path / "run", path=tmp_path)
+    return ukperf("boot-time", *words, "--run", tmp_path / "run", "--share-host", path=tmp_path)
 
 
 def test_a_guest_file_takes_part_and_completion_offers_the_folders_guests(lean: Path, tmp_path: Path) -> None:
