@@ -134,6 +134,9 @@ def shell(
         (["images", "build", "linux", "--workload", "sklern"], "no workload 'sklern'", "Did you mean sklearn?"),
         (["images", "build", "linux", "--scale", "0.1"], "--scale is for sklearn's data, and boot has none", ""),
         (["images", "build", "linux", "--workload", "sklearn", "--scale", "9"], "A scale of 9 makes no sense", "4"),
+        (["images", "prune", "--keep", "-1"], "it must be at least 0", "ukperf images prune --help"),
+        (["images", "prune", "nanso"], "There is no guest 'nanso' whose kernels are added or pulled", "nanos?"),
+        (["paper", "--boots", "0"], "--boots 0 is not between 1 and 100000", ""),
         (["resume"], "Missing argument 'DIR'", "ukperf resume --help"),
         (["resume", "/"], "/ is no run of ukperf", ""),
         (["resume", "/etc/passwd"], "/etc/passwd is no run of ukperf", ""),
@@ -146,6 +149,15 @@ def test_bad_input_is_one_sentence_that_says_what_and_what_to_do(
     err = shell.refusal(*words)
     assert says in err
     assert hint in err
+
+
+@pytest.mark.parametrize("command", ["compare", "report", "report --json", "plan", "export --format csv"])
+def test_a_baseline_that_the_run_does_not_have_is_refused(shell: Shell, command: str) -> None:
+    run = save_run(shell.folder / "run", run_of({"linux": 1.0, "nanos": 0.5}, 8))
+    first, *others = command.split()
+    said = shell.refusal(first, str(run), *others, "--baseline", "nanso")
+    assert "run has no guest 'nanso'" in said and "Did you mean nanos?" in said
+    assert shell(first, str(run), *others, "--baseline", "nanos")[0] == 0
 
 
 def test_a_connection_that_refuses_is_one_sentence(shell: Shell) -> None:

@@ -121,6 +121,8 @@ _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ 
 _VALIDATORS_WORDS = {
     "Value error, ": "",
     "Input should be a valid integer, unable to parse string as an integer": "a whole number is wanted",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
     "Input should be a valid number, unable to parse string as a number": "a number is wanted",
 }
 

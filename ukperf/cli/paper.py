@@ -45,7 +45,7 @@ def command(
     from ukperf.workloads.paperfigures import BASELINE
     from ukperf.workloads.sklearn_run import LearnOptions
 
-    limits = o.limits(boots or (6 if quick else 20), None, max_time)
+    limits = o.limits((6 if quick else 20) if boots is None else boots, None, max_time)
     options = LearnOptions(
         scale=scale,
         emulated_scale=QUICK_SCALE if quick else EMULATED_SCALE,

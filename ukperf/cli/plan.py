@@ -35,11 +35,10 @@ def command(
     if not 1 <= power <= 99.9:
         raise UkperfError(f"--power {power:g} is not between 1 and 99.9 percent.")
     loaded = load(run)
-    if baseline is not None and baseline not in loaded.guests:
-        raise UkperfError(f"{run} has no guest {baseline!r}.", hint=f"It has: {', '.join(loaded.guests)}.")
+    divisor = loaded.baseline_or(baseline)
     if not loaded.records:
         raise UkperfError(f"{run} has no boots.", hint=f"Go on with it: ukperf resume {shell(run)}")
     alone = plan_alone(loaded.records, effect / 100, power / 100) if len(loaded.guests) == 1 else []
-    plans = plan(loaded.records, baseline or loaded.baseline, effect / 100, power / 100)
+    plans = plan(loaded.records, divisor, effect / 100, power / 100)
     parts = sample_parts(loaded.records)
     show_page(PlanPage(effect / 100, power / 100, plans, alone, parts), json)

@@ -31,7 +31,7 @@ def command(
     from ukperf.runs.loaded import load
 
     loaded = load(run)
-    stories = tell(loaded, baseline or loaded.baseline, margin(delta, loaded.delta))
+    stories = tell(loaded, loaded.baseline_or(baseline), margin(delta, loaded.delta))
     if json and (html or output is not None):
         raise UkperfError("--json prints JSON, --html and --output write HTML.", hint="Ask for one of them.")
     if not html and output is None:

@@ -86,7 +86,7 @@ def of_store(name: str) -> StoredGuest:
         with suppress(UkperfError):
             if isinstance(GUESTS.call(other, None), StoredGuest):
                 known.append(other)
-    raise UkperfError(f"There is no guest with kernels to add or pull {name!r}.", hint=meant(name, known))
+    raise UkperfError(f"There is no guest {name!r} whose kernels are added or pulled.", hint=meant(name, known))
 
 
 def by_default() -> tuple[Guest, ...]:

@@ -89,22 +89,36 @@ class LoadedRun:
         import numpy as np
 
         self._known(guest)
-        found = []
+        arrays = []
         for _, record in sorted(final_records(self.records, guest).items()):
             if record.outcome is Outcome.OK:
-                found += [
+                arrays += [
                     np.asarray(sample.values, dtype=np.float64)
                     for sample in merged(record.samples)
                     if sample_name(sample.benchmark) == benchmark
                 ]
-        return found
+        return arrays
+
+    def baseline_or(self, wanted: str | None) -> str:
+        """The guest that the others are divided by: the one that is wanted, else the run's own.
+
+        Raises UkperfError if the run has no guest of that name.
+        """
+        if wanted is None or not self.records:
+            return wanted or self.baseline
+        if wanted not in self.guests:
+            raise UkperfError(f"{self.label} has no guest {wanted!r}.", hint=meant(wanted, self.guests, "It has"))
+        return wanted
 
     def summary(self, baseline: str | None = None, delta: float | None = None) -> RunSummary:
-        """Estimates, comparisons and verdicts, as the table shows them. Raises as `stats.summary.summarize`."""
+        """Estimates, comparisons and verdicts, as the table shows them.
+
+        Raises as `stats.summary.summarize` and `baseline_or`.
+        """
         from ukperf.stats.summary import summarize
 
-        found = summarize(self.records, baseline or self.baseline, self.delta if delta is None else delta)
-        return replace(found, warnings=(*found.warnings, *self.omissions()))
+        whole = summarize(self.records, self.baseline_or(baseline), self.delta if delta is None else delta)
+        return replace(whole, warnings=(*whole.warnings, *self.omissions()))
 
     def summaries(self, baseline: str | None = None, delta: float | None = None) -> dict[str, RunSummary]:
         """Host → summary, for runs on more than one host. Raises as `summary`."""
@@ -112,9 +126,9 @@ class LoadedRun:
 
         used = self.delta if delta is None else delta
         return {
-            host: replace(found, warnings=(*found.warnings, *self.omissions()))
+            host: replace(summary, warnings=(*summary.warnings, *self.omissions()))
             for host, part in (by_host(self.records) or {"": []}).items()
-            for found in [summarize(part, baseline or self.baseline, used)]
+            for summary in [summarize(part, self.baseline_or(baseline), used)]
         }
 
     def omissions(self) -> list[str]:
