@@ -25,15 +25,14 @@ from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular, read_bytes, reason
 from ukperf.imaging import bytecode
+from ukperf.imaging.distributions import Site, distribution_files, resolve, wanted_packages
 from ukperf.imaging.elf import LibrarySearch, is_elf, loadable_bytes, missing_library, needed_libraries, read_elf
 from ukperf.imaging.python_env import (
     ROOTS,
     Interpreter,
     Package,
     TreeFile,
-    distribution_files,
     find_interpreter,
-    resolve,
     stdlib_files,
 )
 
@@ -74,11 +73,15 @@ class Inputs:
     left_out: tuple[str, ...]
 
 
-def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None) -> Inputs:
-    """Find all inputs in ukperf's own environment. Raises UkperfError where a wheel needs a library that is nowhere."""
+def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None, site: Site | None = None) -> Inputs:
+    """Find all inputs: roots are distributions (`numpy`, `numpy>=2`) in `site`, default ukperf's own environment.
+
+    Raises UkperfError for one that is not there, and where a wheel needs a library that is nowhere.
+    """
     search = search or LibrarySearch()
     interpreter = find_interpreter(search=search)
-    dists = resolve(roots)
+    resolved = resolve(wanted_packages(roots), site)
+    dists = resolved.found
     wheels = [f for dist in dists for f in distribution_files(dist)]
     stdlib = list(stdlib_files())
     own = {f.source for f in wheels + stdlib}
@@ -104,6 +107,7 @@ def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None) -
         if path not in own and name != Path(loader).name
     ]
     packages = tuple(Package(d.metadata["Name"], d.version) for d in dists)
+    left_out += resolved.absent
     return Inputs(interpreter, _unique([*stdlib, *wheels]), tuple(libraries), packages, tuple(left_out))
 
 

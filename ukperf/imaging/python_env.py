@@ -1,21 +1,18 @@
-"""What a Python environment consists of: interpreter, standard library, installed distributions. Lists, no copies."""
+"""What a Python consists of besides its distributions: interpreter and standard library. Lists, no copies."""
 
 from __future__ import annotations
 
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.elf import LibrarySearch, read_elf
 
 ROOTS = ("scikit-learn", "numpy", "scipy", "joblib", "threadpoolctl", "pyperf")
-# psutil asks for /proc, which unikernels lack; pyperf does without it where it is not installed.
-NOT_IN_GUESTS = frozenset({"psutil", "pip", "setuptools", "wheel"})
 
 PRUNED_STDLIB = frozenset({"test", "tests", "idlelib", "idle_test", "tkinter", "turtledemo", "lib2to3", "ensurepip"})
 PRUNED_STDLIB |= {"pydoc_data", "site-packages", "dist-packages", "__pycache__", "msilib", "venv", "__phello__"}
@@ -99,60 +96,3 @@ def _pruned_stdlib(relative: PurePosixPath) -> bool:
     if relative.suffix == ".so":
         return PRUNED_EXTENSIONS.match(relative.name) is not None
     return relative.name in PRUNED_FILES
-
-
-def resolve(names: Iterable[str]) -> list[Distribution]:
-    """The distributions of these names and all that they require, sorted by name. Raises UkperfError for one that is
-    not installed; requirements that only apply elsewhere (markers, extras) are absent and left out."""
-    found: dict[str, Distribution] = {}
-    todo = [(name, True) for name in names]
-    while todo:
-        name, must = todo.pop()
-        key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found or key in NOT_IN_GUESTS:
-            continue
-        try:
-            dist = distribution(key)
-        except PackageNotFoundError as e:
-            if must:
-                raise UkperfError(
-                    f"The package {name} is not installed beside ukperf.", hint=f"Install it: pip install {name}."
-                ) from e
-            continue
-        found[key] = dist
-        todo.extend((re.split(r"[^A-Za-z0-9._-]", r, maxsplit=1)[0], False) for r in _requirements(dist))
-    return [found[key] for key in sorted(found)]
-
-
-def _requirements(dist: Distribution) -> list[str]:
-    return [r for r in dist.requires or [] if "extra ==" not in r.replace("'", '"')]
-
-
-def distribution_files(dist: Distribution) -> Iterator[TreeFile]:
-    """The files of one wheel by its RECORD, without tests, headers and sources of extensions. Raises UkperfError
-    where the package was installed without a RECORD or as a link to a checkout."""
-    name = dist.metadata["Name"]
-    record = dist.files
-    if not record or not any(p.name == "RECORD" for p in record):
-        raise UkperfError(
-            f"{name} has no list of its files (RECORD), so it cannot be packed.",
-            hint=f"Install it from a wheel into ukperf's environment: pip install --force-reinstall {name}.",
-        )
-    for entry in sorted(record, key=str):
-        relative = PurePosixPath(entry.as_posix())
-        if ".." in relative.parts or relative.is_absolute() or _pruned_wheel(relative):
-            continue
-        source = Path(str(dist.locate_file(entry)))
-        if relative.suffix == ".pth" and len(relative.parts) == 1:
-            continue
-        if source.is_file():
-            yield TreeFile(source, relative)
-
-
-def _pruned_wheel(relative: PurePosixPath) -> bool:
-    parts = relative.parts
-    if any(p in ("tests", "test", "__pycache__", "doc", "docs") for p in parts[:-1]):
-        return True
-    if parts[0].endswith(".dist-info"):
-        return relative.name not in ("METADATA", "entry_points.txt")
-    return relative.suffix in PRUNED_SUFFIXES
