@@ -16,7 +16,7 @@ from ukperf.engine.plan import load
 from ukperf.errors import UkperfError
 from ukperf.imaging.datasets import DataFacts
 from ukperf.model import Accelerator, BootProtocol, BootRecord, Outcome, Request, Result, Sample, Unit
-from ukperf.workloads import learning, memory, paper, sklearn_run
+from ukperf.workloads import calibrating, learning, memory, paper, sklearn_run
 from ukperf.workloads.base import Finished
 from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.paperfigures import TABLES_II_AND_III
@@ -37,12 +37,12 @@ def with_samples(record: BootRecord, **samples: float) -> BootRecord:
 def test_settings_keep_a_boot_within_bounds(train: float, test: float, row: float, emulated: bool) -> None:
     calibration = Calibration({"knn train": train, "knn test": test, "knn single-row": row})
     chosen = choose(calibration, ["knn"], emulated)
-    factor = learning.SLOWDOWN if emulated else 1
+    factor = calibrating.SLOWDOWN if emulated else 1
     for name, seconds in (("knn train", train), ("knn test", test)):
         setting = chosen[name]
         assert setting.values >= 1
         one_value = setting.loops * seconds * factor
-        assert setting.loops == 1 or learning.VALUE_S <= one_value < 2 * learning.VALUE_S
+        assert setting.loops == 1 or calibrating.VALUE_S <= one_value < 2 * calibrating.VALUE_S
     rows = chosen["knn single-row"]
     assert rows.loops in learning.CALLS
     total = rows.loops * (rows.values + rows.warmups) * row * factor

@@ -117,7 +117,7 @@ def test_an_unchanged_program_is_found_again_and_a_changed_one_is_not(
     later = time.time_ns() + 10_000_000_000
     monkeypatch.setattr(time, "time_ns", lambda: later)  # all files have settled
     first = packed()
-    monkeypatch.setattr(packing, "_Packing", None)  # from here on nothing can be packed
+    monkeypatch.setattr(packing, "Packing", None)  # from here on nothing can be packed
     assert packed() == first
     data.write_text("after!")
     with pytest.raises(TypeError):

@@ -24,6 +24,7 @@ OWNERS = {
     "typer": {"cli"},
     "click": {"cli"},
     "elftools": {"imaging"},
+    "packaging": {"imaging"},
     "urllib.request": {"imaging"},
     "http.client": {"imaging"},
     "requests": {"imaging"},
@@ -435,6 +436,7 @@ NAMED_ELSEWHERE = {
     ("workloads", "imaging/programs.py", "boot"): "the program's own recipe",
     ("workloads", "reports/plan_table.py", "boot"): "what is counted",
     ("workloads", "reports/progress.py", "boot"): "what is being done",
+    ("exports", "imaging/packpython.py", "pyperf"): "a package that guests need",
     ("exports", "imaging/python_env.py", "pyperf"): "a package that guests need",
 }
 ORDINARY = {"run"}  # every page has runs

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -52,6 +52,7 @@ class Timing(StrEnum):
 
     PRELOAD = "preload"  # our library: before the program's first constructor, after its last exit handler
     STARTER = "starter"  # our starter before it jumps to the program's first instruction; then the guest, at its end
+    WORKER = "worker"  # the Python program of ours that runs a pyperf script: when it starts, when the script has ended
     GUEST = "guest"  # the guest itself
 
 
@@ -106,27 +107,15 @@ def pack(
     search = search or LibrarySearch()
     if not words:
         raise UkperfError("There is no program to run.", hint="Name it behind --, like: -- sqlite3 :memory: 'select 1'")
-    request = _Request(
-        tuple(words),
-        tuple(files),
-        _environment(env),
-        _folder(cwd),
-        stdin,
-        base or Path.cwd(),
-        os.environ.get("PATH", os.defpath),
-    )
+    request = to_pack(words, files=files, env=env, cwd=cwd, stdin=stdin, base=base)
     question = [FORMAT, str(request), search.environment, search.system, os.environ.get("CC", "")]
-    memory = Memo(cache.root / "packed", Packed, question)
-    known = memory.recall()
-    if known is not None and known.program.path.is_dir():
-        return _untouched(known, cache)
-    packed, looked_at = _Packing(request, search, cache).done()
-    memory.remember(packed, looked_at)
-    return _untouched(packed, cache)
+    return packed_once(question, cache, lambda: Packing(request, search, cache))
 
 
 @dataclass(frozen=True)
-class _Request:
+class ToPack:
+    """What was asked for."""
+
     words: tuple[str, ...]
     files: tuple[FileToPack, ...]
     env: tuple[tuple[str, str], ...]
@@ -136,10 +125,34 @@ class _Request:
     path: str
 
 
-class _Packing:
+def to_pack(
+    words: Sequence[str],
+    *,
+    files: Iterable[FileToPack],
+    env: Iterable[tuple[str, str]],
+    cwd: str,
+    stdin: Path | None,
+    base: Path | None,
+) -> ToPack:
+    """What `pack` is asked for. Raises UkperfError for variables and folders that not every guest takes."""
+    folder, path = base or Path.cwd(), os.environ.get("PATH", os.defpath)
+    return ToPack(tuple(words), tuple(files), _environment(env), _folder(cwd), stdin, folder, path)
+
+
+def packed_once(question: object, cache: Cache, packing: Callable[[], Packing]) -> Packed:
+    """What was packed before for this question, while none of its files has changed; else what is packed now."""
+    memory = Memo(cache.root / "packed", Packed, question)
+    packed = memory.recall()
+    if packed is None or not packed.program.path.is_dir():
+        packed, looked_at = packing().done()
+        memory.remember(packed, looked_at)
+    return _untouched(packed, cache)
+
+
+class Packing:
     """One program on its way into a tree. looked_at: files and folders on which the result depends."""
 
-    def __init__(self, request: _Request, search: LibrarySearch, cache: Cache) -> None:
+    def __init__(self, request: ToPack, search: LibrarySearch, cache: Cache) -> None:
         self.request, self.search, self.cache = request, search, cache
         self.entries: list[Entry] = []
         self.looked_at: dict[str, None] = {}
@@ -155,19 +168,27 @@ class _Packing:
         argv += request.words[1:]
         timing = self._put_timing(found, Path(request.words[0]).name)
         if timing is Timing.STARTER:
-            # The folder with a dot: `native` leaves / alone, and not /. of the tree.
-            argv = [preload.STARTER, Path(request.words[0]).name, f"{str(request.cwd).rstrip('/')}/.", STDIN, *argv]
+            argv = [preload.STARTER, Path(request.words[0]).name, self._folder_word(), STDIN, *argv]
         optional = [path for file in request.files for path in self._put_files(file)]
         libraries = self._put_libraries(found, optional)
-        for name in (*MOUNT_POINTS, str(request.cwd).strip("/")):
+        self._look_at_folders()
+        self.looked_at[str(found.program.path)] = None
+        return self._packed(tuple(argv), (*found.env, *request.env), timing, libraries), self.looked_at
+
+    def _packed(
+        self, argv: tuple[str, ...], env: tuple[tuple[str, str], ...], timing: Timing, libraries: tuple[str, ...]
+    ) -> Packed:
+        """The tree of all entries."""
+        for name in (*MOUNT_POINTS, str(self.request.cwd).strip("/")):
             if name:
                 self.entries.append(Entry(name.encode(), Kind.DIRECTORY, 0o755))
         entries = tree.with_parents(self.entries)
-        env = (*found.env, *request.env)
-        program = self._program(entries, tuple(argv), env, timing)
-        size = sum(entry.size for entry in entries)
-        self._look_at_folders(found)
-        return Packed(program, timing, libraries, size, tuple(self.left_out)), self.looked_at
+        program = self._program(entries, argv, env, timing)
+        return Packed(program, timing, libraries, sum(entry.size for entry in entries), tuple(self.left_out))
+
+    def _folder_word(self) -> str:
+        """The working folder for a program of ours, with a dot: `native` leaves / alone, and not /. of the tree."""
+        return f"{str(self.request.cwd).rstrip('/')}/."
 
     # ---- what goes in ----
 
@@ -177,7 +198,7 @@ class _Packing:
         if relative and "/" in word and not word.startswith("/"):
             inside = self._inside(found.path.name if ".." in Path(word).parts else word)
             return self._put_file(found.file, inside, executable=True)
-        if _is_reserved(str(found.path)):
+        if is_reserved(str(found.path)):
             return self._put_file(found.file, f"/{found.path.name}", executable=True)
         for name, target in found.links:
             # Relative, so that the tree means the same wherever it is.
@@ -221,7 +242,7 @@ class _Packing:
         host = absolute(self.request.base / file.host)
         guest = file.guest or str(file.host)
         inside = self._inside(guest)
-        if _is_reserved(inside) and not (inside == "/" and host.is_dir()):
+        if is_reserved(inside) and not (inside == "/" and host.is_dir()):
             hint = "Name another place: HOST:/PATH/IN/GUEST."
             raise UkperfError(f"{inside} is a path that guests keep for themselves.", hint=hint)
         if not host.is_dir():
@@ -249,13 +270,7 @@ class _Packing:
         program = found.program.file
         asking = {path: read_elf(path).interpreter for path in (program, *self.askers, *optional)}
         loaders = sorted({loader for loader in asking.values() if loader})
-        needed, missing = needed_libraries([program, *self.askers], self.search)
-        if missing:
-            raise missing_library(missing[0])
-        for path in optional:
-            more, missing = needed_libraries([path], self.search)
-            self.left_out += [f"{m.name}, which {m.asker} needs, is not on this machine" for m in missing]
-            needed = {**more, **needed}
+        needed = self._needed([program, *self.askers], optional)
         libc = needed.get("libc.so.6")
         if libc is not None:
             for name in DLOPENED:
@@ -278,17 +293,24 @@ class _Packing:
                 self.looked_at[str(path.parent)] = None
         return tuple(sorted({*names, *needed}))
 
+    def _needed(self, files: Sequence[Path], optional: Sequence[Path]) -> dict[str, Path]:
+        """The libraries of these files by their names, and those of optional ones as far as they are here."""
+        needed, missing = needed_libraries(files, self.search)
+        if missing:
+            raise missing_library(missing[0])
+        for path in optional:
+            more, missing = needed_libraries([path], self.search)
+            self.left_out += [f"{m.name}, which {m.asker} needs, is not on this machine" for m in missing]
+            needed = {**more, **needed}
+        return needed
+
     def _put_timing(self, found: Executable, name: str) -> Timing:
         """What of ours tells when the program starts, and what it reads from standard input."""
         cwd = str(self.request.cwd)
         if found.static:
             self._put_file(preload.start_program(self.cache), preload.STARTER, executable=True)
         elif PurePosixPath(found.elf.interpreter).name == _GLIBC:
-            library = preload.preload_library(self.cache)
-            content = preload.with_settings(library, name=name, cwd="" if cwd == "/" else cwd, stdin=STDIN)
-            self._put_file(library, preload.LIBRARY, content=content)
-            self._put_file(library, preload.LIST, content=f"{preload.LIBRARY}\n".encode())
-            self.looked_at[str(library)] = None
+            self._put_preload(name)
         elif self.request.stdin is not None or cwd != "/":
             raise UkperfError(
                 f"{found.program.path} is a program with the loader {found.elf.interpreter}, and takes no --cwd and no "
@@ -297,20 +319,31 @@ class _Packing:
             )
         else:
             return Timing.GUEST
+        self._put_stdin()
+        return Timing.STARTER if found.static else Timing.PRELOAD
+
+    def _put_preload(self, name: str) -> None:
+        """Our library, where the loader of a dynamic program brings it in. name: the program's."""
+        cwd = str(self.request.cwd)
+        library = preload.preload_library(self.cache)
+        content = preload.with_settings(library, name=name, cwd="" if cwd == "/" else cwd, stdin=STDIN)
+        self._put_file(library, preload.LIBRARY, content=content)
+        self._put_file(library, preload.LIST, content=f"{preload.LIBRARY}\n".encode())
+        self.looked_at[str(library)] = None
+
+    def _put_stdin(self) -> None:
         for path in preload.sources():
             self.looked_at[str(path)] = None
         if self.request.stdin is None:
             self._put_file(Path(os.devnull), STDIN, content=b"")
         else:
             self._put_file(absolute(self.request.base / self.request.stdin), STDIN, executable=False)
-        return Timing.STARTER if found.static else Timing.PRELOAD
 
-    def _look_at_folders(self, found: Executable) -> None:
+    def _look_at_folders(self) -> None:
         """Where another program or library might turn up that would be taken instead."""
         for folder in (*self.request.path.split(os.pathsep), *self.search.environment, *self.search.system):
             self.looked_at[str(self.request.base / folder)] = None
         self.looked_at["/etc/ld.so.conf"] = None
-        self.looked_at[str(found.program.path)] = None
 
     # ---- the tree ----
 
@@ -323,7 +356,7 @@ class _Packing:
         def fill(folder: Path) -> None:
             root = folder / "root"
             root.mkdir()
-            tree.unpack(entries, root)
+            self._unpack(entries, root)
             if self.cache.digests.entries(tree.scan(root), root) != contents:
                 changed = [source for source, facts in before.items() if _facts(source) != facts]
                 name = changed[0] if changed else f"A file of {self.request.words[0]}"
@@ -339,6 +372,9 @@ class _Packing:
             "timing": timing.value,
         }
         return Program(WORKLOAD, self.cache.key(everything), root, True, argv, env)
+
+    def _unpack(self, entries: Sequence[Entry], root: Path) -> None:
+        tree.unpack(entries, root)
 
 
 def _untouched(packed: Packed, cache: Cache) -> Packed:
@@ -361,7 +397,7 @@ def _facts(source: str) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _is_reserved(path: str) -> bool:
+def is_reserved(path: str) -> bool:
     """Is this where guests mount or make something of their own, which would hide a file or be in its way?"""
     parts = PurePosixPath(path).parts[1:]
     return not parts or parts[0] in (*MOUNT_POINTS, "ukperf") or path == preload.LIST
@@ -392,7 +428,7 @@ def _folder(cwd: str) -> PurePosixPath:
     if not cwd.startswith("/"):
         raise UkperfError(f"The working folder {cwd} is no absolute path in the guest.", hint="Write it like /work.")
     folder = os.path.normpath(cwd)
-    if _is_reserved(folder) and folder not in ("/", "/tmp"):
+    if is_reserved(folder) and folder not in ("/", "/tmp"):
         raise UkperfError(f"The working folder {folder} is a path that guests keep for themselves.")
     if len(folder.encode(errors="replace")) >= preload.PATH_MAX:
         raise UkperfError(f"The working folder {folder} has more than {preload.PATH_MAX - 1} bytes.")

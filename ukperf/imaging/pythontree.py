@@ -131,7 +131,7 @@ def tree_program(
     digest = cache.key({"python": python.digest, "files": overlay})
 
     def fill(folder: Path) -> None:
-        _link_tree(python.root, folder / "root")
+        link_tree(python.root, folder / "root")
         for name in MOUNT_POINTS:
             (folder / "root" / name).mkdir(exist_ok=True)
         for name, content in contents.items():
@@ -141,7 +141,7 @@ def tree_program(
             path.chmod(0o644)
 
     root = cache.entry("trees", digest, fill) / "root"
-    return Program(workload, digest, root, True, (PYTHON, *OPTIONS, *argv), (*_environment(python), *env))
+    return Program(workload, digest, root, True, (PYTHON, *OPTIONS, *argv), (*environment(python), *env))
 
 
 def _put(content: Path | bytes, path: Path) -> None:
@@ -161,15 +161,16 @@ def _compiled(source: bytes, name: str) -> bytes:
         raise UkperfError(f"{name} is no valid Python: {e}.") from e
 
 
-def _link_tree(source: Path, target: Path) -> None:
+def link_tree(source: Path, target: Path) -> None:
+    """A copy, in a folder that is there or not, whose files are links to those of `source`: it takes no space."""
     for folder, _, names in os.walk(source):
         copy = target / Path(folder).relative_to(source)
-        copy.mkdir()
+        copy.mkdir(exist_ok=True)
         for name in names:
             os.link(f"{folder}/{name}", copy / name)
 
 
-def _environment(python: PythonTree) -> tuple[tuple[str, str], ...]:
+def environment(python: PythonTree) -> tuple[tuple[str, str], ...]:
     """The same in every guest, and short: Unikraft drops variables behind the first few without a word. PYTHONHOME
     spares the search for the library; a fixed hash seed makes equal work."""
     found = [p for top in ("lib", "lib64", "usr") for p in (python.root / top).rglob("libc.so.6")]

@@ -14,6 +14,7 @@ from ukperf.model.asked import (
     MachineKind,
     Platform,
     Program,
+    Repetitions,
     Trait,
     kind_of,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "ProgramOutput",
     "QuotedCalls",
     "Readout",
+    "Repetitions",
     "Report",
     "Request",
     "Result",

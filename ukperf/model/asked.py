@@ -92,6 +92,15 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Repetitions:
+    """pyperf's numbers for one benchmark: how often it is called for one value, and how many values and warm-ups."""
+
+    loops: int
+    values: int
+    warmups: int
+
+
+@dataclass(frozen=True)
 class Image:
     """Guest + workload, bootable, addressed by the sha256 of everything in it."""
 

@@ -7,25 +7,20 @@ is never loaded on the host, so there it is not calibrated.
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
-from ukperf import guests
 from ukperf.errors import UkperfError
-from ukperf.guests.base import BuildOptions
-from ukperf.guests.recipes import Role
-from ukperf.hosts import this_machine
 from ukperf.hosts.base import OnFrame
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.imaging.python_env import ROOTS
 from ukperf.imaging.pythontree import BENCH, python_tree, tree_program
-from ukperf.model import Accelerator, BootRecord, BootSpec, Machine, Observation, Outcome, Program, Sample, Unit
+from ukperf.model import Accelerator, BootRecord, Observation, Outcome, Program, Repetitions, Sample, Unit
 from ukperf.resources import data
+from ukperf.workloads.calibrating import SLOWDOWN, repeated, run_here
 
 MODELS = (
     "multinomialnb",
@@ -41,12 +36,9 @@ PAPER_MODELS = MODELS[:2]
 EMULATED = (Accelerator.TCG, Accelerator.ICOUNT)
 EMULATED_SCALE = 0.02  # of the data, where nothing else is asked for: one boot takes about half a minute
 QUICK_SCALE = 0.01  # of the paper's quick run there
-SLOWDOWN = 25.0  # emulation against native: 15 to 22 measured, on an idle machine
-VALUE_S = 0.1  # one pyperf value lasts at least this long
 BUDGET_S = {True: 6.0, False: 10.0}  # for the single rows of one model in one boot; emulated, not emulated
 CALLS = (20, 100, 1_000, 10_000)  # p50, then p90, p99 and p99.9 with ten calls beyond them
 MEMORY_MIB = 1024  # the tree is 200 MB, and Unikraft has it twice: packed and unpacked
-CALIBRATION_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -59,15 +51,6 @@ class Work:
     model_file: Path | None = None
     packages: tuple[str, ...] = ()  # further distributions that the user's model needs
     single_rows: bool = True
-
-
-@dataclass(frozen=True)
-class Repetitions:
-    """pyperf's numbers for one benchmark."""
-
-    loops: int
-    values: int
-    warmups: int
 
 
 @dataclass(frozen=True)
@@ -128,22 +111,7 @@ def calibrate(work: Work, watch: OnFrame | None = None, cache: Cache | None = No
     if work.model_file is not None:
         raise UkperfError("A model file is only ever loaded inside a guest.")
     native = program(work, Accelerator.NATIVE, once(work), cache)
-    image = guests.in_role(Role.CONTROL, cache).build(native, BuildOptions(accelerator=Accelerator.NATIVE))
-    with tempfile.TemporaryDirectory(prefix="ukperf-") as folder:
-        spec = BootSpec(
-            image,
-            Machine(memory_mib=MEMORY_MIB),
-            Accelerator.NATIVE,
-            timeout_s=CALIBRATION_TIMEOUT_S,
-            name="calibration",
-            console_path=Path(folder) / "console.log",
-        )
-        seen = this_machine().boot(spec, watch)
-    if seen.outcome is not Outcome.OK:
-        raise UkperfError(
-            f"The program does not even run on this host: {seen.report.error or seen.reason}",
-            hint=seen.console_tail.strip().splitlines()[-1] if seen.console_tail.strip() else None,
-        )
+    seen = run_here(native, watch, cache)
     return calibration_of(seen)
 
 
@@ -168,7 +136,7 @@ def choose(
     for model in models:
         for what in ("train", "test"):
             name = f"{model} {what}"
-            chosen[name] = _repeated(calibration.seconds.get(name, 1.0) * factor)
+            chosen[name] = repeated(calibration.seconds.get(name, 1.0) * factor)
         if not single_rows:
             continue
         name = f"{model} single-row"
@@ -178,14 +146,6 @@ def choose(
         if chosen[name].warmups:  # a warm-up is as long as a value
             chosen[name] = Repetitions(calls, 1, 1 if 2 * calls * seconds <= BUDGET_S[emulated] else 0)
     return chosen
-
-
-def _repeated(seconds: float) -> Repetitions:
-    loops = 1 if seconds >= VALUE_S else 2 ** math.ceil(math.log2(VALUE_S / max(seconds, 1e-6)))
-    once = seconds * loops
-    if once < 1:
-        return Repetitions(loops, 5, 1)
-    return Repetitions(loops, 3, 0) if once < 3 else Repetitions(loops, 1, 0)
 
 
 def default_repetitions(emulated: bool) -> dict[str, Repetitions]:

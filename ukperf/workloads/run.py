@@ -209,6 +209,7 @@ def _took(seen: Observation, counted: bool) -> float | None:
 _TOLD = {
     Timing.PRELOAD: "run: from before the program's first constructor to after its last exit handler",
     Timing.STARTER: "run: from the program's first instruction to its end as the guest tells it, since it is static",
+    Timing.WORKER: "run: from the start of pyperf's worker, its interpreter loaded, to the script's end",
     Timing.GUEST: "run: from start to end as the guest tells it",
 }
 
