@@ -45,7 +45,7 @@ class Example:
         lexer.whitespace_split = True
         words: list[str] = []
         for word in lexer:
-            if set(word) & set("|&;<>()"):
+            if set(word) <= set("|&;<>()"):
                 break
             words.append(word)
         while words and (re.fullmatch(r"\w+=.*", words[0]) or words[0] == "sudo"):

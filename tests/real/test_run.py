@@ -1,0 +1,64 @@
+"""`ukperf run` as a person types it: unmodified programs of Debian's in real guests, and docs/run.md's examples."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from realrun import ROOT, World, journal
+
+from ukperf import guests
+from ukperf.guests.base import BuildOptions
+from ukperf.imaging.kernelstore import KernelStore
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+]
+SQL = "create table t(x); insert into t values (3), (4); select 'rows ' || count(*), sum(x * x) from t;"
+
+
+def needs(program: str) -> str:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    return program
+
+
+def here(*names: str) -> list[str]:
+    return [name for name in names if guests.get(name).availability(BuildOptions()).ok]
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+def test_one_program_in_every_guest_is_timed_and_did_the_same_work(uk: World) -> None:
+    sqlite, names = needs("sqlite3"), here("linux", "nanos", "unikraft")
+    uk.path("data").mkdir(exist_ok=True)
+    uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
+    chosen = [word for name in names for word in ("-g", name)]
+    asked = ("--accel", "icount", "--boots", "1", *chosen, "--metric", "rows=rows ([0-9]+)", "--json")
+    page = json.loads(uk.run("run", *asked, "--", sqlite, ":memory:", SQL))
+    records = journal(Path(page["run"]))
+    assert {record["trial"]["guest"] for record in records} == set(names)
+    for record in records:
+        samples = {sample["benchmark"]: sample["values"] for sample in record["samples"]}
+        assert record["outcome"] == "ok" and samples["rows"] == [2.0]
+        assert 100_000 < samples["run"][0] < 50_000_000
+    assert len({record["checks"]["output"] for record in records}) == 1
+    assert page["notes"] == ["run: from before the program's first constructor to after its last exit handler."]
+
+
+def examples() -> list[list[str]]:
+    """The lines of docs/run.md that run programs of this machine as processes."""
+    lines = (ROOT / "docs" / "run.md").read_text().splitlines()
+    typed = [shlex.split(line[2:]) for line in lines if line.startswith("$ ukperf run ")]
+    return [words[1:] for words in typed if "native" in words]
+
+
+@pytest.mark.parametrize("words", examples(), ids=" ".join)
+def test_the_pages_examples_run_on_this_machine(uk: World, words: list[str]) -> None:
+    needs(words[words.index("--") + 1])
+    out = uk.run(words[0], "--boots", "1", *words[1:])
+    assert "\n  run " in out and "Run: " in out
