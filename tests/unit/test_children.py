@@ -33,6 +33,8 @@ def sleeper() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
     def start() -> subprocess.Popen[bytes]:
         started.append(subprocess.Popen(SLEEP, start_new_session=True))
+        while not Path(f"/proc/{started[-1].pid}/cmdline").read_bytes():
+            time.sleep(0.001)  # exec has happened, but its words are not there yet
         return started[-1]
 
     yield start
@@ -56,7 +58,7 @@ def book(folder: Path, lines: list[str], alive: bool = False) -> Path:
 def line(process: subprocess.Popen[bytes], *, later: int = 0, digest: str = "") -> str:
     start = process_start(process.pid)
     assert start is not None
-    return f"{process.pid} {start + later} {digest or children._digest(process.pid, SLEEP)}\n"
+    return f"{process.pid} {start + later} {digest or children._digest_of(SLEEP)}\n"
 
 
 def test_the_next_start_ends_what_a_dead_ukperf_started(
@@ -83,9 +85,7 @@ def test_what_is_not_as_recorded_is_somebody_elses(
 
 def test_a_record_is_of_what_proc_says_later(sleeper: Callable[[], subprocess.Popen[bytes]], folder: Path) -> None:
     process = sleeper()
-    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
-        time.sleep(0.001)  # exec has happened, but its words are not there yet
-    assert children._digest(process.pid) == children._digest(process.pid, SLEEP)
+    assert children._digest(process.pid) == children._digest_of(SLEEP)
 
 
 def native(program: str) -> BootSpec:
@@ -133,19 +133,45 @@ def test_a_native_program_and_what_it_forked_end_when_ukperf_is_killed(tmp_path:
 
 
 def test_an_interrupt_that_comes_while_a_program_is_started_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[bytes]] = []
-    popen = subprocess.Popen
+    started: list[int] = []
+    spawn = os.posix_spawn
 
-    def interrupted(*words: object, **options: object) -> subprocess.Popen[bytes]:
-        started.append(popen(*words, **options))  # type: ignore[call-overload]
-        signal.raise_signal(signal.SIGINT)
+    def interrupted(path: str, *words: object, **options: object) -> int:
+        started.append(spawn(path, *words, **options))  # type: ignore[arg-type]
+        if path == "/bin/sh" and "sleep 600" in words[0]:  # type: ignore[operator]
+            signal.raise_signal(signal.SIGINT)
         return started[-1]
 
     assert signal.SIGINT in HELD
-    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    monkeypatch.setattr(os, "posix_spawn", interrupted)
     with pytest.raises(KeyboardInterrupt):
         NativeHost().boot(native("sleep 600"))
-    assert started[0].returncode == -signal.SIGKILL
+    with pytest.raises(ChildProcessError):  # ended, and waited for
+        os.waitpid(started[-1], 0)
+
+
+@pytest.mark.parametrize("standard", [0, 1, 2])
+def test_a_program_gets_its_standard_descriptors_and_no_others(standard: int, tmp_path: Path) -> None:
+    """Also where our own standard ones are closed, or the caller left one open for us."""
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+left, writer = os.pipe()
+os.set_inheritable(left, True)
+os.close({standard})
+from test_children import native
+from ukperf.hosts.native import NativeHost
+said = []
+frame = "printf '\\036{{}}\\n'; for n in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$n && printf $n; done"
+seen = NativeHost().boot(native(frame))
+open({str(tmp_path / "said")!r}, "w").write(seen.console_tail)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (tmp_path / "said").read_text().endswith("012")
+
+
+def test_signals_that_python_ignores_end_programs_as_they_expect() -> None:
+    assert NativeHost().boot(native("kill -PIPE $$; echo survived")).console_tail == ""
 
 
 def test_a_cache_that_cannot_be_written_costs_the_record_and_no_boot(folder: Path) -> None:

@@ -85,7 +85,7 @@ def guest() -> Iterator[Guest]:
 def test_a_good_boot_has_every_event_in_order(guest: Guest) -> None:
     _, seen = guest.says(b"booting\n" + MAIN + EXIT).stops().watched()
     assert (seen.outcome, seen.reason, seen.exit_status) == (Outcome.OK, "", 0)
-    assert list(seen.events) == [event for event in Event if event is not Event.CHECKED]
+    assert list(seen.events) == [event for event in Event if event not in (Event.CHECKED, Event.READY)]
     times = list(seen.events.values())
     assert times == sorted(times)
     assert seen.ticks == {Event.MAIN: 1_000, Event.EXIT: 3_000}
@@ -99,7 +99,7 @@ def test_the_end_of_a_clock_check_is_an_event_of_its_own_and_other_phases_are_no
     )
     _, seen = guest.says(MAIN + between + encode_frame("exit", 3, 3_000, 3_000, status=0)).stops().watched()
     assert seen.outcome is Outcome.OK
-    assert list(seen.events) == list(Event)
+    assert list(seen.events) == [event for event in Event if event is not Event.READY]
     assert seen.ticks == {Event.MAIN: 1_000, Event.CHECKED: 2_000, Event.EXIT: 3_000}
 
 
@@ -346,7 +346,8 @@ def test_with_a_bound_on_silence_every_word_starts_the_time_anew(guest: Guest) -
     watch = Watch(spec, SocketConsole(guest.ours), guest.stop, {})
     long_ago = time.monotonic() - 5_000
     assert watch._seconds_left(long_ago) < 0
-    watch._accept(1, MAIN)
+    guest.says(MAIN)
+    watch._read()
     assert 0 < watch._seconds_left(long_ago) <= 1_000
     assert watch._seconds_left(long_ago - 60_000) < 0  # but not for ever
 
@@ -372,6 +373,56 @@ def test_a_boot_during_which_ukperf_was_stopped_is_lost(guest: Guest, monkeypatc
     monkeypatch.setattr(watching, "STALLED_S", -1.0)  # every turn takes longer than that
     _, seen = guest.says(MAIN + EXIT).stops().watched()
     assert seen.outcome is Outcome.LOST and "ukperf itself was stopped" in seen.reason
+
+
+def test_an_end_that_is_there_with_the_last_frames_is_stamped_before_they_are_looked_at(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at frames, and making the log, take as long as a short program runs."""
+    said: list[str] = []
+
+    class Ends(Stop):
+        def stopped_at(self) -> int | None:
+            said.append("stamped")
+            return super().stopped_at()
+
+    monkeypatch.setattr(watching, "create_own", lambda path: said.append("log") or path.open("wb"))
+    guest.stop.close()
+    guest.stop = Ends()
+    spec = replace(SPEC, console_path=tmp_path / "console.log")
+    _, seen = guest.says(MAIN + EXIT).stops().watched(spec, on_frame=lambda frame: said.append(frame.event))
+    assert said == ["stamped", "log", "main", "exit"]
+    assert seen.outcome is Outcome.OK
+    assert spec.console_path is not None and spec.console_path.read_bytes() == MAIN + EXIT
+
+
+def test_peak_memory_is_read_when_a_frame_arrives_since_its_process_may_be_gone_when_it_is_looked_at(
+    guest: Guest,
+) -> None:
+    alive = iter([4096, None, None])
+    _, seen = guest.says(MAIN + EXIT).stops().watched(sample_rss=lambda: next(alive))
+    assert seen.vmm_peak_rss == 4096
+
+
+def test_a_guest_that_never_pauses_is_looked_at_all_the_same(guest: Guest) -> None:
+    guest.says(MAIN + EXIT)
+
+    class Babbling(SocketConsole):
+        def read(self) -> tuple[int, bytes] | None:
+            got = super().read()
+            guest.says(b".")
+            return got
+
+    spec = replace(SPEC, image=replace(GUEST, powers_off=False))
+    watch = Watch(spec, Babbling(guest.ours), guest.stop, {Event.START: 1})
+    watch.run()
+    assert watch.ended_by_host and watch.observe().outcome is Outcome.OK
+
+
+def test_a_guest_that_says_nothing_leaves_an_empty_log(guest: Guest, tmp_path: Path) -> None:
+    spec = replace(SPEC, console_path=tmp_path / "console.log")
+    guest.stops().watched(spec)
+    assert (tmp_path / "console.log").read_bytes() == b""
 
 
 def test_a_machine_that_is_awake_has_not_slept_since() -> None:

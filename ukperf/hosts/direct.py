@@ -114,10 +114,11 @@ def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_fra
     """One trial. VMM phase: exec until its serial device calls our socket. Raises HostError without a VMM."""
     children.prepare()
     with listening(console_path) as server, tempfile.TemporaryFile(dir=console_path.parent) as log:
-        events = {Event.START: time.monotonic_ns()}
+        events: dict[Event, int] = {}
         vmm = children.spawned(command.argv, dict(command.env), subprocess.DEVNULL, log.fileno(), spec.machine.pin)
         try:
             with vmm as process, pidfd(process.pid) as descriptor:
+                events[Event.START] = process.started_ns
                 connection = _accept(server, descriptor)
                 if connection is None:
                     process.kill()

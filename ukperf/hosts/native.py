@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -49,8 +48,6 @@ class NativeHost(HostDefaults):
         before = reading()
         children.prepare()
         ours, theirs = socket.socketpair()
-        events = {Event.START: time.monotonic_ns()}
-        events[Event.CREATED] = events[Event.RESUMED] = events[Event.START]
         image = spec.image
         with ours, theirs:
             try:
@@ -58,10 +55,11 @@ class NativeHost(HostDefaults):
                     image.argv, dict(image.env), theirs.fileno(), subprocess.STDOUT, spec.machine.pin
                 ) as process:
                     theirs.close()
+                    events = dict.fromkeys((Event.START, Event.CREATED, Event.RESUMED), process.started_ns)
                     watch = _watch(spec, process.pid, ours, events, on_frame)
             except children.NotExecutedError as error:
-                return Observation(Outcome.LOST, str(error), events)
-        return replace(_observed(watch, process.returncode), noise=noise_between(before, reading()))
+                return Observation(Outcome.LOST, str(error), {})
+        return replace(_observed(watch, process.wait()), noise=noise_between(before, reading()))
 
 
 def _watch(

@@ -7,9 +7,11 @@ bytes.
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
@@ -33,6 +35,11 @@ MAX_WAIT_S = 1.0
 # frozen cgroup, a paused host), and what it timed is not the guest's doing.
 STALLED_S = 10.0
 SLEPT_S = 0.1  # the two clocks are read one after the other
+# What is read is stamped at once and looked at when the guest pauses, so that the next event is not stamped late. It
+# waits at most so long, or until there is a CHUNK of it.
+PAUSE_S = 0.001
+LATEST_S = 0.01
+_OF_PEAK = re.compile(rb'"(main|exit)"')  # frames after which a process may be gone, and its peak with it
 
 
 class ConsoleSource(Protocol):
@@ -112,6 +119,9 @@ class Watch:
         self._output = None if keep is None else OutputCapture(keep)
         self._decoder = FrameDecoder(self.spec.console_limit, self._output)
         self._log: BinaryIO | None = None
+        self._files = contextlib.ExitStack()
+        self._unread: deque[tuple[int, bytes]] = deque()  # stamped, and not yet looked at
+        self._waiting = 0  # bytes of that
         self._heard = 0.0  # when the last bytes came, time.monotonic()
         self._vmm_ended: int | None = None
         self._stalled_s = 0.0
@@ -119,9 +129,10 @@ class Watch:
 
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
-            if self.spec.console_path is not None:
-                self._log = stack.enter_context(create_own(self.spec.console_path))
+            self._files = stack
             self._loop()
+            self._look()
+            self._log_file()
 
     def _loop(self) -> None:
         poll = select.poll()
@@ -133,21 +144,25 @@ class Watch:
         while self._outcome is None:
             left = self._seconds_left(started)
             if left <= 0:
+                if self._look():
+                    continue  # there may be more time, after an exit frame
                 self._time_out()
                 return
-            ready = poll.poll(min(left, MAX_WAIT_S) * 1000)
+            ready = dict(poll.poll(min(left, PAUSE_S if self._unread else MAX_WAIT_S) * 1000))
+            woken = time.monotonic_ns()
+            stopped = self.stop.stopped_at() if self.stop.fileno() in ready else None
             signals.check()
-            now = time.monotonic()
-            self._stalled_s, turned = max(self._stalled_s, now - turned), now
-            for descriptor, _ in ready:
-                if descriptor == self.console.fileno() and not self._read():
-                    poll.unregister(descriptor)  # end of the console; the stop event will follow
-                elif descriptor == self.vmm:
-                    self._vmm_ended = time.monotonic_ns()
-                    poll.unregister(descriptor)  # as above
-                elif descriptor == self.stop.fileno() and (at := self.stop.stopped_at()) is not None:
-                    self._stopped(at)
-                    return
+            self._stalled_s, turned = max(self._stalled_s, woken / 1e9 - turned), woken / 1e9
+            if self.vmm in ready:
+                self._vmm_ended = woken
+                poll.unregister(self.vmm)  # the stop event will follow
+            if self.console.fileno() in ready and not self._read():
+                poll.unregister(self.console.fileno())  # its end; as above
+            if stopped is not None:
+                self._stopped(stopped)
+                return
+            if not ready or self._is_late(woken):
+                self._look()
             if self._decoder.flooded:
                 self._end(Outcome.FLOODED, self._flood())
             elif Event.EXIT in self.events and not self.spec.image.powers_off:
@@ -191,17 +206,38 @@ class Watch:
         at, data = got
         if not data:
             return False
-        self._accept(at, data)
+        self._heard = time.monotonic()
+        self._unread.append((at, data))
+        self._waiting += len(data)
+        if self.sample_rss is not None and _OF_PEAK.search(data):
+            self.peak_rss = self.sample_rss() or self.peak_rss
         return True
 
+    def _is_late(self, now: int) -> bool:
+        return bool(self._unread) and (self._waiting >= CHUNK or now - self._unread[0][0] >= LATEST_S * 1e9)
+
+    def _look(self) -> bool:
+        """Look at what was read; False where there was nothing."""
+        some = bool(self._unread)
+        while self._unread:
+            at, data = self._unread.popleft()
+            self._accept(at, data)
+        self._waiting = 0
+        return some
+
     def _accept(self, at: int, data: bytes) -> None:
-        self._heard = time.monotonic()
-        if self._log is not None and not self._decoder.flooded:
-            self._log.write(data)
+        if not self._decoder.flooded and (log := self._log_file()) is not None:
+            log.write(data)
         if Event.FIRST_BYTE not in self.events:
             self.events[Event.FIRST_BYTE] = at
         for frame in self._decoder.feed(data, at):
             self._take(frame)
+
+    def _log_file(self) -> BinaryIO | None:
+        """The copy of the console, made when there is something to write or the guest is gone: it takes time."""
+        if self._log is None and self.spec.console_path is not None:
+            self._log = self._files.enter_context(create_own(self.spec.console_path))
+        return self._log
 
     def _take(self, frame: Frame) -> None:
         self.frames.append(frame)
@@ -219,18 +255,20 @@ class Watch:
             self.on_frame(frame)
 
     def _stopped(self, at: int) -> None:
-        self.events[Event.STOPPED] = at if self._vmm_ended is None else min(at, self._vmm_ended)
         poll = select.poll()
         poll.register(self.console.fileno(), select.POLLIN)
+        self._look()
         deadline = time.monotonic() + max(DRAIN_S, self.console.quiet_s)
         # Until the end of the console, or until nothing more comes: a VMM that is kept alive never closes it.
         while time.monotonic() < deadline and not self._decoder.flooded:
             if not poll.poll(0 if Event.EXIT in self.events else self.console.quiet_s * 1000) or not self._read():
                 break
+            self._look()
         if Event.EXIT not in self.events and not self._decoder.flooded:
             rest = self.console.rest(self._decoder.total)
             if rest:
                 self._accept(time.monotonic_ns(), rest)
+        self.events[Event.STOPPED] = at if self._vmm_ended is None else min(at, self._vmm_ended)
 
     def observe(self, *, peak_rss: int | None = None, host_calls_ns: int = 0, extra: str = "") -> Observation:
         """Sum up. extra: what the VMM itself said (its log's tail), for failures."""
