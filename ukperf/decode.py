@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ INTEGER_MAX = 1 << 64  # guests' counters have 64 bits; larger ones are too much
 T = TypeVar("T")
 Reader = Callable[[object], Any]
 _FORMAT = "format"
+_AS_THEY_ARE = frozenset({str, int, float, bool, types.NoneType})
 # What Python's types are called by people who never saw Python.
 _WORDS: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 
@@ -101,7 +102,24 @@ def decode_stored(kind: type[T], data: object, known: int) -> T:
 
 def encode(value: DataclassInstance, number: int) -> dict[str, Any]:
     """The inverse: JSON data, with the number of its format in front. Paths are for `json.dumps(…, default=str)`."""
-    return {_FORMAT: number, **asdict(value)}
+    return {_FORMAT: number, **_plain(value)}
+
+
+def _plain(value: Any) -> Any:
+    """As `dataclasses.asdict`, which copies what is in there, too, and takes four times as long."""
+    if type(value) in _AS_THEY_ARE:
+        return value
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    names = _names(cast(Hashable, type(value)))
+    return value if names is None else {name: _plain(getattr(value, name)) for name in names}
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...] | None:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,30 @@ def test_no_quota_and_what_cannot_be_understood_are_none(tmp_path: Path, text: s
 
 def test_a_machine_without_control_groups_has_no_quota(tmp_path: Path) -> None:
     assert cgroup.quota(tmp_path) is None and cgroup.throttling(tmp_path) == {}
+
+
+def test_a_process_that_is_moved_to_another_group_meanwhile_is_followed(tmp_path: Path) -> None:
+    files = {f"{GROUP}/cpu.max": "50000 100000\n", "sys/fs/cgroup/other/cpu.max": "20000 100000\n"}
+    root = machine(tmp_path, V2, "0::/user.slice/job\n", files)
+    assert cgroup.quota(root) == 0.5
+    (root / "proc/self/cgroup").write_text("0::/other\n")
+    assert cgroup.quota(root) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "busy", "steal", "total"),
+    [
+        ("cpu  400 100 200 1000 300 10 20 70 55 5\ncpu0 1 1 1 1 1 1 1 1 1 1\n", 800, 70, 2100),
+        ("cpu  400 100 200 1000\n", 700, 0, 1700),  # an old kernel's
+        ("", 0, 0, 0),
+    ],
+)
+def test_busy_and_stolen_time_are_of_all_cpus_and_guests_count_once(
+    text: str, busy: int, steal: int, total: int
+) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    seen = noise.cpu_times(text)
+    assert (seen.busy, seen.steal, seen.total) == pytest.approx((busy / ticks, steal / ticks, total / ticks))
 
 
 def test_the_record_tells_how_much_of_a_trial_a_quota_took() -> None:

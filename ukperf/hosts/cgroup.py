@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+from ukperf.hosts.procfiles import text_of
 
 ROOT = Path("/")
 
@@ -62,12 +65,18 @@ def between(before: dict[Path, Throttling], after: dict[Path, Throttling]) -> Th
 
 def groups(root: Path = ROOT) -> Sequence[Path]:
     """Folders of the groups that this process is in and that may limit its CPU time, its own first."""
-    return tuple(dict.fromkeys(folder for top, own in _hierarchies(root) for folder in _upwards(top, own)))
+    return _groups(root, text_of(root / "proc/self/cgroup") or "")
 
 
-def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
+@lru_cache(maxsize=8)
+def _groups(root: Path, memberships: str) -> tuple[Path, ...]:
+    """What mounts and folders say is looked at once, as long as this process stays in its groups."""
+    return tuple(dict.fromkeys(folder for top, own in _hierarchies(root, memberships) for folder in _upwards(top, own)))
+
+
+def _hierarchies(root: Path, memberships: str) -> Iterator[tuple[Path, Path]]:
     """(mount point, own group) of the v2 hierarchy and of v1's with the cpu controller."""
-    paths = dict(_memberships(root))
+    paths = dict(_memberships(memberships))
     for line in _lines(root / "proc/self/mountinfo"):
         left, _, right = line.partition(" - ")
         words, kind = left.split(), right.split()
@@ -85,9 +94,9 @@ def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
             yield top, top / _below(path, words[3])
 
 
-def _memberships(root: Path) -> Iterator[tuple[str, str]]:
+def _memberships(text: str) -> Iterator[tuple[str, str]]:
     """(controllers, path) of /proc/self/cgroup; v2 has no controllers."""
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in text.splitlines():
         _, _, rest = line.partition(":")
         controllers, colon, path = rest.partition(":")
         if colon:
@@ -131,7 +140,4 @@ def _counters(folder: Path) -> Throttling | None:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
+    return (text_of(path) or "").splitlines()

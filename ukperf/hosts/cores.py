@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from ukperf.hosts.procfiles import text_of
+
 DEVICES = Path("/sys/devices")
 
 
@@ -40,18 +42,27 @@ def all_usable() -> bool:
 
 def cores(cpus: Iterable[int], devices: Path = DEVICES) -> tuple[Core, ...]:
     """What this machine says about these CPUs."""
-    kinds = {kind: parse_list(_read(devices / f"cpu_{kind}/cpus") or "") for kind in ("core", "atom")}
+    kinds = {kind: parse_list(text_of(devices / f"cpu_{kind}/cpus") or "") for kind in ("core", "atom")}
     return tuple(_core(cpu, devices / f"system/cpu/cpu{cpu}", kinds) for cpu in sorted(cpus))
+
+
+def as_governed(cpus: Iterable[int], devices: Path = DEVICES) -> tuple[Core, ...]:
+    """CPUs and their governors alone: what may change from one trial to the next."""
+    return tuple(Core(cpu, governor=_governor(devices / f"system/cpu/cpu{cpu}")) for cpu in sorted(cpus))
+
+
+def _governor(folder: Path) -> str | None:
+    return text_of(folder / "cpufreq/scaling_governor")
 
 
 def _core(cpu: int, folder: Path, kinds: dict[str, tuple[int, ...]]) -> Core:
     return Core(
         cpu,
-        governor=_read(folder / "cpufreq/scaling_governor"),
+        governor=_governor(folder),
         max_khz=_number(folder / "cpufreq/cpuinfo_max_freq"),
         capacity=_number(folder / "cpu_capacity"),
         kind=next((kind for kind, members in kinds.items() if cpu in members), ""),
-        siblings=parse_list(_read(folder / "topology/thread_siblings_list") or str(cpu)),
+        siblings=parse_list(text_of(folder / "topology/thread_siblings_list") or str(cpu)),
     )
 
 
@@ -111,13 +122,6 @@ def parse_list(text: str) -> tuple[int, ...]:
     return tuple(cpus)
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return None
-
-
 def _number(path: Path) -> int | None:
-    text = _read(path)
+    text = text_of(path)
     return int(text) if text is not None and text.isdecimal() else None

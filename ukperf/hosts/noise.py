@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ukperf.hosts import cgroup
-from ukperf.hosts.cores import Core, cores, cpu_list, governors, sharing, unequal, usable_cpus
+from ukperf.hosts.cores import Core, as_governed, cores, cpu_list, governors, sharing, unequal, usable_cpus
+from ukperf.hosts.procfiles import text_of
 from ukperf.model import Machine
 
 _CPU = Path("/sys/devices/system/cpu")
 _ASLR = Path("/proc/sys/kernel/randomize_va_space")  # proc(5)
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PEAK = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,15 @@ class CpuTimes:
     total: float
 
 
-def cpu_times() -> CpuTimes:
-    import psutil
-
-    times = psutil.cpu_times()
-    total = sum(times[:8])  # guest time is counted in user already
-    return CpuTimes(total - times.idle - getattr(times, "iowait", 0.0), getattr(times, "steal", 0.0), total)
+def cpu_times(text: str | None = None) -> CpuTimes:
+    """text: of /proc/stat; default: as it is now. All zero where there is none."""
+    line = (text_of("/proc/stat") if text is None else text) or ""
+    words = line.partition("\n")[0].split()[1:9]  # guest time, behind them, is counted in user already
+    user, nice, system, idle, iowait, irq, softirq, steal = (
+        int(word) / _TICKS for word in (*words, *["0"] * (8 - len(words)))
+    )
+    busy = user + nice + system + irq + softirq + steal
+    return CpuTimes(busy, steal, busy + idle + iowait)
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,8 @@ def noise_between(before: Reading, after: Reading, machine: Machine | None = Non
 
 def peak_rss(pid: int) -> int | None:
     """Peak resident memory of a process in bytes (proc(5), VmHWM), None if it is gone."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+    found = _PEAK.search(text_of(f"/proc/{pid}/status") or "")
+    return int(found[1]) * 1024 if found else None
 
 
 def cpu_model() -> str:
@@ -115,13 +117,14 @@ def noise_sources() -> list[NoiseSource]:
 
 def conditions() -> dict[str, str]:
     """How this machine is set right now, as far as it shows: governor, turbo, SMT, ASLR, the CPUs that may be used."""
+    usable = usable_cpus()
     found = {
-        "governor": governors(cores(usable_cpus())),
-        "turbo": {"0": "on", "1": "off"}.get(_read(_CPU / "intel_pstate/no_turbo") or "", "")
-        or {"1": "on", "0": "off"}.get(_read(_CPU / "cpufreq/boost") or "", ""),
-        "smt": {"1": "on", "0": "off"}.get(_read(_CPU / "smt/active") or "", ""),
-        "aslr": {"0": "off", "1": "on, heap not", "2": "on"}.get(_read(_ASLR) or "", ""),
-        "cpus": cpu_list(usable_cpus()),
+        "governor": governors(as_governed(usable)),
+        "turbo": {"0": "on", "1": "off"}.get(text_of(_CPU / "intel_pstate/no_turbo") or "", "")
+        or {"1": "on", "0": "off"}.get(text_of(_CPU / "cpufreq/boost") or "", ""),
+        "smt": {"1": "on", "0": "off"}.get(text_of(_CPU / "smt/active") or "", ""),
+        "aslr": {"0": "off", "1": "on, heap not", "2": "on"}.get(text_of(_ASLR) or "", ""),
+        "cpus": cpu_list(usable),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -150,13 +153,6 @@ def _shared(found: Sequence[Core]) -> str:
     return " and ".join(cpu_list(group) for group in sharing(found)) + " are threads of one core each"
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return None
-
-
 def _governor(mine: Sequence[Core]) -> NoiseSource:
     governor = governors(mine)
     if not governor:
@@ -166,8 +162,8 @@ def _governor(mine: Sequence[Core]) -> NoiseSource:
 
 
 def _turbo() -> NoiseSource:
-    no_turbo = _read(_CPU / "intel_pstate/no_turbo")
-    boost = _read(_CPU / "cpufreq/boost")
+    no_turbo = text_of(_CPU / "intel_pstate/no_turbo")
+    boost = text_of(_CPU / "cpufreq/boost")
     if no_turbo is None and boost is None:
         return NoiseSource("turbo", "not visible", True)
     on = no_turbo == "0" if no_turbo is not None else boost == "1"
@@ -175,7 +171,7 @@ def _turbo() -> NoiseSource:
 
 
 def _smt(mine: Sequence[Core]) -> NoiseSource:
-    active = _read(_CPU / "smt/active")
+    active = text_of(_CPU / "smt/active")
     if active is None and not sharing(mine):
         return NoiseSource("SMT", "not visible", True)
     if active != "1" and not sharing(mine):

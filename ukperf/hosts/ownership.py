@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.hosts.places import is_private, scratch_parent, scratch_parents
+from ukperf.hosts.procfiles import text_of
 from ukperf.signals import last_act
 
 _NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
@@ -27,9 +28,8 @@ _NAME = re.compile(r"(\d+)-(\d+)(?:-\d+)?")
 
 def process_start(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot (proc(5), field 22 of stat), or None if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
+    stat = text_of(f"/proc/{pid}/stat")
+    if stat is None:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
     return None if fields[0] in ("Z", "X") else int(fields[19])
