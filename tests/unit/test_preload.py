@@ -161,6 +161,7 @@ def test_a_program_that_executes_another_is_one_program(run: Run) -> None:
     assert (events(seen), assemble(seen.frames).exit_status) == (["main", "exit"], 3)
     assert not assemble(seen.frames).lies
     assert "began_tsc" not in seen.frames[1].fields  # only the first program knows
+    assert "peak_rss" not in seen.frames[1].fields  # as above
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL", "SIGABRT"])

@@ -121,6 +121,51 @@ def test_a_program_that_fails_or_dies_has_no_figures(tmp_path: Path) -> None:
     assert died.outcome is Outcome.CRASHED and "SIGSEGV" in died.reason
 
 
+def test_home_has_a_default_and_of_two_values_the_last_one_counts(tmp_path: Path) -> None:
+    def seen(folder: str, *env: str) -> str:
+        run(tmp_path / folder, ["/bin/sh", "-c", "echo $HOME $A"], boots=1, env=env)
+        return next((tmp_path / folder / OUTPUT).iterdir()).read_text()
+
+    assert seen("a", "A=1", "A=2") == "/ 2\n"
+    assert seen("b", "HOME=/home") == "/home\n"
+
+
+def static_program(folder: Path) -> str:
+    compiled(folder / "static", "int main(void) { return 0; }", "-static-pie")
+    return str(folder / "static")
+
+
+def prepared(words: Sequence[str], request: Request, said: list[str], **options: object) -> Request:
+    bench = type("Bench", (), {"say": staticmethod(said.append)})()
+    asked = RunOptions(words=tuple(words), **options)  # type: ignore[arg-type]
+    return workloads.get("run").prepare(asked, request, bench).request  # type: ignore[arg-type]
+
+
+def test_guests_that_do_not_tell_a_static_programs_end_are_refused_or_left_out(tmp_path: Path) -> None:
+    words, said = [static_program(tmp_path)], []  # type: ignore[var-annotated]
+    for request in (Request(guests=("linux", "nanos")), Request(variants={"n": Variant("nanos")})):
+        with pytest.raises(UkperfError, match=r"(nanos|n) does not tell when a program .* ends, like this static one"):
+            prepared(words, request, said)
+    other = Request(guests=("linux",), variants={"n": Variant("nanos", program=words[0])})
+    with pytest.raises(UkperfError, match="n does not tell"):
+        prepared(["/bin/true"], other, said)
+    assert not said
+    assert set(prepared(words, Request(), said).default_guests) == {"linux", "native"}
+    assert [line.split(" is left out")[0] for line in said] == ["nanos", "unikraft"]
+    assert {"linux", "nanos", "unikraft", "native"} <= set(prepared(["/bin/true"], Request(), said).default_guests)
+
+
+def test_a_guest_that_unpacks_files_in_memory_gets_more_for_large_ones(tmp_path: Path) -> None:
+    with (tmp_path / "data").open("wb") as file:
+        file.truncate(50 << 20)
+    files = (f"{tmp_path}/data:/data",)
+    both = Request(guests=("linux", "unikraft"), variants={"u": Variant("unikraft", memory_mib=999)})
+    memory = prepared(["/bin/true"], both, [], files=files).memory_mib
+    assert set(memory) == {"unikraft", "u"}  # of a variant its own word counts
+    assert 256 + 3.5 * 50 < memory["unikraft"] < 256 + 3.5 * 60
+    assert not prepared(["/bin/true"], both, []).memory_mib
+
+
 @pytest.mark.parametrize(
     ("words", "options", "says"),
     [
@@ -131,6 +176,7 @@ def test_a_program_that_fails_or_dies_has_no_figures(tmp_path: Path) -> None:
         (("/bin/true",), {"ignore": ("(",)}, "--ignore '\\(' is no pattern"),
         (("/bin/true",), {"ready": "("}, "--ready '\\(' is no pattern"),
         (("/bin/true",), {"env": ("WORD",)}, "--env WORD has no value"),
+        (("/bin/true",), {"env": ("=word",)}, "--env =word has no name"),
         (("/bin/true",), {"files": ("/nowhere",)}, "/nowhere"),
         (("/bin/true",), {"cwd": "work"}, "no absolute path"),
     ],

@@ -81,6 +81,8 @@ class Recipe:
     vsyscall: bool = False  # its kernel may have __kernel_vsyscall: system calls as function calls
     boot_image: str = ""  # what the file is called that it boots from besides its kernel; "": it needs none
     loads_programs: bool = True  # False: only programs that are linked in
+    tells_end: bool = False  # also of a program that takes no library of ours: its end, and how it ended
+    tree_memory: float = 0.0  # bytes of memory that each byte of a program's files takes from the start
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def listed(self, key: str) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar
@@ -35,7 +36,7 @@ from ukperf.model import (
     Unit,
 )
 from ukperf.patterns import PatternError
-from ukperf.text import clean, many
+from ukperf.text import Say, clean, many
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
 from ukperf.workloads.metrics import check_pattern, metrics_of, samples_of, without_lines
 
@@ -44,6 +45,8 @@ OUTPUT = "output"  # the check, and the folder of outputs in the run's folder
 KEEP = 64 << 20  # bytes of a program's output
 CONSOLE = 80 << 20
 SHOWN = 64 << 10  # bytes of an output that are kept for people
+# Programs take it for granted. Of two values of one variable some guests see the first and others the last.
+DEFAULT_ENV = {"HOME": "/"}
 STATE = "run.json"
 FORMAT = 1
 
@@ -70,6 +73,7 @@ class Known:
 
     timing: Mapping[str, str]
     left_out: tuple[str, ...] = ()
+    memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that get more, for the program's files
 
 
 class Run(Workload):
@@ -97,22 +101,26 @@ class Run(Workload):
         }
         for line in dict.fromkeys(line for each in (packed, *others.values()) for line in each.left_out):
             bench.say(f"{line[0].upper()}{line[1:]}.")
+        suited = _suited(request, packed, others, bench.say)
+        memory_mib = _memory_mib(request, suited, packed, others)
         listening = Listening(KEEP, CONSOLE, options.ready, options.until_ready)
         asked = replace(
             request,
             program=packed.program,
             programs={name: each.program for name, each in others.items()},
-            default_guests=guests.loading_programs(),
+            default_guests=suited,
+            memory_mib=memory_mib,
             listening=listening,
         )
         timing = {"": packed.timing.value, **{name: each.timing.value for name, each in others.items()}}
-        return Prepared(asked, {STATE: json.dumps(encode(Known(timing, packed.left_out), FORMAT)) + "\n"})
+        known = Known(timing, packed.left_out, memory_mib)
+        return Prepared(asked, {STATE: json.dumps(encode(known, FORMAT)) + "\n"})
 
     def _packed(self, options: RunOptions, words: Sequence[str]) -> Packed:
         return pack(
             words,
             files=[FileToPack.parse(text) for text in options.files],
-            env=[_variable(text) for text in options.env],
+            env=tuple({**DEFAULT_ENV, **dict(map(_variable, options.env))}.items()),
             cwd=options.cwd,
             stdin=options.stdin,
         )
@@ -161,8 +169,9 @@ class Run(Workload):
 
 def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals:
-        raise UkperfError(f"--env {clean(text, 80)} has no value.", hint="Write --env NAME=VALUE.")
+    if not equals or not name:
+        lacking = "name" if equals else "value"
+        raise UkperfError(f"--env {clean(text, 80)} has no {lacking}.", hint="Write --env NAME=VALUE.")
     return name, value
 
 
@@ -171,6 +180,47 @@ def _split(name: str, words: str) -> tuple[str, ...]:
         return tuple(shlex.split(words))
     except ValueError as error:
         raise UkperfError(f"--variant {name}: {clean(words, 80)!r} is no command line: {error}.") from error
+
+
+def _suited(request: Request, packed: Packed, others: Mapping[str, Packed], say: Say) -> tuple[str, ...]:
+    """Guests of a run that names none: those that tell the end of this program, which may take no library of ours.
+
+    Raises UkperfError where one that was named does not.
+    """
+    programs = dict.fromkeys(request.guests, packed)
+    programs |= {name: others.get(name, packed) for name in request.variants}
+    for name, program in programs.items():
+        guest = request.variants[name].guest if name in request.variants else name
+        if program.timing is not Timing.PRELOAD and not guests.get(guest).recipe.tells_end:
+            raise UkperfError(
+                f"{name} does not tell when a program that takes no library of ours ends, like {_which(program)}.",
+                hint=f"Leave {name} out, or take a program that is linked dynamically with glibc.",
+            )
+    suited = guests.loading_programs()
+    if programs or packed.timing is Timing.PRELOAD:
+        return suited
+    telling = tuple(name for name in suited if guests.get(name).recipe.tells_end)
+    for name in suited:
+        if name not in telling:
+            say(f"{name} is left out: it does not tell when a program like {_which(packed)} ends.")
+    return telling
+
+
+def _which(packed: Packed) -> str:
+    return "this static one" if packed.timing is Timing.STARTER else "this one of another C library"
+
+
+def _memory_mib(
+    request: Request, suited: Sequence[str], packed: Packed, others: Mapping[str, Packed]
+) -> dict[str, int]:
+    """Memory of guests that hold the program's files there: what all get and, where it is much, what the files take."""
+    memory: dict[str, int] = {}
+    for name in (*(request.guests or suited), *request.variants):
+        guest = guests.get(request.variants[name].guest if name in request.variants else name)
+        taken = math.ceil(guest.recipe.tree_memory * others.get(name, packed).size / (1 << 20))
+        if 2 * taken > request.machine.memory_mib:
+            memory[name] = request.machine.memory_mib + taken
+    return memory
 
 
 def _own_samples(spec: BootSpec, seen: Observation) -> tuple[Sample, ...]:
@@ -221,6 +271,9 @@ def _timing_notes(result: Result) -> list[str]:
     except (OSError, ValueError):
         return []
     notes = [f"{_TOLD[way]}." for way in dict.fromkeys(ways)]
+    for guest, mib in known.memory_mib.items():
+        if guest in result.plan.guests and result.plan.machine_of(guest).memory_mib == mib:
+            notes.append(f"{guest} has {mib} MiB, since the program's files are in its memory.")
     if len(set(ways)) > 1:
         notes.append("These are timed in different ways, so that small differences of run are not the programs' own.")
     return notes

@@ -253,6 +253,8 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     if (on_exit)
         on_exit(on_return, NULL);
     if (owner == pid) { /* executed by the first program */
+        char path[4096];
+        on_host = root_of(path, sizeof path, environment) > 0;
         uk_.n = 1;
         return;
     }
