@@ -200,7 +200,7 @@ def test_linux_runs_a_program_from_a_disk(
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, disk, "8M"], check=True, capture_output=True)
     options = BuildOptions(machine=MachineKind(machine))
     wanted = replace(wanted, argv=("/bin/x", *wanted.argv[1:]))
-    disk_initramfs(linux.kernel(options), linux.init(), wanted, tmp_path / "initrd")
+    disk_initramfs(linux.kernel(options), linux.init(), wanted, tmp_path / "initrd", linux.disk_on(options.machine))
     image = replace(linux.build(boot_program(cache), options), initrd=tmp_path / "initrd")
     drives = ("-drive", f"if=none,id=d,format=raw,file={disk}", "-device", device, *drive)
     found = frames(boot(image, *drives, machine=machine))
@@ -210,7 +210,9 @@ def test_linux_runs_a_program_from_a_disk(
 
 def test_init_says_what_went_wrong_and_powers_off(linux: Linux, cache: Cache, tmp_path: Path) -> None:
     options = BuildOptions(machine=MachineKind.MICROVM)
-    disk_initramfs(linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "initrd")
+    disk_initramfs(
+        linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "initrd", linux.disk_on(options.machine)
+    )
     image = replace(linux.build(boot_program(cache), options), initrd=tmp_path / "initrd")
     found = frames(boot(image, machine="microvm"))  # no disk at all
     assert [frame["event"] for frame in found] == ["init", "error"]
