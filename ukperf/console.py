@@ -10,7 +10,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from ukperf.model import Frame, ProgramOutput, Report, Sample, Unit
@@ -135,11 +135,11 @@ class OutputCapture:
 
     Consoles that put a carriage return before every line feed (Linux's terminal, Unikraft's driver) do so in our frames
     too: one is taken away before each line feed then. Standard error and kernel messages are among it, for a guest has
-    one console. keep: how many bytes of it are kept; length and digest are of all.
+    one console. keep: how many bytes of it are kept; length and digest are of all. heard: gets what comes, at once.
     """
 
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
+    def __init__(self, keep: int, heard: Callable[[bytes], None] | None = None) -> None:
+        self._keep, self._heard = keep, heard
         self._head = bytearray()
         self._digest = hashlib.sha256()
         self._length = 0
@@ -166,6 +166,8 @@ class OutputCapture:
         self._length += len(data)
         self._digest.update(data)
         self._head += data[: self._keep - len(self._head)]
+        if self._heard is not None:
+            self._heard(data)
 
     def done(self) -> ProgramOutput:
         """All of it; nothing more is taken."""

@@ -246,6 +246,18 @@ def test_a_guest_file_takes_part_and_completion_offers_the_folders_guests(lean: 
     assert _guests("le") == ["lean"]
 
 
+def test_the_pages_command_line_runs_beside_native(tmp_path: Path) -> None:
+    path = tmp_path / "fixed.toml"
+    path.write_text(next(text for text in fenced("toml") if "setarch" in text))
+    words = ["boot-time", "--guest-file", path, "-g", "native", "--baseline", "native", "--boots", "6", "--share-host"]
+    folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+    done = ukperf(*words, "--run", tmp_path / "run", path=tmp_path, **folders)
+    assert (done.returncode, "fixed command setarch from util-linux" in done.stdout) == (0, True), done.stderr
+    stored = json.loads((tmp_path / "run" / "plan.json").read_text())["images"]
+    assert (stored["fixed"]["protocol"], stored["native"]["protocol"]) == ("command", "exec")
+    assert stored["fixed"]["program_digest"] == stored["native"]["program_digest"]
+
+
 def test_what_the_page_shows_is_what_it_says() -> None:
     assert textwrap.dedent(fenced("toml")[0]).startswith('name = "lean"')
     assert {"workloads", "guests", "hosts", "exports"} <= set(re.findall(r"ukperf\.(\w+)", "".join(fenced("toml"))))

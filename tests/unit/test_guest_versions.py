@@ -142,7 +142,9 @@ def test_plan_and_journal_hold_both_versions_and_a_broken_off_run_goes_on(tmp_pa
         plan, host = load(tmp_path), FakeHost(lambda *_: good_boot())
         with Journal(tmp_path / JOURNAL) as journal:
             before = list(read_journal(tmp_path / JOURNAL).records)
-            Runner(plan, tmp_path, {"fake": host}, host, journal, lambda _: False, records=before).run()
+            Runner(
+                plan, tmp_path, {"fake": host}, lambda _, host=host: host, journal, lambda _: False, records=before
+            ).run()
     found = read_journal(tmp_path / JOURNAL).records
     assert sorted(record.trial.guest for record in found) == sorted(names * 2)
     assert sorted(host.booted) == sorted(names)

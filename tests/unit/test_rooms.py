@@ -44,12 +44,13 @@ OWNERS = {
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
 # `""` is the package itself: its version.
-SHARED = {"", "decode", "model", "errors", "files", "patterns", "registry", "signals", "text"}
+SHARED = {"", "decode", "model", "errors", "files", "patterns", "registry", "signals", "templates", "text"}
 # Rooms of ours that a room may import, besides the shared nouns and itself.
 MAY_IMPORT = {
     "": {"runs"},  # ukperf.load, inside the function
     "errors": set[str](),
     "files": set[str](),
+    "templates": set[str](),
     "text": set[str](),
     "patterns": set[str](),
     "registry": set[str](),
@@ -108,6 +109,7 @@ OPENERS = {
     "workloads/syscall_probe.py": "a table of our own package",
     "cli/main.py": "/dev/null",
     "hosts/children.py": "/proc",
+    "hosts/command.py": "both ends of pipes and terminals",
     "hosts/connection.py": "connections",
     "hosts/domains.py": "/proc",
     "hosts/libvirt_host.py": "the pid file in its own private root",
@@ -424,6 +426,7 @@ NAMED_ELSEWHERE = {
     ("workloads", "cli/images.py", "boot"): "the default of an option",
     ("workloads", "cli/sklearn.py", "sklearn"): "what this command runs",
     ("workloads", "cli/syscall_cost.py", "syscall_cost"): "what this command runs",
+    ("workloads", "guests/command.py", "boot"): "of a kernel with its program in it, that is all there is to measure",
     ("workloads", "guests/floor.py", "boot"): "floor's kernel has this program linked in",
     ("workloads", "guests/floor.py", "syscall_cost"): "floor's kernel has this program linked in",
     ("workloads", "guests/nanos.py", "boot"): "the role of a kernel's file, and a folder",

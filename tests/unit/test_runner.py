@@ -105,7 +105,7 @@ class Bench:
                 self.plan,
                 self.folder,
                 hosts,
-                self.host,
+                lambda _: self.host,
                 journal,
                 enough or (lambda records: False),
                 self.watcher,
@@ -341,7 +341,7 @@ def test_blocks_go_round_the_hosts_and_programs_run_here(tmp_path: Path) -> None
     plan = plan_of(["linux", "native"], ["one", "two"], boots=4)
     one, two, here = FakeHost(uri="one"), FakeHost(uri="two"), FakeHost(uri="native")
     with Journal(tmp_path / JOURNAL) as journal:
-        Runner(plan, tmp_path, {"one": one, "two": two}, here, journal, lambda records: False).run()
+        Runner(plan, tmp_path, {"one": one, "two": two}, lambda _: here, journal, lambda records: False).run()
     assert (one.booted, two.booted, here.booted) == (["linux"] * 2, ["linux"] * 2, ["native"] * 4)
     assert [r.host for r in read_journal(tmp_path / JOURNAL).records] == ["one"] * 2 + ["two"] * 2 + ["one"] * 2 + [
         "two"
@@ -380,7 +380,7 @@ def test_a_run_of_thousands_of_trials_costs_no_more_for_each_than_a_short_one(tm
         for place, guest in enumerate(block_order(GUESTS, 1, block)):
             trial = Trial(len(records), block, place, guest)
             records.append(replace(by_guest[guest], trial=trial))
-    runner = Runner(plan, tmp_path, {}, bench.host, None, lambda records: False, records=records)
+    runner = Runner(plan, tmp_path, {}, lambda _: bench.host, None, lambda records: False, records=records)
     assert runner.ended() == "3000 blocks were done"
 
 

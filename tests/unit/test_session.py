@@ -69,6 +69,9 @@ class FakeGuest:
     def fetches(self) -> bool:
         return self.name == "linux"
 
+    def executed_by(self, accelerator: Accelerator) -> Accelerator:
+        return Accelerator.NATIVE if self.protocol is BootProtocol.EXEC else accelerator
+
     def availability(self, options: object) -> Availability:
         return Availability(self.ok, f"{self.name} is {'here' if self.ok else 'missing'}.", f"get {self.name}")
 
@@ -289,7 +292,7 @@ def test_a_lock_dies_with_its_process(stage: Stage) -> None:
 def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     here = FakeHost(uri="native", accelerators=(Accelerator.NATIVE,))
     stage.host = here
-    monkeypatch.setattr(session, "this_machine", lambda: here)
+    monkeypatch.setattr(session, "this_machine", lambda protocol: here)
     result = stage.start(guests=("native",), baseline="native", accelerator=Accelerator.AUTO)
     assert stage.opened == ["native"]
     assert here.booted == ["native"] * 2

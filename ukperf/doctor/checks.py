@@ -15,7 +15,7 @@ from ukperf.engine.setting import decide_accelerator
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.guests.recipes import Role
-from ukperf.hosts import open_host, this_machine
+from ukperf.hosts import open_host
 from ukperf.hosts.base import Host
 from ukperf.hosts.noise import NoiseSource, cpu_model, noise_sources
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, count_cycles
@@ -164,7 +164,7 @@ def _clocks(host: Host, accelerator: Accelerator) -> list[Check]:
         spec = BootSpec(
             image, machine, accelerator, timeout_s=CLOCK_TIMEOUT_S, name=f"ukperf-doctor-{os.getpid()}-{name}"
         )
-        clock = check_clock(guest, options, spec, host, this_machine())
+        clock = check_clock(guest, options, spec, host)
         advice = "" if not clock.lies else "What this guest times itself is off by as much: results are marked."
         found.append(Check(f"clock {name}", State.OK if clock.honest else State.OPTIONAL, clock.sentence, advice))
     return found

@@ -13,9 +13,10 @@ from statistics import median
 from ukperf.engine.record import clock_ratio
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, Guest
+from ukperf.hosts import booting
 from ukperf.hosts.base import Host
 from ukperf.imaging.programs import clock_program
-from ukperf.model import Accelerator, BootProtocol, BootSpec, Frame, Outcome
+from ukperf.model import Accelerator, BootSpec, Frame, Outcome
 
 TOLERANCE = 0.01
 MIN_SPAN_NS = 10_000_000
@@ -39,17 +40,17 @@ class ClockCheck:
         return self.ratio is not None and abs(self.ratio - 1) <= TOLERANCE
 
 
-def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: Host, native: Host) -> ClockCheck:
+def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: Host) -> ClockCheck:
     """Boot `guest` once with the clock program; template says on what machine, and how long at most."""
     try:
         image = guest.build(clock_program(), options)
         spec = replace(template, image=image, console_path=None, name=f"{template.name}-clock")
-        seen = (native if image.protocol is BootProtocol.EXEC else host).boot(spec)
+        seen = booting(image.protocol, host).boot(spec)
     except UkperfError as error:
         return ClockCheck(guest.name, None, f"not checked: {error.message}")
     if seen.outcome is not Outcome.OK:
         return ClockCheck(guest.name, None, f"not checked: {seen.outcome.value}, {seen.reason}")
-    counted = options.accelerator is Accelerator.ICOUNT and image.protocol is not BootProtocol.EXEC
+    counted = image.executed_by(options.accelerator) is Accelerator.ICOUNT
     return judge(guest.name, interval_ratios(seen.frames, counted), counted)
 
 

@@ -14,11 +14,10 @@ from ukperf.engine.folders import alone
 from ukperf.engine.plan import domain_name, refuse_foreign, spec_of
 from ukperf.engine.session import make_plan
 from ukperf.engine.setting import Setting, checked, decide_accelerator, one_accelerator, open_hosts, say_truth, settle
-from ukperf.hosts import this_machine
+from ukperf.hosts import booting
 from ukperf.hosts.base import VMM_FACTS, Host
 from ukperf.model import (
     Accelerator,
-    BootProtocol,
     Image,
     Observation,
     Plan,
@@ -76,9 +75,8 @@ class PlannedBoots:
         """Boot a guest of the plan once."""
         spec = spec_of(self.plan, guest, timeout_s=timeout_s)
         machine = replace(spec.machine, memory_mib=memory_mib)
-        native = spec.image.protocol is BootProtocol.EXEC
         name = f"{domain_name(self.plan.run_id, guest)}-{memory_mib}"
-        return (this_machine() if native else self.host).boot(replace(spec, machine=machine, name=name))
+        return booting(spec.image.protocol, self.host).boot(replace(spec, machine=machine, name=name))
 
 
 @contextmanager

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.imaging.digests import Digests
-from ukperf.model import BootProtocol, Image
+from ukperf.model import Image
 from ukperf.text import shell
 
 _Facts = tuple[int, int, int, int]
 
 
 def files_of(image: Image) -> list[Path]:
-    """Kernel, initrd, disk; of a program of this machine the program."""
-    program = Path(image.argv[0]) if image.protocol is BootProtocol.EXEC and image.argv else None
-    return [path for path in (image.kernel, image.initrd, image.disk, program) if path is not None]
+    """Kernel, initrd, disk; of what runs as a process of this machine its program, and what a command needs."""
+    program = Path(image.argv[0]) if image.argv else None
+    others = (image.command.program, *image.command.files) if image.command is not None else ()
+    return [path for path in (image.kernel, image.initrd, image.disk, program, *others) if path is not None]
 
 
 def digests_of(images: Iterable[Image], digests: Digests) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ukperf.hosts import machine_facts
+from ukperf.hosts import machine_facts, runs_here
 from ukperf.hosts.base import VMM_FACTS
-from ukperf.model import Accelerator, BootProtocol, BootRecord, MachineKind, Plan
+from ukperf.model import Accelerator, BootRecord, MachineKind, Plan
 from ukperf.stats.provenance import facts_over
 from ukperf.text import clean, many
 
@@ -32,7 +32,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     """
     machine, kinds = plan.machine, _by_guest(plan)
     boots = [record for record in records if not host or record.host == host]
-    virtual = [r for r in boots if r.trial.guest in kinds] or boots
+    virtual = [r for r in boots if r.trial.guest in kinds] or _not_by_command(plan, boots) or boots
     seen = facts_over(virtual)
     known = {**machine_facts(host or plan.hosts[0], kinds), **about(plan, host), **seen}
     facts = {
@@ -52,6 +52,8 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
         kernel = facts_over(r for r in boots if r.trial.guest == guest).get("kernel", image.kernel_version)
         if kernel:
             facts[f"{guest} kernel"] = kernel
+        if image.command is not None:
+            facts[f"{guest} command"] = image.command.vmm or image.argv[0]
     for name in (*VMM_FACTS, "left_out"):
         if known.get(name):
             facts[name.replace("_", " ")] = known[name]
@@ -67,8 +69,13 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
 
 def _by_guest(plan: Plan) -> dict[str, MachineKind]:
     """guest → machine type, without those that need none."""
-    virtual = [guest for guest, image in plan.images.items() if image.protocol is not BootProtocol.EXEC]
+    virtual = [guest for guest, image in plan.images.items() if not runs_here(image.protocol)]
     return {guest: plan.machine_of(guest).kind for guest in virtual}
+
+
+def _not_by_command(plan: Plan, boots: Sequence[BootRecord]) -> list[BootRecord]:
+    """Boots of guests that no command line of their own boots: what that is, is said for each guest."""
+    return [r for r in boots if (image := plan.images.get(r.trial.guest)) is None or image.command is None]
 
 
 def _machines(plan: Plan) -> str:

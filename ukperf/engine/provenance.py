@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import ukperf
 from ukperf.engine.facts import about
+from ukperf.hosts import runs_here
 from ukperf.hosts.base import BOOT_FACTS
-from ukperf.model import Accelerator, BootProtocol, BootRecord, Plan
+from ukperf.model import BootProtocol, BootRecord, Plan
 from ukperf.text import many
 
 
@@ -18,13 +19,13 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
     Facts that are not known are left out.
     """
     image, machine = plan.images[guest], plan.machine_of(guest)
-    native = image.protocol is BootProtocol.EXEC
+    here, command = runs_here(image.protocol), image.command
     facts = {
         "program": image.program_digest,
         "workload": plan.workload,
-        "accelerator": (Accelerator.NATIVE if native else plan.accelerator).value,
+        "accelerator": image.executed_by(plan.accelerator).value,
         "machine": f"{machine.kind}, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB",
-        "launch": "fork and exec" if native else plan.launch.value,
+        "launch": "fork and exec" if here else plan.launch.value,
         "pinned": ",".join(map(str, machine.pin)) if machine.pin else "no",
         "kernel": image.kernel_version,
         "kernel_sha256": image.kernel_digest,
@@ -34,8 +35,11 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
         **{name: host[name] for name in BOOT_FACTS if name in host},
         **conditions,
     }
-    if native:
+    if image.protocol is BootProtocol.EXEC:
         facts["machine"] = "this machine itself"
+    if command is not None:
+        facts["machine"] = f"by its recipe, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB"
+        facts |= {"vmm": command.vmm, "vmm_sha256": command.vmm_sha256}
     return {name: " ".join(value.split()) for name, value in facts.items() if value.strip()}
 
 

@@ -10,7 +10,6 @@ from ukperf.console import CLOCK_CHECKED, CLOCK_STARTED
 from ukperf.model import (
     PHASE_EVENTS,
     Accelerator,
-    BootProtocol,
     BootRecord,
     BootSpec,
     Event,
@@ -49,8 +48,10 @@ def record_of(
     """
     if reading.reason and seen.outcome is Outcome.OK:
         seen = replace(seen, outcome=Outcome.FAILED, reason=reading.reason)
-    instructions = counted(spec.accelerator, spec.image.protocol)
+    instructions = spec.image.executed_by(spec.accelerator) is Accelerator.ICOUNT
     phases = _instructions(seen.ticks) if instructions else _seconds(seen.events, seen.ended_by_host)
+    if spec.ready:
+        phases.pop(Phase.READY, None)  # its workload asked for it, and makes a benchmark of it
     statuses = phase_statuses(
         {event.value: at for event, at in seen.events.items()},
         phases,
@@ -86,16 +87,13 @@ def record_of(
     )
 
 
-def counted(accelerator: Accelerator, protocol: BootProtocol) -> bool:
-    """Are a boot's figures guest instructions? A program of this machine itself is timed in seconds all the same."""
-    return accelerator is Accelerator.ICOUNT and protocol is not BootProtocol.EXEC
-
-
 def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, float]:
-    """Phases between the host's events. A guest that we ended has no stop phase, and its total ends with `exit`."""
+    """Phases between the host's events. A guest that we ended has no stop phase, and its total ends with `exit`, or
+    `ready` where it speaks no frames."""
     seen, checking = _with_check(events)
-    if ended_by_host and Event.EXIT in seen:
-        seen[Event.STOPPED] = seen[Event.EXIT]
+    last_word = Event.EXIT if Event.EXIT in seen else Event.READY
+    if ended_by_host and last_word in seen:
+        seen[Event.STOPPED] = seen[last_word]
     phases = {
         phase: (seen[last] - seen[first]) / 1e9
         for phase, (first, last) in PHASE_EVENTS.items()

@@ -18,6 +18,7 @@ from ukperf.engine.provenance import trial_facts
 from ukperf.engine.record import record_of
 from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError
+from ukperf.hosts import runs_here
 from ukperf.hosts.base import Host, OnFrame
 from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Observation, Outcome, Plan, Readout, Trial
 from ukperf.paths import make_dir
@@ -58,7 +59,8 @@ class Silent:
 
 @dataclass
 class Runner:
-    """Runs a plan on open hosts. hosts: URI → host; native: the host of EXEC images.
+    """Runs a plan on open hosts. hosts: URI → host; local: who boots images that need no
+    connection, by their protocol.
 
     enough: called before a block is begun, with all records so far; True ends the run. records: those of the journal,
     when a run is resumed. What is left to do follows from plan and records alone, so a run that was broken off goes on
@@ -68,7 +70,7 @@ class Runner:
     plan: Plan
     folder: Path
     hosts: Mapping[str, Host]
-    native: Host
+    local: Callable[[BootProtocol], Host]
     journal: Journal | None  # None: only to ask what is left
     enough: Callable[[Sequence[BootRecord]], bool]
     observer: Observer = field(default_factory=Silent)
@@ -181,7 +183,7 @@ class Runner:
     def _trial(self, block: int, position: int, guest: str, attempt: int) -> None:
         uri = self.plan.hosts[block % len(self.plan.hosts)]
         image = self.plan.images[guest]
-        host = self.native if image.protocol is BootProtocol.EXEC else self.hosts[uri]
+        host = self.local(image.protocol) if runs_here(image.protocol) else self.hosts[uri]
         index = self.records[-1].trial.index + 1 if self.records else 0
         trial = Trial(index, block, position, guest, attempt)
         spec = self.spec(trial)

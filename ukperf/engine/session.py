@@ -26,14 +26,13 @@ from ukperf.engine.runner import Observer, Reader, Runner, Silent
 from ukperf.engine.setting import checked, one_accelerator, open_hosts, refuse_several_cpus, say_truth, settle
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
-from ukperf.hosts import remains, this_machine
+from ukperf.hosts import remains, runs_here, this_machine
 from ukperf.hosts.base import Host
 from ukperf.hosts.noise import cpu_concerns
 from ukperf.imaging.cache import Cache
 from ukperf.model import (
     BALANCED,
     Accelerator,
-    BootProtocol,
     BootRecord,
     Image,
     MachineKind,
@@ -97,7 +96,7 @@ def resume(
         rule = enough or partial(precise, plan)
         remains.clear()
         clear_drafts(folder)
-        why = Runner(plan, folder, {}, this_machine(), None, rule, records=records).ended()
+        why = Runner(plan, folder, {}, this_machine, None, rule, records=records).ended()
         if why is not None:
             return Result(folder, plan, contents.records, why, contents.damaged)
         plans.refuse_foreign(folder)
@@ -116,8 +115,7 @@ def _since_last_boot(plan: Plan, records: Sequence[BootRecord], hosts: Mapping[s
         mine = [record for record in records if record.trial.guest == guest and record.facts]
         for uri, host in hosts.items():
             before = next((record.facts for record in reversed(mine) if record.host == uri), None)
-            native = plan.images[guest].protocol is BootProtocol.EXEC
-            if before is not None and not native:
+            if before is not None and not runs_here(plan.images[guest].protocol):
                 now = trial_facts(plan, guest, host.facts(), host.conditions())
                 said |= dict.fromkeys(since(before, now))
     return [f"Since the run's last boot, {phrase}." for phrase in said]
@@ -134,7 +132,7 @@ def _run(
 ) -> Result:
     kept = f"What was measured is kept. Go on with: ukperf resume {shell(folder)}"
     with Journal(folder / JOURNAL) as journal:
-        runner = Runner(plan, folder, hosts, this_machine(), journal, enough, observer or Silent(), records, read=read)
+        runner = Runner(plan, folder, hosts, this_machine, journal, enough, observer or Silent(), records, read=read)
         try:
             why = runner.run()
         except HostError as error:
@@ -177,7 +175,7 @@ def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) ->
     images = {name: setting.image for name, setting in settings.items()}
     kinds = {name: setting.machine.kind for name, setting in settings.items()}
     own_memory = {*request.memory_mib, *(name for name, variant in request.variants.items() if variant.memory_mib)}
-    virtual = {name: kind for name, kind in kinds.items() if images[name].protocol is not BootProtocol.EXEC}
+    virtual = {name: kind for name, kind in kinds.items() if not runs_here(images[name].protocol)}
     return Plan(
         run_id=run_id,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,11 +10,11 @@ from itertools import combinations
 from ukperf import guests
 from ukperf.engine.folders import refuse_used
 from ukperf.engine.plan import domain_name
-from ukperf.engine.record import CHECK_MS, counted
+from ukperf.engine.record import CHECK_MS
 from ukperf.errors import HostError, UkperfError
 from ukperf.guests.base import BuildOptions, Guest
 from ukperf.guests.recipes import Joins, Role
-from ukperf.hosts import DEFAULT, THIS_MACHINE, open_host, this_machine
+from ukperf.hosts import DEFAULT, THIS_MACHINE, booting, open_host, this_machine
 from ukperf.hosts.base import Host
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.programs import count_program
@@ -72,10 +72,9 @@ class Setting:
 
 def setting_of(guest: Guest, host: Host, accelerator: Accelerator, program: Program, machine: Machine) -> Setting:
     """A guest as it is, with nothing asked for but its machine. Raises UkperfError as `Guest.build` and `Host.fit`."""
-    native = guest.recipe.protocol is BootProtocol.EXEC
     fitting = host.fit(machine, guest.recipe.machines)
     options = BuildOptions(machine=fitting.kind, accelerator=accelerator, remote=not host.here)
-    where = this_machine() if native else host
+    where = booting(guest.recipe.protocol, host)
     return Setting(guest.label, guest, where, fitting, options, guest.build(program, options))
 
 
@@ -99,7 +98,7 @@ def checked(request: Request) -> Request:
     if request.folder is not None:
         refuse_used(request.folder)
     named = (*request.guests, *based_on)
-    if named and all(guests.get(name).recipe.protocol is BootProtocol.EXEC for name in named):
+    if named and all(guests.get(name).executed_by(request.accelerator) is Accelerator.NATIVE for name in named):
         return replace(request, connect=(THIS_MACHINE,))
     return request
 
@@ -278,14 +277,13 @@ def _settle(
         raise _Missing(availability.sentence, hint=availability.hint)
     if not availability.ok:
         say(guest.obtain())
-    native = guest.recipe.protocol is BootProtocol.EXEC
-    if not native:
+    if guest.recipe.protocol is not BootProtocol.EXEC:
         _check_memory(request, guest, name, machine, options)
     more = (*request.arguments.get(name, ()), *variant.arguments)
     asked = request.programs.get(name, request.program)
-    program = _program_for(request, asked, more, guest.recipe.protocol, accelerator)
-    image = guest.build(program, options)
-    return Setting(name, guest, this_machine() if native else host, machine, options, image, request.launch)
+    image = guest.build(_program_for(request, asked, more, guest.executed_by(accelerator)), options)
+    where = booting(guest.recipe.protocol, host)
+    return Setting(name, guest, where, machine, options, image, request.launch)
 
 
 def _machine_for(request: Request, name: str, variant: Variant, guest: Guest, host: Host) -> Machine:
@@ -321,13 +319,11 @@ def _check_memory(request: Request, guest: Guest, name: str, machine: Machine, o
         ) from error
 
 
-def _program_for(
-    request: Request, program: Program, more: Sequence[str], protocol: BootProtocol, accelerator: Accelerator
-) -> Program:
+def _program_for(request: Request, program: Program, more: Sequence[str], executed: Accelerator) -> Program:
     """A program with more words for one guest."""
     words = (*program.argv, *more)
     if request.check_clocks:
-        words += (f"clock={CHECK_MS[counted(accelerator, protocol)]}",)
+        words += (f"clock={CHECK_MS[executed is Accelerator.ICOUNT]}",)
     return replace(program, argv=words)
 
 

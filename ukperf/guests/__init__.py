@@ -18,6 +18,7 @@ from ukperf.text import meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ukperf.guests.base import Guest
     from ukperf.guests.stored import StoredGuest
@@ -28,8 +29,20 @@ GUESTS: Registry[Callable[[Cache | None], Guest]] = Registry("ukperf.guests", "g
 
 
 def names() -> tuple[str, ...]:
-    """The names of all guests that ukperf knows, sorted: those of packages and those of the user's recipe files."""
-    return tuple(sorted({*GUESTS.names(), *recipes.files()}))
+    """The names of all guests that ukperf knows, sorted: those of packages and those of recipe files. A command line
+    that comes with ukperf is among them where its program is on this machine."""
+    ours, files = recipes.commands(), recipes.files()
+    there = (name for name, path in files.items() if ours.get(name) != path or _is_here(path))
+    return tuple(sorted({*GUESTS.names(), *there}))
+
+
+@once
+def _is_here(path: Path) -> bool:
+    """Is the program of a recipe that comes with ukperf on this machine?"""
+    from ukperf.imaging import binaries
+
+    table = recipes.read(path).command
+    return table is not None and binaries.which(table.binary, path.parent) is not None
 
 
 def get(name: str, cache: Cache | None = None) -> Guest:
@@ -39,9 +52,9 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     """
     kind, colon, version = name.partition(":")
     if kind not in GUESTS.names() and kind in (files := recipes.files()):
-        from ukperf.guests.derived import guest_of
+        from ukperf.guests.command import guest_of
 
-        guest = guest_of(files[kind], GUESTS.call, cache)
+        guest = guest_of(files[kind], GUESTS.call, _holder(Role.CONTROL), cache)
     else:
         if kind not in GUESTS.names():
             raise UkperfError(f"There is no guest {name!r}.", hint=meant(kind, names()))

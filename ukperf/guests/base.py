@@ -10,7 +10,7 @@ from pathlib import Path
 from ukperf.errors import UkperfError
 from ukperf.guests.recipes import Kernels, Recipe, load_recipe
 from ukperf.imaging.cache import Cache
-from ukperf.model import Accelerator, Image, MachineKind, Program, Trait
+from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program, Trait
 from ukperf.resources import data
 
 
@@ -44,6 +44,10 @@ class Guest(ABC):
     def fetches(self) -> bool:
         """Has who wants this guest asked for what `obtain` downloads?"""
         return self.recipe.kernels is Kernels.PULLED
+
+    def executed_by(self, accelerator: Accelerator) -> Accelerator:
+        """What executes this guest in a run by `accelerator`: a program of this machine is executed by its CPU."""
+        return Accelerator.NATIVE if self.recipe.protocol is BootProtocol.EXEC else accelerator
 
     @property
     def label(self) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
-from ukperf.guests.recipes import GuestFile, Joins, Kernels, read, recipe_of
-from ukperf.imaging.cache import Cache
+from ukperf.guests.recipes import GuestFile, Joins, Kernels, recipe_of
 from ukperf.model import Image, Program
 
 
@@ -47,14 +44,3 @@ class Derived(Guest):
             kernel=options.kernel or self._file.kernel,
             cmdline=join_cmdline(self._file.append, options.cmdline),
         )
-
-
-def guest_of(path: Path, builders: Callable[[str, Cache | None], Guest], cache: Cache | None) -> Guest:
-    """The guest of a recipe file. builders: makes a guest by its name. Raises UkperfError as `read`, and for a builder
-    that there is not."""
-    found = read(path)
-    try:
-        base = builders(found.builder, cache)
-    except UkperfError as error:
-        raise UkperfError(f"The guest file {path}: {error.message}", hint=error.hint) from error
-    return Derived(found, base)

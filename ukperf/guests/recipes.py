@@ -8,6 +8,8 @@ command line or memory:
     kernel = "/home/me/bzImage"
     append = "mitigations=off"
 
+or a command line that boots it (`[command]`, commandtable.py). Those in images/commands come with ukperf.
+
 A file NAME.toml in the folder `guests` of the user's configuration is a guest of that name; --guest-file names others.
 """
 
@@ -18,17 +20,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from ukperf.decode import Within, decode
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
+from ukperf.guests.commandtable import CommandTable, check_booted, table_of
 from ukperf.model import BootProtocol, MachineKind
 from ukperf.paths import absolute, config_dir
+from ukperf.resources import data
 from ukperf.text import clean, meant
 
 FOLDER = "guests"
+COMMANDS = "commands"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")  # it becomes part of files' and domains' names
 MAX_BYTES = 64 << 10
 _MIB = Within(1, 1 << 20, "number of MiB")
@@ -99,13 +105,14 @@ class GuestFile:
 
     path: Path
     name: str
-    builder: str
+    builder: str = ""  # "": a command boots what the file names
     summary: str | None = None
     kernel: Path | None = None
     append: str = ""
     cmdline: str | None = None
     memory_mib: Annotated[int, _MIB] | None = None
     min_memory_mib: Annotated[int, _MIB] | None = None
+    command: CommandTable | None = None
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -120,12 +127,19 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def files() -> dict[str, Path]:
-    """Name → recipe file: those that --guest-file named, and those of the user's folder. Nothing is read."""
+    """Name → recipe file: those that come with ukperf, those of the user's folder, and those that --guest-file named;
+    the latter go before the former. Nothing is read."""
     try:
         there = sorted((config_dir() / FOLDER).glob("*.toml"))
     except (OSError, UkperfError):
         there = []
-    return {**{path.stem: path for path in there if NAME.fullmatch(path.stem)}, **_named}
+    return {**commands(), **{path.stem: path for path in there if NAME.fullmatch(path.stem)}, **_named}
+
+
+@cache
+def commands() -> dict[str, Path]:
+    """Name → recipe file: the guests that are command lines and come with ukperf."""
+    return {path.stem: path for path in sorted(data("images", COMMANDS).glob("*.toml"))}
 
 
 def use(path: Path) -> str:
@@ -148,19 +162,22 @@ def read(path: Path) -> GuestFile:
     for key in values:
         if key not in known:
             raise UkperfError(f"The guest file {path} has an unknown key {clean(key, 60)!r}.", hint=meant(key, known))
-    if "builder" not in values:
+    if "builder" not in values and "command" not in values:
         raise UkperfError(
             f"The guest file {path} names no builder.", hint='Add the guest that it is built like: builder = "linux"'
         )
     try:
-        said = decode(GuestFile, {"name": path.stem, **values, "path": str(path)})
+        table = table_of(values.pop("command")) if "command" in values else None
+        said = replace(decode(GuestFile, {"name": path.stem, **values, "path": str(path)}), command=table)
+        if table is not None:
+            check_booted(table, said.builder)
     except ValueError as error:
         raise UkperfError(f"In the guest file {path}, {str(error).removeprefix('GuestFile.')}.") from error
     if not NAME.fullmatch(said.name):
         raise UkperfError(
             f"The guest file {path} names a guest {clean(said.name, 60)!r}: letters, digits and ._+- only."
         )
-    return replace(said, kernel=said.kernel and absolute(path.parent / said.kernel))
+    return replace(said, kernel=said.kernel and absolute(path.parent / said.kernel.expanduser()))
 
 
 def recipe_of(found: GuestFile, base: Recipe) -> Recipe:

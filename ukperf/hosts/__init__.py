@@ -1,7 +1,7 @@
 """Hosts: where images boot. Drivers are found by entry points (`ukperf.hosts`), by the scheme of a connection's URI.
 
-Ours: `qemu` and `xen` by libvirt, `native` for programs of this machine itself; fake.py has no VM. The watch, the truth
-check and the host's noise belong here too.
+Ours: `qemu` and `xen` by libvirt, `native` for programs of this machine itself, `command` for guests that a command
+line boots; fake.py has no VM. The watch, the truth check and the host's noise belong here too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from ukperf.errors import HostError, UkperfError
+from ukperf.model import BootProtocol
 from ukperf.registry import OURS, Registry
 from ukperf.text import clean
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT = "qemu:///embed"  # where guests boot unless --connect says otherwise
 THIS_MACHINE = "native"  # where programs run that need no guest
+COMMANDS = "command"  # where command lines boot guests
+# The protocols whose images are processes of this machine → who boots them.
+_LOCAL = {BootProtocol.EXEC: THIS_MACHINE, BootProtocol.COMMAND: COMMANDS}
 
 # (URI, the run's id, may the host see our files under the same paths?) → a host for the length of a with block
 Driver = Callable[[str, str, bool], "AbstractContextManager[Host]"]
@@ -57,11 +61,26 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
         yield host
 
 
-def this_machine() -> Host:
-    """The host of programs that need no guest; nothing is held that would have to be closed."""
+def this_machine(protocol: BootProtocol | None = None) -> Host:
+    """The host of images that need no connection, by their protocol; default: of programs that need no guest. Nothing
+    is held that would have to be closed."""
+    if protocol is not None and _LOCAL[protocol] == COMMANDS:
+        from ukperf.hosts.command import CommandHost
+
+        return CommandHost()
     from ukperf.hosts.native import NativeHost
 
     return NativeHost()
+
+
+def runs_here(protocol: BootProtocol) -> bool:
+    """Are images of this protocol processes of this machine, whatever the run's other guests are booted by?"""
+    return protocol in _LOCAL
+
+
+def booting(protocol: BootProtocol, host: Host) -> Host:
+    """Who boots an image of this protocol in a run on `host`."""
+    return this_machine(protocol) if runs_here(protocol) else host
 
 
 def machine_facts(uri: str, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:

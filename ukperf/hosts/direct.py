@@ -119,7 +119,7 @@ def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_fra
         try:
             with vmm as process, pidfd(process.pid) as descriptor:
                 events[Event.START] = process.started_ns
-                connection = _accept(server, descriptor)
+                connection = accept(server, descriptor)
                 if connection is None:
                     process.kill()
                     process.wait()
@@ -146,7 +146,8 @@ def pidfd(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _accept(server: socket.socket, stopped: int) -> socket.socket | None:
+def accept(server: socket.socket, stopped: int) -> socket.socket | None:
+    """The connection of a process to our socket; None where it ends (stopped: its pidfd) or does not call in time."""
     poll = select.poll()
     poll.register(server, select.POLLIN)
     poll.register(stopped, select.POLLIN)

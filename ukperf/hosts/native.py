@@ -19,23 +19,16 @@ from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
 
-class NativeHost(HostDefaults):
-    """Runs EXEC images. The memory of the machine is no limit here; pinning is."""
+class LocalHost(HostDefaults):
+    """What boots without a connection, as a process of this machine."""
 
-    uri = THIS_MACHINE
     accelerators = (Accelerator.NATIVE,)
     ours = True
-
-    def describe(self) -> str:
-        return "programs are executed by this machine itself"
 
     def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
         if kinds:
             raise HostError(f"It boots on {' and '.join(kinds)} only, and {self.uri} has programs of this machine.")
         return machine
-
-    def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
-        return {"firmware": "none", "console": "socket"}
 
     def facts(self) -> Mapping[str, str]:
         release = os.uname().release
@@ -43,6 +36,18 @@ class NativeHost(HostDefaults):
 
     def conditions(self) -> Mapping[str, str]:
         return conditions()
+
+
+class NativeHost(LocalHost):
+    """Runs EXEC images. The memory of the machine is no limit here; pinning is."""
+
+    uri = THIS_MACHINE
+
+    def describe(self) -> str:
+        return "programs are executed by this machine itself"
+
+    def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
+        return {"firmware": "none", "console": "socket"}
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         before = reading()
@@ -75,6 +80,8 @@ def _observed(watch: Watch, status: int) -> Observation:
     """What was seen, and of a program without an `exit` frame (a static one of somebody's) the end that it had: that is
     ours to tell, as in Linux guests it is init's."""
     observation = watch.observe()
+    if observation.ended_by_host:
+        return observation
     untold = observation.outcome is Outcome.CRASHED and observation.exit_status is None
     if untold and Event.MAIN in observation.events:
         observation = replace(observation, outcome=Outcome.OK, reason="", exit_status=0)

@@ -20,6 +20,7 @@ from ukperf import signals
 from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, OutputCapture, assemble
 from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
+from ukperf.hosts.readyline import ReadyLine
 from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
 
 # After its exit frame a guest that powers itself off gets this long to do so.
@@ -116,8 +117,15 @@ class Watch:
 
     def __post_init__(self) -> None:
         keep = self.spec.keep_output
-        self._output = None if keep is None else OutputCapture(keep)
+        command = self.spec.image.command
+        self._speaks = command is None or command.frames
+        self._chatter = command is not None and command.chatter
+        pattern = self.spec.ready or ("" if command is None else command.ready)
+        self._ready = ReadyLine(pattern) if pattern else None
+        listen = self._listen if self.spec.ready else None
+        self._output = None if keep is None and listen is None else OutputCapture(keep or 0, listen)
         self._decoder = FrameDecoder(self.spec.console_limit, self._output)
+        self._read_at = 0  # when what is looked at was read, ns
         self._log: BinaryIO | None = None
         self._files = contextlib.ExitStack()
         self._unread: deque[tuple[int, bytes]] = deque()  # stamped, and not yet looked at
@@ -165,9 +173,25 @@ class Watch:
                 self._look()
             if self._decoder.flooded:
                 self._end(Outcome.FLOODED, self._flood())
-            elif Event.EXIT in self.events and not self.spec.image.powers_off:
+            elif self._ready is not None and self._ready.fault:
+                self._end(Outcome.LOST, self._ready.fault)
+            elif self._may_end():
                 self.ended_by_host = True
                 return
+
+    def _may_end(self) -> bool:
+        """Has a guest that is ended by us said all that it should?"""
+        early = self.spec.until_ready and Event.READY in self.events
+        return early or (self._last_event() in self.events and not self.spec.image.powers_off)
+
+    def _listen(self, data: bytes) -> None:
+        """To what was written, for the line that says that the guest is ready."""
+        if self._ready is not None and Event.READY not in self.events and self._ready.fits(data):
+            self.events[Event.READY] = self._read_at
+
+    def _last_event(self) -> Event:
+        """After it, a guest that does not end itself is ended."""
+        return Event.EXIT if self._speaks else Event.READY
 
     def _seconds_left(self, started: float) -> float:
         deadline = started + self.spec.timeout_s
@@ -185,7 +209,7 @@ class Watch:
             self._end(Outcome.HUNG, f"not one more byte in {self.spec.idle_s:g} s")
         elif Event.EXIT in self.events:
             self._end(Outcome.HUNG, f"its program ended, but the guest did not power off within {STOP_GRACE_S:g} s")
-        elif Event.MAIN in self.events:
+        elif Event.MAIN in self.events or not self._speaks:
             self._end(Outcome.HUNG, f"no end of the program within {self.spec.timeout_s:g} s")
         else:
             self._end(Outcome.HUNG, f"its program did not start within {self.spec.timeout_s:g} s")
@@ -228,8 +252,11 @@ class Watch:
     def _accept(self, at: int, data: bytes) -> None:
         if not self._decoder.flooded and (log := self._log_file()) is not None:
             log.write(data)
-        if Event.FIRST_BYTE not in self.events:
+        if Event.FIRST_BYTE not in self.events and not self._chatter:
             self.events[Event.FIRST_BYTE] = at
+        self._read_at = at
+        if not self.spec.ready:
+            self._listen(data)
         for frame in self._decoder.feed(data, at):
             self._take(frame)
 
@@ -247,6 +274,8 @@ class Watch:
         tick = frame.fields.get("tsc")
         if event is not None and isinstance(tick, int) and tick >= 0 and event not in self.ticks:
             self.ticks[event] = int(tick)
+        if self._chatter and Event.FIRST_BYTE not in self.events:
+            self.events[Event.FIRST_BYTE] = frame.at_ns
         if event is not None and event is not Event.FIRST_BYTE and event not in self.events:
             self.events[event] = frame.at_ns
             if self.sample_rss is not None and event is not Event.CHECKED:
@@ -261,7 +290,10 @@ class Watch:
         deadline = time.monotonic() + max(DRAIN_S, self.console.quiet_s)
         # Until the end of the console, or until nothing more comes: a VMM that is kept alive never closes it.
         while time.monotonic() < deadline and not self._decoder.flooded:
-            if not poll.poll(0 if Event.EXIT in self.events else self.console.quiet_s * 1000) or not self._read():
+            if (
+                not poll.poll(0 if self._last_event() in self.events else self.console.quiet_s * 1000)
+                or not self._read()
+            ):
                 break
             self._look()
         if Event.EXIT not in self.events and not self._decoder.flooded:
@@ -294,7 +326,7 @@ class Watch:
             console_bytes=self._decoder.total,
             bad_frames=self._decoder.bad_frames,
             console_tail=self._decoder.tail,
-            output=None if self._output is None else self._output.done(),
+            output=None if self._output is None or self.spec.keep_output is None else self._output.done(),
             vmm_peak_rss=peak_rss or self.peak_rss,
             host_calls_ns=host_calls_ns,
         )
@@ -315,6 +347,8 @@ class Watch:
             self.events = {event: min(at, stopped) for event, at in self.events.items()}
 
     def _judge(self, status: int | None, sent: int, error: str) -> tuple[Outcome, str]:
+        if not self._speaks or (self.ended_by_host and Event.EXIT not in self.events):
+            return Outcome.OK, ""  # how it ended, its host knows
         if Event.EXIT not in self.events and status is None:
             lost = f" ({self._decoder.bad_frames} frames were damaged)" if self._decoder.bad_frames else ""
             where = "before" if Event.MAIN not in self.events else "after"

@@ -61,6 +61,22 @@ class BootProtocol(StrEnum):
     KERNEL = "kernel"  # the VMM loads kernel (+ initrd): Linux bzImage, multiboot, or PVH ELF note
     DISK = "disk"  # firmware reads the boot sector of the first disk
     EXEC = "exec"  # no VM: fork and execve on the host
+    COMMAND = "command"  # a command line of this machine boots it, by a recipe
+
+
+class ConsoleWay(StrEnum):
+    """How the console of a command comes to us."""
+
+    STDOUT = "stdout"  # what the command writes to its standard output
+    PTY = "pty"  # the same, where that must be a terminal
+    SOCKET = "socket"  # the command connects to a unix socket of ours
+
+
+class StatusWay(StrEnum):
+    """What a command's exit status means."""
+
+    PLAIN = "plain"
+    DEBUG_EXIT = "debug-exit"  # QEMU's isa-debug-exit: (value << 1) | 1; 0 where the machine ended in another way
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,37 @@ class Repetitions:
 
 
 @dataclass(frozen=True)
+class Command:
+    """What a driver must know of a COMMAND image besides its files and `argv`, whose first word is the command's file
+    and whose others have placeholders (templates.py).
+
+    accelerator: what executes the guest; NATIVE: this machine's CPU, whatever the run's others are executed by.
+    """
+
+    accelerator: Accelerator = Accelerator.NATIVE
+    program: Path | None = None  # {program}: a file of this machine
+    words: tuple[str, ...] = ()  # {arguments}: the program's
+    json: str = ""  # {json}: a file with this in it, placeholders among it
+    console: ConsoleWay = ConsoleWay.STDOUT
+    chatter: bool = False  # the command itself writes to the console: the guest's first byte is its first frame's
+    frames: bool = True  # False: the guest speaks no frames, and its end is that of the command
+    ready: str = ""  # a pattern: the first line that it is found in is an event
+    status: StatusWay = StatusWay.PLAIN
+    good_status: tuple[int, ...] = (0,)
+    copies_disk: bool = True  # the command writes to the disk that it is given
+    vmm: str = ""  # what the command calls itself: the first line of its version
+    vmm_sha256: str = ""
+    files: tuple[Path, ...] = ()  # others that it needs
+
+    def good(self, status: int) -> bool:
+        """Is that the exit status of a guest that ended well?"""
+        if self.status is StatusWay.PLAIN:
+            return status in self.good_status
+        # A machine that was reset ends with 0 too: only a guest that said how it went may.
+        return (status == 0 and self.frames) or (status & 1 == 1 and status >> 1 in self.good_status)
+
+
+@dataclass(frozen=True)
 class Image:
     """Guest + workload, bootable, addressed by the sha256 of everything in it."""
 
@@ -113,13 +160,20 @@ class Image:
     initrd: Path | None = None
     disk: Path | None = None
     cmdline: str = ""
-    argv: tuple[str, ...] = ()  # EXEC only
-    env: tuple[tuple[str, str], ...] = ()  # EXEC only
+    argv: tuple[str, ...] = ()  # EXEC and COMMAND only
+    env: tuple[tuple[str, str], ...] = ()  # EXEC and COMMAND only
     kernel_version: str = ""
     kernel_digest: str = ""
     powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it
     min_memory_mib: int = 16
     traits: tuple[Trait, ...] = ()
+    command: Command | None = None  # COMMAND only
+
+    def executed_by(self, accelerator: Accelerator) -> Accelerator:
+        """What executes it in a run by `accelerator`: processes of this machine have no other than its CPU."""
+        if self.command is not None:
+            return self.command.accelerator
+        return Accelerator.NATIVE if self.protocol is BootProtocol.EXEC else accelerator
 
 
 @dataclass(frozen=True)

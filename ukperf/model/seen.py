@@ -38,6 +38,7 @@ class Phase(StrEnum):
     KERNEL = "kernel"
     INIT = "init"
     STOP = "stop"
+    READY = "ready"  # of guests whose recipe says what their first line then is
     TOTAL = "total"
 
 
@@ -49,7 +50,7 @@ class Event(StrEnum):
     RESUMED = "resumed"  # vCPUs may run; equal to CREATED where the VMM cannot pause
     FIRST_BYTE = "first-byte"  # first byte on the console
     MAIN = "main"  # the program's first statement, by its `main` frame
-    READY = "ready"  # the first line of the program's output that says so, where somebody asked
+    READY = "ready"  # the first line that says so: of the program's output by its run, of the console by a recipe
     CHECKED = "clock-checked"  # the program's `clock checked` frame; equal to MAIN where there is none
     EXIT = "exit"  # the program's `exit` frame
     STOPPED = "stopped"  # the guest powered itself off (VMM said so, or exited), or was ended by us
@@ -60,6 +61,7 @@ PHASE_EVENTS: Mapping[Phase, tuple[Event, Event]] = {
     Phase.KERNEL: (Event.RESUMED, Event.FIRST_BYTE),
     Phase.INIT: (Event.FIRST_BYTE, Event.MAIN),
     Phase.STOP: (Event.CHECKED, Event.STOPPED),
+    Phase.READY: (Event.START, Event.READY),
     Phase.TOTAL: (Event.START, Event.STOPPED),  # less the clock check, MAIN to CHECKED
 }
 

@@ -21,6 +21,8 @@ _WORDS = {
     "cpu": "CPU",
     "cpus": "set of usable CPUs",
     "kernel_sha256": "kernel's sha256",
+    "vmm": "version of what boots it",
+    "vmm_sha256": "sha256 of what boots it",
     "command_line": "kernel command line",
     "host_kernel": "host's kernel",
     "hostname": "host's name",
@@ -32,7 +34,7 @@ _WORDS = {
 # A difference in one of these makes a ratio the answer to another question.
 DECISIVE = ("program", "accelerator")
 # These are a guest's own: of two different guests they differ as a matter of course.
-OF_THE_GUEST = ("kernel", "kernel_sha256", "command_line", "image")
+OF_THE_GUEST = ("kernel", "kernel_sha256", "command_line", "image", "vmm", "vmm_sha256")
 _DIGEST = re.compile(r"[0-9a-f]{40,}")
 MOST_SHOWN = 100
 

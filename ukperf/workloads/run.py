@@ -21,7 +21,6 @@ from ukperf.files import read_bytes, read_json
 from ukperf.imaging.pack import FileToPack, Packed, Timing, pack
 from ukperf.model import (
     Accelerator,
-    BootProtocol,
     BootRecord,
     BootSpec,
     Event,
@@ -226,7 +225,7 @@ def _memory_mib(
 def _own_samples(spec: BootSpec, seen: Observation) -> tuple[Sample, ...]:
     """The program's own time and memory. Under icount instructions by the guest's counter; elsewhere seconds by its
     clock, or by the host's where no `exit` frame tells."""
-    counted = spec.accelerator is Accelerator.ICOUNT and spec.image.protocol is not BootProtocol.EXEC
+    counted = spec.image.executed_by(spec.accelerator) is Accelerator.ICOUNT
     samples: list[Sample] = []
     if (took := _took(seen, counted)) is not None:
         samples.append(Sample(RUN, Unit.INSTRUCTIONS if counted else Unit.SECONDS, (took,)))
