@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,14 @@ from ukperf.guests.base import BuildOptions
 from ukperf.hosts.native import NativeHost
 from ukperf.imaging import packpython
 from ukperf.imaging.cache import Cache
+from ukperf.imaging.closure import PythonTree
 from ukperf.imaging.distributions import own_site
 from ukperf.imaging.pack import FileToPack, Packed, Timing
 from ukperf.imaging.packpython import MAX_BENCHMARKS, PyperfWorker, pack_python, uses_pyperf
+from ukperf.imaging.pythontree import python_tree
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome, Repetitions, Unit
 from ukperf.workloads.calibrating import costs, run_here
+from ukperf.workloads.python_script import PythonOptions, python_script
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 Write = Callable[..., Path]
@@ -167,6 +171,16 @@ def test_a_module_that_is_nowhere_is_said_before_any_guest_misses_it(
     )
 
 
+def test_what_a_package_requires_and_is_not_there_is_said(
+    script: Write, pack: Callable[..., Packed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def incomplete(*arguments: object) -> PythonTree:
+        return replace(python_tree(*arguments), left_out=("x, which y requires, is not installed",))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(packpython, "python_tree", incomplete)
+    assert pack(script("'incomplete'")).left_out == ("x, which y requires, is not installed",)
+
+
 def test_a_file_where_the_python_tree_has_another_is_refused(script: Write, pack: Callable[..., Packed]) -> None:
     said = refusal(pack, script(""), files=[FileToPack(Path("s.py"), "/prog/python")])
     assert said == "/prog/python is two things in one image."
@@ -257,7 +271,11 @@ def test_loops_that_the_script_fixes_are_kept_and_its_options_are_pyperfs(
         ("raise SystemExit('a reason')", "", 1),
         ("raise SystemExit(7)", "", 7),
         ("import no_such_module_xyz", "The import of no_such_module_xyz failed", 1),
-        ("import pyperf\nr = pyperf.Runner()\nr.bench_func('a', lambda: 1 / 0)", "ZeroDivisionError: division", 1),
+        (
+            "import pyperf\nr = pyperf.Runner()\nr.bench_func('a', lambda: 1 / 0)",
+            "ZeroDivisionError: division by zero (<lambda>, s.py:3)",
+            1,
+        ),
         ("import pyperf\nr = pyperf.Runner()\n[r.bench_func('a', int) for _ in '12']", "duplicated benchmark name", 1),
         (
             "import pyperf\nr = pyperf.Runner(loops=1)\n[r.bench_time_func(str(i), lambda n: 1) for i in range(200)]",
@@ -305,3 +323,35 @@ def test_an_unchanged_script_is_not_packed_again(
     assert pack(path) == first
     with pytest.raises(TypeError):
         pack(script("print('again')"))
+
+
+# ---- both, as a workload takes them ----
+
+
+def test_a_pyperf_script_is_calibrated_for_the_accelerator(script: Write, cache: Cache, tmp_path: Path) -> None:
+    """Where guests are emulated, fewer loops do; a process of this machine counts no instructions."""
+    text = """
+        import pyperf
+        runner = pyperf.Runner()
+        runner.bench_time_func("quick", lambda loops: 1e-4 * loops)
+    """
+    path, said = str(script(text)), list[str]()
+    loops = {}
+    for accelerator in (Accelerator.KVM, Accelerator.ICOUNT):
+        made = python_script([path], PythonOptions(), accelerator, said.append, base=tmp_path, cache=cache)
+        (sample,) = run(made.packed).report.samples
+        assert (sample.unit, len(sample.values), len(sample.warmups)) == (Unit.SECONDS, 5, 1)
+        loops[accelerator] = sample.loops
+        assert made.timeout_s is not None and 120 < made.timeout_s < 200
+    assert loops == {Accelerator.KVM: 1024, Accelerator.ICOUNT: 64}
+    assert said[0] == "Calibrating s.py on this host: each benchmark once." and "s.py has 1 benchmark." in said
+
+
+def test_a_plain_script_is_not_run_before_guests_run_it(script: Write, cache: Cache, tmp_path: Path) -> None:
+    path = str(script("raise SystemExit(1)"))
+    made = python_script([path], PythonOptions(), Accelerator.TCG, pytest.fail, base=tmp_path, cache=cache)
+    assert (made.packed.timing, made.timeout_s) == (Timing.PRELOAD, None)
+    options = PythonOptions(pyperf=True)
+    said = refusal(python_script, [path], options, Accelerator.TCG, str, base=tmp_path, cache=cache)
+    assert said.startswith("The program does not even run on this host: its program exited with status 1")
+    assert "There is no script to run" in refusal(python_script, [], options, Accelerator.TCG, str)

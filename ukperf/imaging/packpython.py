@@ -204,6 +204,7 @@ class _PythonPacking(Packing):
             before = self._put_worker(self.told)
         self._put_stdin()
         self._look_at_folders()
+        self.left_out += self.python.left_out
         self._remark_imports()
         argv = (PYTHON, *OPTIONS, *before, script, *request.words[1:])
         own = dict(environment(self.python))

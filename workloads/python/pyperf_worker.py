@@ -2,10 +2,11 @@
 
     python pyperf_worker.pyc CLOCK SETTINGS FOLDER INPUT SCRIPT [ARG…]
 
-CLOCK: `seconds` or `instructions`. SETTINGS: `CRC=LOOPS:VALUES:WARMUPS,…` for benchmarks by the CRC-32 of their names
-in hexadecimal; `-`: none. A benchmark that is not in it is calibrated as pyperf does it, and has one value: so the
-host, which plays the part of pyperf's manager, finds out how long each takes. FOLDER: where the script runs; INPUT: the
-file that it reads from standard input. The script's own command line is what its user wrote.
+CLOCK: `seconds`, or `instructions` of guests (a process of a host is timed all the same). SETTINGS:
+`CRC=LOOPS:VALUES:WARMUPS,…` for benchmarks by the CRC-32 of their names in hexadecimal; `-`: none. A benchmark that is
+not in it is calibrated as pyperf does it, and has one value: so the host, which plays the part of pyperf's manager,
+finds out how long each takes. FOLDER: where the script runs; INPUT: the file that it reads from standard input. The
+script's own command line is what its user wrote.
 """
 
 import os
@@ -18,6 +19,7 @@ from ukperf_wire import Wire
 MAX_BENCHMARKS = 128  # of one script (imaging/packpython.py)
 UNITS = {"second": "s", "byte": "bytes", "integer": "count"}
 NANOSECONDS = 1e9
+IN_GUEST = sys.prefix == "/prog"  # on a host the tree is in a folder
 
 
 class Refused(Exception):
@@ -148,11 +150,19 @@ def run(wire, clock, settings, folder, source, script):
     except MemoryError:
         wire.error("The guest ran out of memory.")
     except BaseException as error:
-        wire.error(f"{type(error).__name__}: {error}")
         import traceback
 
         traceback.print_exc()
+        wire.error(f"{type(error).__name__}: {error} ({place_of(error)})")
     return 1
+
+
+def place_of(error):
+    """Where it was raised: a call that a guest lacks is known by who made it."""
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.name}, {Path(last.filename).name}:{last.lineno}"
 
 
 def peak_memory():
@@ -160,13 +170,14 @@ def peak_memory():
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    return {"peak_rss": peak} if peak > 0 and sys.prefix == "/prog" else {}
+    return {"peak_rss": peak} if peak > 0 and IN_GUEST else {}
 
 
 def main():
     # Unikraft shortens argv[0] to its last part, and then Python cannot tell where it is; pyperf asks.
     sys.executable = sys.executable or f"{sys.prefix}/python"
     clock, settings, folder, source, script, *arguments = sys.argv[1:]
+    clock = clock if IN_GUEST else "seconds"
     wire = Wire(Path(script).name)
     sys.argv = [script, *arguments]
     sys.path[0] = str(Path(script).parent)

@@ -1,0 +1,92 @@
+"""A Python script of anybody's as the program of a run: packed, and, where it uses pyperf, calibrated on this machine.
+
+For the workload `run`:
+
+    made = python_script(words, PythonOptions(packages, requirements, interpreter, pyperf), accelerator, bench.say, …)
+    made.packed, made.timeout_s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.hosts.base import OnFrame
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.distributions import site_of
+from ukperf.imaging.pack import FileToPack, Packed
+from ukperf.imaging.packpython import PyperfWorker, pack_python, uses_pyperf
+from ukperf.model import Accelerator
+from ukperf.text import Say, many
+from ukperf.workloads import calibrating
+
+EMULATED = (Accelerator.TCG, Accelerator.ICOUNT)
+
+
+@dataclass(frozen=True)
+class PythonOptions:
+    """packages: installed distributions; requirements: a file of them; interpreter: whose, None: ukperf's own. pyperf:
+    the script runs as pyperf's worker, None: where its source says so."""
+
+    packages: tuple[str, ...] = ()
+    requirements: Path | None = None
+    interpreter: Path | None = None
+    pyperf: bool | None = None
+
+
+@dataclass(frozen=True)
+class PythonScript:
+    """timeout_s: how long a boot may take; None: nobody knows."""
+
+    packed: Packed
+    timeout_s: float | None = None
+
+
+def python_script(
+    words: Sequence[str],
+    options: PythonOptions,
+    accelerator: Accelerator,
+    say: Say,
+    *,
+    files: Iterable[FileToPack] = (),
+    env: Iterable[tuple[str, str]] = (),
+    cwd: str = "/",
+    stdin: Path | None = None,
+    watch: OnFrame | None = None,
+    base: Path | None = None,
+    cache: Cache | None = None,
+) -> PythonScript:
+    """SCRIPT and its arguments as a program for guests under this accelerator.
+
+    A pyperf script is run once on this machine itself, without its benchmarks' loops known; watch sees its frames.
+    Raises UkperfError for what cannot be packed, and with the script's own sentence where it fails here.
+    """
+    if not words:
+        raise UkperfError("There is no script to run.", hint="Name it behind --, like: -- bench.py --size 10")
+    script = Path(words[0])
+    pack = partial(
+        pack_python,
+        script,
+        words[1:],
+        packages=options.packages,
+        requirements=options.requirements,
+        site=site_of(options.interpreter) if options.interpreter is not None else None,
+        files=tuple(files),
+        env=tuple(env),
+        cwd=cwd,
+        stdin=stdin,
+        base=base,
+        cache=cache,
+    )
+    if not (uses_pyperf(script, base) if options.pyperf is None else options.pyperf):
+        return PythonScript(pack())
+    say(f"Calibrating {script.name} on this host: each benchmark once.")
+    known = calibrating.costs(calibrating.run_here(pack(worker=PyperfWorker()).program, watch, cache))
+    emulated = accelerator in EMULATED
+    chosen = calibrating.choose(known, emulated)
+    say(f"{script.name} has {many(len(known), 'benchmark')}.")
+    packed = pack(worker=PyperfWorker(chosen, instructions=accelerator is Accelerator.ICOUNT))
+    return PythonScript(packed, calibrating.timeout_s(known, chosen, emulated))
