@@ -17,7 +17,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import Limits, Outcome, Phase, Request, Unit, Variant, Verdict
 from ukperf.stats.summary import summarize
 from ukperf.workloads.base import Finished
-from ukperf.workloads.run import OUTPUT, PEAK, RUN, RunOptions
+from ukperf.workloads.run import OUTPUT, PEAK, READY, RUN, RunOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -193,3 +193,24 @@ def test_the_plan_says_what_was_run(tmp_path: Path) -> None:
     run(tmp_path / "run", ["/bin/echo", "a b"], metrics=("n=(\\d+)",))
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert plan["workload"] == "run" and plan["parameters"]["words"] == ["/bin/echo", "a b"]
+
+
+def test_the_first_line_that_says_so_is_when_it_is_ready(tmp_path: Path) -> None:
+    words = ["/bin/sh", "-c", "sleep 0.05; echo not yet; echo up; sleep 0.05"]
+    record = run(tmp_path / "run", words, boots=1, ready="^up$").result.records[0]
+    samples = {sample.benchmark: sample.values[0] for sample in record.samples}
+    assert 0.05 <= samples[READY] < samples[RUN] + record.phases[Phase.KERNEL] and samples[RUN] >= 0.1
+
+
+def test_a_guest_is_ended_when_it_is_ready(tmp_path: Path) -> None:
+    words = ["/bin/sh", "-c", "echo up; sleep 60"]
+    record = run(tmp_path / "run", words, boots=1, ready="up", until_ready=True).result.records[0]
+    assert record.outcome is Outcome.OK
+    assert record.phases[Phase.TOTAL] < 30 and RUN not in {sample.benchmark for sample in record.samples}
+
+
+def test_a_line_that_never_comes_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path / "a", ["/bin/echo", "down"], boots=1, ready="up")
+    assert "until ready matched nothing in 1 of 1 boot of native." in done.notes
+    ended = run(tmp_path / "b", ["/bin/echo", "down"], boots=1, ready="up", until_ready=True).result.records[-1]
+    assert (ended.outcome, ended.reason) == (Outcome.FAILED, "it ended, and no line of its output matched --ready")

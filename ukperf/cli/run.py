@@ -26,6 +26,10 @@ Metric = Annotated[
         help="A number that the program prints: the pattern's first group. higher: more is better.",
     ),
 ]
+Ready = Annotated[
+    str | None, typer.Option(metavar="REGEX", help="Time until the first line of its output that this matches.")
+]
+UntilReady = Annotated[bool, typer.Option("--until-ready", help="End the guest as soon as it is ready.")]
 Ignore = Annotated[
     list[str] | None, typer.Option(metavar="REGEX", help="Lines of its output that may differ between guests.")
 ]
@@ -43,6 +47,8 @@ def command(
     cwd: Cwd = "/",
     stdin: Stdin = None,
     metric: Metric = None,
+    ready: Ready = None,
+    until_ready: UntilReady = False,
     ignore: Ignore = None,
     output: Output = "equal",
 ) -> None:
@@ -65,6 +71,8 @@ def command(
         cwd=cwd,
         stdin=absolute(stdin) if stdin else None,
         metrics=tuple(metric or ()),
+        ready=ready or "",
+        until_ready=until_ready,
         ignore=tuple(ignore or ()),
         output=output,
     )

@@ -132,6 +132,8 @@ class Run(Workload):
             written = seen.output
             if seen.outcome is not Outcome.OK or written is None:
                 return Readout()
+            if options.until_ready and Event.READY not in seen.events:
+                return Readout(reason="it ended, and no line of its output matched --ready")
             if written.length > len(written.head) and (metrics or options.ignore):
                 return Readout(reason=f"it wrote {written.length >> 20} MiB, more than is looked at")
             try:
@@ -149,12 +151,17 @@ class Run(Workload):
         return read
 
     def compared(self, records: Sequence[BootRecord], _accelerator: Accelerator) -> Sequence[BootRecord]:
-        """Without `stop`, which begins with `main` and would be the program's own time once more."""
+        """Without `stop`, which begins with `main` and would be the program's own time once more.
+
+        Nor are there events then that would tell of it: what the other figures are is in the statuses.
+        """
         return tuple(
             replace(
                 record,
                 phases={phase: v for phase, v in record.phases.items() if phase is not Phase.STOP},
                 statuses={name: status for name, status in record.statuses.items() if name != Phase.STOP},
+                events={},
+                ended_by_host=False,
             )
             for record in records
         )
@@ -162,7 +169,7 @@ class Run(Workload):
     def finish(self, result: Result, bench: Bench) -> Finished:
         plain = super().finish(result, bench)
         options: RunOptions = self.options_of(result)
-        notes = (*_timing_notes(result), *_metric_notes(result, options), *_output_notes(result))
+        notes = (*_timing_notes(result), *_pattern_notes(result, options), *_output_notes(result))
         return replace(plain, notes=notes, more={"notes": list(notes)})
 
 
@@ -278,15 +285,16 @@ def _timing_notes(result: Result) -> list[str]:
     return notes
 
 
-def _metric_notes(result: Result, options: RunOptions) -> list[str]:
-    """Metrics that matched nothing: they have no figure, and no record says why."""
+def _pattern_notes(result: Result, options: RunOptions) -> list[str]:
+    """Patterns that matched nothing: they have no figure, and no record says why."""
     notes = []
-    for metric in metrics_of(options.metrics):
+    names = [metric.name for metric in metrics_of(options.metrics)]
+    for name in [*names, *([READY] if options.ready and result.plan.accelerator is not Accelerator.ICOUNT else [])]:
         for guest in result.plan.guests:
             good = [r for r in result.records if r.trial.guest == guest and r.outcome is Outcome.OK]
-            without = sum(all(sample.benchmark != metric.name for sample in record.samples) for record in good)
+            without = sum(all(sample.benchmark != name for sample in record.samples) for record in good)
             if without:
-                notes.append(f"{metric.name} matched nothing in {without} of {many(len(good), 'boot')} of {guest}.")
+                notes.append(f"{name} matched nothing in {without} of {many(len(good), 'boot')} of {guest}.")
     return notes
 
 
