@@ -518,6 +518,14 @@ def test_recipes_that_come_with_ukperf_are_whole_and_say_where_they_were_tried()
         assert guests.get(name).recipe.protocol is BootProtocol.COMMAND
 
 
+def test_a_recipe_of_ours_that_nobody_has_tried_says_so(folders: Path) -> None:
+    assert guests.get("runsc").choice(BuildOptions()) == "The recipe of runsc is not tried: runsc was not at hand."
+    assert guests.get("qemu-linux").choice(BuildOptions()) == ""
+    script(folders, "exit")
+    recipes.use(recipe(folders, GOOD))
+    assert guests.get("mine").choice(BuildOptions()) == ""
+
+
 def test_a_recipe_of_ours_is_listed_where_its_program_is_there(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guests._is_here.cache_clear()
     monkeypatch.setenv("PATH", str(folders))

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.guests import recipes
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
 from ukperf.guests.commandtable import CommandTable
 from ukperf.guests.derived import Derived
@@ -16,6 +17,7 @@ from ukperf.imaging import binaries
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, BootProtocol, Command, Image, Program
 
+UNTRIED = "not tried"  # how the key `tried` of such a recipe begins
 WITHOUT_PROGRAMS = "boot"  # the workload of guests that load no programs: what is measured is their own boot
 ALWAYS = frozenset({"memory_mib", "vcpus", "name", "console", "folder"})  # placeholders that each boot has
 
@@ -115,6 +117,13 @@ class CommandGuest(Guest):
             powers_off=self.recipe.powers_off,
             command=command,
         )
+
+    def choice(self, options: BuildOptions) -> str:
+        """A word of warning before a recipe of ours that nobody has tried, and what the builder says."""
+        untried = self._table.tried if self._file.path in recipes.commands().values() else ""
+        mine = f"The recipe of {self.name} is {untried}." if untried.startswith(UNTRIED) else ""
+        built = self._base.choice(self._options(options)) if self._base is not None else ""
+        return " ".join(filter(None, (mine, built)))
 
     def obtain(self) -> str:
         return super().obtain() if self._base is None else self._base.obtain()

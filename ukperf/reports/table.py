@@ -23,6 +23,7 @@ _TIMED = {
     "kernel": "firmware and kernel: virtual CPUs may run (native: exec called) → first byte on the console",
     "init": "first byte on the console → main of the program",
     "stop": "main of the program, its clock check over → guest stopped",
+    "ready": "create called → the line that its recipe calls ready",
     "total": "create called → guest stopped, less the clock check",
 }
 _COUNTED = {
