@@ -38,6 +38,26 @@ Output = Annotated[
 ]
 
 
+Python = Annotated[
+    bool, typer.Option("--python", help="The program is a Python script: its interpreter and packages go along.")
+]
+Package = Annotated[
+    list[str] | None,
+    typer.Option("--package", metavar="NAME", help="With --python: an installed package that the script needs."),
+]
+Requirements = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --python: a requirements file; nothing is downloaded.")
+]
+Interpreter = Annotated[
+    Path | None,
+    typer.Option(metavar="PYTHON", help="With --python: whose packages; the same version of Python as ukperf's."),
+]
+Pyperf = Annotated[
+    bool | None,
+    typer.Option("--pyperf/--no-pyperf", help="With --python: run it as pyperf's worker. Default: if it uses Runner."),
+]
+
+
 @measuring(after="append")
 def command(
     shared: Shared,
@@ -51,6 +71,11 @@ def command(
     until_ready: UntilReady = False,
     ignore: Ignore = None,
     output: Output = "equal",
+    python: Python = False,
+    package: Package = None,
+    requirements: Requirements = None,
+    interpreter: Interpreter = None,
+    pyperf: Pyperf = None,
 ) -> None:
     """Run a program of this machine, as it is, in each guest, and compare how long it takes and what it prints.
 
@@ -75,5 +100,10 @@ def command(
         until_ready=until_ready,
         ignore=tuple(ignore or ()),
         output=output,
+        python=python,
+        packages=tuple(package or ()),
+        requirements=absolute(requirements) if requirements else None,
+        interpreter=absolute(interpreter) if interpreter else None,
+        pyperf=pyperf,
     )
     run_workload("run", options, shared.request(), shared.json)

@@ -32,12 +32,14 @@ from ukperf.model import (
     Request,
     Result,
     Sample,
+    Trial,
     Unit,
 )
 from ukperf.patterns import PatternError
 from ukperf.text import Say, clean, many
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
 from ukperf.workloads.metrics import check_pattern, metrics_of, samples_of, without_lines
+from ukperf.workloads.python_script import PythonOptions, python_script
 
 RUN, READY, PEAK = "run", "until ready", "peak memory"
 OUTPUT = "output"  # the check, and the folder of outputs in the run's folder
@@ -48,11 +50,15 @@ SHOWN = 64 << 10  # bytes of an output that are kept for people
 DEFAULT_ENV = {"HOME": "/"}
 STATE = "run.json"
 FORMAT = 1
+PYTHON_MIB = 512  # what a guest needs at least to run CPython with a package or two
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """words: the program and its arguments. output: equal, or may-differ. ignore: lines that may differ."""
+    """words: the program and its arguments. output: equal, or may-differ. ignore: lines that may differ.
+
+    python: the program is a script; packages, requirements, interpreter and pyperf are its `PythonOptions`.
+    """
 
     words: tuple[str, ...] = ()
     files: tuple[str, ...] = option((), "A file or folder that goes along.", "HOST[:GUEST]")
@@ -64,6 +70,11 @@ class RunOptions:
     until_ready: bool = False
     ignore: tuple[str, ...] = option((), "Lines that may differ.", "REGEX")
     output: str = "equal"
+    python: bool = option(False, "The program is a Python script.")
+    packages: tuple[str, ...] = option((), "An installed package that the script needs.", "NAME")
+    requirements: Path | None = None
+    interpreter: Path | None = None
+    pyperf: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,15 @@ class Run(Workload):
             raise UkperfError(f"There is no --output {options.output!r}.", hint="Write --output may-differ.")
         if options.until_ready and not options.ready:
             raise UkperfError("--until-ready needs to know when that is.", hint="Add --ready REGEX.")
-        packed = self._packed(options, options.words)
+        of_python = (options.packages, options.requirements, options.interpreter, options.pyperf)
+        if not options.python and any(given not in ((), None) for given in of_python):
+            raise UkperfError(
+                "--package, --requirements, --interpreter and --pyperf are for scripts.", hint="Add --python."
+            )
+        if options.python:
+            packed, request = _python(options, request, bench)
+        else:
+            packed = self._packed(options, options.words)
         others = {
             name: self._packed(options, _split(name, variant.program))
             for name, variant in request.variants.items()
@@ -116,13 +135,7 @@ class Run(Workload):
         return Prepared(asked, {STATE: json.dumps(encode(known, FORMAT)) + "\n"})
 
     def _packed(self, options: RunOptions, words: Sequence[str]) -> Packed:
-        return pack(
-            words,
-            files=[FileToPack.parse(text) for text in options.files],
-            env=tuple({**DEFAULT_ENV, **dict(map(_variable, options.env))}.items()),
-            cwd=options.cwd,
-            stdin=options.stdin,
-        )
+        return pack(words, files=_files(options), env=_environment(options), cwd=options.cwd, stdin=options.stdin)
 
     def reader(self, options: RunOptions) -> Reader:
         metrics = metrics_of(options.metrics)
@@ -171,6 +184,41 @@ class Run(Workload):
         options: RunOptions = self.options_of(result)
         notes = (*_timing_notes(result), *_pattern_notes(result, options), *_output_notes(result))
         return replace(plain, notes=notes, more={"notes": list(notes)})
+
+
+def _files(options: RunOptions) -> list[FileToPack]:
+    return [FileToPack.parse(text) for text in options.files]
+
+
+def _environment(options: RunOptions) -> tuple[tuple[str, str], ...]:
+    return tuple({**DEFAULT_ENV, **dict(map(_variable, options.env))}.items())
+
+
+def _python(options: RunOptions, request: Request, bench: Bench) -> tuple[Packed, Request]:
+    """A script's tree, and the request with the accelerator, memory and time that it needs."""
+    request = bench.checked(request)
+    accelerator = bench.outlook(request).accelerator
+    asked = PythonOptions(options.packages, options.requirements, options.interpreter, options.pyperf)
+    trial = Trial(-1, -1, 0, "calibration")
+    made = python_script(
+        options.words,
+        asked,
+        accelerator,
+        bench.say,
+        files=_files(options),
+        env=_environment(options),
+        cwd=options.cwd,
+        stdin=options.stdin,
+        watch=lambda frame: bench.heard(trial, frame),
+    )
+    machine = request.machine
+    if machine.memory_mib < PYTHON_MIB:
+        bench.say(f"Guests get {PYTHON_MIB} MiB of memory, for Python.")
+        machine = replace(machine, memory_mib=PYTHON_MIB)
+    timeout_s = max(request.timeout_s, made.timeout_s or 0.0)
+    if accelerator is not Accelerator.NATIVE:
+        request = replace(request, accelerator=accelerator)
+    return made.packed, replace(request, machine=machine, timeout_s=timeout_s)
 
 
 def _variable(text: str) -> tuple[str, str]:
