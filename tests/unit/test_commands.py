@@ -425,6 +425,23 @@ def test_a_recipe_with_a_program_runs_that_of_every_guest(folders: Path) -> None
     assert {folders / "monitor", program.path} <= set(files_of(image))
 
 
+def test_a_programs_variables_are_its_own_and_not_the_commands(folders: Path) -> None:
+    """A library that is loaded before a program would else be loaded into the command, whose frames count as its."""
+    script(folders, 'echo "command: $A"; exec "$@"')
+    path = folders / "program"
+    path.write_text(f'#!/bin/sh\necho "program: $A $1"; cat {folders}/frames\n')
+    path.chmod(0o755)
+    program = Program("boot", "p", path, False, ("/program", "x"), env=(("A", "b c"),))
+    recipes.use(recipe(folders, '[command]\narguments = ["./monitor", "{program}", "{arguments}"]\nversion = []'))
+    image = guests.get("mine", Cache()).build(program, BuildOptions())
+    seen = CommandHost().boot(BootSpec(image, MACHINE, Accelerator.NATIVE, timeout_s=20.0))
+    assert seen.outcome is Outcome.OK and seen.console_tail.startswith("command: \nprogram: b c x\n")
+    assert path in files_of(image)
+    recipes.use(recipe(folders, '[command]\narguments = ["./monitor", "{program}"]\nversion = []'))
+    with pytest.raises(UkperfError, match="cannot hand on the variables"):
+        guests.get("mine", Cache()).build(program, BuildOptions())
+
+
 def test_a_command_runs_by_the_accelerators_that_its_recipe_has(folders: Path) -> None:
     script(folders, "frames")
     text = '[command]\narguments = ["./monitor", "{accelerator}", "{program}"]\nversion = []\n'

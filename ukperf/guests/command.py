@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -98,7 +99,8 @@ class CommandGuest(Guest):
             files=tuple(self._needed_files()),
         )
         if built.protocol is BootProtocol.EXEC:
-            command = replace(command, program=Path(built.argv[0]), words=built.argv[1:])
+            command = self._with_program(command, built)
+            built = replace(built, env=())
         argv = (str(path), *self._template(built, command, accelerator))
         description = {
             "guest": self.name,
@@ -127,6 +129,25 @@ class CommandGuest(Guest):
 
     def obtain(self) -> str:
         return super().obtain() if self._base is None else self._base.obtain()
+
+    def _with_program(self, command: Command, built: Image) -> Command:
+        """The command with the program of a process of this machine. Its variables are handed to it by env(1), not to
+        the command: a library that is loaded before the program would be loaded into that, and speak for it.
+
+        Raises UkperfError where they cannot be handed on.
+        """
+        program, words = Path(built.argv[0]), built.argv[1:]
+        if not built.env:
+            return replace(command, program=program, words=words)
+        flat = [word for group in self._table.groups for word in group]
+        env = binaries.which("env", program.parent)
+        if env is None or ("{program}", "{arguments}") not in pairwise(flat) or "=" in str(program):
+            raise UkperfError(
+                f"{self.name} cannot hand on the variables that {program.name} is started with.",
+                hint="In its recipe {arguments} must follow {program}, and no path may have an equals sign.",
+            )
+        variables = (f"{name}={value}" for name, value in built.env)
+        return replace(command, program=env, words=(*variables, str(program), *words), files=(*command.files, program))
 
     def _accelerator(self, options: BuildOptions) -> Accelerator:
         executed, able = self.executed_by(options.accelerator), self._table.accelerators
