@@ -214,3 +214,16 @@ def test_a_line_that_never_comes_is_named(tmp_path: Path) -> None:
     assert "until ready matched nothing in 1 of 1 boot of native." in done.notes
     ended = run(tmp_path / "b", ["/bin/echo", "down"], boots=1, ready="up", until_ready=True).result.records[-1]
     assert (ended.outcome, ended.reason) == (Outcome.FAILED, "it ended, and no line of its output matched --ready")
+
+
+def test_a_python_script_is_run_and_one_of_pyperfs_has_its_benchmarks(tmp_path: Path) -> None:
+    (tmp_path / "bench.py").write_text("import pyperf\npyperf.Runner().bench_func('sum', sum, list(range(100)))\n")
+    done = run(tmp_path / "run", [str(tmp_path / "bench.py")], boots=1, python=True)
+    samples = {sample.benchmark: sample for sample in done.result.records[-1].samples}
+    assert samples["sum"].unit is Unit.SECONDS and 0 < min(samples["sum"].values) < 1e-3
+    assert done.notes == ("run: from the start of pyperf's worker, its interpreter loaded, to the script's end.",)
+
+
+def test_options_of_scripts_are_for_scripts(tmp_path: Path) -> None:
+    with pytest.raises(UkperfError, match="are for scripts"):
+        run(tmp_path / "run", ["/bin/true"], packages=("numpy",))

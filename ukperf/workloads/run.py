@@ -212,7 +212,7 @@ def _python(options: RunOptions, request: Request, bench: Bench) -> tuple[Packed
         watch=lambda frame: bench.heard(trial, frame),
     )
     machine = request.machine
-    if machine.memory_mib < PYTHON_MIB:
+    if accelerator is not Accelerator.NATIVE and machine.memory_mib < PYTHON_MIB:
         bench.say(f"Guests get {PYTHON_MIB} MiB of memory, for Python.")
         machine = replace(machine, memory_mib=PYTHON_MIB)
     timeout_s = max(request.timeout_s, made.timeout_s or 0.0)
