@@ -138,9 +138,7 @@ def test_in_linux_children_are_silent_and_an_executed_program_goes_on(host: Libv
     assert fields(seen, "exit")["status"] == fields(seen, "status")["status"] == 4
 
 
-@pytest.mark.parametrize(
-    ("guest", "outcome", "status"), [("linux", Outcome.CRASHED, 134), ("unikraft", Outcome.FAILED, 134)]
-)
+@pytest.mark.parametrize(("guest", "outcome"), [("linux", Outcome.CRASHED), ("unikraft", Outcome.FAILED)])
 def test_a_program_that_aborts_has_an_end(guest: str, outcome: Outcome, host: LibvirtHost, tmp_path: Path) -> None:
     compiled(tmp_path / "aborts", "#include <stdlib.h>\nint main(void) { abort(); }")
     seen = boot(guest, pack(["./aborts"], base=tmp_path), host, timeout_s=60)
