@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cprograms import compiled
 from realrun import ROOT, World, journal
 
 from ukperf import guests
@@ -48,6 +49,38 @@ def test_one_program_in_every_guest_is_timed_and_did_the_same_work(uk: World) ->
         assert 100_000 < samples["run"][0] < 50_000_000
     assert len({record["checks"]["output"] for record in records}) == 1
     assert page["notes"] == ["run: from before the program's first constructor to after its last exit handler."]
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+def test_a_data_file_of_50_mb_is_read_alike_in_every_guest(uk: World) -> None:
+    names = here("linux", "nanos", "unikraft")
+    uk.path("data").mkdir(exist_ok=True)
+    uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
+    data = uk.path("big")
+    with data.open("wb") as file:
+        file.write(b"ukperf")
+        file.truncate(50 << 20)
+    chosen = [word for name in names for word in ("-g", name)]
+    asked = ("--accel", "tcg", "--boots", "1", *chosen, "--file", f"{data}:/big", "--json")
+    page = json.loads(uk.run("run", *asked, "--", needs("sha256sum"), "/big"))
+    records = journal(Path(page["run"]))
+    assert [record["outcome"] for record in records] == ["ok"] * len(names)
+    assert len({record["checks"]["output"] for record in records}) == 1
+    assert any("unikraft has" in note for note in page["notes"]) == ("unikraft" in names)
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+def test_a_program_that_dies_or_answers_otherwise_in_one_guest_is_told_of_that_one(uk: World) -> None:
+    code = """
+    #include <signal.h>
+    #include <stdio.h>
+    int main(int words, char **word) { printf("answer %d\\n", words); return words > 2 ? raise(SIGSEGV) : 0; }"""
+    program = compiled(uk.path("program"), code)
+    variants = ("--variant", f"other=linux,program={program} x", "--variant", f"dies=linux,program={program} x y")
+    page = json.loads(uk.run("run", "--accel", "tcg", "--boots", "1", *variants, "--json", "--", str(program)))
+    outcomes = {record["trial"]["guest"]: record["outcome"] for record in journal(Path(page["run"]))}
+    assert outcomes == {"linux": "ok", "other": "ok", "dies": "crashed"}
+    assert "other does not write what linux does: first 'answer 1', then 'answer 2'." in page["notes"]
 
 
 def examples() -> list[list[str]]:
