@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ukperf.model import PHASE_EVENTS, Comparison, Estimate, Unit
+from ukperf.model import PHASE_EVENTS, Comparison, Estimate, Phase, Unit
 from ukperf.reports.jsonout import Json, members, plain
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_line, tone_of
 from ukperf.reports.units import common_scale, interval, number, scale_for
@@ -229,10 +229,13 @@ def legend(summary: RunSummary) -> dict[str, str]:
 
 
 def phase_events(summary: RunSummary) -> dict[str, dict[str, str]]:
-    """Phase → its start and end event, for JSON; of a run with both ways those in seconds are told."""
-    counted = set().union(*_units(summary).values()) == {True}
+    """Phase → its start and end event, for JSON; of a run with both ways those in seconds are told. `ready` is there
+    where a guest has it: few do."""
+    ways = _units(summary)
+    counted = set().union(*ways.values()) == {True}
     timed = {phase.value: (str(first), str(last)) for phase, (first, last) in PHASE_EVENTS.items()}
-    return {name: {"start": a, "end": b} for name, (a, b) in (_COUNTED_EVENTS if counted else timed).items()}
+    told = _COUNTED_EVENTS if counted else timed
+    return {n: {"start": a, "end": b} for n, (a, b) in told.items() if n != Phase.READY or n in ways}
 
 
 def _units(summary: RunSummary) -> dict[str, set[bool]]:
