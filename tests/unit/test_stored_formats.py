@@ -87,7 +87,7 @@ def kvm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
 
 
 def environment(folder: Path, _: pytest.MonkeyPatch) -> Stored:
-    memory = pythontree._Memory(Cache(folder), ())
+    memory = pythontree._Memory(Cache(folder), (), None)
     interpreter = Interpreter(folder / "bin" / "python", launcher=False, version="3.11")
     memory.remember(closure.Inputs(interpreter, (), (), (), ()), "0" * 64)
     return Stored(memory.path, memory.recall, refuses=False)
