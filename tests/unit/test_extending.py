@@ -91,6 +91,66 @@ def test_a_broken_package_is_named_and_keeps_nothing_from_working(source: str, s
     assert listed.returncode == 0
 
 
+BROKEN = """
+from contextlib import contextmanager
+from ukperf.workloads.base import Workload
+class Odd:
+    def __init__(self, cache=None): pass
+class Raises(Workload):
+    def prepare(self, options, request, bench): raise KeyError("x")
+class Words(Workload):
+    def prepare(self, options, request, bench): return "words"
+@contextmanager
+def host(uri, run_id, shared_path): yield Odd()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "odd -g native",
+            "The workload odd of the package broken gave Odd, where ukperf.workloads.base.Workload is wanted",
+        ),
+        ("odd --help", "The workload odd of the package broken gave Odd"),
+        ("ends -g native", "The workload ends of the package ends cannot be loaded: SystemExit: 3"),
+        ("raises -g native", "The package broken failed: KeyError: 'x'. The traceback is in"),
+        ("words -g native", "The workload words of the package broken gave str, where ukperf.workloads.base.Prepared"),
+        (
+            "images build other",
+            "The guest other of the package broken gave Odd, where ukperf.guests.base.Guest is wanted",
+        ),
+        ("boot-time --connect there:x", "The host driver there of the package broken gave Odd, which has no uri, "),
+    ],
+)
+def test_what_an_extension_does_wrong_is_one_sentence_with_its_packages_name(
+    words: str, said: str, site: Path, tmp_path: Path
+) -> None:
+    points = "odd = broken:Odd\nraises = broken:Raises\nwords = broken:Words"
+    others = "[ukperf.guests]\nother = broken:Odd\n[ukperf.hosts]\nthere = broken:host\n"
+    package(site, "broken", BROKEN, f"[ukperf.workloads]\n{points}\n{others}")
+    package(site, "ends", "raise SystemExit(3)", "[ukperf.workloads]\nends = ends:Ends\n")
+    folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+    done = ukperf(*words.split(), path=site, **folders)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_doctor_names_a_broken_guest_and_looks_at_the_others(site: Path, tmp_path: Path) -> None:
+    source = """
+from ukperf.guests.base import Guest
+class Odd(Guest):
+    name = "odd"
+    def availability(self, options): raise TypeError("no")
+    def build(self, program, options): raise TypeError("no")
+"""
+    package(site, "broken", source, "[ukperf.guests]\nodd = broken:Odd\nnone = broken:None_\n")
+    folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+    done = ukperf("doctor", "--connect", "nowhere:x", path=site, **folders)
+    assert "The guest odd of the package broken failed: TypeError: no." in done.stdout, done.stderr
+    assert "The guest none of the package broken cannot be loaded" in done.stdout and "guest native" in done.stdout
+
+
 def test_another_packages_extension_does_not_take_the_place_of_ours(site: Path, tmp_path: Path) -> None:
     package(site, "aaa", "def export(run): return 'hijacked'", "[ukperf.exports]\ncsv = aaa:export\n")
     run = save_run(tmp_path / "run", run_of({"linux": 1.0}, 8))

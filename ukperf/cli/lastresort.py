@@ -17,6 +17,7 @@ import ukperf
 from ukperf.errors import UkperfError
 from ukperf.files import write_atomically
 from ukperf.paths import cache_dir
+from ukperf.registry import package_at_fault
 from ukperf.text import clean
 
 STATUS = 70
@@ -25,8 +26,8 @@ MOST_FILES = 20
 MOST_CHARACTERS = 100_000  # the end is what tells
 
 
-def sentence(error: BaseException) -> tuple[str, str]:
-    """(what happened, what to do), after writing the traceback; never raises."""
+def sentence(error: BaseException) -> tuple[str, str, int]:
+    """(what happened, what to do, exit status), after writing the traceback; never raises."""
     kind = type(error).__name__
     try:
         what = f"{kind}: {clean(str(error), 200)}" if str(error) else kind
@@ -34,8 +35,12 @@ def sentence(error: BaseException) -> tuple[str, str]:
         what = kind
     path = _written(error)
     at = f" The traceback is in {path}." if path is not None else f" It came from {_place(error)}."
+    with contextlib.suppress(Exception):  # the metadata of packages may be damaged
+        if package := package_at_fault(error):
+            return f"The package {package} failed: {what}.{at}", f"Update it, or remove it: pip uninstall {package}", 2
     hint = "Report it with the traceback. " if path is not None else "Report it. "
-    return f"This is a fault of ukperf: {what}.{at}", hint + "What was measured is kept; `ukperf resume` goes on."
+    hint += "What was measured is kept; `ukperf resume` goes on."
+    return f"This is a fault of ukperf: {what}.{at}", hint, STATUS
 
 
 def _written(error: BaseException) -> Path | None:

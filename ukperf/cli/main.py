@@ -203,8 +203,9 @@ def _unforeseen(error: BaseException) -> int:
         return 2
     from ukperf.cli import lastresort
 
-    _complain(*lastresort.sentence(error))
-    return lastresort.STATUS
+    what, hint, status = lastresort.sentence(error)
+    _complain(what, hint)
+    return status
 
 
 def _ended(hint: str | None = None) -> int:

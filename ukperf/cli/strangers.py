@@ -17,6 +17,11 @@ from ukperf.cli.measuring import Shared, measuring
 from ukperf.errors import UkperfError
 from ukperf.text import clean
 
+# how a command that cannot be loaded is called: whatever is said to it, also --help, its error is the answer
+_ANY_WORDS: dict[str, Any] = {
+    "context_settings": {"ignore_unknown_options": True, "allow_extra_args": True},
+    "add_help_option": False,
+}
 _PLAIN = (bool, int, float, str)
 
 
@@ -26,7 +31,8 @@ def add_strangers(app: typer.Typer) -> None:
         if name in COMMANDS:
             continue  # ours cannot be replaced
         if name in sys.argv[1:]:
-            app.command(name)(command_of(name))
+            command = command_of(name)
+            app.command(name, **_ANY_WORDS if command.__name__ == _broken.__name__ else {})(command)
         else:
             app.command(name, help=f"A workload of the package {workloads.WORKLOADS.origin(name)}.")(_stub(name))
 
@@ -70,6 +76,7 @@ def _broken(error: UkperfError) -> Callable[[], None]:
     def command() -> None:
         raise error
 
+    command.__name__ = _broken.__name__
     return command
 
 

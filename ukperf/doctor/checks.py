@@ -93,17 +93,17 @@ def _examine_host(host: Host, guest_clocks: bool) -> tuple[tuple[Check, ...], Ac
 
 def _remote_guest(name: str, host: Host) -> Check:
     """Whether a guest can be booted on another host, and as what."""
-    guest = guests.get(name)
-    kinds = guest.recipe.machines
-    if not kinds:
-        return Check(f"guest {name}", State.OPTIONAL, f"It would run on this machine, not on {host.uri}.")
     try:
+        guest = guests.get(name)
+        kinds = guest.recipe.machines
+        if not kinds:
+            return Check(f"guest {name}", State.OPTIONAL, f"It would run on this machine, not on {host.uri}.")
         kind = host.fit(Machine(), kinds).kind
+        there = guests.availability(guest, BuildOptions(kind, remote=True))
     except UkperfError as error:
-        return Check(f"guest {name}", State.OPTIONAL, error.message)
-    found = guest.availability(BuildOptions(kind, remote=True))
-    sentence = f"{found.sentence}, boots as {kind}" if found.ok else found.sentence
-    return Check(f"guest {name}", _state(guest, found), sentence, found.hint or "")
+        return Check(f"guest {name}", State.OPTIONAL, error.message, error.hint or "")
+    sentence = f"{there.sentence}, boots as {kind}" if there.ok else there.sentence
+    return Check(f"guest {name}", _state(guest, there), sentence, there.hint or "")
 
 
 def _state(guest: Guest, found: Availability) -> State:
@@ -180,10 +180,10 @@ def _check(name: str, otherwise: State, look: Callable[[], str]) -> Check:
 def _guest(name: str) -> Check:
     try:
         guest = guests.get(name)
-        found = guest.availability(BuildOptions())
+        there = guests.availability(guest, BuildOptions())
     except UkperfError as error:
         return Check(f"guest {name}", State.OPTIONAL, error.message, error.hint or "")
-    return Check(f"guest {name}", _state(guest, found), found.sentence, found.hint or "")
+    return Check(f"guest {name}", _state(guest, there), there.sentence, there.hint or "")
 
 
 def _python() -> Check:

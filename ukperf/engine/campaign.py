@@ -18,7 +18,8 @@ from ukperf.model import Frame, Request, Result, Trial
 from ukperf.reports.page import Page
 from ukperf.stats.summary import by_host
 from ukperf.text import Say
-from ukperf.workloads.base import Boots, Finished, Outlook, Repeats, Workload
+from ukperf.workloads import WORKLOADS
+from ukperf.workloads.base import Boots, Finished, Outlook, Prepared, Repeats, Workload
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def measure(
 ) -> Finished:
     """A run from its options to its end. Raises UkperfError as `prepare` and `session.start`."""
     lent = EngineBench(say, observer, request.share_host)
-    prepared = workload.prepare(options, request, lent)
+    prepared = WORKLOADS.expect(workload.name, workload.prepare(options, request, lent), Prepared)
     asked = replace(
         prepared.request,
         beside={**prepared.request.beside, **prepared.state},
@@ -93,10 +94,14 @@ def facts(workload: Workload, finished: Finished, host: str = "") -> Mapping[str
     return {**plain, **(workload.facts(mine, result.plan.accelerator) if one else {})}
 
 
+def _page(workload: Workload, given: object) -> Page:
+    return WORKLOADS.expect(workload.name, given, Page)  # type: ignore[type-abstract]  # mypy would have no base classes
+
+
 def pages(workload: Workload, finished: Finished, options: Any) -> dict[str, Page]:
     """Host → page. Raises UkperfError as `summarize`."""
     return {
-        host: workload.page(finished, host, records, options, facts(workload, finished, host))
+        host: _page(workload, workload.page(finished, host, records, options, facts(workload, finished, host)))
         for host, records in by_host(finished.result.records).items()
     }
 

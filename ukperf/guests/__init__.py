@@ -14,13 +14,13 @@ from ukperf.guests import recipes
 from ukperf.guests.recipes import Joins, Recipe, Role
 from ukperf.registry import OURS, Registry
 from ukperf.resources import data
-from ukperf.text import meant
+from ukperf.text import clean, meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ukperf.guests.base import Guest
+    from ukperf.guests.base import Availability, BuildOptions, Guest
     from ukperf.guests.stored import StoredGuest
     from ukperf.imaging.cache import Cache
 
@@ -54,14 +54,37 @@ def get(name: str, cache: Cache | None = None) -> Guest:
     if kind not in GUESTS.names() and kind in (files := recipes.files()):
         from ukperf.guests.command import guest_of
 
-        guest = guest_of(files[kind], GUESTS.call, _holder(Role.CONTROL), cache)
+        guest = guest_of(files[kind], _made, _holder(Role.CONTROL), cache)
     else:
         if kind not in GUESTS.names():
             raise UkperfError(f"There is no guest {name!r}.", hint=meant(kind, names()))
-        guest = GUESTS.call(kind, cache)
+        guest = _made(kind, cache)
     if colon and not version:
         raise UkperfError(f"There is no guest {name!r}.", hint=f"Write {kind}, or {kind}:VERSION.")
     return guest.at(version) if colon else guest
+
+
+def _made(name: str, cache: Cache | None = None) -> Guest:
+    from ukperf.guests.base import Guest
+
+    guest: Guest = GUESTS.call(name, cache, kind=Guest)
+    return guest
+
+
+def availability(guest: Guest, options: BuildOptions) -> Availability:
+    """Is there all that the guest needs? Raises UkperfError where another package's guest cannot say."""
+    from ukperf.guests.base import Availability
+
+    name = guest.name
+    try:
+        there = guest.availability(options)
+    except UkperfError:
+        raise
+    except Exception as error:
+        if name not in GUESTS.names() or GUESTS.origin(name) == OURS:
+            raise
+        raise GUESTS.fault(name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
+    return there if name not in GUESTS.names() else GUESTS.expect(name, there, Availability)
 
 
 def in_role(role: Role, cache: Cache | None = None) -> Guest:
@@ -92,12 +115,12 @@ def of_store(name: str) -> StoredGuest:
     """
     from ukperf.guests.stored import StoredGuest
 
-    if name in GUESTS.names() and isinstance(guest := GUESTS.call(name, None), StoredGuest):
+    if name in GUESTS.names() and isinstance(guest := _made(name), StoredGuest):
         return guest
     known = []
     for other in GUESTS.names():
         with suppress(UkperfError):
-            if isinstance(GUESTS.call(other, None), StoredGuest):
+            if isinstance(_made(other), StoredGuest):
                 known.append(other)
     raise UkperfError(f"There is no guest {name!r} whose kernels are added or pulled.", hint=meant(name, known))
 
@@ -107,13 +130,13 @@ def by_default() -> tuple[Guest, ...]:
 
     One that cannot be loaded takes no part: who asks for it by name is told why.
     """
-    found = []
+    joining = []
     for name in GUESTS.names():
         with suppress(UkperfError):
-            guest: Guest = GUESTS.call(name, None)
+            guest = _made(name)
             if guest.recipe.joins is not Joins.IF_NAMED:
-                found.append(guest)
-    return tuple(sorted(found, key=lambda guest: (guest.recipe.place, guest.name)))
+                joining.append(guest)
+    return tuple(sorted(joining, key=lambda guest: (guest.recipe.place, guest.name)))
 
 
 def loading_programs() -> tuple[str, ...]:

@@ -58,7 +58,19 @@ def open_host(uri: str, run_id: str = "", *, shared_path: bool = False) -> Itera
             if DRIVERS.origin(name) == OURS:
                 raise
             raise DRIVERS.fault(name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
+        if DRIVERS.origin(name) != OURS and (missing := _missing(host)):
+            raise DRIVERS.fault(name, f"gave {type(host).__name__}, which has no {', '.join(missing)}")
         yield host
+
+
+def _missing(host: object) -> list[str]:
+    """The members of a host that it does not have."""
+    from inspect import getattr_static
+
+    from ukperf.hosts.base import Host
+
+    wanted = (member for member in vars(Host) if not member.startswith("_"))
+    return [member for member in wanted if getattr_static(host, member, None) is None]
 
 
 def this_machine(protocol: BootProtocol | None = None) -> Host:

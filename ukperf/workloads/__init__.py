@@ -20,7 +20,9 @@ WORKLOADS: Registry[Callable[[], Workload]] = Registry("ukperf.workloads", "work
 
 def get(name: str) -> Workload:
     """Raises UkperfError where there is none of that name, or it cannot be loaded."""
-    workload: Workload = WORKLOADS.call(name)
+    from ukperf.workloads.base import Workload
+
+    workload: Workload = WORKLOADS.call(name, kind=Workload)
     workload.name = name
     return workload
 
