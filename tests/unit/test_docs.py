@@ -6,6 +6,7 @@ the test run its `ukperf` commands, in an empty home, and compare what they prin
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -171,3 +172,52 @@ def test_figures_on_promises_come_from_the_script_that_is_named() -> None:
             if a.endswith(" %")
         ]
         assert max(shares)[0] < 25, (name, max(shares))
+
+
+# ---- names of modules ---------------------------------------------------------------------------------------------
+
+FOREIGN = {"plot_whisker.py", "welch_ttest.py", "plot_parametrized.py", "gen_table.py"}  # other projects' scripts
+ROOMS = sorted(path.name for path in (ROOT / "ukperf").iterdir() if (path / "__init__.py").is_file())
+TEXTS = [*PAGES, *sorted((ROOT / "ukperf").rglob("*.py"))]
+
+
+def spoken_of(text: str) -> Iterator[tuple[str, list[str]]]:
+    """(path, names in it) for each `room/module.py: name, other` and path of a module; dotted names as such."""
+    for paths, names in re.findall(r"`([\w/{},.-]+\.py)(?:: ([\w, ]+))?`", text):
+        head, brace, rest = paths.partition("{")
+        middle, _, tail = rest.partition("}")
+        for part in middle.split(",") if brace else [""]:
+            yield f"{head}{part}{tail}", [name.strip() for name in names.split(",") if name.strip()]
+    for path in re.findall(r"(?<![\w/.`-])((?:ukperf|tests|benchmarks|" + "|".join(ROOMS) + r")/[\w/-]+\.py)\b", text):
+        yield path, []
+    for dotted in re.findall(rf"`(?:ukperf\.)?((?:{'|'.join(ROOMS)})\.[a-z]\w*(?:\.\w+)?)", text):
+        room, module, *names = dotted.split(".")
+        if (ROOT / "ukperf" / room / module).is_dir():
+            room, module = f"{room}/{module}", "__init__"
+        yield f"{room}/{module}.py", names
+
+
+def defined_in(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    named = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return named | {
+        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_that_a_text_names_exist(text: Path) -> None:
+    for name, members in spoken_of(text.read_text()):
+        if name in FOREIGN:
+            continue
+        there = next((place for base in (ROOT, ROOT / "ukperf", text.parent) if (place := base / name).is_file()), None)
+        assert there is not None, f"there is no {name}"
+        missing = set(members) - defined_in(there)
+        assert not missing, f"{name} has no {', '.join(sorted(missing))}"
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    spoken = dict(spoken_of("`engine/gone.py: what`, as `stats.summary.nothing` and in hosts/old.py"))
+    assert spoken == {"engine/gone.py": ["what"], "stats/summary.py": ["nothing"], "hosts/old.py": []}
+    assert "summarize" in defined_in(ROOT / "ukperf" / "stats" / "summary.py")
