@@ -12,7 +12,7 @@ from ukperf.console import FrameDecoder, encode_frame
 from ukperf.errors import HostError
 from ukperf.hosts import domains, libvirt_host, truth
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
-from ukperf.hosts.truth import check_kvm, judge
+from ukperf.hosts.truth import check_kvm, truth_of
 from ukperf.model import BootProtocol, Image, Launch, Observation, Outcome
 
 FLOOR = Image("floor", "count", "0", "", BootProtocol.KERNEL, Path("/k"))
@@ -30,14 +30,14 @@ HERE = counted(1.0, 1.1, 0.9)
 
 @pytest.mark.parametrize("guest", [(1.0,), (1.05, 90.0, 1.0), (1.9,), (0.6,)])
 def test_native_speed_is_believed(guest: tuple[float, ...]) -> None:
-    found = judge(lambda: counted(*guest), lambda: HERE)
+    found = truth_of(lambda: counted(*guest), lambda: HERE)
     assert found.believed
     assert found.native_cycles == 1.0
     assert "native speed" in found.sentence
 
 
 def test_a_host_that_emulates_is_named_with_its_slowdown() -> None:
-    found = judge(lambda: counted(1_000.0), lambda: HERE)
+    found = truth_of(lambda: counted(1_000.0), lambda: HERE)
     assert not found.believed
     assert found.slowdown == 1_000
     assert "1000 times as long" in found.sentence
@@ -57,14 +57,14 @@ def test_a_host_that_emulates_is_named_with_its_slowdown() -> None:
     ],
 )
 def test_a_kvm_that_does_not_boot_the_floor_guest_is_not_used(outcome: Outcome, says: str) -> None:
-    found = judge(lambda: bad_boot(outcome), lambda: pytest.fail("no control is needed"))
+    found = truth_of(lambda: bad_boot(outcome), lambda: pytest.fail("no control is needed"))
     assert not found.believed
     assert says in found.sentence
 
 
 @pytest.mark.parametrize("values", [(), (0.0,), (0, 0, 5), (1e-9,), (0.01, 0.01, 7.0)])
 def test_figures_that_cannot_be_true_are_not_believed(values: tuple[float, ...]) -> None:
-    found = judge(lambda: counted(*values), lambda: HERE)
+    found = truth_of(lambda: counted(*values), lambda: HERE)
     assert not found.believed
     assert found.sentence.endswith("is not used.")
 
@@ -76,12 +76,12 @@ def test_figures_that_are_no_numbers_never_reach_the_check() -> None:
 
 
 def test_a_negative_figure_is_not_believed() -> None:
-    assert not judge(lambda: counted(-1.0), lambda: HERE).believed
+    assert not truth_of(lambda: counted(-1.0), lambda: HERE).believed
 
 
 @pytest.mark.parametrize("control", [bad_boot(Outcome.LOST), counted(), counted(0.0)])
 def test_a_control_that_fails_is_not_the_guests_fault(control: Observation) -> None:
-    found = judge(lambda: counted(1.0), lambda: control)
+    found = truth_of(lambda: counted(1.0), lambda: control)
     assert not found.believed
     assert "no figures here" in found.sentence
     assert "Try again" in found.advice

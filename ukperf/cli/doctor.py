@@ -24,10 +24,10 @@ def command(
     loop on the host. Exit status: 0 if `ukperf boot-time` can run here, 2 if not.
     """
     from ukperf.cli.output import show_page
-    from ukperf.doctor.checks import examine
+    from ukperf.doctor.checks import diagnose
     from ukperf.doctor.page import DoctorPage
 
-    diagnosis = examine(connect, guest_clocks=guests)
+    diagnosis = diagnose(connect, guest_clocks=guests)
     show_page(DoctorPage(diagnosis), json)
     if not diagnosis.ok:
         sys.exit(2)

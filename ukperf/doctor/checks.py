@@ -62,13 +62,13 @@ class Diagnosis:
         return all(check.state is not State.MISSING for check in self.checks)
 
 
-def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
+def diagnose(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
     """Look at everything that a run on this connection needs. guest_clocks: boot every guest to check its clock."""
     here = True
     try:
         with open_host(uri) as host:
             here = host.here
-            found = _examine_host(host, guest_clocks)
+            found = _look_at_host(host, guest_clocks)
     except UkperfError as error:
         refused = Check(CONNECTION, State.MISSING, error.message, error.hint or "")
         found = (refused, *(_guest(name) for name in guests.names())), None, None
@@ -77,7 +77,7 @@ def examine(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
     return Diagnosis(uri, (_python(), _cpu(), _disk(), *checks), accelerator, truth, noise)
 
 
-def _examine_host(host: Host, guest_clocks: bool) -> tuple[tuple[Check, ...], Accelerator | None, Truth | None]:
+def _look_at_host(host: Host, guest_clocks: bool) -> tuple[tuple[Check, ...], Accelerator | None, Truth | None]:
     checks = [Check(CONNECTION, State.OK, f"{host.uri} opens: {host.describe()}")]
     if not host.ours:
         checks.append(_check("files", State.MISSING, lambda: f"Images are {host.describe_files()}."))

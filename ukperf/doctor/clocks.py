@@ -1,6 +1,6 @@
 """Do guests' clocks tell the truth? For `ukperf doctor`: one boot of a guest that lets its clock advance and says when.
 
-Runs need no such boot: every trial checks its own clock (judge.clock_ratio).
+Runs need no such boot: every trial checks its own clock (`engine/record.py: clock_ratio`).
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: H
     if seen.outcome is not Outcome.OK:
         return ClockCheck(guest.name, None, f"not checked: {seen.outcome.value}, {seen.reason}")
     counted = image.executed_by(options.accelerator) is Accelerator.ICOUNT
-    return judge(guest.name, interval_ratios(seen.frames, counted), counted)
+    return clock_check(guest.name, interval_ratios(seen.frames, counted), counted)
 
 
-def judge(guest: str, ratios: Sequence[float], counted: bool) -> ClockCheck:
+def clock_check(guest: str, ratios: Sequence[float], counted: bool) -> ClockCheck:
     """A clock that is fast or slow is so in every interval; reads that came late on a busy host are not."""
     if not ratios:
         return ClockCheck(guest, None, "not checked: its frames came too close together")

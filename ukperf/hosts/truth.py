@@ -61,7 +61,7 @@ class Truth:
 Boot = Callable[[], Observation]
 
 
-def judge(guest: Callable[[], Observation], native: Callable[[], Observation]) -> Truth:
+def truth_of(guest: Callable[[], Observation], native: Callable[[], Observation]) -> Truth:
     """Boot floor, run the control, compare. Both are called at most once; a failing control is our fault, not KVM's."""
     seen = guest()
     if seen.outcome is not Outcome.OK:
@@ -126,7 +126,7 @@ def check_kvm(host: Host, native: Host, floor: Image, count: Image, *, fresh: bo
     )
     control = BootSpec(count, Machine(), Accelerator.NATIVE, timeout_s=TIMEOUT_S, name="ukperf-control")
     try:
-        truth = judge(lambda: host.boot(spec), lambda: native.boot(control))
+        truth = truth_of(lambda: host.boot(spec), lambda: native.boot(control))
     except UkperfError as error:
         return Truth(False, f"KVM is not used: {error.message}", error.hint or "")
     if local and truth.advice in (_NOT_NESTED, _EMULATED) and is_pvm():
