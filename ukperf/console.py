@@ -74,13 +74,13 @@ class FrameDecoder:
         del self._tail[:-TAIL]
         if self.flooded:
             return []
-        found: list[Frame] = []
+        frames: list[Frame] = []
         position = 0
         while position < len(data):
-            position = self._step(data, position, at_ns, found)
-        return found
+            position = self._step(data, position, at_ns, frames)
+        return frames
 
-    def _step(self, data: bytes, position: int, at_ns: int, found: list[Frame]) -> int:
+    def _step(self, data: bytes, position: int, at_ns: int, frames: list[Frame]) -> int:
         """Consume up to the next RS (outside a frame) or the next LF or RS (inside one)."""
         if self._frame is None:
             start = data.find(RS, position)
@@ -105,7 +105,7 @@ class FrameDecoder:
         if restart >= 0:  # a frame that was cut off by the next one
             self._lost(body)
             return restart
-        self._finish(body, at_ns, found)
+        self._finish(body, at_ns, frames)
         return end + 1
 
     def _outside(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class FrameDecoder:
         self.bad_frames += 1
         self._outside(b"\x1e" + body)
 
-    def _finish(self, body: bytes, at_ns: int, found: list[Frame]) -> None:
+    def _finish(self, body: bytes, at_ns: int, frames: list[Frame]) -> None:
         fields = decode_body(body)
         if fields is None:
             self._lost(body + b"\n")
@@ -126,7 +126,7 @@ class FrameDecoder:
         event = str(fields.pop("event"))
         if self._output is not None:
             self._output.frame(event, adds_cr=body.endswith(b"\r"))
-        found.append(Frame(event, fields, at_ns))
+        frames.append(Frame(event, fields, at_ns))
 
 
 class OutputCapture:

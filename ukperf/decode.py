@@ -184,14 +184,14 @@ def _mapping(kind: Any) -> Reader:
     def read(data: object) -> dict[object, object]:
         if not isinstance(data, Mapping):
             raise _Misfit(" is no object")
-        found: dict[object, object] = {}
+        decoded: dict[object, object] = {}
         for key, value in data.items():
             try:
-                found[key_reader(key)] = value_reader(value)
+                decoded[key_reader(key)] = value_reader(value)
             except _Misfit as misfit:
                 misfit.place.insert(0, f".{key}")
                 raise
-        return found
+        return decoded
 
     return read
 
@@ -209,14 +209,14 @@ def _dataclass(kind: Any) -> Reader:
             raise _Misfit(f" has an unknown {sorted(data.keys() - readers.keys())[0]!r}")
         if not needed <= data.keys():
             raise _Misfit(f" lacks {sorted(needed - data.keys())[0]!r}")
-        found: dict[str, object] = {}
+        members: dict[str, object] = {}
         for name, value in data.items():
             try:
-                found[name] = readers[name](value)
+                members[name] = readers[name](value)
             except _Misfit as misfit:
                 misfit.place.insert(0, f".{name}")
                 raise
-        return kind(**found)
+        return kind(**members)
 
     return read
 

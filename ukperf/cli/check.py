@@ -59,14 +59,14 @@ def command(
     used = margin(delta, 0.01)
     pairs = chosen(sides([baseline, run]), benchmark or ())
     comparisons = compare_pairs(pairs, used)
-    found = gate(pairs, comparisons, used, wanted)
+    verdict = gate(pairs, comparisons, used, wanted)
     if not any(c.ratio is not None for c in comparisons):
         reasons = "; ".join(dict.fromkeys(w for c in comparisons for w in c.warnings)) or "there is no common benchmark"
         raise UkperfError(f"Nothing can be compared: {reasons}.")
-    refused = [f"{len(found.untested)} could not be tested"] if found.untested and not allow_untested else []
-    refused += [f"{len(found.missing)} gone"] if found.missing and not allow_missing else []
-    show_page(CheckPage(comparisons, pairs, used, found, wanted, tuple(refused)), json)
-    if found.failed:
+    refused = [f"{len(verdict.untested)} could not be tested"] if verdict.untested and not allow_untested else []
+    refused += [f"{len(verdict.missing)} gone"] if verdict.missing and not allow_missing else []
+    show_page(CheckPage(comparisons, pairs, used, verdict, wanted, tuple(refused)), json)
+    if verdict.failed:
         raise typer.Exit(1)
     if refused:
         raise UkperfError(

@@ -35,16 +35,16 @@ def answer(application: Callable[[], object]) -> None:
 
 def joined(words: Sequence[str], at: int) -> tuple[list[str], int]:
     """Words without bash's breaks at colons, and which of them the one at `at` belongs to."""
-    found: list[str] = []
+    whole: list[str] = []
     place = at
     open_end = False  # the last word ended in a colon
     for index, word in enumerate(words):
         colon = word.startswith(":")
-        if found and (colon or (open_end and word)):
-            found[-1] += word
+        if whole and (colon or (open_end and word)):
+            whole[-1] += word
         else:
-            found.append(word)
+            whole.append(word)
         if index == at:
-            place = len(found) - 1
+            place = len(whole) - 1
         open_end = word.endswith(":")
-    return found, place if at < len(words) else len(found)
+    return whole, place if at < len(words) else len(whole)

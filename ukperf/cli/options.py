@@ -205,20 +205,20 @@ def pairs(words: list[str] | None, option: str) -> dict[str, str]:
 
     Raises UkperfError for words without a guest, and for a guest that is named twice: neither word may vanish.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for word in words or []:
         guest, equals, value = word.partition("=")
         if not equals or not guest or not value:
             raise UkperfError(f"{option} {word!r} names no guest.", hint=f"Write {option} GUEST=VALUE.")
         if not value.isprintable():
             raise UkperfError(f"{option} {word!r} has characters that cannot be printed.")
-        if guest in found:
+        if guest in values:
             raise UkperfError(
-                f"{option} names {guest} twice: {found[guest]!r} and {value!r}.",
+                f"{option} names {guest} twice: {values[guest]!r} and {value!r}.",
                 hint=f"Write {option} {guest}=… once, with everything that it shall have.",
             )
-        found[guest] = value
-    return found
+        values[guest] = value
+    return values
 
 
 def kernels(words: list[str] | None) -> dict[str, Path]:
@@ -226,7 +226,7 @@ def kernels(words: list[str] | None) -> dict[str, Path]:
 
     Raises UkperfError for files that cannot be read.
     """
-    found = {}
+    paths = {}
     for guest, name in pairs(words, "--kernel").items():
         path = absolute(Path(name))
         try:
@@ -234,8 +234,8 @@ def kernels(words: list[str] | None) -> dict[str, Path]:
                 pass
         except OSError as error:
             raise UkperfError(f"The kernel {name} cannot be read: {error.strerror}.") from error
-        found[guest] = path
-    return found
+        paths[guest] = path
+    return paths
 
 
 def percent(value: float, option: str) -> float:

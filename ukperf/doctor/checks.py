@@ -68,11 +68,11 @@ def diagnose(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
     try:
         with open_host(uri) as host:
             here = host.here
-            found = _look_at_host(host, guest_clocks)
+            looked_at = _look_at_host(host, guest_clocks)
     except UkperfError as error:
         refused = Check(CONNECTION, State.MISSING, error.message, error.hint or "")
-        found = (refused, *(_guest(name) for name in guests.names())), None, None
-    checks, accelerator, truth = found
+        looked_at = (refused, *(_guest(name) for name in guests.names())), None, None
+    checks, accelerator, truth = looked_at
     noise = tuple(noise_sources()) if here else ()
     return Diagnosis(uri, (_python(), _cpu(), _disk(), *checks), accelerator, truth, noise)
 
@@ -106,10 +106,10 @@ def _remote_guest(name: str, host: Host) -> Check:
     return Check(f"guest {name}", _state(guest, there), sentence, there.hint or "")
 
 
-def _state(guest: Guest, found: Availability) -> State:
+def _state(guest: Guest, there: Availability) -> State:
     """Without the guest that probes hosts nothing is known of this one; the others may be missing. (The baseline's
     kernel can be downloaded when it is wanted.)"""
-    if found.ok:
+    if there.ok:
         return State.OK
     return State.MISSING if guest.recipe.role is Role.PROBE else State.OPTIONAL
 
@@ -149,7 +149,7 @@ def _accelerate(host: Host) -> tuple[Accelerator | None, Truth | None, Check]:
 
 
 def _clocks(host: Host, accelerator: Accelerator) -> list[Check]:
-    found, remote = [], not host.here
+    checks, remote = [], not host.here
     for name in guests.names():
         guest = guests.get(name)
         try:
@@ -166,8 +166,8 @@ def _clocks(host: Host, accelerator: Accelerator) -> list[Check]:
         )
         clock = check_clock(guest, options, spec, host)
         advice = "" if not clock.lies else "What this guest times itself is off by as much: results are marked."
-        found.append(Check(f"clock {name}", State.OK if clock.honest else State.OPTIONAL, clock.sentence, advice))
-    return found
+        checks.append(Check(f"clock {name}", State.OK if clock.honest else State.OPTIONAL, clock.sentence, advice))
+    return checks
 
 
 def _check(name: str, otherwise: State, look: Callable[[], str]) -> Check:

@@ -60,11 +60,11 @@ def check(entry: StoredKernel, say: Say) -> bool:
     kernel that lacks something or does not boot.
     """
     try:
-        found = _probe(entry)
+        result = _probe(entry)
     except NotProbedError as reason:
         say(f"{entry.guest} {entry.version} was not probed: {reason} Adding it again makes up for it.")
         return False
-    _judge(entry, found)
+    _judge(entry, result)
     return True
 
 
@@ -131,16 +131,16 @@ def _answers(checks: Mapping[str, str]) -> dict[str, int | None]:
     }
 
 
-def _judge(entry: StoredKernel, found: Found) -> None:
+def _judge(entry: StoredKernel, result: Found) -> None:
     """Raises UkperfError unless the kernel is all right."""
-    if not found.lacks and not found.failure:
+    if not result.lacks and not result.failure:
         return
-    lacking = [NEEDS[need] + (f" ({os.strerror(number)})" if number else "") for need, number in found.lacks.items()]
+    lacking = [NEEDS[need] + (f" ({os.strerror(number)})" if number else "") for need, number in result.lacks.items()]
     name = f"{entry.guest} {entry.version}"
     said = [f"{name} lacks what ukperf needs: {'; '.join(lacking)}."] if lacking else []
-    said += [f"{name} did not run a program to its end: {found.failure}."] if found.failure else []
+    said += [f"{name} did not run a program to its end: {result.failure}."] if result.failure else []
     table = guests.get(entry.guest).recipe.extra.get("build_in")
     known = table if isinstance(table, dict) else {}
-    options = [str(known[need]) for need in (*found.lacks, *(["start"] if found.failure else [])) if need in known]
+    options = [str(known[need]) for need in (*result.lacks, *(["start"] if result.failure else [])) if need in known]
     build = f"Build it with {' '.join(dict.fromkeys(options))}. " if options else ""
     raise UkperfError(" ".join(said), hint=f"{build}--no-probe adds it as it is.")

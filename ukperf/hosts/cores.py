@@ -66,12 +66,12 @@ def _core(cpu: int, folder: Path, kinds: dict[str, tuple[int, ...]]) -> Core:
     )
 
 
-def unequal(found: Sequence[Core]) -> str:
+def unequal(cores: Sequence[Core]) -> str:
     """How CPUs differ in speed, as a phrase; empty where they are alike as far as the machine says."""
     for attribute, words in _SPEEDS.items():
-        values = {getattr(core, attribute) for core in found}
+        values = {getattr(core, attribute) for core in cores}
         if len(values) > 1 and None not in values:
-            return _grouped(found, attribute, words)
+            return _grouped(cores, attribute, words)
     return ""
 
 
@@ -82,24 +82,24 @@ _SPEEDS: dict[str, Callable[[object], str]] = {
 }
 
 
-def governors(found: Sequence[Core]) -> str:
+def governors(cores: Sequence[Core]) -> str:
     """The frequency governor of all, or of each where they differ; empty where none is visible."""
-    names = {core.governor for core in found} - {None}
-    if len(names) > 1 or (names and any(core.governor is None for core in found)):
-        return _grouped(found, "governor", lambda name: str(name or "none"))
+    names = {core.governor for core in cores} - {None}
+    if len(names) > 1 or (names and any(core.governor is None for core in cores)):
+        return _grouped(cores, "governor", lambda name: str(name or "none"))
     return str(next(iter(names), ""))
 
 
-def sharing(found: Sequence[Core]) -> tuple[tuple[int, ...], ...]:
+def sharing(cores: Sequence[Core]) -> tuple[tuple[int, ...], ...]:
     """Groups of these CPUs that are threads of one core."""
-    mine = {core.cpu for core in found}
-    shared = {tuple(cpu for cpu in core.siblings if cpu in mine) for core in found}
+    mine = {core.cpu for core in cores}
+    shared = {tuple(cpu for cpu in core.siblings if cpu in mine) for core in cores}
     return tuple(sorted(group for group in shared if len(group) > 1))
 
 
-def _grouped(found: Sequence[Core], attribute: str, words: Callable[[object], str]) -> str:
-    values = dict.fromkeys(getattr(core, attribute) for core in found)
-    members = {value: [core.cpu for core in found if getattr(core, attribute) == value] for value in values}
+def _grouped(cores: Sequence[Core], attribute: str, words: Callable[[object], str]) -> str:
+    values = dict.fromkeys(getattr(core, attribute) for core in cores)
+    members = {value: [core.cpu for core in cores if getattr(core, attribute) == value] for value in values}
     return ", ".join(f"{words(value)} on {cpu_list(cpus)}" for value, cpus in members.items())
 
 

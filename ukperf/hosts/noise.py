@@ -59,17 +59,17 @@ def noise_between(before: Reading, after: Reading, machine: Machine | None = Non
     seconds of that. vcpus_per_cpu: of `machine`, where it is more than one.
     """
     elapsed = max(after.cpu.total - before.cpu.total, 1e-9)
-    found = {
+    sample = {
         "load": os.getloadavg()[0],
         "busy": round((after.cpu.busy - before.cpu.busy) / elapsed, 4),
         "steal": round((after.cpu.steal - before.cpu.steal) / elapsed, 4),
     }
     stopped = cgroup.between(before.throttling, after.throttling)
     if stopped is not None:
-        found |= {"throttled": round(stopped.share, 4), "throttled_s": round(stopped.seconds, 6)}
+        sample |= {"throttled": round(stopped.share, 4), "throttled_s": round(stopped.seconds, 6)}
     if machine is not None and machine.vcpus > (cpus := len(machine.pin or usable_cpus())):
-        found["vcpus_per_cpu"] = round(machine.vcpus / cpus, 3)
-    return found
+        sample["vcpus_per_cpu"] = round(machine.vcpus / cpus, 3)
+    return sample
 
 
 def peak_rss(pid: int) -> int | None:
@@ -118,7 +118,7 @@ def noise_sources() -> list[NoiseSource]:
 def conditions() -> dict[str, str]:
     """How this machine is set right now, as far as it shows: governor, turbo, SMT, ASLR, the CPUs that may be used."""
     usable = usable_cpus()
-    found = {
+    facts = {
         "governor": governors(as_governed(usable)),
         "turbo": {"0": "on", "1": "off"}.get(text_of(_CPU / "intel_pstate/no_turbo") or "", "")
         or {"1": "on", "0": "off"}.get(text_of(_CPU / "cpufreq/boost") or "", ""),
@@ -126,7 +126,7 @@ def conditions() -> dict[str, str]:
         "aslr": {"0": "off", "1": "on, heap not", "2": "on"}.get(text_of(_ASLR) or "", ""),
         "cpus": cpu_list(usable),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
 def cpu_concerns(machine: Machine) -> list[str]:
@@ -149,8 +149,8 @@ def cpu_concerns(machine: Machine) -> list[str]:
     return concerns
 
 
-def _shared(found: Sequence[Core]) -> str:
-    return " and ".join(cpu_list(group) for group in sharing(found)) + " are threads of one core each"
+def _shared(cores: Sequence[Core]) -> str:
+    return " and ".join(cpu_list(group) for group in sharing(cores)) + " are threads of one core each"
 
 
 def _governor(mine: Sequence[Core]) -> NoiseSource:

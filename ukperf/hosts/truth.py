@@ -162,9 +162,9 @@ def count_cycles(observation: Observation) -> float | None:
     """Median TSC cycles a loop from the `count` samples, None unless it is positive: a guest may say anything."""
     values: list[float] = []
     for frame in observation.frames:
-        found = frame.fields.get("values")
-        if frame.event == "samples" and frame.fields.get("benchmark") == "count" and isinstance(found, list):
-            values += [float(value) for value in found]
+        measured = frame.fields.get("values")
+        if frame.event == "samples" and frame.fields.get("benchmark") == "count" and isinstance(measured, list):
+            values += [float(value) for value in measured]
     middle = median(values) if values else 0.0
     return middle if middle > 0 else None
 

@@ -34,20 +34,20 @@ def extract(data: bytes, wanted: Mapping[str, int], origin: str) -> dict[str, by
     Nothing is written to disk. Raises UkperfError for an archive that is damaged, in which any member has an absolute
     path or `..`, a wanted one is no plain file or comes twice, or sizes are declared that make no sense.
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     source = _gunzip(data) if data[:2] == _GZIP else io.BytesIO(data).read
     for member, content in members(source, origin, UNPACKED_MAX):
         name = _checked(member, origin)
         if name not in wanted:
             continue
-        if not member.isreg() or name in found:
+        if not member.isreg() or name in contents:
             raise UkperfError(f"{origin} is not trusted: {_short(name)} in it is no plain file, or is there twice.")
         if member.size > wanted[name]:
             raise UkperfError(f"{origin} declares {member.size:,} bytes for {_short(name)}: more than it can have.")
-        found[name] = content(member.size)
-        if len(found[name]) != member.size:
+        contents[name] = content(member.size)
+        if len(contents[name]) != member.size:
             raise UkperfError(f"{origin} ends in the middle of {_short(name)}.")
-    return found
+    return contents
 
 
 def members(source: Read, origin: str, limit: int, most: int = MEMBERS_MAX) -> Iterator[tuple[tarfile.TarInfo, Read]]:

@@ -66,21 +66,21 @@ def write(target: Path, entries: Iterable[Entry], devices: Iterable[Device] = ()
 
 def _ordered(entries: Iterable[Entry], devices: Iterable[Device]) -> list[Entry | Device]:
     """In image order, a directory before what is in it."""
-    found: dict[bytes, Entry | Device] = {}
+    by_path: dict[bytes, Entry | Device] = {}
     members: Iterator[Entry | Device] = chain(entries, devices)
     for member in members:
-        if member.path in found:
+        if member.path in by_path:
             raise UkperfError(f"{os.fsdecode(member.path)} is twice in one cpio archive.")
         _check(member)
-        found[member.path] = member
-    for path in list(found):
+        by_path[member.path] = member
+    for path in list(by_path):
         parent = path.rpartition(b"/")[0]
-        while parent and parent not in found:
-            found[parent] = Entry(parent, Kind.DIRECTORY, 0o755)
+        while parent and parent not in by_path:
+            by_path[parent] = Entry(parent, Kind.DIRECTORY, 0o755)
             parent = parent.rpartition(b"/")[0]
-        if parent and not _is_directory(found[parent]):
+        if parent and not _is_directory(by_path[parent]):
             raise UkperfError(f"{os.fsdecode(parent)} is no directory, so {os.fsdecode(path)} cannot be in it.")
-    return sorted(found.values(), key=lambda member: member.path.split(b"/"))
+    return sorted(by_path.values(), key=lambda member: member.path.split(b"/"))
 
 
 def _is_directory(member: Entry | Device) -> bool:

@@ -113,8 +113,8 @@ class KernelStore:
 
     def entries(self) -> list[StoredKernel]:
         """All entries that can be read, by guest, then from the oldest to the newest; damaged ones are verify()'s."""
-        found = [entry for folder in self._folders() if (entry := _loaded(folder))]
-        return sorted(found, key=lambda entry: (entry.guest, entry.added_at, entry.version))
+        entries = [entry for folder in self._folders() if (entry := _loaded(folder))]
+        return sorted(entries, key=lambda entry: (entry.guest, entry.added_at, entry.version))
 
     def find(self, guest: str, version: str | None = None, platform: str = DEFAULT_PLATFORM) -> StoredKernel | None:
         """The newest entry of a guest, or the one of that version."""

@@ -73,13 +73,13 @@ class OciRegistry:
         layers = [layer for layer in _list(manifest, "layers") if isinstance(layer, dict)]
         marked = [layer for layer in layers if KERNEL_ANNOTATION in _mapping(layer, "annotations")]
         for layer in marked or layers:
-            found = _DIGEST.fullmatch(str(layer.get("digest")))
+            sha256 = _DIGEST.fullmatch(str(layer.get("digest")))
             size = layer.get("size")
-            if found is None or not isinstance(size, int) or not 0 <= size <= LAYER_MAX:
+            if sha256 is None or not isinstance(size, int) or not 0 <= size <= LAYER_MAX:
                 raise UkperfError(f"{source} names a layer without a sound digest and size.")
-            data = self._checked("blobs", found.group(1), size)
+            data = self._checked("blobs", sha256.group(1), size)
             path = str(_mapping(layer, "annotations").get(KERNEL_ANNOTATION) or KERNEL_PATH).lstrip("/")
-            kernel = extract(data, {path: KERNEL_MAX, KERNEL_PATH: KERNEL_MAX}, f"layer {found.group(0)} of {source}")
+            kernel = extract(data, {path: KERNEL_MAX, KERNEL_PATH: KERNEL_MAX}, f"layer {sha256.group(0)} of {source}")
             if kernel:
                 return kernel.get(path) or kernel[KERNEL_PATH]
         raise UkperfError(
@@ -133,9 +133,9 @@ def _choose(index: Mapping[str, Any], platform: str, source: str) -> str:
         where = _mapping(entry, "platform")
         system, machine = str(where.get("os")), str(where.get("architecture"))
         seen.append(f"{system}/{machine}")
-        found = _DIGEST.fullmatch(str(entry.get("digest")))
-        if system == platform and machine in {"x86_64", "amd64"} and found:
-            return found.group(1)
+        sha256 = _DIGEST.fullmatch(str(entry.get("digest")))
+        if system == platform and machine in {"x86_64", "amd64"} and sha256:
+            return sha256.group(1)
     raise UkperfError(
         f"{source} has nothing for {platform}/x86_64, only {', '.join(sorted(set(seen))[:8]) or 'nothing'}."
     )

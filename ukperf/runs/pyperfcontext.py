@@ -28,8 +28,8 @@ def _turbo(config: str) -> str:
 
 
 def _frequency(text: str) -> str:
-    found = [float(number) * (1000 if unit == "GHz" else 1) for number, unit in _MHZ.findall(text)]
-    return f"{middle(sorted(found)):.0f} MHz" if found else ""
+    mhz = [float(number) * (1000 if unit == "GHz" else 1) for number, unit in _MHZ.findall(text)]
+    return f"{middle(sorted(mhz)):.0f} MHz" if mhz else ""
 
 
 def _as_it_is(text: str) -> str:
@@ -67,14 +67,14 @@ class Context:
 
     def facts(self) -> dict[str, str]:
         """Fact → text; of one that changed within the file, its values one after the other."""
-        found = {}
+        facts = {}
         for fact, (name, read) in _FACTS.items():
             texts = self._seen.get(name, {})
             values = _frequencies(texts) if fact == "cpu_frequency" else dict.fromkeys(map(read, texts))
             text = ", then ".join(list(filter(None, values))[:3])
             if text:
-                found[fact] = clean(text)
-        return found
+                facts[fact] = clean(text)
+        return facts
 
 
 def _frequencies(texts: Iterable[str]) -> list[str]:

@@ -117,12 +117,12 @@ def _read(path: Path) -> PyperfFile:
             raise UkperfError(f"{path} is no pyperf file: it has no list of benchmarks.")
     except _Damaged as what:
         raise UkperfError(f"{path} is a damaged file: {what}.") from None
-    found = reader.records()
-    if not found:
+    records = reader.records()
+    if not records:
         whys = "; ".join(f"{name} {why}" for table in reader.left_out.values() for name, why in table.items())
         raise UkperfError(f"{path} holds no value that can be compared{f': {whys}' if whys else ''}.")
     left_out = {reader.shown(guest): table for guest, table in reader.left_out.items()}
-    return PyperfFile(found, context, left_out, tuple(reader.notes), reader.plain)
+    return PyperfFile(records, context, left_out, tuple(reader.notes), reader.plain)
 
 
 def _refuse_version(path: Path, version: object) -> None:
@@ -301,8 +301,8 @@ class _Boot:
             str(own[key] if key in own else shared.get(key, ""))[:4096]
             for key in ("ukperf_status", "ukperf_without_value", "ukperf_ended_by_host")
         )
-        found = [(name, status), *(tuple(part.rsplit(": ", 1)) for part in without.split("; ") if ": " in part)]
-        self.statuses |= {what: _STATUSES[kind] for what, kind in found if kind in _STATUSES}
+        told = [(name, status), *(tuple(part.rsplit(": ", 1)) for part in without.split("; ") if ": " in part)]
+        self.statuses |= {what: _STATUSES[kind] for what, kind in told if kind in _STATUSES}
         self.ended_by_host = self.ended_by_host or ended == "yes"
         if not self.facts:
             self.facts = {
@@ -408,25 +408,25 @@ def _identity(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple
 
 
 def _object(data: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    found = data.get(key, {})
-    if not isinstance(found, dict):
+    mapping = data.get(key, {})
+    if not isinstance(mapping, dict):
         raise _Damaged(f"the {key} of {where} is no object")
-    return found
+    return mapping
 
 
-def _list(found: object, what: str, where: str) -> list[Any]:
-    if found is None:
+def _list(items: object, what: str, where: str) -> list[Any]:
+    if items is None:
         return []
-    if not isinstance(found, list):
+    if not isinstance(items, list):
         raise _Damaged(f"the {what} of {where} are no list")
-    return found
+    return items
 
 
-def _numbers(found: object, where: str, name: str) -> tuple[float, ...]:
+def _numbers(given: object, where: str, name: str) -> tuple[float, ...]:
     """Values as floats; infinite ones and NaN stay, and are refused where they are compared."""
-    if isinstance(found, tuple):  # the fast reader looked at each
-        return found
-    values = _list(found, "values", where)
+    if isinstance(given, tuple):  # the fast reader looked at each
+        return given
+    values = _list(given, "values", where)
     kinds = set(map(type, values))
     if kinds <= {float}:
         return tuple(values)
@@ -447,9 +447,9 @@ def _warmup(pair: object, where: str, name: str) -> float:
 
 def _count(own: Mapping[str, Any], shared: Mapping[str, Any], key: str, default: int, where: str) -> int:
     """A whole number from 0 to 10⁹, of the run's own metadata or of those that it shares."""
-    found = own[key] if key in own else shared.get(key, default)
-    if type(found) is int and 0 <= found < MOST_COUNT:
-        return found
-    if isinstance(found, float) and found.is_integer() and 0 <= found < MOST_COUNT:
-        return int(found)
+    number = own[key] if key in own else shared.get(key, default)
+    if type(number) is int and 0 <= number < MOST_COUNT:
+        return number
+    if isinstance(number, float) and number.is_integer() and 0 <= number < MOST_COUNT:
+        return int(number)
     raise _Damaged(f"{key} of {where} is no whole number from 0 to a billion")

@@ -106,7 +106,7 @@ def missing(scouted: Scouted, host: str, operation: str) -> dict[str, str]:
     """Guest → why it has no figure for an operation on a host."""
     reasons = {}
     for guest, finding in scouted.findings.get(host, {}).items():
-        elsewhere = [found[guest].ended for found in scouted.findings.values() if guest in found]
+        elsewhere = [of_host[guest].ended for of_host in scouted.findings.values() if guest in of_host]
         if operation in finding.ended:
             reasons[guest] = finding.ended[operation]
         elif operation in finding.refused:
@@ -118,14 +118,14 @@ def missing(scouted: Scouted, host: str, operation: str) -> dict[str, str]:
 
 def operations_of(listing: Observation) -> tuple[Operation, ...]:
     """The program's own list (`list=1`). Raises UkperfError when it did not give one."""
-    found = []
+    listed = []
     for frame in listing.frames:
         fields = [frame.fields.get(key) for key in ("benchmark", "group", "what")]
         if frame.event == "operation" and all(isinstance(value, str) for value in fields):
-            found.append(Operation(*map(str, fields)))
+            listed.append(Operation(*map(str, fields)))
     if listing.outcome is not Outcome.OK:
         raise UkperfError(f"The program did not list its operations: {listing.reason or listing.outcome}.")
-    return tuple(found)
+    return tuple(listed)
 
 
 # ---- scouting ----
@@ -237,8 +237,8 @@ def on_all_hosts(findings: Mapping[str, Mapping[str, Finding]]) -> dict[str, Fin
     An operation that ends it on one is in `ended`; a guest that cannot be measured on one has a complaint.
     """
     merged: dict[str, Finding] = {}
-    for name in {guest: None for found in findings.values() for guest in found}:
-        each = [found[name] for found in findings.values() if name in found]
+    for name in {guest: None for of_host in findings.values() for guest in of_host}:
+        each = [of_host[name] for of_host in findings.values() if name in of_host]
         merged[name] = Finding(
             name,
             works=tuple(operation for operation in each[0].works if all(operation in one.works for one in each)),
@@ -262,7 +262,9 @@ def list_operations(only: str) -> tuple[Operation, ...]:
     if lost := unfitting(only, known):
         raise UkperfError(f"No operation is named like {lost[0]}.", hint=meant(lost[0], known))
     globs = only.split(",")
-    return tuple(found for name, found in known.items() if any(fnmatchcase(name, glob.strip()) for glob in globs))
+    return tuple(
+        operation for name, operation in known.items() if any(fnmatchcase(name, glob.strip()) for glob in globs)
+    )
 
 
 def _scout_all(one: Boots, only: str, probe_vsyscall: bool, fresh: bool, say: Say) -> dict[str, Finding]:
@@ -317,24 +319,24 @@ def frequencies(records: Sequence[BootRecord], accelerator: Accelerator) -> dict
 
 def _hz_by_host(records: Sequence[BootRecord]) -> dict[str, float]:
     """Guest → ticks per host second between the frames `main` and `exit`, median over boots."""
-    found: dict[str, list[float]] = {}
+    rates: dict[str, list[float]] = {}
     for record in records:
         ticks, events = record.ticks, record.events
         if all(name in table for table in (ticks, events) for name in ("main", "exit")):
             span = events["exit"] - events["main"]
             if record.outcome is Outcome.OK and span > 0:
-                found.setdefault(record.trial.guest, []).append((ticks["exit"] - ticks["main"]) * 1e9 / span)
-    return {guest: median(values) for guest, values in found.items()}
+                rates.setdefault(record.trial.guest, []).append((ticks["exit"] - ticks["main"]) * 1e9 / span)
+    return {guest: median(values) for guest, values in rates.items()}
 
 
 def _hz_by_guest(records: Sequence[BootRecord]) -> dict[str, float]:
     """Guest → ticks per second of its own clock, over the operations timed by both, median over boots."""
-    found: dict[str, list[float]] = {}
+    ratios_of: dict[str, list[float]] = {}
     for record in records:
         seconds = {s.benchmark: s for s in record.samples if s.unit is Unit.SECONDS}
         ticks = {s.benchmark.removesuffix(TICKS): s for s in record.samples if s.unit is Unit.CYCLES}
         both = [name for name in seconds if name in ticks and sum(seconds[name].values) > 0]
         if record.outcome is Outcome.OK and both:
             ratios = [sum(ticks[name].values) / sum(seconds[name].values) for name in both]
-            found.setdefault(record.trial.guest, []).append(median(ratios))
-    return {guest: median(values) for guest, values in found.items()}
+            ratios_of.setdefault(record.trial.guest, []).append(median(ratios))
+    return {guest: median(values) for guest, values in ratios_of.items()}

@@ -192,7 +192,12 @@ def find_enough(guest: str, had_mib: int, usual_mib: int, most_mib: int, works: 
 
     first = min(max(2 * had_mib, usual_mib), most_mib)
     sizes = [mib for mib in (first << n for n in range(GROWN)) if had_mib < mib <= most_mib]
-    found = next((mib for mib in sizes if enough(mib)), None)
-    while found is not None and found // 2 > had_mib and found // 2 not in tried and enough(found // 2):
-        found //= 2
-    return Advice(guest, had_mib, found, tuple(tried))
+    enough_mib = next((mib for mib in sizes if enough(mib)), None)
+    while (
+        enough_mib is not None
+        and enough_mib // 2 > had_mib
+        and enough_mib // 2 not in tried
+        and enough(enough_mib // 2)
+    ):
+        enough_mib //= 2
+    return Advice(guest, had_mib, enough_mib, tuple(tried))

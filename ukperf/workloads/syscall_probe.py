@@ -211,7 +211,7 @@ def tables(request: Request, bench: Bench, *, fresh: bool) -> tuple[CallTable, .
     Raises UkperfError as every campaign does.
     """
     probes = probes_of(run_here(prober("list=1")))
-    found = []
+    probed = []
     with bench.boots(replace(request, program=prober()), exact=False) as one:
         for guest, image in one.images.items():
             native = image.protocol is BootProtocol.EXEC
@@ -224,8 +224,8 @@ def tables(request: Request, bench: Bench, *, fresh: bool) -> tuple[CallTable, .
 
             # On this machine itself the answers are those that its user gets.
             context = (*one.context(guest), f"uid {os.getuid()}") if native else one.context(guest)
-            found.append(cached_table(Cache(), image, context, fresh=fresh, make=make))
-    return tuple(found)
+            probed.append(cached_table(Cache(), image, context, fresh=fresh, make=make))
+    return tuple(probed)
 
 
 # ---- results, kept by what they depend on ----
@@ -247,5 +247,5 @@ def cached_table(
 
     context: what else the answer may depend on (accelerator, machine, the user for `native`).
     """
-    found = kept(CallTable, "syscalls", FORMAT, image, context, make, cache=cache, fresh=fresh)
-    return replace(found, guest=image.guest)
+    table = kept(CallTable, "syscalls", FORMAT, image, context, make, cache=cache, fresh=fresh)
+    return replace(table, guest=image.guest)
