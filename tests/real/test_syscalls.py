@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from realrun import World
@@ -52,6 +53,13 @@ def unikernel(request: pytest.FixtureRequest) -> str:
     return name
 
 
+def differently(one: OpenBoots, **options: Any) -> OpenBoots:
+    """The same guests and hosts, linux with other options."""
+    setting = one.settings["linux"]
+    changed = replace(setting, options=replace(setting.options, **options))
+    return replace(one, settings={**one.settings, "linux": changed})
+
+
 def classes(one: OpenBoots, guest: str, *words: str) -> dict[str, CallClass]:
     seen = one.boot(guest, prober(*words), PATIENCE_S)
     return {
@@ -92,7 +100,7 @@ def test_the_prober_finds_what_linuxs_own_table_has(linux: OpenBoots, tmp_path: 
 
 
 def test_the_one_difference_goes_away_with_the_option_that_explains_it(linux: OpenBoots) -> None:
-    told = replace(linux, request=replace(linux.request, cmdlines={"linux": "secretmem.enable=1"}))
+    told = differently(linux, cmdline="secretmem.enable=1")
     assert classes(told, "linux", "only=447") == {"memfd_secret": CallClass.WORKS}
 
 
@@ -145,7 +153,7 @@ def test_this_machine_answers_every_call_and_is_left_as_it_was() -> None:
 
 
 def test_under_icount_a_call_costs_the_same_instructions_in_every_boot(linux: OpenBoots) -> None:
-    counted = replace(linux, accelerator=Accelerator.ICOUNT)
+    counted = differently(linux, accelerator=Accelerator.ICOUNT)
     medians = []
     for _ in range(2):
         program = cost_program("units=instructions", "only=call.direct,noop.raw,getppid.raw")
