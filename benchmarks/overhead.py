@@ -34,10 +34,10 @@ from ukperf.engine.journal import JOURNAL, Journal
 from ukperf.engine.runner import Runner
 from ukperf.engine.session import make_plan
 from ukperf.errors import UkperfError
+from ukperf.hosts import this_machine
 from ukperf.hosts.connection import EMBED
 from ukperf.hosts.direct import CommandLine
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
-from ukperf.hosts.native import NativeHost
 from ukperf.imaging.programs import boot_program
 from ukperf.model import Accelerator, BootRecord, Launch, Limits, Outcome, Request, Trial
 
@@ -135,12 +135,13 @@ def measure(host: LibvirtHost, folder: Path, options: argparse.Namespace, number
         accelerator=Accelerator(options.accel),
         launch=Launch(options.launch),
         seed=number,
+        connect=(EMBED,),
         limits=Limits(boots=options.boots + 1),  # ended by `enough`, which is not asked after the last block
     )
     plan = make_plan(request, f"{number:016x}", (host,), lambda _sentence: None)
     folder.mkdir()
     with Journal(folder / JOURNAL) as journal:
-        runner = Runner(plan, folder, {EMBED: host}, NativeHost(), journal, lambda _records: False)
+        runner = Runner(plan, folder, {EMBED: host}, this_machine, journal, lambda _records: False)
         spec = replace(runner.spec(Trial(0, 0, 0, options.guest)), launch=Launch.DIRECT)
         command = host.command_line(spec)
         console = Path(next(word.split("path=")[1] for word in command.argv if "path=" in word and "serial0" in word))

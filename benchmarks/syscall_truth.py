@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,11 +175,11 @@ def main() -> int:
         jobs: dict[tuple[str, str], Callable[[], float]] = {}
         for operation, word in OPERATIONS.items():
             if lmbench_path or (perf_path and operation == PERF_OPERATION):
-                jobs[operation, "ukperf"] = lambda operation=operation: ours(program, operation, options.cpu)
+                jobs[operation, "ukperf"] = partial(ours, program, operation, options.cpu)
             if lmbench_path:
-                jobs[operation, "lmbench"] = lambda word=word: lmbench(lmbench_path, word, file.name, options.cpu)
+                jobs[operation, "lmbench"] = partial(lmbench, lmbench_path, word, file.name, options.cpu)
         if perf_path:
-            jobs[PERF_OPERATION, "perf"] = lambda: perf(perf_path, options.cpu)
+            jobs[PERF_OPERATION, "perf"] = partial(perf, perf_path, options.cpu)
         if not jobs:
             print("Neither perf nor lmbench is installed: nothing to compare with.", file=sys.stderr)
             return 2

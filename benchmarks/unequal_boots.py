@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import stdtr
 from scipy.stats import rankdata
 
-from ukperf.stats.estimate import Floats
+from ukperf.stats.arrays import Floats
 from ukperf.stats.selftest import MARGINS, between_grid
 from ukperf.stats.simulate import Skew, campaigns
 
