@@ -13,6 +13,7 @@ import ukperf
 from ukperf.model import cost_of
 from ukperf.reports import charts
 from ukperf.reports.page import Cell, Column, Page, Part, Table, table
+from ukperf.reports.plan_table import percent
 from ukperf.reports.story import MOST_TAILS, Story
 from ukperf.reports.table import RunPage
 from ukperf.reports.units import number
@@ -69,7 +70,7 @@ def _view(story: Story) -> dict[str, object]:
         "drifted": [result.sentence() for result in story.drifts.values() if result.drifted],
         "rates": any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons),
         "quiet": [name for name, result in story.drifts.items() if not result.drifted],
-        "parts": [_part(story, i) for i in range(len(story.parts))],
+        "variance": fragment(_variance(story)),
         "noise": fragment(_noise(story)),
         "digests": fragment(_digests(story)),
     }
@@ -94,15 +95,19 @@ def _figures(story: Story) -> Page:
     return RunPage(replace(story.summary, warnings=warnings), facts=story.facts)
 
 
-def _part(story: Story, index: int) -> dict[str, object]:
-    part = story.parts[index]
-    icc = part.parts.icc
-    return {
-        "guest": part.guest,
-        "benchmark": part.benchmark,
-        "boots": f"{100 * part.parts.between_boots:.3g} %",
-        "iterations": f"{100 * part.parts.between_iterations:.3g} %",
-        "share": None if icc is None else round(100 * icc),
-        "best": "any" if part.best is None else f"{part.best:,}",
-        "count": f"{part.parts.iterations:.3g}",
-    }
+def _variance(story: Story) -> Iterator[Table]:
+    rows = [
+        (
+            part.guest,
+            part.benchmark,
+            percent(part.parts.between_boots),
+            percent(part.parts.between_iterations),
+            "–" if part.parts.icc is None else f"{round(100 * part.parts.icc)} %",
+            f"{part.parts.iterations:.3g}",
+            "any" if part.best is None else f"{part.best:,}",
+        )
+        for part in story.parts
+    ]
+    if rows:
+        titles = ("guest", "benchmark", "σ boots", "σ iterations", "ICC", "iterations", "best")
+        yield table(titles, rows, right=range(2, len(titles)))
