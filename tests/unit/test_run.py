@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cprograms import compiled
@@ -14,9 +15,9 @@ from cprograms import compiled
 from ukperf import workloads
 from ukperf.engine.campaign import go_on, measure
 from ukperf.errors import UkperfError
-from ukperf.model import Limits, Outcome, Phase, Request, Unit, Variant, Verdict
+from ukperf.model import Accelerator, Limits, Outcome, Phase, Request, Unit, Variant, Verdict
 from ukperf.stats.summary import summarize
-from ukperf.workloads.base import Finished
+from ukperf.workloads.base import Finished, Outlook
 from ukperf.workloads.run import OUTPUT, PEAK, READY, RUN, RunOptions
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -136,7 +137,12 @@ def static_program(folder: Path) -> str:
 
 
 def prepared(words: Sequence[str], request: Request, said: list[str], **options: object) -> Request:
-    bench = type("Bench", (), {"say": staticmethod(said.append)})()
+    bench = SimpleNamespace(
+        say=said.append,
+        checked=lambda request: request,
+        outlook=lambda request: Outlook(Accelerator.ICOUNT),
+        heard=lambda trial, frame: None,
+    )
     asked = RunOptions(words=tuple(words), **options)  # type: ignore[arg-type]
     return workloads.get("run").prepare(asked, request, bench).request  # type: ignore[arg-type]
 
@@ -153,6 +159,15 @@ def test_guests_that_do_not_tell_a_static_programs_end_are_refused_or_left_out(t
     assert set(prepared(words, Request(), said).default_guests) == {"linux", "native"}
     assert [line.split(" is left out")[0] for line in said] == ["nanos", "unikraft"]
     assert {"linux", "nanos", "unikraft", "native"} <= set(prepared(["/bin/true"], Request(), said).default_guests)
+
+
+def test_a_pyperf_script_reports_its_end_itself_so_every_guest_runs_it(tmp_path: Path) -> None:
+    script, said = tmp_path / "bench.py", []  # type: ignore[var-annotated]
+    script.write_text("import pyperf\npyperf.Runner().bench_func('sum', sum, [1, 2])\n")
+    named = ("linux", "nanos", "unikraft")
+    assert prepared([str(script)], Request(guests=named), said, python=True).guests == named
+    assert {*named, "native"} <= set(prepared([str(script)], Request(), said, python=True).default_guests)
+    assert not [line for line in said if "left out" in line]
 
 
 def test_a_guest_that_unpacks_files_in_memory_gets_more_for_large_ones(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ class Timing(StrEnum):
     WORKER = "worker"  # the Python program of ours that runs a pyperf script: when it starts, when the script has ended
     GUEST = "guest"  # the guest itself
 
+    @property
+    def reports_end(self) -> bool:
+        """Does the program report its own end, so that the guest need not?"""
+        return self in (Timing.PRELOAD, Timing.WORKER)
+
 
 @dataclass(frozen=True)
 class FileToPack:

@@ -245,13 +245,13 @@ def _suited(request: Request, packed: Packed, others: Mapping[str, Packed], say:
     programs |= {name: others.get(name, packed) for name in request.variants}
     for name, program in programs.items():
         guest = request.variants[name].guest if name in request.variants else name
-        if program.timing is not Timing.PRELOAD and not guests.get(guest).recipe.tells_end:
+        if not program.timing.reports_end and not guests.get(guest).recipe.tells_end:
             raise UkperfError(
                 f"{name} does not tell when a program that takes no library of ours ends, like {_which(program)}.",
                 hint=f"Leave {name} out, or take a program that is linked dynamically with glibc.",
             )
     suited = guests.loading_programs()
-    if programs or packed.timing is Timing.PRELOAD:
+    if programs or packed.timing.reports_end:
         return suited
     telling = tuple(name for name in suited if guests.get(name).recipe.tells_end)
     for name in suited:
