@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,17 @@ def test_solo5s_spt_stands_beside_native_and_says_what_it_can(uk: World) -> None
     assert all(set(line["phases"]) == {"kernel", "total"} for line in mine)
     assert mine[0]["facts"]["vmm"].startswith("solo5-spt tender, version") and "solo5-spt" in out
     assert all(line["facts"]["accelerator"] == "native" for line in mine)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(shutil.which("runsc") is None, reason="gVisor's runsc is not installed")
+def test_gvisor_runs_the_program_of_native_under_a_kernel_of_its_own(uk: World) -> None:
+    run = uk.path("run")
+    words = ["run", "-g", "native", "-g", "runsc", "--baseline", "native", "--boots", "2", "--share-host", "--run", run]
+    uk.run(*words, "--", "/bin/sh", "-c", "echo $((6 * 7))")
+    mine = [line for line in journal(run) if line["trial"]["guest"] == "runsc"]
+    assert [line["outcome"] for line in mine] == ["ok", "ok"]
+    assert len({line["checks"]["output"] for line in journal(run)}) == 1  # it wrote what native wrote
+    assert all(sample["benchmark"] == "run" for line in mine for sample in line["samples"])
+    facts = mine[0]["facts"]
+    assert facts["vmm"].startswith("runsc version") and facts["machine"] == "by its recipe" and "kernel" not in facts

@@ -168,7 +168,7 @@ def test_a_guest_without_frames_has_a_total_and_what_is_not_told_is_not_there(fo
     record = record_of(Trial(0, 0, 0, "fake"), spec, seen)
     assert seen.outcome is Outcome.OK and not {Event.MAIN, Event.EXIT} & seen.events.keys()
     assert set(record.phases) == {Phase.KERNEL, Phase.READY, Phase.TOTAL}
-    assert record.phases[Phase.KERNEL] < record.phases[Phase.READY] < record.phases[Phase.TOTAL] - 0.02
+    assert record.phases[Phase.KERNEL] <= record.phases[Phase.READY] <= record.phases[Phase.TOTAL]
     assert record.statuses == {"init": Status.NOT_SEEN, "stop": Status.NOT_SEEN}
 
 
@@ -536,7 +536,8 @@ def test_recipes_that_come_with_ukperf_are_whole_and_say_where_they_were_tried()
 
 
 def test_a_recipe_of_ours_that_nobody_has_tried_says_so(folders: Path) -> None:
-    assert guests.get("runsc").choice(BuildOptions()) == "The recipe of runsc is not tried: runsc was not at hand."
+    untried = "The recipe of firecracker is not tried: no KVM where ukperf is made."
+    assert guests.get("firecracker").choice(BuildOptions()) == untried
     assert guests.get("qemu-linux").choice(BuildOptions()) == ""
     script(folders, "exit")
     recipes.use(recipe(folders, GOOD))
@@ -571,7 +572,8 @@ def test_a_command_stands_in_the_blocks_beside_another_guest_and_can_be_resumed(
 
     script(folders, 'test "$1" = --version && echo "Monitor 1.2" && exit; frames')
     (folders / "k").write_text("k")
-    recipe(folders, GOOD.replace("frames = false", "frames = true"))
+    told = GOOD.replace("frames = false", "frames = true").replace('["--cmdline"', '"-m{memory_mib}", ["--cmdline"')
+    recipe(folders, told)
     words = ["boot-time", "--guest-file", str(folders / "mine.toml"), "-g", "native", "--baseline", "native"]
     words += ["--boots", "2", "--run", str(folders / "run"), "--share-host"]
     result = CliRunner().invoke(app, words)
@@ -581,7 +583,7 @@ def test_a_command_stands_in_the_blocks_beside_another_guest_and_can_be_resumed(
     lines = [json.loads(line) for line in (folders / "run" / "journal.ndjson").read_text().splitlines()]
     mine = next(line for line in lines if line["trial"]["guest"] == "mine")
     assert mine["outcome"] == "ok" and mine["facts"]["vmm"] == "Monitor 1.2" and len(mine["facts"]["vmm_sha256"]) == 64
-    assert mine["facts"]["machine"] == "by its recipe, 1 vCPU, 256 MiB"
+    assert mine["facts"]["machine"] == "by its recipe, 256 MiB"  # what the command is told, and no more
     (folders / "run" / "journal.ndjson").write_text(json.dumps(lines[0]) + "\n")
     script(folders, "exit")
     resumed = CliRunner().invoke(app, ["resume", str(folders / "run"), "--share-host"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import ukperf
+from ukperf import templates
 from ukperf.engine.facts import about
 from ukperf.hosts import runs_here
 from ukperf.hosts.base import BOOT_FACTS
@@ -38,7 +39,9 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
     if image.protocol is BootProtocol.EXEC:
         facts["machine"] = "this machine itself"
     if command is not None:
-        facts["machine"] = f"by its recipe, {many(machine.vcpus, 'vCPU')}, {machine.memory_mib} MiB"
+        given = templates.all_places((*image.argv, command.json))
+        sizes = {"vcpus": many(machine.vcpus, "vCPU"), "memory_mib": f"{machine.memory_mib} MiB"}
+        facts["machine"] = ", ".join(["by its recipe", *(size for name, size in sizes.items() if name in given)])
         facts |= {"vmm": command.vmm, "vmm_sha256": command.vmm_sha256}
     return {name: " ".join(value.split()) for name, value in facts.items() if value.strip()}
 

@@ -100,7 +100,7 @@ class CommandGuest(Guest):
         )
         if built.protocol is BootProtocol.EXEC:
             command = self._with_program(command, built)
-            built = replace(built, env=())
+            built = replace(built, env=(), kernel_version="" if self._table.own_kernel else built.kernel_version)
         argv = (str(path), *self._template(built, command, accelerator))
         description = {
             "guest": self.name,

@@ -37,6 +37,7 @@ class CommandTable:
     status: StatusWay = StatusWay.PLAIN
     good_status: tuple[Annotated[int, _STATUS], ...] = (0,)
     copies_disk: bool = True
+    own_kernel: bool = False  # the command answers the program's system calls, and not this machine's kernel
     version: tuple[str, ...] = ("--version",)
     needs: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
