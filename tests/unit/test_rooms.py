@@ -108,6 +108,7 @@ OPENERS = {
     "files.py": "",
     "workloads/syscall_probe.py": "a table of our own package",
     "cli/main.py": "/dev/null",
+    "hosts/calltrace.py": "the pipe that strace writes to",
     "hosts/children.py": "/proc",
     "hosts/command.py": "both ends of pipes and terminals",
     "hosts/connection.py": "connections",
