@@ -88,7 +88,7 @@ def test_a_flood_of_good_frames_is_cut_off(host: LibvirtHost) -> None:
     ("words", "outcome", "reason"),
     [
         (["status=7"], Outcome.FAILED, "exited with status 7"),
-        (["segv"], Outcome.CRASHED, "killed by signal 11"),
+        (["segv"], Outcome.CRASHED, "killed by SIGSEGV"),
         (["lie=status"], Outcome.FAILED, "exited with status 9"),
         (["lie=order"], Outcome.LIED, "more than one main or exit frame|repeat"),
         (["lie=clock"], Outcome.LIED, "clock runs backwards"),  # ten seconds in one, and back to the truth at the end

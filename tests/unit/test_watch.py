@@ -136,7 +136,7 @@ def test_what_is_left_on_the_console_is_read_after_the_stop(guest: Guest) -> Non
 def test_the_kernels_status_frame_is_waited_for(guest: Guest) -> None:
     killed = encode_frame("status", 1, 400, 4_000, status=0, signal=11)
     _, seen = guest.says(encode_frame("init", 0, 1, 10) + MAIN + EXIT + killed).stops().watched()
-    assert (seen.outcome, seen.reason) == (Outcome.CRASHED, "its program was killed by signal 11")
+    assert (seen.outcome, seen.reason) == (Outcome.CRASHED, "its program was killed by SIGSEGV")
     assert seen.ticks[Event.FIRST_BYTE] == 10
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ukperf import guests
 from ukperf.decode import decode
 from ukperf.engine.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
-from ukperf.model import BALANCED, INDEPENDENT, BootSpec, Plan
+from ukperf.model import BALANCED, INDEPENDENT, BootSpec, LastWords, Plan
 from ukperf.text import clean, shell
 
 PLAN = "plan.json"
@@ -55,7 +57,17 @@ def spec_of(plan: Plan, guest: str, *, timeout_s: float | None = None, console_p
         keep_output=plan.listening.keep or None,
         ready=plan.listening.ready,
         until_ready=plan.listening.until_ready,
+        last_words=_last_words(plan.images[guest].guest),
     )
+
+
+@cache
+def _last_words(guest: str) -> tuple[LastWords, ...]:
+    """What a guest's kernel says when it gives up. None, where its recipe is not here any more."""
+    try:
+        return guests.get(guest).recipe.last_words
+    except UkperfError:
+        return ()
 
 
 def save(plan: Plan, folder: Path) -> None:

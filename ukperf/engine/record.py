@@ -83,6 +83,7 @@ def record_of(
         host=host,
         image_digest=spec.image.digest,
         bad_frames=seen.bad_frames,
+        why=None if good else seen.why,
         statuses=statuses if good else {},
     )
 

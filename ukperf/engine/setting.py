@@ -63,6 +63,7 @@ class Setting:
             timeout_s=timeout_s,
             run_id=run_id,
             name=name or domain_name(run_id, self.name),
+            last_words=self.guest.recipe.last_words,
         )
 
     def boot(self, run_id: str, *, timeout_s: float, name: str = "") -> Observation:

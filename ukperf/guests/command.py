@@ -229,6 +229,7 @@ def _alone(file: GuestFile) -> Recipe:
         cmdline=file.cmdline or "",
         powers_off=True,
         machines=(),
+        last_words=file.last_words,
     )
 
 

@@ -28,8 +28,9 @@ from ukperf.decode import Within, decode
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
 from ukperf.guests.commandtable import CommandTable, check_booted, table_of
-from ukperf.model import BootProtocol, MachineKind
+from ukperf.model import BootProtocol, LastWords, MachineKind
 from ukperf.paths import absolute, config_dir
+from ukperf.patterns import PatternError, compiled
 from ukperf.resources import data
 from ukperf.text import clean, meant
 
@@ -89,6 +90,7 @@ class Recipe:
     loads_programs: bool = True  # False: only programs that are linked in
     tells_end: bool = False  # also of a program that takes no library of ours: its end, and how it ended
     tree_memory: float = 0.0  # bytes of memory that each byte of a program's files takes from the start
+    last_words: tuple[LastWords, ...] = ()  # those that tell most stand first
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def listed(self, key: str) -> tuple[str, ...]:
@@ -113,6 +115,7 @@ class GuestFile:
     memory_mib: Annotated[int, _MIB] | None = None
     min_memory_mib: Annotated[int, _MIB] | None = None
     command: CommandTable | None = None
+    last_words: tuple[LastWords, ...] = ()  # besides the builder's
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -169,6 +172,8 @@ def read(path: Path) -> GuestFile:
     try:
         table = table_of(values.pop("command")) if "command" in values else None
         said = replace(decode(GuestFile, {"name": path.stem, **values, "path": str(path)}), command=table)
+        for words in said.last_words:
+            check_words(words)
         if table is not None:
             check_booted(table, said.builder)
     except ValueError as error:
@@ -180,8 +185,16 @@ def read(path: Path) -> GuestFile:
     return replace(said, kernel=said.kernel and absolute(path.parent / said.kernel.expanduser()))
 
 
+def check_words(words: LastWords) -> None:
+    """Raises ValueError for a pattern that is none."""
+    try:
+        compiled(words.pattern)
+    except PatternError as error:
+        raise ValueError(f"last_words.pattern {clean(words.pattern, 80)!r} is no pattern: {error}") from error
+
+
 def recipe_of(found: GuestFile, base: Recipe) -> Recipe:
     """The builder's recipe with what the file says."""
     words = ("summary", "cmdline", "memory_mib", "min_memory_mib")
     changes: dict[str, Any] = {name: value for name in words if (value := getattr(found, name)) is not None}
-    return replace(base, **changes)
+    return replace(base, last_words=(*found.last_words, *base.last_words), **changes)

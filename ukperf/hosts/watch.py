@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import select
+import signal
 import socket
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from ukperf import signals
 from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, OutputCapture, assemble
 from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
+from ukperf.hosts.lastwords import GRACE_S, LastWordsListener
 from ukperf.hosts.readyline import ReadyLine
 from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
 
@@ -124,6 +126,8 @@ class Watch:
         self._ready = ReadyLine(pattern) if pattern else None
         listen = self._listen if self.spec.ready else None
         self._output = None if keep is None and listen is None else OutputCapture(keep or 0, listen)
+        self._last_words = LastWordsListener(self.spec.last_words)
+        self._gave_up: float | None = None  # when its last words came, time.monotonic()
         self._decoder = FrameDecoder(self.spec.console_limit, self._output)
         self._read_at = 0  # when what is looked at was read, ns
         self._log: BinaryIO | None = None
@@ -199,9 +203,14 @@ class Watch:
             deadline = min(deadline, max(started, self._heard) + self.spec.idle_s)
         if Event.EXIT in self.events:
             deadline = min(deadline + STOP_GRACE_S, self.events[Event.EXIT] / 1e9 + STOP_GRACE_S)
+        elif self._gave_up is not None:
+            deadline = min(deadline, self._gave_up + GRACE_S)
         return deadline - time.monotonic()
 
     def _time_out(self) -> None:
+        if self._gave_up is not None and Event.EXIT not in self.events:
+            self._end(Outcome.CRASHED, "the guest gave up")
+            return
         idle = self.spec.idle_s is not None and time.monotonic() >= self._heard + self.spec.idle_s
         if self._decoder.total == 0:
             self._end(Outcome.SILENT, f"not one byte in {self.spec.idle_s if idle else self.spec.timeout_s:g} s")
@@ -259,6 +268,9 @@ class Watch:
             self._listen(data)
         for frame in self._decoder.feed(data, at):
             self._take(frame)
+        self._last_words.listen(data, started=Event.MAIN in self.events)
+        if self._last_words.ends and self._gave_up is None:
+            self._gave_up = time.monotonic()
 
     def _log_file(self) -> BinaryIO | None:
         """The copy of the console, made when there is something to write or the guest is gone: it takes time."""
@@ -313,6 +325,9 @@ class Watch:
             outcome, reason = Outcome.LOST, disturbed
         if outcome in (Outcome.OK, Outcome.FAILED) and report.lies:
             outcome, reason = Outcome.LIED, report.lies[0]
+        why = None if outcome in (Outcome.OK, Outcome.LOST, Outcome.LIED) else self._last_words.why
+        if why is not None:
+            reason = f"{reason}: {why.sentence}"
         if outcome is not Outcome.OK and extra:
             reason = f"{reason}; the VMM said: {extra}"
         return Observation(
@@ -329,6 +344,7 @@ class Watch:
             output=None if self._output is None or self.spec.keep_output is None else self._output.done(),
             vmm_peak_rss=peak_rss or self.peak_rss,
             host_calls_ns=host_calls_ns,
+            why=why,
         )
 
     def _disturbed(self) -> str:
@@ -354,12 +370,20 @@ class Watch:
             where = "before" if Event.MAIN not in self.events else "after"
             return Outcome.CRASHED, f"the guest ended {where} main without an exit frame{lost}"
         if sent:
-            return Outcome.CRASHED, f"its program was killed by signal {sent}"
+            return Outcome.CRASHED, f"its program was killed by {signal_name(sent)}"
         if status:
             return Outcome.FAILED, error or f"its program exited with status {status}"
         if Event.MAIN not in self.events:
             return Outcome.CRASHED, f"its main frame was lost ({self._decoder.bad_frames} frames were damaged)"
         return Outcome.OK, ""
+
+
+def signal_name(number: int) -> str:
+    """`SIGSEGV`, or `signal 34` for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def asleep_ns() -> int:

@@ -51,6 +51,7 @@ from ukperf.model.seen import (
     Unit,
     cost_of,
 )
+from ukperf.model.why import Cause, LastWords, Why
 
 __all__ = [
     "BALANCED",
@@ -65,6 +66,7 @@ __all__ = [
     "BootSpec",
     "CallClass",
     "CallTable",
+    "Cause",
     "Command",
     "Comparison",
     "ConsoleWay",
@@ -72,6 +74,7 @@ __all__ = [
     "Event",
     "Frame",
     "Image",
+    "LastWords",
     "Launch",
     "Limits",
     "Listening",
@@ -99,6 +102,7 @@ __all__ = [
     "Unit",
     "Variant",
     "Verdict",
+    "Why",
     "cost_of",
     "direction",
     "kind_of",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ukperf.model.why import LastWords
+
 
 class Accelerator(StrEnum):
     """What executes guest instructions. AUTO is resolved by the truth check before anything is measured."""
@@ -204,6 +206,7 @@ class BootSpec:
     keep_output: int | None = None  # bytes of what the program writes; None: nobody asks for its output
     ready: str = ""  # a pattern; the first line of the program's output that it matches is an event
     until_ready: bool = False  # the guest is ended there
+    last_words: tuple[LastWords, ...] = ()  # of its kernel, by the guest's recipe
     run_id: str = ""
     name: str = ""  # domain name, unique on the host
     console_path: Path | None = None  # the raw console is written here, if given

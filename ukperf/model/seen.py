@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ukperf.model.why import Why
+
 
 class Unit(StrEnum):
     SECONDS = "s"
@@ -156,6 +158,7 @@ class Observation:
     vmm_peak_rss: int | None = None  # bytes
     host_calls_ns: int = 0  # time spent inside libvirt's calls
     noise: Mapping[str, float] = field(default_factory=dict)  # load, steal, … during the trial
+    why: Why | None = None  # by the guest's last words, where the outcome is not OK
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -214,3 +217,4 @@ class BootRecord:
     elapsed_s: float = 0.0  # of the run when this trial ended, breaks not counted
     statuses: Mapping[str, Status] = field(default_factory=dict)  # phase or benchmark → what it is, unless measured
     facts: Mapping[str, str] = field(default_factory=dict)  # under what it ran: see stats.provenance
+    why: Why | None = None  # why it failed, where that is known

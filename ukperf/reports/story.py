@@ -37,6 +37,7 @@ class Failure:
     outcome: str
     reason: str
     tail: str
+    why: str = ""  # a sentence without its full stop
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _failure(record: BootRecord) -> Failure:
         record.outcome.value,
         record.reason,
         last_lines(record.console_tail),
+        "" if record.why is None else record.why.words,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ukperf.model import PHASE_EVENTS, Comparison, Estimate, Phase, Unit
+from ukperf.model import PHASE_EVENTS, Comparison, Estimate, Phase, Unit, Why
 from ukperf.reports.jsonout import Json, members, plain
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_line, tone_of
 from ukperf.reports.units import common_scale, interval, number, scale_for
@@ -38,6 +38,7 @@ _COUNTED_EVENTS = {
     "stop": ("clock-checked", "exit"),
     "total": ("reset", "exit"),
 }
+MOST_WHYS = 3
 # Who goes on until a verdict comes gives chance more than one chance (docs/statistics.md, "Boots that it needs").
 OPTIONAL_STOPPING = (
     "Boots needed are those of a new run: going on with this one until a verdict comes calls equal guests different in "
@@ -183,7 +184,17 @@ def _failures(guest: GuestSummary) -> str:
     retries = f", {guest.retried} of them made again after a failure," if guest.retried else ""
     said = f"{guest.guest}: {sum(guest.failures.values())} of {many(guest.tried, 'boot')}{retries} failed ({kinds})"
     said += f": {reasons}" if reasons else ""
-    return said + "".join(f"\n  {guest.guest} wrote: {line}" for line in guest.last_lines)
+    whys = guest.whys[:MOST_WHYS]
+    evidence = {why.evidence for why in whys}
+    said += "".join(f"\n  {_cause(guest, why)}" for why in whys)
+    return said + "".join(f"\n  {guest.guest} wrote: {line}" for line in guest.last_lines if line not in evidence)
+
+
+def _cause(guest: GuestSummary, why: Why) -> str:
+    """Why, with what shows it; without the sentence where it stands above, as a part of the reason."""
+    if why.evidence and any(why.sentence in reason for reason in guest.reasons[:3]):
+        return f"{guest.guest} said: {why.evidence}"
+    return f"why: {why.words}"
 
 
 def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:

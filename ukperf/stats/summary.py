@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Status, Unit
+from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Status, Unit, Why
 from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
@@ -37,7 +37,8 @@ class GuestSummary:
     retried: of `tried` those that were made again after a failure. last_lines: the end of the console of the last
     failed boot that said anything, safe to print.
     seen: benchmark → good boots that had it: a phase whose events did not all come is missing from its boot.
-    statuses: benchmark → how many good boots' figures are what, unless they are measured.
+    statuses: benchmark → how many good boots' figures are what, unless they are measured. whys: why boots failed,
+    one of a sentence.
     """
 
     guest: str
@@ -55,6 +56,7 @@ class GuestSummary:
     retried: int = 0
     last_lines: tuple[str, ...] = ()
     statuses: Mapping[str, Mapping[Status, int]] = field(default_factory=dict)
+    whys: tuple[Why, ...] = ()
 
     @property
     def partly(self) -> Mapping[str, int]:
@@ -177,6 +179,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         statuses={name: dict(Counter(column.statuses.values())) for name, column in table.items() if column.statuses},
         retried=sum(record.trial.attempt > 0 for record in mine),
         last_lines=_last_lines(failed),
+        whys=tuple({why.sentence: why for record in failed if (why := record.why) is not None}.values()),
     )
 
 
