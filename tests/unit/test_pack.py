@@ -218,7 +218,7 @@ def test_a_tree_that_was_written_to_is_not_taken_for_the_program(prints: Path, c
 
     root = packed().program.path
     (root / "x" / "left behind").write_text("by the program")
-    with pytest.raises(UkperfError, match=f"was changed, perhaps by its program.*rm -r {root.parent}"):
+    with pytest.raises(UkperfError, match=f"was changed after it was packed.*rm -r {root.parent}"):
         packed()
 
 

@@ -179,7 +179,7 @@ def test_folder_and_standard_input_are_those_of_the_tree(run: Run, tmp_path: Pat
     )
     seen = run(body, cwd="/some/where", stdin=tmp_path / "input")
     folder, _, said = outside_frames(tmp_path / "console.log").decode().partition("\n")
-    assert folder.endswith("/root/some/where") and said == "from the file"
+    assert folder.endswith("/copy-00/some/where") and said == "from the file"
     assert seen.outcome is Outcome.OK
 
 
@@ -192,7 +192,7 @@ def test_arguments_are_the_trees_paths_and_tmp_is_the_hosts(run: Run, tmp_path: 
     run("for (int i = 1; i < argc; i++) puts(argv[i]); return 0;", "/tmp", "/", "/ukperf/stdin", "/no/such")
     tmp, root, inside, other = outside_frames(tmp_path / "console.log").decode().split()
     assert (tmp, root, other) == ("/tmp", "/", "/no/such")
-    assert inside.endswith("/root/ukperf/stdin")
+    assert inside.endswith("/copy-00/ukperf/stdin")
 
 
 @pytest.mark.parametrize("flags", [("-static-pie", "-fPIE"), ("-static",)], ids=["static-pie", "static"])
@@ -203,7 +203,7 @@ def test_a_static_program_runs_behind_its_main_frame(flags: tuple[str, ...], run
     compiled(tmp_path / "p", f"{HEAD}\nint main(int argc, char **argv) {{ {body} }}\n", "-pthread", *flags)
     seen = run("", "./p", "two words", cwd="/some/where", stdin=tmp_path / "input", env=[("A", "b c")])
     folder, *said = outside_frames(tmp_path / "console.log").decode().splitlines()
-    assert folder.endswith("/root/some/where") and said == ["b c", "from the file", "two words"]
+    assert folder.endswith("/copy-00/some/where") and said == ["b c", "from the file", "two words"]
     assert events(seen) == ["main"]
     assert (seen.outcome, seen.exit_status) == (Outcome.FAILED, 3)  # its end is the host's to tell
     assert seen.frames[0].fields["program"] == "p"
@@ -211,7 +211,7 @@ def test_a_static_program_runs_behind_its_main_frame(flags: tuple[str, ...], run
 
 def test_without_a_folder_a_program_begins_in_its_tree(run: Run, tmp_path: Path) -> None:
     run("char c[999]; puts(getcwd(c, 999)); return 0;")
-    assert outside_frames(tmp_path / "console.log").endswith(b"/root\n")
+    assert outside_frames(tmp_path / "console.log").endswith(b"/copy-00\n")
 
 
 def test_a_cache_whose_path_has_a_space_is_refused_for_this_machine(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ukperf import workloads
 from ukperf.engine.campaign import go_on, measure
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, Limits, Outcome, Phase, Request, Unit, Variant, Verdict
+from ukperf.paths import cache_dir
 from ukperf.stats.summary import summarize
 from ukperf.workloads.base import Finished, Outlook
 from ukperf.workloads.run import OUTPUT, PEAK, READY, RUN, RunOptions
@@ -242,3 +244,71 @@ def test_a_python_script_is_run_and_one_of_pyperfs_has_its_benchmarks(tmp_path: 
 def test_options_of_scripts_are_for_scripts(tmp_path: Path) -> None:
     with pytest.raises(UkperfError, match="are for scripts"):
         run(tmp_path / "run", ["/bin/true"], packages=("numpy",))
+
+
+WRITES = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static void show(const char *name) {
+    char line[100] = "gone";
+    FILE *file = fopen(name, "r");
+    if (file) { strcpy(line, "empty"); fgets(line, 99, file); fclose(file); }
+    printf("%s %s\n", name, strtok(line, "\n"));
+}
+int main(int argc, char **argv) {
+    printf("%s\n", argv[0]);
+    show("grows"); show("in-place"); show("goes"); show("new"); show("folder/deep"); show("link");
+    FILE *file = fopen("grows", "a"); fputs("more\n", file); fclose(file);
+    file = fopen("grows", "r+"); fputs("G", file); fclose(file);
+    file = fopen("in-place", "r+"); fputs("S", file); fclose(file);
+    unlink("goes");
+    file = fopen("new", "w"); fputs("new", file); fclose(file);
+    system("rm -r folder; mkdir -p more/and/more; touch folder more/and/more/x; chmod 0 more/and");
+    unlink("link"); symlink("/etc", "link");
+    chmod("in-place", 0);
+    return 0;
+}
+"""
+
+
+def packed_files() -> dict[Path, str]:
+    """All that is in trees of the cache, and its digest."""
+    paths = (path for path in (cache_dir() / "trees").glob("*/root/**/*") if path.is_file())
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_each_boot_begins_with_the_files_as_they_were_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As each guest does, whatever the last one appended, deleted, made, or wrote in place; and the cache, which is
+    addressed by its contents, keeps them."""
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
+    compiled(tmp_path / "writes", WRITES)
+    data = tmp_path / "data"
+    (data / "folder").mkdir(parents=True)
+    for name in ("grows", "in-place", "goes", "folder/deep"):
+        (data / name).write_text(f"{name}\n")
+    (data / "link").symlink_to("grows")
+    asked = {"files": (f"{data}:/data", "/bin/rm", "/bin/mkdir", "/bin/touch", "/bin/chmod"), "cwd": "/data"}
+    words = [str(tmp_path / "writes")]
+    first = run(tmp_path / "a", words, boots=3, **asked)
+    trees = packed_files()
+    second = run(tmp_path / "b", words, boots=3, **asked)
+    records = (*first.result.records, *second.result.records)
+    assert [record.outcome for record in records] == [Outcome.OK] * 6, records[0].reason
+    assert len({record.checks[OUTPUT] for record in records}) == 1
+    written = [path.read_text() for path in (tmp_path / "b" / OUTPUT).iterdir()]
+    shown = "grows grows\nin-place in-place\ngoes goes\nnew gone\nfolder/deep folder/deep\nlink grows\n"
+    assert written == [f"/writes\n{shown}"]
+    assert packed_files() == trees
+
+
+def test_a_program_sees_the_name_that_it_has_in_guests(tmp_path: Path) -> None:
+    def said(folder: str, *flags: str) -> str:
+        compiled(tmp_path / "says", "#include <stdio.h>\nint main(int c, char **v) { puts(v[0]); }", *flags)
+        run(tmp_path / folder, [str(tmp_path / "says")], boots=1)
+        return next((tmp_path / folder / OUTPUT).iterdir()).read_text()
+
+    assert said("dynamic") == "/says\n"
+    assert said("static", "-static") == "/says\n"

@@ -24,11 +24,13 @@ class Native(Guest):
         return Availability(True, f"this host, Linux {release}")
 
     def build(self, program: Program, options: BuildOptions) -> Image:
-        argv, env = (str(program.path), *program.argv[1:]), program.env
+        argv, env, argv0 = (str(program.path), *program.argv[1:]), program.env, program.argv[0]
         if program.is_tree:
             _check(program)
             argv = tuple(_on_host(word, program) for word in program.argv)
             env = _environment(program)
+            if argv0 == preload.STARTER:  # it finds the tree by it, and tells the program its own
+                argv0 = ""
         key = self.cache.key(
             {
                 "guest": self.name,
@@ -40,7 +42,9 @@ class Native(Guest):
         return replace(
             self.by_recipe(program, key),
             argv=argv,
+            argv0=argv0,
             env=env,
+            tree=program.path if program.is_tree else None,
             kernel_version=platform.release(),
         )
 

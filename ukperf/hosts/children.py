@@ -132,11 +132,12 @@ def spawned(
     stderr: int,
     pin: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
+    executed: str = "",
 ) -> Iterator[Child]:
     """A process in a session of its own, pinned if asked for, and gone with all that it forked when the block ends.
 
-    stdin, stdout, stderr: descriptors, or subprocess's words for them. `prepare` first, where its start is timed.
-    Raises NotExecutedError.
+    stdin, stdout, stderr: descriptors, or subprocess's words for them. executed: the file, where it is not the one that
+    argv begins with. `prepare` first, where its start is timed. Raises NotExecutedError.
     """
     child, digest = None, _digest_of(argv)
     affinity = os.sched_getaffinity(0)
@@ -145,9 +146,10 @@ def spawned(
             try:
                 if pin:
                     os.sched_setaffinity(0, pin)  # inherited by the child and its threads
-                child = _start(argv, env, stdin, stdout, stdout if stderr == subprocess.STDOUT else stderr)
+                theirs = stdout if stderr == subprocess.STDOUT else stderr
+                child = _start(executed or argv[0], argv, env, stdin, stdout, theirs)
             except OSError as error:
-                raise NotExecutedError(f"{argv[0]} cannot be executed: {error.strerror}") from error
+                raise NotExecutedError(f"{executed or argv[0]} cannot be executed: {error.strerror}") from error
             finally:
                 if pin:
                     os.sched_setaffinity(0, affinity)
@@ -161,12 +163,12 @@ def spawned(
             child.wait()
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], *standard: int) -> Child:
+def _start(file: str, argv: Sequence[str], env: Mapping[str, str], *standard: int) -> Child:
     """A process with these descriptors as 0, 1 and 2, and no others.
 
     posix_spawn, since all that subprocess does besides in the child is time of the program's: 0.1 ms. Raises OSError.
     """
-    path = argv[0] if "/" in argv[0] else shutil.which(argv[0], path=os.pathsep.join(os.get_exec_path(env))) or argv[0]
+    path = file if "/" in file else shutil.which(file, path=os.pathsep.join(os.get_exec_path(env))) or file
     _close_on_exec()
     with contextlib.ExitStack() as stack:
         # Above 2, where no step undoes what another has done.

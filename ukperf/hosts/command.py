@@ -29,6 +29,7 @@ from ukperf.hosts.direct import ProcessStop, accept, listening, pidfd
 from ukperf.hosts.native import LocalHost
 from ukperf.hosts.noise import noise_between, peak_rss, reading
 from ukperf.hosts.ownership import scratch
+from ukperf.hosts.owntree import as_packed
 from ukperf.hosts.places import plainly_named
 from ukperf.hosts.watch import CHUNK, ConsoleSource, SocketConsole, Watch
 from ukperf.model import BootProtocol, BootSpec, Command, ConsoleWay, Event, Image, MachineKind, Observation, Outcome
@@ -58,6 +59,8 @@ class CommandHost(LocalHost):
             raise HostError(f"{self.uri} boots guests that have a command line, and {spec.image.guest} has none.")
         before = reading()
         children.prepare()
+        spec = replace(spec, image=as_packed(spec.image))
+        assert spec.image.command is not None
         with scratch() as folder:
             try:
                 seen = _boot(spec, spec.image.command, folder, on_frame)

@@ -15,6 +15,7 @@ from ukperf.hosts import THIS_MACHINE, children, remains
 from ukperf.hosts.base import HostDefaults, OnFrame
 from ukperf.hosts.direct import ProcessStop, pidfd
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.owntree import as_packed
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
@@ -52,12 +53,18 @@ class NativeHost(LocalHost):
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         before = reading()
         children.prepare()
+        image = as_packed(spec.image)
+        argv = (image.argv0 or image.argv[0], *image.argv[1:])
         ours, theirs = socket.socketpair()
-        image = spec.image
         with ours, theirs:
             try:
                 with children.spawned(
-                    image.argv, dict(image.env), theirs.fileno(), subprocess.STDOUT, spec.machine.pin
+                    argv,
+                    dict(image.env),
+                    theirs.fileno(),
+                    subprocess.STDOUT,
+                    spec.machine.pin,
+                    executed=image.argv[0],
                 ) as process:
                     theirs.close()
                     events = dict.fromkeys((Event.START, Event.CREATED, Event.RESUMED), process.started_ns)

@@ -383,12 +383,11 @@ class Packing:
 
 
 def _untouched(packed: Packed, cache: Cache) -> Packed:
-    """`packed` itself. Raises UkperfError where its tree is no longer what its name says: on this machine itself a
-    program runs in it, and may write there."""
+    """`packed` itself. Raises UkperfError where its tree is no longer what its name says."""
     root = packed.program.path
     if cache.digests.tree(root) != root.parent.name:
         raise UkperfError(
-            f"The tree {root} was changed, perhaps by its program when it ran on this machine itself.",
+            f"The tree {root} was changed after it was packed.",
             hint=f"Remove it: rm -r {shell(root.parent)}",
         )
     return packed

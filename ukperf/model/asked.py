@@ -162,8 +162,10 @@ class Image:
     initrd: Path | None = None
     disk: Path | None = None
     cmdline: str = ""
-    argv: tuple[str, ...] = ()  # EXEC and COMMAND only
+    argv: tuple[str, ...] = ()  # EXEC and COMMAND only; the first word is the file that is executed
+    argv0: str = ""  # EXEC only: what the program sees in place of it
     env: tuple[tuple[str, str], ...] = ()  # EXEC and COMMAND only
+    tree: Path | None = None  # EXEC and COMMAND only: the packed files that words of argv and env are among
     kernel_version: str = ""
     kernel_digest: str = ""
     powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it

@@ -4,7 +4,8 @@
  *
  *     /ukperf/start NAME FOLDER INPUT PROGRAM [ARG…]
  *
- * FOLDER and INPUT: the working folder, and the file of standard input. The program's argv is PROGRAM and the ARGs.
+ * FOLDER and INPUT: the working folder, and the file of standard input. The program's argv is PROGRAM and the ARGs. On
+ * a host that has the guest's files in a folder, all paths begin with that, and the program sees its own without.
  */
 #include <elf.h>
 #include <errno.h>
@@ -16,6 +17,8 @@
 
 #include "../common/ukperf.h"
 
+#define STARTER "/ukperf/start" /* where it is in every tree (imaging/preload.py) */
+
 enum { PAGE = 4096, OURS = 4, CANNOT_RUN = 127 };
 
 static _Noreturn void fail(const char *what, const char *which)
@@ -24,6 +27,13 @@ static _Noreturn void fail(const char *what, const char *which)
     snprintf(message, sizeof message, "start: %s %s: %s", what, which, strerror(errno));
     uk_error(message);
     exit(uk_exit(CANNOT_RUN));
+}
+
+/* How long the name of the folder is that the guest's files are in: 0 in a guest. */
+static size_t root_of(const char *starter)
+{
+    size_t length = strlen(starter), own = strlen(STARTER);
+    return length >= own && strcmp(starter + length - own, STARTER) == 0 ? length - own : 0;
 }
 
 static uintptr_t down(uintptr_t address) { return address & ~(uintptr_t)(PAGE - 1); }
@@ -130,5 +140,8 @@ int main(int argc, char **argv, char **environment)
         dup2(input, STDIN_FILENO);
         close(input);
     }
+    size_t root = root_of(argv[0]);
+    if (strncmp(argv[OURS], argv[0], root) == 0)
+        argv[OURS] += root;
     enter(argv + OURS, environment, &head, bias, table);
 }
