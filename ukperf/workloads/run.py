@@ -94,20 +94,7 @@ class Run(Workload):
     defaults: ClassVar[Mapping[str, object]] = {}
 
     def prepare(self, options: RunOptions, request: Request, bench: Bench) -> Prepared:
-        metrics_of(options.metrics)
-        for pattern in options.ignore:
-            check_pattern(pattern, "--ignore")
-        if options.ready:
-            check_pattern(options.ready, "--ready")
-        if options.output not in ("equal", "may-differ"):
-            raise UkperfError(f"There is no --output {options.output!r}.", hint="Write --output may-differ.")
-        if options.until_ready and not options.ready:
-            raise UkperfError("--until-ready needs to know when that is.", hint="Add --ready REGEX.")
-        of_python = (options.packages, options.requirements, options.interpreter, options.pyperf)
-        if not options.python and any(given not in ((), None) for given in of_python):
-            raise UkperfError(
-                "--package, --requirements, --interpreter and --pyperf are for scripts.", hint="Add --python."
-            )
+        _refuse_odd_options(options)
         if options.python:
             packed, request = _python(options, request, bench)
         else:
@@ -184,6 +171,24 @@ class Run(Workload):
         options: RunOptions = self.options_of(result)
         notes = (*_timing_notes(result), *_pattern_notes(result, options), *_output_notes(result))
         return replace(plain, notes=notes, more={"notes": list(notes)})
+
+
+def _refuse_odd_options(options: RunOptions) -> None:
+    """Raises UkperfError for options that cannot be meant, or not together, before anything is packed."""
+    metrics_of(options.metrics)
+    for pattern in options.ignore:
+        check_pattern(pattern, "--ignore")
+    if options.ready:
+        check_pattern(options.ready, "--ready")
+    if options.output not in ("equal", "may-differ"):
+        raise UkperfError(f"There is no --output {options.output!r}.", hint="Write --output may-differ.")
+    if options.until_ready and not options.ready:
+        raise UkperfError("--until-ready needs to know when that is.", hint="Add --ready REGEX.")
+    of_python = (options.packages, options.requirements, options.interpreter, options.pyperf)
+    if not options.python and any(given not in ((), None) for given in of_python):
+        raise UkperfError(
+            "--package, --requirements, --interpreter and --pyperf are for scripts.", hint="Add --python."
+        )
 
 
 def _files(options: RunOptions) -> list[FileToPack]:
