@@ -29,7 +29,7 @@ from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage
 from ukperf.reports.compare_table import CheckPage, ComparePage
 from ukperf.reports.costtable import CostPage, OperationsPage, Row, View
 from ukperf.reports.jsonout import encode, plain
-from ukperf.reports.page import Cell, Column, Line, Page, Part, PlainPage, Table, Tone, sentences
+from ukperf.reports.page import Cell, Column, Line, Page, Part, PlainPage, Quote, Table, Tone, sentences
 from ukperf.reports.papertable import PaperLine, PaperPage
 from ukperf.reports.plan_table import PlanPage
 from ukperf.reports.selftest_table import SelftestPage
@@ -125,6 +125,8 @@ def doctor_page() -> DoctorPage:
 
 def report_page() -> ReportPage:
     records = run_of({"linux": 1.0, "nanos": 0.5}, samples=["fit"])
+    lost = failed(records[3], reason="no end in 120 s")
+    records[3] = replace(lost, console_tail="ran until here\n\tcall trace:\n``` panic: <&>\n\n")
     [story] = stories_of(records, FACTS, title="run", baseline="linux", delta=0.01)
     return ReportPage(story, notes=NOTES)
 
@@ -212,6 +214,8 @@ def said(page: Page) -> Iterator[str]:
     for part in page.parts():
         if isinstance(part, Table):
             yield from (cell.text for row in part.rows for cell in row)
+        elif isinstance(part, Quote):
+            yield from (part.lead, part.last)
         else:
             yield from (part.lead + part.text).splitlines()
 
@@ -267,6 +271,20 @@ def test_figures_of_json_are_those_of_the_table() -> None:
     }
 
 
+def test_a_failed_boot_is_shown_with_its_console_in_every_drawing() -> None:
+    page = report_page()
+    data: Any = page.json()
+    [boot] = data["failed_boots"]
+    assert (boot["outcome"], boot["reason"]) == ("hung", "no end in 120 s")
+    written = ["ran until here", "\tcall trace:", "``` panic: <&>"]
+    assert boot["tail"].splitlines()[:3] == written
+    for drawn in (as_markdown(page), as_html(page)):
+        assert flat("".join(written)) in drawn.text and "pre" in drawn.tags
+    shown = on_terminal(page).splitlines()
+    at = next(i for i, line in enumerate(shown) if "hung: no end in 120 s." in line)
+    assert shown[at + 1] == "  ``` panic: <&>"
+
+
 EVIL = "<script>alert(1)</script> **b** `c` | [x](http://y) @z &amp; ![i](j) \x1b[31m\u202e :tada: www.a.b ~~s~~ $m$"
 
 
@@ -283,6 +301,7 @@ class EvilPage(Page):
         yield Table(columns, (cells,), bare=True)
         yield Line(self.text, Tone.GRAVE)
         yield Line(self.text, Tone.GRAVE, lead=self.text)
+        yield Quote(self.text, self.text)
 
     def said(self) -> Mapping[str, object]:
         return {self.text: self.text}
@@ -303,7 +322,9 @@ def evil(text: str) -> EvilPage:
 def test_foreign_text_is_text_in_every_drawing(text: str) -> None:
     page = evil(text)
     drawn = as_markdown(page)
-    assert drawn.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p", "code"} and drawn.attributes <= {"style"}
+    assert drawn.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p", "pre", "code"} and drawn.attributes <= {
+        "style"
+    }
     assert {len(row) for row in drawn.rows} == {3} and len(drawn.rows) == 5
     plain_page = as_html(evil("x"))
     drawn = as_html(page)

@@ -12,20 +12,21 @@ from markupsafe import Markup
 import ukperf
 from ukperf.model import cost_of
 from ukperf.reports import charts
-from ukperf.reports.page import Cell, Column, Page, Part, Table, table
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Quote, Table, table
 from ukperf.reports.plan_table import percent
-from ukperf.reports.story import MOST_TAILS, Story
+from ukperf.reports.story import Story, failures
 from ukperf.reports.table import RunPage
 from ukperf.reports.units import number
 from ukperf.text import clean
 
+_KIND: dict[type, str] = {Table: "table", Line: "line", Quote: "quote"}
 MOST_CHARTS = 8  # timelines and distributions of a run with many benchmarks; the table has them all
 
 
 def report(stories: Sequence[Story]) -> str:
     """A run's report, the whole file. stories: one for each host, at least one."""
     views = [_view(story) for story in stories]
-    return _filled("report.html.j2", stories=views, title=stories[0].title, most_tails=MOST_TAILS)
+    return _filled("report.html.j2", stories=views, title=stories[0].title)
 
 
 def document(pages: Sequence[Page], title: str) -> str:
@@ -34,8 +35,10 @@ def document(pages: Sequence[Page], title: str) -> str:
 
 
 def fragment(parts: Iterable[Part]) -> Markup:
-    """Tables and lines; everything in them is text."""
-    return Markup(_templates().get_template("parts.html.j2").render(parts=[(isinstance(p, Table), p) for p in parts]))
+    """Tables, lines and quotes; everything in them is text."""
+    return Markup(
+        _templates().get_template("parts.html.j2").render(parts=[(_KIND[type(part)], part) for part in parts])
+    )
 
 
 def _filled(template: str, **values: object) -> str:
@@ -71,6 +74,7 @@ def _view(story: Story) -> dict[str, object]:
         "rates": any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons),
         "quiet": [name for name, result in story.drifts.items() if not result.drifted],
         "variance": fragment(_variance(story)),
+        "failures": fragment(failures(story)),
         "noise": fragment(_noise(story)),
         "digests": fragment(_digests(story)),
     }

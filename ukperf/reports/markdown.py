@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ukperf.reports.page import Line, Page, Table
+from ukperf.reports.page import Line, Page, Quote, Table
 from ukperf.text import clean
 
 # GitHub reads mentions, references, emoji and formulas in any text; only code is left alone.
@@ -16,11 +16,13 @@ _START = re.compile(r"^(\d+(?=[.)](?: |$))|(?=[-+=]))(.)")  # of a list, or of w
 
 
 def render(page: Page) -> str:
-    """The whole page: a paragraph for each line."""
+    """The whole page: a paragraph for each line, a block of code for each quote."""
     blocks: list[str] = []
     for part in page.parts():
         if isinstance(part, Table):
             blocks.append("\n".join(table_lines(part)))
+        elif isinstance(part, Quote):
+            blocks += [*paragraphs(Line(part.lead)), _fenced(part.text)]
         else:
             blocks += paragraphs(part)
     return "\n\n".join(blocks) + "\n"
@@ -64,7 +66,17 @@ def _word(word: str) -> str:
     return _code(bare) + word[len(bare) :] if _READ.search(bare) else _MARKUP.sub(r"\\\1", word)
 
 
+def _fenced(text: str) -> str:
+    """Lines as they are; nothing in them is read as markup, nor ends the block."""
+    fence = _longer_fence(text, 3)
+    return "\n".join((fence, clean(text, keep="\n\t"), fence))
+
+
+def _longer_fence(text: str, least: int) -> str:
+    return "`" * max(least, max(map(len, re.findall("`+", text)), default=0) + 1)
+
+
 def _code(word: str) -> str:
-    fence = "`" * (max(map(len, re.findall("`+", word)), default=0) + 1)
+    fence = _longer_fence(word, 1)
     pad = " " if word[0] == "`" or word[-1] == "`" else ""
     return f"{fence}{pad}{word}{pad}{fence}"

@@ -1,6 +1,6 @@
-"""What a command shows: a page of tables and lines. It is made once; terminal, JSON, Markdown and HTML draw it.
+"""What a command shows: a page of tables, lines and quotes. It is made once; terminal, JSON, Markdown and HTML draw it.
 
-A page's own class holds what was found, typed, and says of it two things: `body`, the tables and lines, and `said`,
+A page's own class holds what was found, typed, and says of it two things: `body`, what is drawn, and `said`,
 what JSON has. Nothing here knows how it is drawn: `terminal`, `markdown`, `html` and `jsonout` do.
 """
 
@@ -92,7 +92,21 @@ class Line:
     wraps: bool = True
 
 
-Part: TypeAlias = Table | Line
+@dataclass(frozen=True)
+class Quote:
+    """What somebody else wrote, like the end of a guest's console. lead: what it is; text: its lines as they were
+    written. A terminal has the last of them."""
+
+    lead: str
+    text: str
+
+    @property
+    def last(self) -> str:
+        """The last line that says something, or ""."""
+        return next((line for line in reversed(self.text.splitlines()) if line.strip()), "")
+
+
+Part: TypeAlias = Table | Line | Quote
 SPACE = Line("")
 
 
@@ -120,7 +134,7 @@ class Page(ABC):
 
     @abstractmethod
     def body(self) -> Iterable[Part]:
-        """Tables and lines, in the order of reading."""
+        """Tables, lines and quotes, in the order of reading."""
 
     @abstractmethod
     def said(self) -> object:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict, cost_of
-from ukperf.reports.page import SPACE, Line, Page, Part, Tone
+from ukperf.reports.page import SPACE, Line, Page, Part, Quote, Tone
 from ukperf.reports.plan_table import percent
 from ukperf.reports.table import RunPage
 from ukperf.reports.units import alike, interval, number
@@ -212,7 +212,7 @@ def _noise(records: Sequence[BootRecord]) -> tuple[Noise, ...]:
 
 @dataclass(frozen=True)
 class ReportPage(Page):
-    """The answers, the table, drift, variance; failures with the last line of their consoles."""
+    """The answers, the table, drift, variance; failures with their consoles."""
 
     story: Story
 
@@ -230,10 +230,8 @@ class ReportPage(Page):
             between, within = percent(part.parts.between_boots), percent(part.parts.between_iterations)
             words = f"{part.guest}, {part.benchmark}: σ between boots {between}, between iterations {within}{icc}."
             yield Line(words, Tone.DIM)
-        for failure in story.failures[:5]:
-            said = [line for line in failure.tail.splitlines() if line.strip()]
-            last = said[-1] if said else "nothing on the console"
-            yield Line(f"{failure.guest}, boot {failure.trial}: {failure.outcome}: {last}")
+        if story.failures:
+            yield from failures(story)
         if story.origin.command:
             yield Line(f"Again: {story.origin.command}", wraps=False)
             kernels = [f"{guest} {digest[:12]}" for guest, what, digest in story.origin.digests if what == "kernel"]
@@ -241,6 +239,23 @@ class ReportPage(Page):
                 yield Line(f"Kernels (sha256): {', '.join(kernels)}", Tone.DIM)
 
     def said(self) -> Mapping[str, object]:
-        """The answers, and what a run's page says."""
+        """The answers, what a run's page says, and the failures with the ends of their consoles."""
         run = RunPage(self.story.summary, facts=self.story.facts).said()
-        return {"answers": self.story.answers, **run}
+        return {"answers": self.story.answers, **run, "failed_boots": self.story.failures}
+
+
+def failures(story: Story) -> Iterator[Part]:
+    """How many boots failed, and what the first of them wrote last."""
+    failed, boots = len(story.failures), many(len(story.records), "boot")
+    if not failed:
+        yield Line("The one boot did not fail." if len(story.records) == 1 else f"None of {boots} failed.")
+        return
+    yield Line(f"{failed} of {boots} failed; they are not in the figures above.")
+    for failure in story.failures[:MOST_TAILS]:
+        retry = ", retry" if failure.attempt else ""
+        lead = f"{failure.guest}, boot {failure.trial} (block {failure.block}{retry}): {failure.outcome}"
+        lead += f": {failure.reason}." if failure.reason else "."
+        lead += f" Why: {failure.why}." if failure.why else ""
+        yield Quote(lead, failure.tail if failure.tail.strip() else "(nothing on the console)")
+    if failed > MOST_TAILS:
+        yield Line(f"{failed - MOST_TAILS} more are in the run's journal.", Tone.DIM)

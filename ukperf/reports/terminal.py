@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Quote, Table, Tone
 from ukperf.text import clean
 
 LEAST_WIDTH, USUAL_WIDTH = 20, 80  # cells
@@ -66,12 +66,15 @@ def render(page: Page, console: Console) -> None:
 
 
 def draw(parts: Iterable[Part], console: Console) -> None:
-    """Print tables and lines. Nothing is ever cut but names: a terminal that is too narrow gets tighter columns, then
-    two lines a row; a pipe gets whole lines whatever its width is said to be."""
+    """Print tables, lines and quotes. Nothing is ever cut but names, and quotes to their last line: a terminal that is
+    too narrow gets tighter columns, then two lines a row; a pipe gets whole lines whatever its width is said to be."""
     for part in parts:
         if isinstance(part, Line):
             lead = Text(part.lead, style=_STYLE[part.tone])
             _show(console, lead + Text(part.text, style="" if part.lead else _STYLE[part.tone]), part.wraps)
+        elif isinstance(part, Quote):
+            _show(console, Text(part.lead), wraps=True)
+            _show(console, Text(INDENT + part.last.strip(), style=_STYLE[Tone.DIM]), wraps=False)
         else:
             for line in _fitting(part, console):
                 _show(console, line, wraps=False)
