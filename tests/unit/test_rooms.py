@@ -88,8 +88,10 @@ MAY_IMPORT = {
         "resources",
         "stats",
     },
+    "deps": {"guests", "hosts", "imaging", "paths", "reports", "resources", "workloads"},
     "cli": {
         "console",
+        "deps",
         "doctor",
         "engine",
         "guests",

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "boot-time": "ukperf.cli.boot_time",
     "syscall-cost": "ukperf.cli.syscall_cost",
     "syscalls": "ukperf.cli.syscalls",
+    "deps": "ukperf.cli.deps",
     "sklearn": "ukperf.cli.sklearn",
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",

@@ -209,6 +209,15 @@ def resolve(wanted: Sequence[Wanted], site: Site | None = None) -> Resolved:
     return Resolved(tuple(dist for _, dist in sorted(found.items()) if dist is not None), tuple(absent))
 
 
+def is_installed(name: str, site: Site) -> bool:
+    """Is there a distribution of this name, with or without a version behind it? False for what is no name."""
+    try:
+        requirement = Requirement(name)
+    except InvalidRequirement:
+        return False
+    return _look_up(requirement, site, {}) is not None
+
+
 def _look_up(requirement: Requirement, site: Site, found: dict[str, Distribution | None]) -> Distribution | None:
     key = canonicalize_name(requirement.name)
     if key not in found:

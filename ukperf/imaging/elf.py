@@ -186,10 +186,8 @@ def missing_library(missing: Missing) -> UkperfError:
     )
 
 
-def needed_libraries(files: Iterable[Path], search: LibrarySearch) -> tuple[dict[str, Path], list[Missing]]:
-    """All libraries that the files need, and those that these need: {name asked for: file}, and what is missing."""
-    found: dict[str, Path] = {}
-    missing: list[Missing] = []
+def asked_libraries(files: Iterable[Path], search: LibrarySearch) -> Iterator[tuple[Path, str, Path | None]]:
+    """(who asks, the name, the file or None) for all libraries that the files need, and those that these need."""
     todo: list[tuple[Path, tuple[str, ...]]] = [(f, ()) for f in files]
     seen = {f for f, _ in todo}
     while todo:
@@ -198,12 +196,20 @@ def needed_libraries(files: Iterable[Path], search: LibrarySearch) -> tuple[dict
         handed_on = (*_expand(info.rpath, asker), *inherited)
         for name in info.needed:
             path = search.find(name, asker, info, inherited)
-            if path is None:
-                missing.append(Missing(name, asker))
-                continue
-            found.setdefault(name, path)
-            if path not in seen:
+            yield asker, name, path
+            if path is not None and path not in seen:
                 seen.add(path)
                 todo.append((path, handed_on))
+
+
+def needed_libraries(files: Iterable[Path], search: LibrarySearch) -> tuple[dict[str, Path], list[Missing]]:
+    """All libraries that the files need, and those that these need: {name asked for: file}, and what is missing."""
+    found: dict[str, Path] = {}
+    missing: list[Missing] = []
+    for asker, name, path in asked_libraries(files, search):
+        if path is None:
+            missing.append(Missing(name, asker))
+        else:
+            found.setdefault(name, path)
     # The loader takes a library that is loaded already, whoever brought it.
     return found, [m for m in missing if m.name not in found]

@@ -31,7 +31,13 @@ def report(stories: Sequence[Story]) -> str:
 
 def document(pages: Sequence[Page], title: str) -> str:
     """Pages of any kind as one file."""
-    return _filled("page.html.j2", bodies=[fragment(page.parts()) for page in pages], title=title)
+    return _filled("page.html.j2", bodies=[_body(page) for page in pages], title=title)
+
+
+def _body(page: Page) -> Markup:
+    return fragment(page.parts()) + Markup("").join(
+        Markup('<div class="scroll">{}</div>\n').format(Markup(drawing)) for drawing in page.drawings()
+    )
 
 
 def fragment(parts: Iterable[Part]) -> Markup:

@@ -140,6 +140,10 @@ class Page(ABC):
     def said(self) -> object:
         """What JSON has: anything that `jsonout.plain` takes."""
 
+    def drawings(self) -> Iterable[str]:
+        """SVG that HTML has below."""
+        return ()
+
     def parts(self) -> Iterator[Part]:
         """All that is drawn."""
         if self.title:
