@@ -46,3 +46,22 @@ def test_only_the_options_that_are_there_decide() -> None:
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UkperfError):
         Shared(**wrong).request()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("typed", "guests", "baseline"),
+    [
+        ({"guest": ["native"]}, ("native",), "native"),
+        ({"guest": ["native"], "variant": ["b=native,program=x"]}, ("native",), "native"),
+        ({"variant": ["b=native,program=x"]}, ("native",), "native"),
+        ({"guest": ["native"], "variant": ["b=linux"]}, ("linux", "native"), "linux"),
+        ({"guest": ["native", "nanos"]}, ("linux", "native", "nanos"), "linux"),
+        ({"guest": ["native"], "baseline": "linux"}, ("linux", "native"), "linux"),
+        ({}, (), "linux"),
+    ],
+)
+def test_programs_of_this_machine_alone_are_divided_by_the_first(
+    typed: dict[str, object], guests: tuple[str, ...], baseline: str
+) -> None:
+    asked = Shared(**typed).request()  # type: ignore[arg-type]
+    assert (asked.guests, asked.baseline) == (guests, baseline)

@@ -263,6 +263,15 @@ def test_small_files_are_compared_without_heavy_imports(case: str) -> None:
     assert not {name.split(".")[0] for name in new} & (HEAVY | {"msgspec", "pydantic", "statistics"})
 
 
+def test_programs_of_this_machine_are_run_without_heavy_imports(tmp_path: Path) -> None:
+    """And without libvirt, which may be missing: nothing is asked about virtual machines."""
+    words = ["ukperf", "run", "-g", "native", "--boots", "12", "--share-host", "--run", f"{tmp_path}/run", "--", "true"]
+    new = modules_after(
+        f"sys.argv = {words!r}; sys.modules['libvirt'] = None; from ukperf.cli.main import _work; _work()"
+    )
+    assert not {name.split(".")[0] for name in new - {"libvirt"}} & (HEAVY - {"elftools"} | {"urllib3"})
+
+
 def test_the_nouns_cost_nothing() -> None:
     assert not {name.split(".")[0] for name in modules_after("import ukperf.model")} & (HEAVY | {"typer", "rich"})
 

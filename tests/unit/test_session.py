@@ -36,6 +36,7 @@ from ukperf.model import (
     Program,
     Request,
     Result,
+    Variant,
 )
 
 PROGRAM = Program("boot", "ab" * 32, Path("/bin/true"), False, ("/bin/true",))
@@ -148,7 +149,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         setting,
         "guests",
         SimpleNamespace(
-            get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()), baseline=lambda: "linux"
+            get=stage.get, names=lambda: names, by_default=lambda: tuple(made.values()), baseline=lambda _named: "linux"
         ),
     )
     return stage
@@ -299,6 +300,21 @@ def test_programs_alone_open_no_connection(stage: Stage, monkeypatch: pytest.Mon
     assert (result.plan.accelerator, result.plan.hosts) == (Accelerator.NATIVE, ("native",))
     resume(result.folder)
     assert stage.opened == ["native"]
+
+
+@pytest.mark.parametrize("asked", [Accelerator.AUTO, Accelerator.ICOUNT, Accelerator.KVM])
+def test_programs_alone_ask_for_no_accelerator(
+    asked: Accelerator, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of KVM is checked, and no Linux guest is booted beside them."""
+    here = FakeHost(uri="native", accelerators=(Accelerator.NATIVE,))
+    stage.host = here
+    monkeypatch.setattr(session, "this_machine", lambda protocol: here)
+    monkeypatch.setattr(setting, "truth_about", lambda *_, **__: pytest.fail("asked for the truth about KVM"))
+    variants = {"other": Variant("native", arguments=("x",))}
+    result = stage.start(guests=("native",), variants=variants, baseline="native", accelerator=asked)
+    assert (result.plan.accelerator, result.plan.hosts) == (Accelerator.NATIVE, ("native",))
+    assert (result.plan.baseline, set(result.plan.guests)) == ("native", {"native", "other"})
 
 
 @pytest.mark.parametrize("asked", [Accelerator.XEN, Accelerator.NATIVE])

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from records import boot
 
 from ukperf.model import Sample, Unit
+from ukperf.stats.estimate import far_out
 from ukperf.stats.figures import Warmth
 from ukperf.stats.perboot import boot_summaries
-from ukperf.stats.steady import far_out, steady_mean, steady_state
+from ukperf.stats.steady import steady_mean, steady_state
 from ukperf.stats.summary import summarize
 
 
@@ -135,6 +136,6 @@ def test_a_run_says_that_its_boots_warm_up() -> None:
 
 def test_outliers_are_counted_and_kept() -> None:
     values = [1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 9.0]
-    assert far_out(values).tolist() == [False] * 6 + [True]
+    assert far_out(values) == [False] * 6 + [True]
     summary = summarize([boot("linux", i, v) for i, v in enumerate(values)], "linux")
     assert summary.guests[0].outliers["total"] == 1 and summary.guests[0].estimates["total"].n == 7

@@ -12,8 +12,6 @@ from ukperf import guests
 from ukperf.cli import options as o
 from ukperf.model import Accelerator, Launch, Request
 
-_BASELINE = guests.baseline()  # --help names it
-
 
 @dataclass(frozen=True)
 class Shared:
@@ -21,7 +19,7 @@ class Shared:
 
     guest: o.Guests = None
     guest_file: o.GuestFile = None
-    baseline: o.Baseline = _BASELINE
+    baseline: o.Baseline = None
     boots: o.Boots = None
     precision: o.Precision = None
     max_time: o.MaxTime = None
@@ -61,8 +59,10 @@ class Shared:
         mine = [recipes.use(path) for path in self.guest_file or ()]
         variants = parsed(self.variant)
         named = [*(self.guest or ()), *mine]
+        based_on = [variant.guest for variant in variants.values()]
+        baseline = self.baseline or guests.baseline([*(name for name in named if name not in variants), *based_on])
         if variants and not named and "baseline" not in self.without:  # no others but what they are divided by
-            named = [] if self.baseline in variants else [self.baseline]
+            named = [] if baseline in variants else [baseline]
         asked = Request(
             guests=tuple(dict.fromkeys(named)),
             machine=o.machine(self.machine, self.memory, self.vcpus, self.pin),
@@ -78,12 +78,12 @@ class Shared:
             command=("ukperf", *sys.argv[1:]),
         )
         if "baseline" not in self.without:
-            alone = self.baseline in variants
+            alone = baseline in variants
             asked = replace(
                 asked,
-                guests=asked.guests if alone else o.with_baseline(named, self.baseline),
-                baseline=self.baseline,
-                added=self.baseline if named and not alone and self.baseline not in named else "",
+                guests=asked.guests if alone else o.with_baseline(named, baseline),
+                baseline=baseline,
+                added=baseline if named and not alone and baseline not in named else "",
             )
         if "boots" not in self.without:
             few = boots if self.boots is None and self.precision is None else self.boots

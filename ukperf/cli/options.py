@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ukperf import guests
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular
 from ukperf.model import Accelerator, Launch, Machine, MachineKind
@@ -62,8 +63,13 @@ GuestFile = Annotated[
     ),
 ]
 Baseline = Annotated[
-    str,
-    typer.Option(metavar="GUEST", autocompletion=_guests, help="Baseline for all ratios; always included."),
+    str | None,
+    typer.Option(
+        metavar="GUEST",
+        autocompletion=_guests,
+        help=f"Baseline for all ratios; always included. Default: {guests.baseline()}, or of programs of this machine "
+        "alone the first.",
+    ),
 ]
 Boots = Annotated[
     int | None, typer.Option(metavar="N", help="Boots of each guest (blocks). Default: 20, or until --precision.")

@@ -84,12 +84,13 @@ def setting_of(guest: Guest, host: Host, accelerator: Accelerator, program: Prog
 
 def checked(request: Request) -> Request:
     """The request, with what it leaves open of hosts and baseline, its names looked up before anything slow begins;
-    no VM host where all guests are programs.
+    no VM host where all guests are programs, and nothing that executes VMs then.
 
     Raises UkperfError for unknown guests, for kernels of programs, and for a folder that holds a run.
     """
-    request = replace(request, connect=request.connect or (DEFAULT,), baseline=request.baseline or guests.baseline())
     based_on = [variant.guest for variant in request.variants.values()]
+    baseline = request.baseline or guests.baseline((*request.guests, *based_on))
+    request = replace(request, connect=request.connect or (DEFAULT,), baseline=baseline)
     for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *based_on):
         if name not in request.variants:
             guests.get(name).check_version()  # both raise, with the name that was perhaps meant
@@ -100,7 +101,7 @@ def checked(request: Request) -> Request:
         refuse_used(request.folder)
     named = (*request.guests, *based_on)
     if named and all(guests.get(name).executed_by(request.accelerator) is Accelerator.NATIVE for name in named):
-        return replace(request, connect=(THIS_MACHINE,))
+        return replace(request, connect=(THIS_MACHINE,), accelerator=Accelerator.AUTO)
     return request
 
 

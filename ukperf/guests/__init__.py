@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from ukperf.errors import UkperfError
 from ukperf.guests import recipes
 from ukperf.guests.recipes import Joins, Recipe, Role
+from ukperf.model import BootProtocol
 from ukperf.registry import OURS, Registry
 from ukperf.resources import data
 from ukperf.text import clean, meant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ukperf.guests.base import Availability, BuildOptions, Guest
@@ -92,9 +93,14 @@ def in_role(role: Role, cache: Cache | None = None) -> Guest:
     return get(_holder(role), cache)
 
 
-def baseline() -> str:
-    """The name of the guest that the others are divided by where no other is named."""
-    return _holder(Role.BASELINE)
+def baseline(named: Sequence[str] = ()) -> str:
+    """The name of the guest that the others are divided by where no other is named. Programs of this machine alone need
+    no virtual machine beside them: of these it is the first.
+
+    Raises UkperfError for a guest that there is not.
+    """
+    programs = bool(named) and all(get(name).recipe.protocol is BootProtocol.EXEC for name in named)
+    return named[0] if programs else _holder(Role.BASELINE)
 
 
 def _holder(role: Role) -> str:

@@ -7,15 +7,15 @@ point: Pettitt's rank test (1979). Both look at ranks, so that one bad boot is n
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from scipy.special import stdtr
+from itertools import accumulate
 
 from ukperf.model import BootRecord, Phase, Unit, direction, verdict_word
-from ukperf.stats.arrays import Floats
+from ukperf.stats.estimate import middle
 from ukperf.stats.perboot import PHASES, Series, collect, final_records
+from ukperf.stats.special import stdtr
 
 LEAST_BOOTS = 12
 ALPHA = 0.01  # a note in a report, not a verdict: rather late than at every twentieth run
@@ -76,9 +76,11 @@ def drift(
             continue
         units[series.unit] = None
         order = {block: record.trial.index for block, record in final_records(records, guest).items()}
-        values = np.asarray(series.values)
-        logs = np.zeros(values.size) if values.max() == values.min() else np.log(values) - np.log(values).mean()
-        rows += [(order[block], float(value)) for block, value in zip(series.blocks, logs, strict=True)]
+        logs = [math.log(value) for value in series.values]
+        mean = math.fsum(logs) / len(logs)
+        alike = max(series.values) == min(series.values)
+        residuals = [0.0 if alike else value - mean for value in logs]
+        rows += [(order[block], value) for block, value in zip(series.blocks, residuals, strict=True)]
     if len(rows) < LEAST_BOOTS:
         return None
     rows.sort()
@@ -88,37 +90,40 @@ def drift(
 
 def time_series(benchmark: str, indices: Sequence[int], residuals: Sequence[float]) -> DriftResult:
     """The two tests on residual logs in the order of execution; indices: the trials' numbers."""
-    y, x = np.asarray(residuals, dtype=np.float64), np.asarray(indices, dtype=np.float64)
-    n = y.size
-    if y.max() == y.min():
-        return DriftResult(benchmark, n, 0.0, 1.0, 0.0, int(indices[0]), 1.0)
-    ranks = _ranks(y)
-    centred = ranks - ranks.mean()
-    time = np.arange(n) - (n - 1) / 2
-    rho = float((centred * time).sum() / np.sqrt((centred**2).sum() * (time**2).sum()))
+    n = len(residuals)
+    if max(residuals) == min(residuals):
+        return DriftResult(benchmark, n, 0.0, 1.0, 0.0, indices[0], 1.0)
+    centred = [rank - (n + 1) / 2 for rank in _ranks(residuals)]
+    time = [number - (n - 1) / 2 for number in range(n)]
+    rho = _product(centred, time) / math.sqrt(_product(centred, centred) * _product(time, time))
     t = abs(rho) * math.sqrt((n - 2) / max(1 - rho**2, 1e-15))
-    p_trend = min(1.0, 4 * float(stdtr(n - 2, -t)))
-    slope = float(np.polyfit(x, y, 1)[0]) * float(x[-1] - x[0])
-    sums = np.abs(2 * centred.cumsum()[:-1])
-    cut = int(sums.argmax()) + 1
-    p_step = min(1.0, 4 * math.exp(-6 * float(sums[cut - 1]) ** 2 / (n**3 + n**2)))
-    step = float(np.median(y[cut:]) - np.median(y[:cut]))
+    p_trend = min(1.0, 4 * stdtr(n - 2, -t))
+    mean = math.fsum(indices) / n
+    places = [index - mean for index in indices]
+    slope = _product(places, residuals) / _product(places, places) * (indices[-1] - indices[0])
+    sums = [abs(2 * total) for total in accumulate(centred[:-1])]
+    cut = sums.index(max(sums)) + 1
+    p_step = min(1.0, 4 * math.exp(-6 * sums[cut - 1] ** 2 / (n**3 + n**2)))
+    step = middle(sorted(residuals[cut:])) - middle(sorted(residuals[:cut]))
     return DriftResult(
         benchmark,
         n,
         math.expm1(slope),
         p_trend,
         math.expm1(step),
-        int(indices[cut]),
+        indices[cut],
         p_step,
     )
 
 
-def _ranks(values: Floats) -> Floats:
+def _ranks(values: Sequence[float]) -> list[float]:
     """Mid-ranks from 1."""
-    ordered = np.sort(values)
-    low, high = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
-    return np.asarray((low + high + 1) / 2)
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]
+
+
+def _product(one: Sequence[float], other: Sequence[float]) -> float:
+    return math.fsum(a * b for a, b in zip(one, other, strict=True))
 
 
 def drifts(records: Sequence[BootRecord], tables: Tables | None = None) -> Mapping[str, DriftResult]:

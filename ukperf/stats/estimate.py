@@ -7,7 +7,7 @@ Hettmansperger, Statistical Inference Based on Ranks, 1.4.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,25 @@ def middle(ordered: list[float]) -> float:
     """The median of values in order, shape (n,), n >= 1."""
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def far_out(values: Sequence[float]) -> list[bool]:
+    """Outliers (Tukey's outer fences, 3 IQR), to be flagged and kept. values: shape (n,), without regard to those that
+    are not finite; all False below 6 values."""
+    ordered = sorted(filter(math.isfinite, values))
+    if len(ordered) < MIN_BOOTS:
+        return [False] * len(values)
+    low, high = quantile(ordered, 0.25), quantile(ordered, 0.75)
+    reach = 3 * (high - low)
+    return [math.isfinite(value) and not low - reach <= value <= high + reach for value in values]
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """A quantile of values in order, shape (n,), n >= 1; between two of them on the line, as numpy's."""
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
 def median(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:

@@ -177,15 +177,3 @@ def steady_mean(values: Sequence[float]) -> tuple[float, int, Warmth]:
     """(mean of the steady iterations, first steady iteration, what came before) of one boot. Raises as steady_state."""
     found = steady_state([values])
     return float(found.means[0]), int(found.starts[0]), found.warmth[0]
-
-
-def far_out(values: ArrayLike) -> NDArray[np.bool_]:
-    """Outliers (Tukey's outer fences, 3 IQR), to be flagged and kept. values: shape (n,), without regard to those that
-    are not finite; all False below 6 values."""
-    array = np.asarray(values, dtype=np.float64)
-    finite = np.isfinite(array)
-    if finite.sum() < 6:
-        return np.zeros(array.shape, np.bool_)
-    low, high = np.quantile(array[finite], [0.25, 0.75])
-    reach = 3 * (high - low)
-    return np.asarray(finite & ((array < low - reach) | (array > high + reach)))

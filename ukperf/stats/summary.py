@@ -12,11 +12,10 @@ from ukperf.model import BootRecord, Comparison, Estimate, Outcome, Status, Unit
 from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.disturbance import disturbances
 from ukperf.stats.drift import Tables, drift
-from ukperf.stats.estimate import estimate_of
+from ukperf.stats.estimate import estimate_of, far_out
 from ukperf.stats.figures import Warmth
 from ukperf.stats.perboot import PHASES, Series, final_records
 from ukperf.stats.provenance import changes
-from ukperf.stats.steady import far_out
 from ukperf.stats.within import compare_guests, series_of
 from ukperf.text import clean, many
 
@@ -173,7 +172,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         unit=(good or mine)[0].unit,
         clock=clock(mine, guest),
         warmth={name: dict(Counter(column.warmth)) for name, column in table.items() if column.warmth},
-        outliers={name: count for name, column in table.items() if (count := int(far_out(column.values).sum()))},
+        outliers={name: count for name, column in table.items() if (count := sum(far_out(column.values)))},
         estimates={name: found for name, column in table.items() if (found := estimate_of(column)) is not None},
         seen={name: len(column.values) for name, column in table.items()},
         statuses={name: dict(Counter(column.statuses.values())) for name, column in table.items() if column.statuses},

@@ -150,16 +150,19 @@ class Run(Workload):
 
         return read
 
-    def compared(self, records: Sequence[BootRecord], _accelerator: Accelerator) -> Sequence[BootRecord]:
-        """Without `stop`, which begins with `main` and would be the program's own time once more.
+    def compared(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
+        """Without `stop`, which begins with `main` and would be the program's own time once more; of programs of this
+        machine alone also without what is before `main`, since no guest boots there.
 
         Nor are there events then that would tell of it: what the other figures are is in the statuses.
         """
+        boot = {Phase.VMM, Phase.KERNEL, Phase.INIT} if accelerator is Accelerator.NATIVE else set()
+        without = {Phase.STOP, *boot}
         return tuple(
             replace(
                 record,
-                phases={phase: v for phase, v in record.phases.items() if phase is not Phase.STOP},
-                statuses={name: status for name, status in record.statuses.items() if name != Phase.STOP},
+                phases={phase: v for phase, v in record.phases.items() if phase not in without},
+                statuses={name: status for name, status in record.statuses.items() if name not in without},
                 events={},
                 ended_by_host=False,
             )
@@ -255,8 +258,10 @@ def _suited(request: Request, packed: Packed, others: Mapping[str, Packed], say:
                 f"{name} does not tell when a program that takes no library of ours ends, like {_which(program)}.",
                 hint=f"Leave {name} out, or take a program that is linked dynamically with glibc.",
             )
+    if programs:
+        return ()  # nobody asks, and to make all guests takes a while
     suited = guests.loading_programs()
-    if programs or packed.timing.reports_end:
+    if packed.timing.reports_end:
         return suited
     telling = tuple(name for name in suited if guests.get(name).recipe.tells_end)
     for name in suited:
