@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from records import boot, failed, run_of, save_run
+from test_compare import cli
 
 from ukperf import workloads
 from ukperf.engine.campaign import EngineBench
-from ukperf.engine.plan import load
+from ukperf.engine.plan import load, save
 from ukperf.errors import UkperfError
 from ukperf.imaging.datasets import DataFacts
 from ukperf.model import Accelerator, BootProtocol, BootRecord, Outcome, Request, Result, Sample, Unit
@@ -169,6 +170,16 @@ def test_memory_is_looked_for_where_a_machine_died_and_not_where_a_process_did(t
     said: list[str] = []
     assert list(sklearn_run.notes_of(result, Remembered(), EngineBench(said.append))) == []
     assert said == []
+
+
+def test_a_report_says_what_the_run_said_of_answers_and_memory(tmp_path: Path) -> None:
+    records = [replace(boot(guest, 0), checks={"knn accuracy": "0.5"}) for guest in ("linux", "nanos")]
+    folder = save_run(tmp_path / "run", records)
+    save(replace(load(folder), workload="sklearn"), folder)
+    (folder / WORK).write_text(Remembered(None, {"knn accuracy": "0.5"}, {"floor": "More memory."}).text())
+    told = cli("report", folder)
+    assert "Same work: linux, nanos and this host itself gave the same 1 answers" in told
+    assert "Note: More memory." in told
 
 
 # -- what is kept beside a run -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html as entities
 import json
 import shutil
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from cprograms import compiled
+from test_compare import cli
 
 from ukperf import workloads
 from ukperf.engine.campaign import go_on, measure
@@ -61,6 +63,18 @@ def test_programs_that_write_different_things_did_not_do_the_same_work(tmp_path:
     assert comparison is not None and comparison.verdict is Verdict.NOT_COMPARABLE
     assert any("not the same work" in warning for warning in comparison.warnings)
     assert "other does not write what native does: first 'one two three', then 'one TWO three'." in done.notes
+
+
+def test_a_report_has_the_notes_of_the_run_itself(tmp_path: Path) -> None:
+    other = {"other": Variant("native", program="/bin/echo one TWO three")}
+    run(tmp_path / "run", ["/bin/echo", "one two"], more=Request(variants=other), metrics=("never=xyz(\\d+)",))
+    notes = go_on(workloads.get("run"), tmp_path / "run", say=lambda _: None, share_host=True).notes
+    assert len(notes) >= 4 and notes[0].startswith("run: from before")
+    told = cli("report", tmp_path / "run")
+    assert [note for note in notes if f"Note: {note}" not in told] == []
+    assert cli("report", tmp_path / "run", "--html")
+    page = entities.unescape((tmp_path / "run" / "report.html").read_text())
+    assert [note for note in notes if note not in page] == []
 
 
 def test_lines_that_may_differ_are_left_out_of_the_comparison(tmp_path: Path) -> None:

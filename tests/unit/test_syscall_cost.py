@@ -11,14 +11,18 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from costs import measured
+from records import save_run
 from rich.console import Console
+from test_compare import cli
 
 from ukperf.console import FrameDecoder, assemble
 from ukperf.engine import setting
+from ukperf.engine.plan import load, save
 from ukperf.errors import UkperfError
 from ukperf.hosts import THIS_MACHINE, this_machine
 from ukperf.hosts.base import Host
@@ -334,6 +338,12 @@ def test_the_papers_factors_stand_beside_the_measured_ones() -> None:
     text = printed()
     assert "linux noop.raw ÷ linux call.direct: 80.00× exact over 6 boots (EuroSys'21: 222 / 4 cycles = 55.5×" in text
     assert "nanos noop.raw ÷ nanos call.direct: 320.0×" in text
+
+
+def test_a_report_has_the_papers_factors_too(tmp_path: Path) -> None:
+    folder = save_run(tmp_path / "run", records())
+    save(replace(load(folder), workload="syscall_cost", accelerator=Accelerator.ICOUNT), folder)
+    assert "Note: linux noop.raw ÷ linux call.direct: 80.00× exact over 6 boots" in cli("report", folder)
 
 
 def test_a_claim_with_one_side_missing_is_not_made() -> None:

@@ -49,9 +49,13 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         command = shell(*again(run.plan.command, run.plan.seed))
         origin = Origin(command, str(run.plan.seed), run.plan.created_at, tuple(digests))
     stories = stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
-    left_out = [*run.omissions(), *_remarks(run)]
     return [
-        replace(story, summary=replace(story.summary, warnings=(*left_out, *story.summary.warnings)))
+        replace(
+            story,
+            summary=replace(
+                story.summary, warnings=(*run.omissions(), *_remarks(run, story.host), *story.summary.warnings)
+            ),
+        )
         for story in stories
     ]
 
@@ -68,12 +72,16 @@ def again(command: Sequence[str], seed: int) -> list[str]:
     return words if has_seed or not words else [*words, "--seed", str(seed)]
 
 
-def _remarks(run: LoadedRun) -> list[str]:
+def _remarks(run: LoadedRun, host: str) -> Sequence[str]:
+    """What the run's workload has to say of one host's boots."""
     if run.plan is None:
-        return []
+        return ()
     from ukperf import workloads
+    from ukperf.model import Result
+    from ukperf.stats.summary import by_host
 
-    return workloads.of_run(run.plan.workload).remarks(run.path)
+    records = tuple(by_host(run.records).get(host, ()))
+    return workloads.of_run(run.plan.workload).remarks(Result(run.path, run.plan, records, "", run.damaged))
 
 
 def _shown(run: LoadedRun) -> Sequence[BootRecord]:

@@ -196,9 +196,10 @@ class Workload(ABC):
         """What `ukperf report` tells of: what is compared, in one unit."""
         return self.compared(records, accelerator)
 
-    def remarks(self, folder: Path) -> list[str]:
-        """Sentences for `ukperf report` about what the run's folder holds beside its records."""
-        return []
+    def remarks(self, result: Result) -> Sequence[str]:
+        """Sentences for `ukperf report` about what a table does not say. result: as it is on disk, with one host's
+        records; nothing is booted for them."""
+        return ()
 
     def finish(self, result: Result, bench: Bench) -> Finished:
         """What is shown of a run, after its last boot or when it is shown again."""

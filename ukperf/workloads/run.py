@@ -171,9 +171,13 @@ class Run(Workload):
 
     def finish(self, result: Result, bench: Bench) -> Finished:
         plain = super().finish(result, bench)
-        options: RunOptions = self.options_of(result)
-        notes = (*_timing_notes(result), *_pattern_notes(result, options), *_output_notes(result))
+        notes = self.remarks(result)
         return replace(plain, notes=notes, more={"notes": list(notes)})
+
+    def remarks(self, result: Result) -> tuple[str, ...]:
+        """How the program was timed, patterns that matched nothing, outputs that differ."""
+        options: RunOptions = self.options_of(result)
+        return (*_timing_notes(result), *_pattern_notes(result, options), *_output_notes(result))
 
 
 def _refuse_odd_options(options: RunOptions) -> None:

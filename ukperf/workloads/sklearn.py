@@ -43,6 +43,12 @@ class Sklearn(Workload):
         data = asdict(known.data) if known.data else {}
         return replace(plain, notes=notes, more={"data": data, "notes": list(notes)})
 
+    def remarks(self, result: Result) -> tuple[str, ...]:
+        """Rates, whether the answers agree, and what was found out about memory when the run ended."""
+        known = sklearn_run.remembered(result.folder)
+        records = self.compared(result.records, result.plan.accelerator)
+        return (*_rates(records), *sklearn_run.answer_notes(result, known), *known.memory.values())
+
     def page(
         self,
         finished: Finished,
@@ -52,10 +58,13 @@ class Sklearn(Workload):
         facts: Mapping[str, str],
     ) -> Page:
         plain = super().page(finished, host, records, options, facts)
-        rates = throughput(records)
-        lines = [
-            f"{model}, batch prediction, rows a second: "
-            + ", ".join(f"{guest} {number(rate)}" for guest, rate in sorted(table.items()))
-            for model, table in rates.items()
-        ]
-        return replace(plain, notes=tuple(lines), more={"rows_per_second": rates})
+        return replace(plain, notes=_rates(records), more={"rows_per_second": throughput(records)})
+
+
+def _rates(records: Sequence[BootRecord]) -> tuple[str, ...]:
+    """What each model predicts in a batch, a sentence each."""
+    return tuple(
+        f"{model}, batch prediction, rows a second: "
+        + ", ".join(f"{guest} {number(rate)}" for guest, rate in sorted(table.items()))
+        for model, table in throughput(records).items()
+    )

@@ -128,13 +128,18 @@ def _only(request: Request, guest: str) -> dict[str, Any]:
 
 def notes_of(result: Result, known: Remembered, bench: Bench) -> tuple[str, ...]:
     """Compare the answers with the host's own, look how much memory would have been enough: sentences."""
+    return (*answer_notes(result, known), *_memory_notes(result, known, bench))
+
+
+def answer_notes(result: Result, known: Remembered) -> list[str]:
+    """Did the guests do the work that this host did?"""
     good = [r for r in result.records if r.outcome is Outcome.OK]
     notes = learning.odd_answers(good, known.control)
     names = ", ".join(dict.fromkeys(r.trial.guest for r in good))
     if known.control and good and not notes:
         count = len(known.control)
         notes = [f"Same work: {names} and this host itself gave the same {count} answers (digests, accuracy)."]
-    return (*notes, *_memory_notes(result, known, bench))
+    return notes
 
 
 def _memory_notes(result: Result, known: Remembered, bench: Bench) -> list[str]:

@@ -6,12 +6,11 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Request, Result, Unit
-from ukperf.reports.costtable import SCALE, Claim, CostPage, Row, View
+from ukperf.reports.costtable import SCALE, Claim, CostPage, Row, View, claim_text
 from ukperf.reports.page import Page
 from ukperf.stats.summary import summarize
 from ukperf.stats.within_boot import boot_ratios
@@ -47,13 +46,15 @@ class SyscallCost(Workload):
     def shown_in_report(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
         return costs.samples_in(records, Unit.INSTRUCTIONS if accelerator is Accelerator.ICOUNT else Unit.SECONDS)
 
-    def remarks(self, folder: Path) -> list[str]:
-        """Operations that a guest refused, or ended in: they have no figure, and no record says why."""
+    def remarks(self, result: Result) -> list[str]:
+        """The paper's factors beside ours; operations that a guest refused, or ended in: they have no figure, and no
+        record says why."""
+        shown = self.shown_in_report(result.records, result.plan.accelerator)
+        said = [claim_text(Claim(words, ratio)) for words, ratio in claims(shown, "/p50")]
         try:
-            findings = costs.read_scouted(folder).findings
+            findings = costs.read_scouted(result.folder).findings
         except UkperfError:
-            return []
-        said = []
+            return said
         for finding in costs.on_all_hosts(findings).values():
             refused = [f"{name} ({errno.errorcode.get(number, 'fails')})" for name, number in finding.refused.items()]
             without = refused + [f"{name} ({how})" for name, how in finding.ended.items()]
