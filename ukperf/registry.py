@@ -91,7 +91,7 @@ def package_at_fault(error: BaseException) -> str:
     ours. "" where that is ours."""
     packages = {
         point.module.partition(".")[0]: _package(point)
-        for group in ("workloads", "guests", "hosts", "exports")
+        for group in ("workloads", "guests", "hosts", "exports", "runtimes")
         for point in _found(f"ukperf.{group}").values()
     }
     at_fault = ""

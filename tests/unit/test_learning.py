@@ -19,9 +19,10 @@ from ukperf.imaging.datasets import DataFacts
 from ukperf.model import Accelerator, BootProtocol, BootRecord, Outcome, Request, Result, Sample, Unit
 from ukperf.workloads import calibrating, learning, memory, paper, sklearn_run
 from ukperf.workloads.base import Finished
+from ukperf.workloads.joining import guests_for
 from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.paperfigures import TABLES_II_AND_III
-from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, guests_for, remembered
+from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, remembered
 
 TIMES = st.floats(1e-6, 100.0)
 

@@ -209,3 +209,13 @@ def test_the_line_that_tells_why_is_among_the_last_ones_of_a_failed_boot() -> No
     records = [replace(failed(r), console_tail=tail) if r.trial.block < 1 else r for r in run_of({"linux": 1.0}, 8)]
     (guest,) = summarize(records, "linux").guests
     assert guest.last_lines[0] == "Kernel panic - not syncing: No init" and len(guest.last_lines) == 3
+
+
+def test_guests_that_ran_another_engine_are_not_compared_and_that_is_the_reason() -> None:
+    """Also where other answers differ, and come first by their names: the engine is why."""
+    checks = {"linux": {"answer": "3a", "engine xnnpack": "yes"}, "nanos": {"answer": "4b", "engine xnnpack": "no"}}
+    records = run_of({"linux": 1.0, "nanos": 0.5}, samples=["fit"])
+    records = [replace(r, checks=checks[r.trial.guest]) for r in records]
+    fit = summarize(records, "linux").comparison("nanos", "fit")
+    assert fit is not None and fit.verdict is Verdict.NOT_COMPARABLE
+    assert fit.warnings == ("another engine: xnnpack is no in nanos, yes in linux",)

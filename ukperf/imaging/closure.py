@@ -16,9 +16,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from ukperf.decode import decode_stored, encode
@@ -63,17 +64,39 @@ class PythonTree:
 
 
 @dataclass(frozen=True)
+class Pruning:
+    """What becomes of the files of distributions, by patterns of their paths as fnmatch has them (`*` goes over `/`).
+
+    leave_out: those that nobody needs. keep_sources: modules whose source stays beside its bytecode, for who reads it.
+    optional: extensions that are left out, and said, where a library that they ask for is missing.
+    """
+
+    leave_out: tuple[str, ...] = ()
+    keep_sources: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+NO_PRUNING = Pruning()
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """Everything that a tree is made of, found but not read. extensions: ELF files among the modules."""
+    """Everything that a tree is made of, found but not read. sources: modules whose source stays."""
 
     interpreter: Interpreter
     modules: tuple[TreeFile, ...]
     libraries: tuple[TreeFile, ...]  # targets from the root
     packages: tuple[Package, ...]
     left_out: tuple[str, ...]
+    sources: frozenset[PurePosixPath] = frozenset()
 
 
-def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None, site: Site | None = None) -> Inputs:
+def collect(
+    roots: Iterable[str] = ROOTS,
+    search: LibrarySearch | None = None,
+    site: Site | None = None,
+    pruning: Pruning = NO_PRUNING,
+) -> Inputs:
     """Find all inputs: roots are distributions (`numpy`, `numpy>=2`) in `site`, default ukperf's own environment.
 
     Raises UkperfError for one that is not there, and where a wheel needs a library that is nowhere.
@@ -82,7 +105,11 @@ def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None, s
     interpreter = find_interpreter(search=search)
     resolved = resolve(wanted_packages(roots), site)
     dists = resolved.found
-    wheels = [f for dist in dists for f in distribution_files(dist)]
+    wheels = [f for dist in dists for f in distribution_files(dist) if not _matches(f, pruning.leave_out)]
+    optional = [f for f in wheels if _matches(f, pruning.optional)]
+    kept, more_needed, absent = _with_libraries(optional, search)
+    lost = {f.source for f in optional} - {f.source for f in kept}
+    wheels = [f for f in wheels if f.source not in lost]
     stdlib = list(stdlib_files())
     own = {f.source for f in wheels + stdlib}
     # auditwheel's libraries have no search path of their own: they are found through the extension that asks for them.
@@ -90,8 +117,8 @@ def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None, s
     needed, missing = needed_libraries([interpreter.executable, *extensions], search)
     if missing:
         raise missing_library(missing[0])
-    stdlib, more, left_out = _stdlib_with_libraries(stdlib, search)
-    needed = {**more, **needed}
+    stdlib, more, left_out = _with_libraries(stdlib, search)
+    needed = {**more, **more_needed, **needed}
     for name in DLOPENED:
         found = search.find(name, interpreter.executable, read_elf(interpreter.executable))
         if found is not None:
@@ -107,17 +134,20 @@ def collect(roots: Iterable[str] = ROOTS, search: LibrarySearch | None = None, s
         if path not in own and name != Path(loader).name
     ]
     packages = tuple(Package(d.metadata["Name"], d.version) for d in dists)
-    left_out += resolved.absent
-    return Inputs(interpreter, _unique([*stdlib, *wheels]), tuple(libraries), packages, tuple(left_out))
+    left_out += (*resolved.absent, *absent)
+    sources = frozenset(f.target for f in wheels if f.target.suffix == ".py" and _matches(f, pruning.keep_sources))
+    return Inputs(interpreter, _unique([*stdlib, *wheels]), tuple(libraries), packages, tuple(left_out), sources)
+
+
+def _matches(f: TreeFile, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(str(f.target), pattern) for pattern in patterns)
 
 
 def _elf(f: TreeFile) -> bool:
     return ".so" in f.target.name and is_elf(f.source)
 
 
-def _stdlib_with_libraries(
-    files: list[TreeFile], search: LibrarySearch
-) -> tuple[list[TreeFile], dict[str, Path], list[str]]:
+def _with_libraries(files: list[TreeFile], search: LibrarySearch) -> tuple[list[TreeFile], dict[str, Path], list[str]]:
     """Leave out extension modules whose libraries this machine has not: nothing here could import them either."""
     needed: dict[str, Path] = {}
     left_out = []
@@ -154,6 +184,8 @@ def input_key(inputs: Inputs) -> str:
         status = f.source.stat()
         line = f"{f.target}\0{f.source}\0{status.st_size}\0{status.st_mtime_ns}\n"
         digest.update(os.fsencode(line))  # a path may have bytes that are no UTF-8
+    for target in sorted(inputs.sources):
+        digest.update(f"source {target}\n".encode())
     return digest.hexdigest()
 
 
@@ -168,9 +200,9 @@ def build(inputs: Inputs, root: Path, launcher_source: Path) -> PythonTree:
     sources.sort(key=lambda f: (-f.source.stat().st_size, f.target))
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        compilers = [pool.submit(_compile, sources[i::workers], home) for i in range(workers)]
+        compilers = [pool.submit(_compile, sources[i::workers], home, inputs.sources) for i in range(workers)]
         for f in inputs.modules:
-            if f.source.suffix != ".py":
+            if f.source.suffix != ".py" or f.target in inputs.sources:
                 _copy(f.source, home / f.target)
         for f in inputs.libraries:
             target = root / str(f.target).lstrip("/")
@@ -186,9 +218,16 @@ def build(inputs: Inputs, root: Path, launcher_source: Path) -> PythonTree:
     return PythonTree(root, digest, size, count, inputs.interpreter.version, inputs.packages, left_out)
 
 
-def _compile(files: list[TreeFile], home: Path) -> list[str]:
+def _compile(files: list[TreeFile], home: Path, sources: frozenset[PurePosixPath]) -> list[str]:
+    """Bytecode stands in its source's place; beside one that stays it is where the importer looks for it."""
     guest = PurePosixPath("/") / PREFIX / "lib" / home.name
-    jobs = [(str(f.source), str(home / f.target.with_suffix(".pyc")), str(guest / f.target)) for f in files]
+    jobs = []
+    for f in files:
+        target = home / f.target.with_suffix(".pyc")
+        if f.target in sources:
+            target = target.parent / "__pycache__" / f"{target.stem}.{sys.implementation.cache_tag}.pyc"
+            target.parent.mkdir(exist_ok=True)
+        jobs.append((str(f.source), str(target), str(guest / f.target)))
     done = subprocess.run(
         [sys.executable, "-I", "-S", bytecode.__file__],
         input=json.dumps(jobs),

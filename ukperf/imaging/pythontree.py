@@ -16,7 +16,7 @@ from ukperf.errors import UkperfError
 from ukperf.files import SMALL, copy, read_bytes, read_json, read_text, reason, write_atomically
 from ukperf.imaging import bytecode, closure
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.closure import PREFIX, PYTHON, Inputs, PythonTree
+from ukperf.imaging.closure import NO_PRUNING, PREFIX, PYTHON, Inputs, Pruning, PythonTree
 from ukperf.imaging.distributions import Site
 from ukperf.imaging.python_env import ROOTS
 from ukperf.model import Program
@@ -30,17 +30,22 @@ OPTIONS = ("-S", "-B", "-u", "-X", "utf8")
 MOUNT_POINTS = ("dev", "proc", "sys", "tmp")  # the Linux guest's disk is read-only
 
 
-def python_tree(cache: Cache | None = None, roots: Sequence[str] = ROOTS, site: Site | None = None) -> PythonTree:
+def python_tree(
+    cache: Cache | None = None,
+    roots: Sequence[str] = ROOTS,
+    site: Site | None = None,
+    pruning: Pruning = NO_PRUNING,
+) -> PythonTree:
     """The closure of distributions, built where no input's size or time of change fits the cache's.
 
     roots: names, or with versions (`numpy>=2`); site: where they are installed, default ukperf's own environment.
-    Raises UkperfError where a package, a library or a compiler is missing.
+    pruning: what of their files is left out. Raises UkperfError where a package, a library or a compiler is missing.
     """
     cache = cache or Cache()
-    memory = _Memory(cache, roots, site)
+    memory = _Memory(cache, roots, site, pruning)
     key = memory.recall()
     if key is None or not (cache.root / "python" / key).is_dir():
-        inputs = closure.collect(roots, site=site)
+        inputs = closure.collect(roots, site=site, pruning=pruning)
         key = cache.key({"inputs": closure.input_key(inputs)})
 
         def fill(folder: Path) -> None:
@@ -68,9 +73,10 @@ class _Memory:
     Finding out what belongs to an environment takes a second; looking whether it changed takes milliseconds.
     """
 
-    def __init__(self, cache: Cache, roots: Sequence[str], site: Site | None) -> None:
+    def __init__(self, cache: Cache, roots: Sequence[str], site: Site | None, pruning: Pruning = NO_PRUNING) -> None:
         where = [str(site.executable), *site.path] if site is not None else [sys.executable]
-        identity = json.dumps([where, sys.version, sorted(roots), closure.FORMAT, os.environ.get("CC", "")])
+        pruned = [repr(pruning)] if pruning != NO_PRUNING else []
+        identity = json.dumps([where, sys.version, sorted(roots), closure.FORMAT, os.environ.get("CC", ""), *pruned])
         name = hashlib.sha256(identity.encode()).hexdigest()
         self.path = cache.root / "python-environments" / f"{name}.json"
 

@@ -16,7 +16,17 @@ from ukperf.stats.perboot import Series
 from ukperf.stats.provenance import DECISIVE, differences, shown
 from ukperf.stats.resolution import with_resolution
 from ukperf.stats.welch import welch_effect
-from ukperf.stats.within import Candidate, between_statuses, block_effect, calls_warning, judged, median_ratio, refusal
+from ukperf.stats.within import (
+    Candidate,
+    between_statuses,
+    block_effect,
+    calls_warning,
+    engine_first,
+    judged,
+    median_ratio,
+    refusal,
+    unlike,
+)
 from ukperf.text import many, meant
 
 COPIES = "both sides hold the same values: a run and itself, or its copy"
@@ -134,10 +144,10 @@ def _other_question(side: Side, baseline: Side) -> str:
         left, right = side.context.get(key, ""), baseline.context.get(key, "")
         if left and right and left != right:
             return f"the {key} differs: {shown(left)} in {side.label}, {shown(right)} in {baseline.label}"
-    for name in sorted(side.answers.keys() & baseline.answers.keys()):
+    for name in sorted(side.answers.keys() & baseline.answers.keys(), key=engine_first):
         left, right = side.answers[name], baseline.answers[name]
         if left != right:
-            return f"not the same work: {name} is {left} in {side.label}, {right} in {baseline.label}"
+            return unlike(name, f"{left} in {side.label}", f"{right} in {baseline.label}")
     return ""
 
 

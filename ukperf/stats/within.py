@@ -263,12 +263,27 @@ def unequal_answers(records: Sequence[BootRecord], guest: str, baseline: str) ->
         if record.outcome is Outcome.OK and record.trial.guest in (guest, baseline):
             for name, digest in record.checks.items():
                 digests.setdefault(name, {}).setdefault(record.trial.guest, set()).add(digest)
-    for name, sides in sorted(digests.items()):
+    for name, sides in sorted(digests.items(), key=lambda item: engine_first(item[0])):
         values = set().union(*sides.values())
         if len(values) > 1:
             shown = {side: " and ".join(sorted(sides.get(side, {"nothing"}))) for side in (guest, baseline)}
-            return f"not the same work: {name} is {shown[guest]} in {guest}, {shown[baseline]} in {baseline}"
+            return unlike(name, f"{shown[guest]} in {guest}", f"{shown[baseline]} in {baseline}")
     return ""
+
+
+_ENGINE = "engine "  # of a check's name: a program's own word on what it runs with
+
+
+def engine_first(name: str) -> tuple[bool, str]:
+    """The order in which checks are looked at: another engine is why other answers differ."""
+    return not name.startswith(_ENGINE), name
+
+
+def unlike(name: str, left: str, right: str) -> str:
+    """Why two sides are not comparable whose answers to one check differ."""
+    if name.startswith(_ENGINE):
+        return f"another engine: {name.removeprefix(_ENGINE)} is {left}, {right}"
+    return f"not the same work: {name} is {left}, {right}"
 
 
 def accuse(records: Sequence[BootRecord]) -> list[BootRecord]:

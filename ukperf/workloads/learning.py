@@ -38,6 +38,9 @@ EMULATED_SCALE = 0.02  # of the data, where nothing else is asked for: one boot 
 QUICK_SCALE = 0.01  # of the paper's quick run there
 BUDGET_S = {True: 6.0, False: 10.0}  # for the single rows of one model in one boot; emulated, not emulated
 CALLS = (20, 100, 1_000, 10_000)  # p50, then p90, p99 and p99.9 with ten calls beyond them
+# What runs inside guests, by file and folder of workloads/; the latter is other Python workloads' too.
+_OWN = (("bench.py", ["sklearn"]), ("models.py", ["sklearn"]))
+GUEST_PARTS = (("ukperf_wire.py", ["common"]), ("benchparts.py", ["common"]))
 MEMORY_MIB = 1024  # the tree is 200 MB, and Unikraft has it twice: packed and unpacked
 
 
@@ -73,10 +76,7 @@ def program(
     work: Work, accelerator: Accelerator, repetitions: Mapping[str, Repetitions], cache: Cache | None = None
 ) -> Program:
     """The guest program: closure, workload, data, and the command line. Raises UkperfError where a file is missing."""
-    files: dict[str, Path | bytes] = {
-        name: data("workloads", *folder, name)
-        for name, folder in (("bench.py", ["sklearn"]), ("models.py", ["sklearn"]), ("ukperf_wire.py", ["common"]))
-    }
+    files: dict[str, Path | bytes] = {name: data("workloads", *folder, name) for name, folder in (*_OWN, *GUEST_PARTS)}
     files |= {f"data/{path.name}": path for path in sorted(work.data.iterdir())}
     argv = [f"{BENCH}/bench.pyc", "--wire", "--data", f"{BENCH}/data", "--threads", str(work.threads)]
     if work.model_file is not None:
@@ -141,11 +141,15 @@ def choose(
             continue
         name = f"{model} single-row"
         seconds = calibration.seconds.get(f"{name} p50", calibration.seconds.get(name, 0.01)) * factor
-        calls = max(n for n in CALLS if n == CALLS[0] or n * seconds <= BUDGET_S[emulated])
-        chosen[name] = Repetitions(calls, 1, 0 if calls == CALLS[0] else 1)
-        if chosen[name].warmups:  # a warm-up is as long as a value
-            chosen[name] = Repetitions(calls, 1, 1 if 2 * calls * seconds <= BUDGET_S[emulated] else 0)
+        chosen[name] = rows(seconds, emulated)
     return chosen
+
+
+def rows(seconds: float, emulated: bool) -> Repetitions:
+    """How often single rows are asked, of which one lasts so long: enough for a quantile, within the budget."""
+    calls = max(n for n in CALLS if n == CALLS[0] or n * seconds <= BUDGET_S[emulated])
+    # A warm-up is as long as a value.
+    return Repetitions(calls, 1, 1 if calls > CALLS[0] and 2 * calls * seconds <= BUDGET_S[emulated] else 0)
 
 
 def default_repetitions(emulated: bool) -> dict[str, Repetitions]:
@@ -196,16 +200,19 @@ def odd_answers(records: Sequence[BootRecord], control: Mapping[str, str]) -> li
     return sentences
 
 
-def throughput(records: Sequence[BootRecord]) -> dict[str, dict[str, float]]:
-    """{model: {guest: rows a second in batch prediction}}, from the median over boots; seconds only."""
-    found: dict[str, dict[str, list[float]]] = {}
+def throughput(records: Sequence[BootRecord], batch: str = " test") -> dict[str, dict[str, float]]:
+    """{model: {guest: rows a second in batch prediction}}, from the median over boots; seconds only.
+
+    batch: what benchmarks of batches are called, behind the model's name.
+    """
+    rates: dict[str, dict[str, list[float]]] = {}
     for record in records:
         for sample in record.samples:
             rows = _rows(sample)
-            if sample.benchmark.endswith(" test") and sample.unit is Unit.SECONDS and rows and sample.values:
-                by_guest = found.setdefault(sample.benchmark.removesuffix(" test"), {})
+            if sample.benchmark.endswith(batch) and sample.unit is Unit.SECONDS and rows and sample.values:
+                by_guest = rates.setdefault(sample.benchmark.removesuffix(batch), {})
                 by_guest.setdefault(record.trial.guest, []).append(rows * len(sample.values) / sum(sample.values))
-    return {model: {guest: median(v) for guest, v in table.items()} for model, table in found.items()}
+    return {model: {guest: median(v) for guest, v in table.items()} for model, table in rates.items()}
 
 
 def _rows(sample: Sample) -> float:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +37,7 @@ from ukperf.model import (
 from ukperf.patterns import PatternError
 from ukperf.text import Say, clean, many
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
+from ukperf.workloads.joining import memory_for_files
 from ukperf.workloads.metrics import check_pattern, metrics_of, samples_of, without_lines
 from ukperf.workloads.python_script import PythonOptions, python_script
 
@@ -281,14 +281,10 @@ def _which(packed: Packed) -> str:
 def _memory_mib(
     request: Request, suited: Sequence[str], packed: Packed, others: Mapping[str, Packed]
 ) -> dict[str, int]:
-    """Memory of guests that hold the program's files there: what all get and, where it is much, what the files take."""
-    memory: dict[str, int] = {}
-    for name in (*(request.guests or suited), *request.variants):
-        guest = guests.get(request.variants[name].guest if name in request.variants else name)
-        taken = math.ceil(guest.recipe.tree_memory * others.get(name, packed).size / (1 << 20))
-        if 2 * taken > request.machine.memory_mib:
-            memory[name] = request.machine.memory_mib + taken
-    return memory
+    kinds = {name: name for name in request.guests or suited}
+    kinds |= {name: variant.guest for name, variant in request.variants.items()}
+    sizes = {name: others.get(name, packed).size for name in kinds}
+    return memory_for_files(kinds, sizes, request.machine.memory_mib)
 
 
 def _own_samples(spec: BootSpec, seen: Observation) -> tuple[Sample, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.imaging.datasets import DataFacts, stored_facts
 from ukperf.imaging.datasources import dataset_folder
-from ukperf.model import Accelerator, BootProtocol, Frame, Outcome, Request, Result, Trial
+from ukperf.model import BootProtocol, Outcome, Request, Result
 from ukperf.text import many
-from ukperf.workloads import learning, memory
+from ukperf.workloads import joining, learning, memory
 from ukperf.workloads.base import Bench, Repeats
+from ukperf.workloads.joining import guests_for, listener, suited
 from ukperf.workloads.learning import Calibration, Work
 
 FORMAT = 1  # of what is kept in the run's folder
@@ -48,10 +49,7 @@ def prepare(options: LearnOptions, request: Request, bench: Bench) -> tuple[Requ
     Raises UkperfError for options that cannot be meant and for whatever keeps the run from starting.
     """
     _check(options)
-    # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
-    alone_here = bool(request.guests) and all(map(_runs_here, request.guests))
-    request = bench.checked(request)
-    outlook = bench.outlook(replace(request, accelerator=Accelerator.AUTO) if alone_here else request)
+    request, outlook = joining.outlook(request, bench)
     accelerator = outlook.accelerator
     guests_for(request.guests, accelerator, options.model_file is not None)
     emulated = accelerator in learning.EMULATED
@@ -63,12 +61,12 @@ def prepare(options: LearnOptions, request: Request, bench: Bench) -> tuple[Requ
     calibration: Calibration | None = None
     if work.model_file is None:
         bench.say("Calibrating on this host: each benchmark once.")
-        calibration = learning.calibrate(work, _listener(bench))
+        calibration = learning.calibrate(work, listener(bench))
     bench.say(_sentence(facts, work))
     request = replace(
         request,
         program=learning.program(work, accelerator, {}),
-        default_guests=_suited(own_model=options.model_file is not None),
+        default_guests=suited(own_model=options.model_file is not None),
         accelerator=accelerator,
     )
     if calibration is not None and not emulated:
@@ -84,12 +82,6 @@ def prepare(options: LearnOptions, request: Request, bench: Bench) -> tuple[Requ
         timeout_s=options.timeout_s or learning.timeout_s(calibration, repetitions, emulated),
     )
     return request, Remembered(facts, calibration.checks if calibration else {})
-
-
-def _suited(*, own_model: bool) -> tuple[str, ...]:
-    """The guests that a Python tree runs in; a model of the user's own is never loaded on this machine."""
-    suited = [guests.get(name) for name in guests.loading_programs()]
-    return tuple(g.name for g in suited if not own_model or g.recipe.protocol is not BootProtocol.EXEC)
 
 
 def _elsewhere(
@@ -202,28 +194,6 @@ def remembered(folder: Path) -> Remembered:
         return Remembered()
 
 
-def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool) -> tuple[str, ...]:
-    """The named guests. Raises UkperfError for programs of this machine where they cannot take part, whatever the guest
-    is called."""
-    here = next(filter(_runs_here, named), None)
-    if here is not None and accelerator is Accelerator.ICOUNT:
-        raise UkperfError(
-            f"{here} counts seconds and the other guests count instructions, so they cannot be compared.",
-            hint=f"Leave {here} out (its answers are checked anyway), or use --accel tcg.",
-        )
-    if here is not None and own_model:
-        raise UkperfError(
-            f"A model file is code, so ukperf never loads one on this host, and {here} is this host.",
-            hint=f"Leave {here} out.",
-        )
-    return named
-
-
-def _runs_here(guest: str) -> bool:
-    """Are the guest's programs processes of this machine?"""
-    return guests.get(guest).recipe.protocol is BootProtocol.EXEC
-
-
 def _check(ask: LearnOptions) -> None:
     learning.check_models(ask.models)
     if not 1 <= ask.threads <= MAX_THREADS:
@@ -234,15 +204,6 @@ def _check(ask: LearnOptions) -> None:
         raise UkperfError("--model and --model-file exclude each other.")
     if ask.model_file is not None and not ask.model_file.is_file():
         raise UkperfError(f"There is no file {ask.model_file}.", hint="--model-file names a fitted estimator.")
-
-
-def _listener(bench: Bench) -> Callable[[Frame], None]:
-    trial = Trial(-1, -1, 0, "calibration")
-
-    def listen(frame: Frame) -> None:
-        bench.heard(trial, frame)
-
-    return listen
 
 
 def _sentence(facts: DataFacts, work: Work) -> str:

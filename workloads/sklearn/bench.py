@@ -4,7 +4,6 @@ program that runs pyperf's worker in its one process and reports in frames (docs
 
 import os
 import sys
-import time
 
 if "--wire" in sys.argv:
     from ukperf_wire import Wire
@@ -17,39 +16,22 @@ if "--wire" in sys.argv:
     sys.executable = sys.executable or f"{sys.prefix}/python"
 else:
     WIRE = None
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "common"))  # noqa: PTH100, PTH118, PTH120
 
 import argparse
 import hashlib
-import math
 from functools import partial
 from pathlib import Path
 
 import models as catalogue
+from benchparts import Clock, Refused, parse_settings, read_files, report_memory, report_quantiles
 
-QUANTILES = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
-BEYOND = 10  # calls that must lie beyond a quantile before it is reported: p99 takes 1,000 calls, p99.9 10,000
 DISTINCT_ROWS = 256  # rows that the single calls go round
-# Bytes of one read, as cat and cp do. With a megabyte, and what it reads ahead, nanos fills its ring to a Xen disk;
-# a request that takes the very last place there is put into two lists (xenblk.c), and the guest dies.
-PIECE = 128 << 10
-
-
-class Refused(Exception):
-    """What a person can act on, in one sentence."""
 
 
 def phase(name):
     if WIRE:
         WIRE.phase(name)
-
-
-def parse_settings(text):
-    """`NAME=LOOPS:VALUES:WARMUPS,…` → {name: (loops, values, warmups)}; fixed by the host, the same for all guests."""
-    settings = {}
-    for item in filter(None, (text or "").split(",")):
-        name, _, numbers = item.rpartition("=")
-        settings[name] = tuple(int(n) for n in numbers.split(":"))
-    return settings
 
 
 def add_options(parser):
@@ -76,20 +58,6 @@ def forward_options(command, args):
             command.extend((f"--{name.replace('_', '-')}", str(value)))
     if args.no_rows:
         command.append("--no-rows")
-
-
-class Clock:
-    """What a duration is counted in. Instructions: the time-stamp counter, which under icount counts just these."""
-
-    def __init__(self, kind):
-        self.unit = "s" if kind == "seconds" else "instructions"
-        self.read = time.perf_counter
-        if kind == "instructions":
-            from ukperf_wire import tsc_reader
-
-            self.read = (WIRE and WIRE.tsc) or tsc_reader()
-            if self.read is None:
-                raise Refused("The time-stamp counter cannot be read here: no memory can be made executable.")
 
 
 class Bench:
@@ -205,11 +173,7 @@ def measure_single_rows(bench, name, model, rows):
     if settings and settings[2]:
         del took[: settings[0] * settings[2]]  # warm-ups
     if WIRE:
-        took.sort()
-        for label, q in QUANTILES:
-            if (len(took) * (1 - q)) + 1e-9 >= BEYOND:
-                value = took[math.ceil(len(took) * q) - 1]
-                WIRE.samples(f"{name} single-row {label}", bench.clock.unit, [value], meta={"calls": len(took)})
+        report_quantiles(WIRE, f"{name} single-row", bench.clock.unit, took)
 
 
 def measure(bench, name, make, train, test, single_rows=True):
@@ -239,14 +203,6 @@ def shape(rows):
     return {"rows": rows.shape[0], "columns": rows.shape[1]}
 
 
-def report_memory():
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if peak > 0:  # unikernels without the figure say 0
-        WIRE.samples("peak memory", "bytes", [peak])
-
-
 def report_threads(args, seconds, unit):
     """Import time, and which numerical libraries run with how many threads."""
     from threadpoolctl import threadpool_info
@@ -267,24 +223,9 @@ def pin_threads(count):
     os.environ["JOBLIB_MULTIPROCESSING"] = "0"
 
 
-def read_files():
-    """Read every file of the program's tree once, so that nothing waits for the disk later: `import` then costs what
-    the guest's memory and loader cost. (Under icount an idle guest's clock leaps, so waiting must not be timed.)"""
-    total = 0
-    for folder in sorted({sys.prefix, os.environ.get("LD_LIBRARY_PATH", sys.prefix)}):
-        for where, folders, names in os.walk(folder):
-            folders.sort()
-            for name in sorted(names):
-                handle = os.open(f"{where}/{name}", os.O_RDONLY)
-                while piece := os.read(handle, PIECE):
-                    total += len(piece)
-                os.close(handle)
-    return total
-
-
 def run(args, runner_factory):
     pin_threads(args.threads)
-    clock = Clock(args.clock)
+    clock = Clock(args.clock, WIRE)
     names = [n for n in args.models.split(",") if n]
     unknown = [n for n in names if n not in catalogue.MODELS]
     if unknown:
@@ -320,7 +261,7 @@ def run(args, runner_factory):
         make = partial(catalogue.make, name, cls, args.threads)
         measure(bench, name, make, (x, train[1]), (rows, test[1]), not args.no_rows)
     if WIRE:
-        report_memory()
+        report_memory(WIRE)
 
 
 def make_runner():
