@@ -82,7 +82,7 @@ def compare(files: Sequence[Path], pairs: int, order: random.Random) -> dict[str
     return found
 
 
-def judge(what: str, found: dict[str, list[Cost]], unit: str, factor: float, limit: float | None) -> bool:
+def within_limit(what: str, found: dict[str, list[Cost]], unit: str, factor: float, limit: float | None) -> bool:
     """Print one figure of both programs; True where it is within its limit, or has none."""
     ours, theirs = ([getattr(cost, what) for cost in found[name]] for name in ("ukperf", "pyperf"))
     ratio = statistics.median(ours) / statistics.median(theirs)
@@ -115,7 +115,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         small = [write(Path(folder) / f"small-{side}.json", 20, 3, side) for side in (1, 2)]
         print(f"two files of 20 processes × 3 values, {options.pairs} pairs:")
-        good = judge("wall", compare(small, options.pairs, order), "ms", 1e3, LIMITS["wall"])
+        good = within_limit("wall", compare(small, options.pairs, order), "ms", 1e3, LIMITS["wall"])
         pairs = max(3, options.pairs // 3)
         for processes, limits in ((500, LIMITS), (options.many // 2, {})):
             each = options.values // (2 * processes)
@@ -123,8 +123,8 @@ def main() -> int:
             size = sum(file.stat().st_size for file in large) >> 20
             print(f"two files of {processes} processes × {each} values, {size} MiB together, {pairs} pairs:")
             found = compare(large, pairs, order)
-            good &= judge("cpu", found, "ms", 1e3, limits.get("cpu"))
-            good &= judge("memory", found, "MiB", 1.0, limits.get("memory"))
+            good &= within_limit("cpu", found, "ms", 1e3, limits.get("cpu"))
+            good &= within_limit("memory", found, "MiB", 1.0, limits.get("memory"))
     return 0 if good else 1
 
 

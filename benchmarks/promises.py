@@ -27,7 +27,7 @@ from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import collect, quantile_name
 from ukperf.stats.simulate import RARE
 from ukperf.stats.steady import steady_state
-from ukperf.stats.verdict import judge
+from ukperf.stats.verdict import verdicts_of
 from ukperf.stats.within import Candidate, dependence_warning, judged, skew_warning
 
 NOISE = 0.02  # standard deviation of the log of a boot
@@ -170,7 +170,7 @@ def carryover(trials: int) -> Rows:
                 for (_, before), after in pairwise(order):
                     boots[after] += np.log(1.03) * (before == "b")
                 effect = paired_effect(*(np.exp([boots[b, g] for b in range(blocks)]) for g in "ab"))
-                different += judge([effect])[0].verdict in DIFFERENT
+                different += verdicts_of([effect])[0].verdict in DIFFERENT
                 logs.append(effect.log_ratio)
             cells += [f"{np.exp(np.mean(logs)):.4f}", share(different, runs)]
         yield name, cells[0], cells[1], cells[3]
@@ -193,15 +193,15 @@ def stopping(trials: int) -> Rows:
             runs, different, early, fresh, blocks = trials // 5, 0, 0, 0, 0
             for _ in range(runs):
                 logs = deviation * random.standard_normal(first)
-                found = judge([_effect(logs)])[0]
+                found = verdicts_of([_effect(logs)])[0]
                 early += found.verdict in DIFFERENT
                 if found.boots_needed:
                     new = deviation * random.standard_normal(found.boots_needed)
-                    fresh += judge([_effect(new)])[0].verdict in DIFFERENT
+                    fresh += verdicts_of([_effect(new)])[0].verdict in DIFFERENT
                 while found.boots_needed:
                     more = deviation * random.standard_normal(found.boots_needed - logs.size)
                     logs = np.concatenate([logs, more])
-                    found = judge([_effect(logs)])[0]
+                    found = verdicts_of([_effect(logs)])[0]
                 different += found.verdict in DIFFERENT
                 blocks += logs.size
             asked = runs - early
@@ -272,7 +272,7 @@ def warmup(trials: int) -> Rows:
 def _different(over: Floats, under: Floats) -> str:
     """Share of runs of 20 blocks that call two sides different."""
     runs = zip(over.reshape(-1, 20), under.reshape(-1, 20), strict=True)
-    return f"{100 * np.mean([judge([paired_effect(a, b)])[0].verdict in DIFFERENT for a, b in runs]):.1f} %"
+    return f"{100 * np.mean([verdicts_of([paired_effect(a, b)])[0].verdict in DIFFERENT for a, b in runs]):.1f} %"
 
 
 @part(

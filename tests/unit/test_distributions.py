@@ -128,10 +128,10 @@ def test_a_requirements_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_files_of_a_package_without_a_list_of_them_are_refused(tmp_path: Path) -> None:
     there = site(tmp_path, {"thing 1": []})
-    (dist,) = resolve(wanted_packages(["thing"]), there).found
+    (dist,) = resolve(wanted_packages(["thing"]), there).distributions
     assert [str(file.target) for file in distribution_files(dist)] == ["thing-1.dist-info/METADATA", "thing.py"]
     (tmp_path / "thing-1.dist-info" / "RECORD").unlink()
-    (dist,) = resolve(wanted_packages(["thing"]), there).found
+    (dist,) = resolve(wanted_packages(["thing"]), there).distributions
     assert "thing has no list of its files (RECORD)" in refusal(list, distribution_files(dist))
 
 

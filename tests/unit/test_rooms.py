@@ -396,6 +396,31 @@ def test_a_drivers_word_is_found_and_a_text_for_people_is_none(source: str, foun
     assert bool(drivers_words(source)) is found
 
 
+def variables_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of each variable, argument, attribute and function."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield node.lineno, name
+
+
+def test_no_variable_is_called_found_whatever_it_holds() -> None:
+    odd = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in PACKAGE.rglob("*.py")
+        for line, name in variables_of(ast.parse(path.read_text()))
+        if name == "found"
+    ]
+    assert not odd
+
+
+def test_a_variable_called_found_is_seen() -> None:
+    source = "def f(found): ...\nfound = 1\nx.found\ndef found(): ...\nfounder, text = 1, 'found'"
+    assert {line for line, name in variables_of(ast.parse(source)) if name == "found"} == {1, 2, 3, 4}
+
+
 def test_no_two_public_classes_share_a_name() -> None:
     """One word for one thing: whoever reads `Plan` knows which."""
     where: dict[str, list[str]] = {}

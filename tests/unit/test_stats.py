@@ -15,7 +15,7 @@ from ukperf.model import Unit, Verdict
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import geometric_mean, median, median_ranks
 from ukperf.stats.paired import paired_effect
-from ukperf.stats.verdict import blocks_to_settle, holm, judge
+from ukperf.stats.verdict import blocks_to_settle, holm, verdicts_of
 from ukperf.stats.welch import welch_effect
 from ukperf.stats.within import Candidate, dependence_warning, judged, skew_warning
 
@@ -100,7 +100,7 @@ def test_exact_repeats_give_an_exact_ratio_and_a_verdict(guest: int, baseline: i
         effect = make([float(guest)] * n, [float(baseline)] * n)
         low, high = effect.interval() or (0, 0)
         assert low == high == effect.ratio == pytest.approx(guest / baseline, rel=1e-12)
-        [judgement] = judge([effect], 0.01)
+        [judgement] = verdicts_of([effect], 0.01)
         if guest == baseline:
             assert (judgement.verdict, effect.ratio) == (Verdict.EQUIVALENT, 1.0)
         elif max(guest, baseline) > 1.0101 * min(guest, baseline):
@@ -114,22 +114,22 @@ def test_one_side_exact_still_has_an_interval() -> None:
 
 
 def test_below_six_pairs_nothing_is_claimed() -> None:
-    [judgement] = judge([paired_effect([2.0] * 5, [1.0] * 5)])
+    [judgement] = verdicts_of([paired_effect([2.0] * 5, [1.0] * 5)])
     assert (judgement.verdict, judgement.boots_needed, judgement.p_value) == (Verdict.INCONCLUSIVE, 6, None)
 
 
 def test_surely_different_but_inside_the_margin_is_equivalent() -> None:
     effect = Effect(math.log(1.005), 0.0001, 30, 31)
     assert (effect.p_difference() or 1) < 1e-6
-    assert judge([effect], 0.01)[0].verdict is Verdict.EQUIVALENT
-    assert judge([effect], 0.001)[0].verdict is Verdict.SLOWER
+    assert verdicts_of([effect], 0.01)[0].verdict is Verdict.EQUIVALENT
+    assert verdicts_of([effect], 0.001)[0].verdict is Verdict.SLOWER
 
 
 @settings(deadline=None)
 @given(st.floats(-0.1, 0.1), st.floats(1e-6, 0.1), st.integers(5, 200), st.floats(0.001, 0.2))
 def test_a_lone_verdict_is_what_its_intervals_say(log_ratio: float, error: float, df: int, delta: float) -> None:
     effect = Effect(log_ratio, error, df, df + 1)
-    [judgement] = judge([effect], delta)
+    [judgement] = verdicts_of([effect], delta)
     low95, high95 = effect.interval(0.95) or (0, 0)
     low90, high90 = effect.interval(0.90) or (0, 0)
     if 1 / (1 + delta) < low90 and high90 < 1 + delta:
@@ -156,9 +156,9 @@ def test_holm_worked_example() -> None:
 
 def test_the_family_withholds_a_verdict_and_says_so() -> None:
     weak = Effect(0.05, 0.02, 30, 31)
-    assert judge([weak])[0].verdict is Verdict.SLOWER
+    assert verdicts_of([weak])[0].verdict is Verdict.SLOWER
     noise = [Effect(0.0, 0.02, 30, 31)] * 9
-    judgement = judge([weak, *noise])[0]
+    judgement = verdicts_of([weak, *noise])[0]
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "Holm over 10" in judgement.warnings[0]
 
@@ -169,7 +169,7 @@ def test_boots_needed_settle_it_in_simulation() -> None:
         n = blocks_to_settle(0.04, true, 0.01)
         trials = random.normal(true, 0.04, (400, n))
         effects = [Effect(float(t.mean()), float(t.std(ddof=1)) / n**0.5, n - 1, n) for t in trials]
-        settled = sum(judge([effect])[0].verdict is not Verdict.INCONCLUSIVE for effect in effects)
+        settled = sum(verdicts_of([effect])[0].verdict is not Verdict.INCONCLUSIVE for effect in effects)
         assert settled / 400 > 0.72  # 80 % asked for
 
 
@@ -215,7 +215,7 @@ def test_equivalent_says_which_rare_boots_it_leaves_out() -> None:
 
 def test_what_holm_withholds_is_named() -> None:
     clear, same = Effect(0.05, 0.02, 19, 20), Effect(0.0, 0.0051, 19, 20)
-    found = judge([clear, same, *[Effect(0.02, 0.05, 19, 20)] * 10], 0.01)
+    found = verdicts_of([clear, same, *[Effect(0.02, 0.05, 19, 20)] * 10], 0.01)
     assert found[0].warnings == ("different alone, not after Holm over 12 comparisons",)
     assert found[1].warnings == ("equivalent alone, not after Holm over 12 comparisons",)
 
@@ -237,5 +237,5 @@ def test_boots_needed_between_runs_are_those_of_each_side() -> None:
     random = np.random.default_rng(9)
     for n, m in ((10, 100), (100, 10), (30, 30)):
         effect = welch_effect(np.exp(random.normal(0, 0.02, n)), np.exp(random.normal(0.003, 0.02, m)))
-        needed = judge([effect], 0.01)[0].boots_needed
+        needed = verdicts_of([effect], 0.01)[0].boots_needed
         assert needed is not None and 40 <= needed <= 300

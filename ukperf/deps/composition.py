@@ -145,11 +145,11 @@ def package_composition(
     """Of an installed distribution. own_word: what it says itself. Raises UkperfError where it is not there."""
     resolved = resolve(wanted_packages([requirement]), site)
     name = wanted_packages([requirement])[0].requirement.name
-    dist = next(d for d in resolved.found if _plain(d.metadata["Name"]) == _plain(name))
+    dist = next(d for d in resolved.distributions if _plain(d.metadata["Name"]) == _plain(name))
     inside = {f.source: str(f.target) for f in distribution_files(dist) if ".so" in f.target.name}
     elf = [path for path in inside if is_loadable(path)]
     asking = [path for path in elf if not PurePosixPath(inside[path]).parts[0].endswith(".libs")]
-    requires = tuple((d.metadata["Name"], d.version) for d in resolved.found if d is not dist)
+    requires = tuple((d.metadata["Name"], d.version) for d in resolved.distributions if d is not dist)
     return _composed(
         dist.metadata["Name"],
         dist.version,

@@ -41,9 +41,9 @@ class DoctorPage(Page):
 
     def said(self) -> Mapping[str, object]:
         """truth.slowdown is guest cycles over native cycles."""
-        found = self.diagnosis
-        truth = None if found.truth is None else {**members(found.truth), "slowdown": found.truth.slowdown}
-        return {"ok": found.ok, **members(found), "truth": truth}
+        diagnosis = self.diagnosis
+        truth = None if diagnosis.truth is None else {**members(diagnosis.truth), "slowdown": diagnosis.truth.slowdown}
+        return {"ok": diagnosis.ok, **members(diagnosis), "truth": truth}
 
 
 def _table(findings: list[tuple[Cell, str, str, str]]) -> Table:

@@ -53,9 +53,9 @@ class Linux(Guest):
 
     def build(self, program: Program, options: BuildOptions) -> Image:
         self.check_machine(options)
-        found = self.kernel(options)
-        vmlinuz, kernel_digest = self.cache.keep(found.vmlinuz)
-        kernel = replace(found, vmlinuz=vmlinuz)
+        kernel_files = self.kernel(options)
+        vmlinuz, kernel_digest = self.cache.keep(kernel_files.vmlinuz)
+        kernel = replace(kernel_files, vmlinuz=vmlinuz)
         init = self.init()
         extra, disk_there = self.recipe.extra, self.disk_on(options.machine)
         common = str(extra.get(f"{options.machine.platform}_cmdline", self.recipe.cmdline))

@@ -27,8 +27,8 @@ _COMMIT = re.compile(rb"\0([0-9a-f]{40})\0")  # a C string of its own
 
 
 def _version(kernel: bytes) -> str:
-    found = _COMMIT.search(kernel)
-    return f"git-{found.group(1)[:12].decode()}" if found else ""
+    commit = _COMMIT.search(kernel)
+    return f"git-{commit.group(1)[:12].decode()}" if commit else ""
 
 
 class Nanos(StoredGuest):
@@ -55,10 +55,10 @@ class Nanos(StoredGuest):
         pin = pin_of(version)
         if pin is not None and pin != answer.sha256:
             raise wrong_digest(source, answer.sha256, pin)
-        found = extract(answer.body, _IN_RELEASE, source)
-        if missing := " and ".join(sorted(set(_IN_RELEASE) - set(found))):
+        members = extract(answer.body, _IN_RELEASE, source)
+        if missing := " and ".join(sorted(set(_IN_RELEASE) - set(members))):
             raise UkperfError(f"{source} has no {missing} in it.", hint="Is it a nanos release for x86-64?")
-        files = {_ROLES[name]: data for name, data in found.items()}
+        files = {_ROLES[name]: data for name, data in members.items()}
         return Pulled(version, files, source, answer.sha256, pin is not None, again=version)
 
     def check_boot(self, path: Path) -> None:

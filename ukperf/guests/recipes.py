@@ -193,8 +193,8 @@ def check_words(words: LastWords) -> None:
         raise ValueError(f"last_words.pattern {clean(words.pattern, 80)!r} is no pattern: {error}") from error
 
 
-def recipe_of(found: GuestFile, base: Recipe) -> Recipe:
+def recipe_of(file: GuestFile, base: Recipe) -> Recipe:
     """The builder's recipe with what the file says."""
     words = ("summary", "cmdline", "memory_mib", "min_memory_mib")
-    changes: dict[str, Any] = {name: value for name in words if (value := getattr(found, name)) is not None}
-    return replace(base, last_words=(*found.last_words, *base.last_words), **changes)
+    changes: dict[str, Any] = {name: value for name in words if (value := getattr(file, name)) is not None}
+    return replace(base, last_words=(*file.last_words, *base.last_words), **changes)

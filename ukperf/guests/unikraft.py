@@ -27,8 +27,8 @@ _ROOT = 'vfs.fstab=[ "initrd0:/:extract::ramfs=2:" ]'
 
 
 def _version(kernel: bytes) -> str:
-    found = _BANNER.search(kernel)
-    return found.group(1).decode() if found else ""
+    banner = _BANNER.search(kernel)
+    return banner.group(1).decode() if banner else ""
 
 
 class Unikraft(StoredGuest):

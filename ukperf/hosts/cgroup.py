@@ -46,8 +46,8 @@ def quota(root: Path = ROOT) -> float | None:
 
 def throttling(root: Path = ROOT) -> dict[Path, Throttling]:
     """The counters of each group that has a quota, or had one."""
-    found = {folder: _counters(folder) for folder in groups(root)}
-    return {folder: counters for folder, counters in found.items() if counters is not None and counters.periods}
+    counted = {folder: _counters(folder) for folder in groups(root)}
+    return {folder: counters for folder, counters in counted.items() if counters is not None and counters.periods}
 
 
 def between(before: dict[Path, Throttling], after: dict[Path, Throttling]) -> Throttled | None:

@@ -210,12 +210,12 @@ def end_marked(owner: str = "") -> int:
     variable = os.fsencode(f"{MARK}={owner or '{}-{}'.format(*identity())}")
     ended = 0
     for _round in range(_ROUNDS):
-        found = [pid for pid in _pids() if variable in _environment(pid)]
-        for pid in found:
+        marked = [pid for pid in _pids() if variable in _environment(pid)]
+        for pid in marked:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        ended += len(found)
-        if not found:
+        ended += len(marked)
+        if not marked:
             break
     return ended
 

@@ -44,13 +44,13 @@ def running(connection: Any) -> list[str]:
 
 
 def _ours(connection: Any) -> list[tuple[Any, Owner]]:
-    found = []
+    ours = []
     for domain in connection.listAllDomains(0):
         with suppress(load_libvirt().libvirtError):  # it ended since
             owner = owner_of(domain.XMLDesc(0))
             if owner is not None:
-                found.append((domain, owner))
-    return found
+                ours.append((domain, owner))
+    return ours
 
 
 def _is_dead(owner: Owner) -> bool:

@@ -414,12 +414,12 @@ def emulator_path() -> str:
 
     Raises HostError if it is not installed.
     """
-    found = shutil.which(EMULATOR)
-    if found is None:
+    path = shutil.which(EMULATOR)
+    if path is None:
         raise HostError(
             f"{EMULATOR} is not installed.", hint="Run scripts/first-run.sh, or: apt-get install qemu-system-x86"
         )
-    return found
+    return path
 
 
 @dataclass(frozen=True)
@@ -439,10 +439,10 @@ class FileIdentity:
 def file_identity(path: str) -> FileIdentity:
     """Of nothing, where there is no such file any more."""
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return FileIdentity(0, 0, 0, 0)
-    return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager

@@ -74,8 +74,8 @@ def noise_between(before: Reading, after: Reading, machine: Machine | None = Non
 
 def peak_rss(pid: int) -> int | None:
     """Peak resident memory of a process in bytes (proc(5), VmHWM), None if it is gone."""
-    found = _PEAK.search(text_of(f"/proc/{pid}/status") or "")
-    return int(found[1]) * 1024 if found else None
+    line = _PEAK.search(text_of(f"/proc/{pid}/status") or "")
+    return int(line[1]) * 1024 if line else None
 
 
 def cpu_model() -> str:

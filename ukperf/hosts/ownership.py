@@ -99,7 +99,7 @@ def _clear(folder: Path) -> None:
 def processes_naming(folder: Path) -> list[int]:
     """Pids of this user's QEMU processes whose command line names a file inside `folder`."""
     needle = os.fsencode(str(folder)) + b"/"
-    found = []
+    naming = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -110,5 +110,5 @@ def processes_naming(folder: Path) -> list[int]:
             continue
         program = command.split(b"\0", 1)[0].rsplit(b"/", 1)[-1]
         if owner == os.geteuid() and program.startswith(b"qemu-system") and needle in command:
-            found.append(int(entry.name))
-    return found
+            naming.append(int(entry.name))
+    return naming

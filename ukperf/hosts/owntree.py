@@ -75,9 +75,9 @@ class OwnTree:
         self._known: dict[str, _Facts] = {}  # path → what lstat said when it was made
         self.root, self._lock = _own_folder(packed)
         with suppress(FileNotFoundError, NotADirectoryError):
-            found = {path: _facts(path) for path in self._paths()}
-            if os.pread(self._lock, 256, 0).decode("ascii", "replace") == _seal(found):
-                self._known = found
+            present = {path: _facts(path) for path in self._paths()}
+            if os.pread(self._lock, 256, 0).decode("ascii", "replace") == _seal(present):
+                self._known = present
 
     def mend(self) -> None:
         """Make it as it was packed. Where it is, that costs an lstat for each name in it."""

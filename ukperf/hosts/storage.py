@@ -169,10 +169,10 @@ class Pool:
         try:
             return self._pool.createXML(xml, 0)
         except self._libvirt.libvirtError:
-            found = self._find(name)  # another ukperf was first
-            if found is None:
+            volume = self._find(name)  # another ukperf was first
+            if volume is None:
                 raise
-            return found
+            return volume
 
     def _find(self, name: str) -> Any:
         try:

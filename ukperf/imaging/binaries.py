@@ -24,8 +24,8 @@ def which(word: str, folder: Path) -> Path | None:
     if "/" in word:
         path = folder / Path(word).expanduser()
         return path if path.is_file() and os.access(path, os.X_OK) else None
-    found = shutil.which(word)
-    return Path(found).absolute() if found else None
+    command = shutil.which(word)
+    return Path(command).absolute() if command else None
 
 
 def version_of(path: Path, words: Sequence[str]) -> str:

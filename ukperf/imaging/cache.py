@@ -162,7 +162,7 @@ def _save(image: Image, folder: Path) -> None:
 
 
 def _load(folder: Path) -> Image:
-    def found(path: Path | None) -> Path | None:
+    def here(path: Path | None) -> Path | None:
         return path and folder / path  # an absolute path stays what it is
 
     try:
@@ -171,4 +171,4 @@ def _load(folder: Path) -> Image:
         raise UkperfError(
             f"The image in {folder} cannot be read: {reason(error)}.", hint=f"Remove it: rm -r {shell(folder)}"
         ) from error
-    return replace(image, kernel=found(image.kernel), initrd=found(image.initrd), disk=found(image.disk))
+    return replace(image, kernel=here(image.kernel), initrd=here(image.initrd), disk=here(image.disk))

@@ -104,7 +104,7 @@ def collect(
     search = search or LibrarySearch()
     interpreter = find_interpreter(search=search)
     resolved = resolve(wanted_packages(roots), site)
-    dists = resolved.found
+    dists = resolved.distributions
     wheels = [f for dist in dists for f in distribution_files(dist) if not _matches(f, pruning.leave_out)]
     optional = [f for f in wheels if _matches(f, pruning.optional)]
     kept, more_needed, absent = _with_libraries(optional, search)
@@ -120,9 +120,9 @@ def collect(
     stdlib, more, left_out = _with_libraries(stdlib, search)
     needed = {**more, **more_needed, **needed}
     for name in DLOPENED:
-        found = search.find(name, interpreter.executable, read_elf(interpreter.executable))
-        if found is not None:
-            needed.setdefault(name, found)
+        library = search.find(name, interpreter.executable, read_elf(interpreter.executable))
+        if library is not None:
+            needed.setdefault(name, library)
     libc = needed.get("libc.so.6")
     if libc is None:
         raise UkperfError(f"{interpreter.executable} does not use glibc.", hint="Use a Python built for glibc.")

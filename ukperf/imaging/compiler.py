@@ -87,8 +87,8 @@ class Compiler:
     def libraries(self) -> tuple[Path, ...]:
         """The files of the C library that end up in a static program."""
         names = ("libc.a", "rcrt1.o")
-        found = (Path(_output([self.path, f"-print-file-name={name}"])) for name in names)
-        return tuple(path.resolve() for path in found if path.is_absolute())
+        paths = (Path(_output([self.path, f"-print-file-name={name}"])) for name in names)
+        return tuple(path.resolve() for path in paths if path.is_absolute())
 
 
 def _output(command: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ class Wanted:
 class Resolved:
     """Distributions sorted by name, and sentences about what they require and what is not installed."""
 
-    found: tuple[Distribution, ...]
+    distributions: tuple[Distribution, ...]
     absent: tuple[str, ...]
 
 
@@ -131,9 +131,9 @@ def read_requirements(path: Path, depth: int = 0) -> list[Wanted]:
         elif option.startswith("-r") and not option.startswith("--"):
             wanted += read_requirements(path.parent / words[0][2:], depth + 1)
         elif not option:
-            found = _requirement(line.partition(" --")[0], where)
-            if found.marker is None or found.marker.evaluate():
-                wanted.append(Wanted(found, where))
+            requirement = _requirement(line.partition(" --")[0], where)
+            if requirement.marker is None or requirement.marker.evaluate():
+                wanted.append(Wanted(requirement, where))
         elif option not in _OF_DOWNLOADS:
             raise UkperfError(
                 f"{where}: {clean(line, 80)} names no package.",
@@ -184,8 +184,8 @@ def resolve(wanted: Sequence[Wanted], site: Site | None = None) -> Resolved:
     such. What only another one requires may be missing (it was installed so), and is said.
     """
     site = site or own_site()
-    found: dict[str, Distribution | None] = {}
-    misfits = [misfit for item in wanted if (misfit := _misfit(item, _look_up(item.requirement, site, found)))]
+    looked_up: dict[str, Distribution | None] = {}
+    misfits = [misfit for item in wanted if (misfit := _misfit(item, _look_up(item.requirement, site, looked_up)))]
     if misfits:
         rest = f" (and {many(len(misfits) - 1, 'other package')})" if len(misfits) > 1 else ""
         names = [str(item.requirement).partition(";")[0].strip() for item, _ in misfits]
@@ -195,18 +195,18 @@ def resolve(wanted: Sequence[Wanted], site: Site | None = None) -> Resolved:
     done: set[tuple[str, frozenset[str]]] = set()
     while todo:
         key, extras = todo.pop()
-        dist = found.get(key)
+        dist = looked_up.get(key)
         if dist is None or (key, extras) in done:
             continue
         done.add((key, extras))
         for needed in _requirements(dist, extras):
             name = canonicalize_name(needed.name)
-            if name in NOT_IN_GUESTS and name not in found:
+            if name in NOT_IN_GUESTS and name not in looked_up:
                 continue
-            if _look_up(needed, site, found) is None:
+            if _look_up(needed, site, looked_up) is None:
                 absent[f"{name}, which {key} requires, is not installed"] = None
             todo.append((name, frozenset(needed.extras)))
-    return Resolved(tuple(dist for _, dist in sorted(found.items()) if dist is not None), tuple(absent))
+    return Resolved(tuple(dist for _, dist in sorted(looked_up.items()) if dist is not None), tuple(absent))
 
 
 def is_installed(name: str, site: Site) -> bool:
@@ -218,11 +218,11 @@ def is_installed(name: str, site: Site) -> bool:
     return _look_up(requirement, site, {}) is not None
 
 
-def _look_up(requirement: Requirement, site: Site, found: dict[str, Distribution | None]) -> Distribution | None:
+def _look_up(requirement: Requirement, site: Site, looked_up: dict[str, Distribution | None]) -> Distribution | None:
     key = canonicalize_name(requirement.name)
-    if key not in found:
-        found[key] = next(iter(importlib.metadata.distributions(name=key, path=list(site.path))), None)
-    return found[key]
+    if key not in looked_up:
+        looked_up[key] = next(iter(importlib.metadata.distributions(name=key, path=list(site.path))), None)
+    return looked_up[key]
 
 
 def _misfit(item: Wanted, dist: Distribution | None) -> tuple[Wanted, str] | None:

@@ -58,7 +58,7 @@ def find_kernel(cache: Cache, override: Path | None = None) -> LinuxKernel | Non
     candidates = [(path, path.parent.parent / "lib", "package") for path in pulled]
     if not candidates:
         candidates = [(path, Path("/lib"), str(path)) for path in Path("/boot").glob("vmlinuz-*cloud*")]
-    for path, library, origin in sorted(candidates, key=lambda found: _natural(found[0].name), reverse=True):
+    for path, library, origin in sorted(candidates, key=lambda candidate: _natural(candidate[0].name), reverse=True):
         try:
             version = kernel_version(path)
         except UkperfError:
@@ -117,12 +117,12 @@ class _Apt:
 
     def versions(self, packages: Sequence[str]) -> list[str]:
         """name=version=sha256 of what would be downloaded: the key in the cache."""
-        found = []
+        lines = []
         for package in packages:
             text = self._run("apt-cache", "show", "--no-all-versions", package)
             facts = dict(re.findall(r"^(Version|SHA256): (\S+)$", text, flags=re.MULTILINE))
-            found.append(f"{package}={facts.get('Version', '?')}={facts.get('SHA256', '?')}")
-        return found
+            lines.append(f"{package}={facts.get('Version', '?')}={facts.get('SHA256', '?')}")
+        return lines
 
     def unpack(self, packages: Sequence[str], target: Path) -> None:
         """Downloads packages and puts their kernel and the modules that we may need under target."""

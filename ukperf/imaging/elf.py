@@ -204,12 +204,12 @@ def asked_libraries(files: Iterable[Path], search: LibrarySearch) -> Iterator[tu
 
 def needed_libraries(files: Iterable[Path], search: LibrarySearch) -> tuple[dict[str, Path], list[Missing]]:
     """All libraries that the files need, and those that these need: {name asked for: file}, and what is missing."""
-    found: dict[str, Path] = {}
+    libraries: dict[str, Path] = {}
     missing: list[Missing] = []
     for asker, name, path in asked_libraries(files, search):
         if path is None:
             missing.append(Missing(name, asker))
         else:
-            found.setdefault(name, path)
+            libraries.setdefault(name, path)
     # The loader takes a library that is loaded already, whoever brought it.
-    return found, [m for m in missing if m.name not in found]
+    return libraries, [m for m in missing if m.name not in libraries]

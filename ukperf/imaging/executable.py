@@ -64,27 +64,27 @@ def find_executable(name: str, path: str, *, base: Path | None = None) -> Execut
     return _resolve(look_up(name, path, base or Path.cwd()), path, 0)
 
 
-def _resolve(found: Located, path: str, depth: int) -> Executable:
-    head = _head(found.path)
+def _resolve(located: Located, path: str, depth: int) -> Executable:
+    head = _head(located.path)
     if head[:4] == MAGIC:
-        return Executable(found, _program(found.path, head))
+        return Executable(located, _program(located.path, head))
     if head[:2] != b"#!":
         raise UkperfError(
-            f"{found.path} is neither an ELF program nor a script that names its interpreter in its first line.",
+            f"{located.path} is neither an ELF program nor a script that names its interpreter in its first line.",
             hint="A script begins with a line like #!/bin/sh.",
         )
     if depth >= _SCRIPTS:
-        raise UkperfError(f"{found.path} is a script whose interpreter is a script, and so on without end.")
-    interpreter, argument = _first_line(found.path, head)
+        raise UkperfError(f"{located.path} is a script whose interpreter is a script, and so on without end.")
+    interpreter, argument = _first_line(located.path, head)
     before: tuple[str, ...] = (argument,) if argument else ()
     env: tuple[tuple[str, str], ...] = ()
     if Path(interpreter).name == "env":
-        interpreter, before, env = _env(found.path, argument)
+        interpreter, before, env = _env(located.path, argument)
     try:
-        inner = _resolve(look_up(interpreter, path, found.path.parent), path, depth + 1)
+        inner = _resolve(look_up(interpreter, path, located.path.parent), path, depth + 1)
     except UkperfError as error:
-        raise UkperfError(f"The script {found.path} cannot run: {error.message}", hint=error.hint) from error
-    return Executable(inner.program, inner.elf, (*inner.words, *before, found), (*inner.env, *env))
+        raise UkperfError(f"The script {located.path} cannot run: {error.message}", hint=error.hint) from error
+    return Executable(inner.program, inner.elf, (*inner.words, *before, located), (*inner.env, *env))
 
 
 def _first_line(script: Path, head: bytes) -> tuple[str, str]:

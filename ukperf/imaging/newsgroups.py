@@ -47,15 +47,15 @@ def read_newsgroups(path: Path) -> Dataset:
         stored = describe(_unpacked(path))
         texts = {part: _texts(_member(stored, part, "data")) for part in ("train", "test")}
         labels = {part: _numbers(_member(stored, part, "target")) for part in ("train", "test")}
-        for part, found in texts.items():
-            if len(found) != len(labels[part]):
-                raise ValueError(f"its part {part} has {len(found)} texts and {len(labels[part])} labels")
+        for part, messages in texts.items():
+            if len(messages) != len(labels[part]):
+                raise ValueError(f"its part {part} has {len(messages)} texts and {len(labels[part])} labels")
     except (OSError, ValueError, zlib.error) as e:
         raise UkperfError(
             f"{path} is not scikit-learn's copy of 20 newsgroups: {clean(reason(e), 100)}.",
             hint="Remove it and let scikit-learn download it again, or use --data synthetic.",
         ) from e
-    words = {part: [_WORD.findall(text.lower()) for text in found] for part, found in texts.items()}
+    words = {part: [_WORD.findall(text.lower()) for text in messages] for part, messages in texts.items()}
     vocabulary = {word: column for column, word in enumerate(sorted({w for doc in words["train"] for w in doc}))}
     if not vocabulary:
         raise UkperfError(f"{path} holds no words.", hint="Use --data synthetic.")

@@ -166,19 +166,19 @@ class Packing:
 
     def done(self) -> tuple[Packed, Iterable[str]]:
         request = self.request
-        found = find_executable(request.words[0], request.path, base=request.base)
-        parts = (found.program, *found.words)
+        executable = find_executable(request.words[0], request.path, base=request.base)
+        parts = (executable.program, *executable.words)
         named = parts[-1]  # what the first word names: a script, or the program itself
         argv = [p if isinstance(p, str) else self._put_program(p, relative=p is named) for p in parts]
         argv += request.words[1:]
-        timing = self._put_timing(found, Path(request.words[0]).name)
+        timing = self._put_timing(executable, Path(request.words[0]).name)
         if timing is Timing.STARTER:
             argv = [preload.STARTER, Path(request.words[0]).name, self._folder_word(), STDIN, *argv]
         optional = [path for file in request.files for path in self._put_files(file)]
-        libraries = self._put_libraries(found, optional)
+        libraries = self._put_libraries(executable, optional)
         self._look_at_folders()
-        self.looked_at[str(found.program.path)] = None
-        return self._packed(tuple(argv), (*found.env, *request.env), timing, libraries), self.looked_at
+        self.looked_at[str(executable.program.path)] = None
+        return self._packed(tuple(argv), (*executable.env, *request.env), timing, libraries), self.looked_at
 
     def _packed(
         self, argv: tuple[str, ...], env: tuple[tuple[str, str], ...], timing: Timing, libraries: tuple[str, ...]
@@ -197,21 +197,21 @@ class Packing:
 
     # ---- what goes in ----
 
-    def _put_program(self, found: Located, *, relative: bool) -> str:
+    def _put_program(self, program: Located, *, relative: bool) -> str:
         """The file and the links that lead to it; the guest's path of its name. relative: the first word names it."""
         word = self.request.words[0]
         if relative and "/" in word and not word.startswith("/"):
-            inside = self._inside(found.path.name if ".." in Path(word).parts else word)
-            return self._put_file(found.file, inside, executable=True)
-        if is_reserved(str(found.path)):
-            return self._put_file(found.file, f"/{found.path.name}", executable=True)
-        for name, target in found.links:
+            inside = self._inside(program.path.name if ".." in Path(word).parts else word)
+            return self._put_file(program.file, inside, executable=True)
+        if is_reserved(str(program.path)):
+            return self._put_file(program.file, f"/{program.path.name}", executable=True)
+        for name, target in program.links:
             # Relative, so that the tree means the same wherever it is.
             towards = os.path.relpath(target, name.parent)
             self._add(Entry(_clean(str(name)), Kind.LINK, 0o777, target=os.fsencode(towards)))
             self.looked_at[str(name)] = None
-        self._put_file(found.file, str(found.file), executable=True)
-        return str(found.path)
+        self._put_file(program.file, str(program.file), executable=True)
+        return str(program.path)
 
     def _inside(self, path: str) -> str:
         """A path in the guest; relative ones begin at its working folder. Raises UkperfError for what leads outside."""
@@ -259,7 +259,7 @@ class Packing:
         if prefix:
             self._add(Entry(prefix[:-1], Kind.DIRECTORY, 0o755))
         self.looked_at[str(host)] = None
-        found = []
+        elves = []
         for entry in tree.scan(host):
             _clean(os.fsdecode(prefix + entry.path))
             self.entries.append(
@@ -267,19 +267,19 @@ class Packing:
             )
             self.looked_at[str(host / os.fsdecode(entry.path))] = None
             if entry.source is not None and is_loadable(Path(entry.source)):
-                found.append(Path(entry.source))
-        return found
+                elves.append(Path(entry.source))
+        return elves
 
-    def _put_libraries(self, found: Executable, optional: Sequence[Path]) -> tuple[str, ...]:
+    def _put_libraries(self, executable: Executable, optional: Sequence[Path]) -> tuple[str, ...]:
         """Loaders and libraries of everything that is dynamic. Returns their names."""
-        program = found.program.file
+        program = executable.program.file
         asking = {path: read_elf(path).interpreter for path in (program, *self.askers, *optional)}
         loaders = sorted({loader for loader in asking.values() if loader})
         needed = self._needed([program, *self.askers], optional)
         libc = needed.get("libc.so.6")
         if libc is not None:
             for name in DLOPENED:
-                extra = self.search.find(name, program, found.elf)
+                extra = self.search.find(name, program, executable.elf)
                 if extra is not None:
                     needed.setdefault(name, extra)
         folder = libc.parent if libc is not None else Path("/lib")
@@ -309,23 +309,23 @@ class Packing:
             needed = {**more, **needed}
         return needed
 
-    def _put_timing(self, found: Executable, name: str) -> Timing:
+    def _put_timing(self, executable: Executable, name: str) -> Timing:
         """What of ours tells when the program starts, and what it reads from standard input."""
         cwd = str(self.request.cwd)
-        if found.static:
+        if executable.static:
             self._put_file(preload.start_program(self.cache), preload.STARTER, executable=True)
-        elif PurePosixPath(found.elf.interpreter).name == _GLIBC:
+        elif PurePosixPath(executable.elf.interpreter).name == _GLIBC:
             self._put_preload(name)
         elif self.request.stdin is not None or cwd != "/":
             raise UkperfError(
-                f"{found.program.path} is a program with the loader {found.elf.interpreter}, and takes no --cwd and no "
-                "--stdin.",
+                f"{executable.program.path} is a program with the loader {executable.elf.interpreter}, and takes no "
+                "--cwd and no --stdin.",
                 hint="Only static programs, and those that glibc's loader loads, can be prepared so.",
             )
         else:
             return Timing.GUEST
         self._put_stdin()
-        return Timing.STARTER if found.static else Timing.PRELOAD
+        return Timing.STARTER if executable.static else Timing.PRELOAD
 
     def _put_preload(self, name: str) -> None:
         """Our library, where the loader of a dynamic program brings it in. name: the program's."""

@@ -58,13 +58,13 @@ def find_interpreter(executable: Path | None = None, search: LibrarySearch | Non
     search = search or LibrarySearch()
     base = Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix)
     search = LibrarySearch((str(base), str(Path(sys.base_prefix) / "lib"), *search.environment), search.system)
-    found = search.find(library, path, info)
-    if found is None:
+    library_path = search.find(library, path, info)
+    if library_path is None:
         raise UkperfError(
             f"{path} is not position independent, so Unikraft cannot load it, and there is no {library} beside it.",
             hint=f"Install it (Debian, Ubuntu: apt install libpython{version}), or run ukperf with another Python.",
         )
-    return Interpreter(found, True, version)
+    return Interpreter(library_path, True, version)
 
 
 def stdlib_files() -> Iterator[TreeFile]:

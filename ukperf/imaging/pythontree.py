@@ -179,8 +179,8 @@ def link_tree(source: Path, target: Path) -> None:
 def environment(python: PythonTree) -> tuple[tuple[str, str], ...]:
     """The same in every guest, and short: Unikraft drops variables behind the first few without a word. PYTHONHOME
     spares the search for the library; a fixed hash seed makes equal work."""
-    found = [p for top in ("lib", "lib64", "usr") for p in (python.root / top).rglob("libc.so.6")]
-    libraries = found[0].parent
+    candidates = [p for top in ("lib", "lib64", "usr") for p in (python.root / top).rglob("libc.so.6")]
+    libraries = candidates[0].parent
     return (
         ("PYTHONHOME", f"/{PREFIX}"),
         ("LD_LIBRARY_PATH", f"/{libraries.relative_to(python.root)}"),

@@ -44,8 +44,8 @@ class Difference:
 
 def counts(table: CallTable) -> dict[CallClass, int]:
     """Class → number of calls, every class named."""
-    found = Counter(call.kind for call in table.calls)
-    return {kind: found[kind] for kind in CallClass}
+    kinds = Counter(call.kind for call in table.calls)
+    return {kind: kinds[kind] for kind in CallClass}
 
 
 def supported(table: CallTable) -> int:
@@ -60,12 +60,12 @@ def provided(table: CallTable) -> int:
 
 def difference(here: CallTable, there: CallTable) -> tuple[Difference, ...]:
     """What `here` supports and `there` does not, by number."""
-    found = []
+    differences = []
     for call in here.calls:
         other = there.call(call.nr)
         if other is not None and call.kind in KNOWS and other.kind not in KNOWS:
-            found.append(Difference(call.nr, call.name, call, other))
-    return tuple(found)
+            differences.append(Difference(call.nr, call.name, call, other))
+    return tuple(differences)
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,6 @@ def _warnings(summary: RunSummary) -> list[str]:
 
 def claim_text(claim: Claim) -> str:
     """One sentence: the measured factor with its interval, and the paper's."""
-    found = claim.measured
-    known = f" {interval((found.low, found.high))}" if found.low is not None else ""
-    return f"{found.over} ÷ {found.under}: {number(found.ratio)}×{known} over {many(found.n, 'boot')} ({claim.said})."
+    ratio = claim.measured
+    known = f" {interval((ratio.low, ratio.high))}" if ratio.low is not None else ""
+    return f"{ratio.over} ÷ {ratio.under}: {number(ratio.ratio)}×{known} over {many(ratio.n, 'boot')} ({claim.said})."

@@ -173,14 +173,14 @@ def _sentence(comparison: Comparison, summary: RunSummary) -> str:
 
 def _to_boot(summary: RunSummary, guest: str, baseline: str) -> str:
     """What `total` is of two guests: a counted one, and that of a guest which the host ends, has no power-off in it."""
-    sides = [found for name in (guest, baseline) if (found := summary.guest(name)) is not None]
+    sides = [guest_summary for name in (guest, baseline) if (guest_summary := summary.guest(name)) is not None]
     whole = all(side.unit is Unit.SECONDS and not side.ended_by_host for side in sides)
     return "to boot and stop" if whole else "to boot and run its program"
 
 
 def _noun(summary: RunSummary, guest: str, benchmark: str) -> str:
-    found = summary.guest(guest)
-    estimate = found.estimates.get(benchmark) if found else None
+    side = summary.guest(guest)
+    estimate = side.estimates.get(benchmark) if side else None
     unit = estimate.unit if estimate else Unit.SECONDS
     return {Unit.SECONDS: "time", Unit.BYTES: "bytes"}.get(unit, unit.value)
 

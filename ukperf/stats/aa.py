@@ -1,4 +1,4 @@
-"""Real A/A runs: boots of one image, called A and B by lot. What is then called different is a false alarm.
+"""Real A/A runs: boots of one image, called A and B at random. What is then called different is a false alarm.
 
 From 2 n boots of one guest, neighbours make n blocks. In each, a coin says which boot is A; every assignment of the
 coins is an A/A campaign on this machine's own noise, drift and outliers included. The share that a method calls

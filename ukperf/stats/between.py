@@ -135,8 +135,8 @@ def effect_of(side: Side, baseline: Side, benchmark: str) -> Effect | None:
         return None
     if side.run == baseline.run:
         return block_effect(over, under)
-    found = with_resolution(welch_effect(over.values, under.values), over.values, under.values, over.unit)
-    return replace(found, warnings=(*found.warnings, *calls_warning(over, under)))
+    effect = with_resolution(welch_effect(over.values, under.values), over.values, under.values, over.unit)
+    return replace(effect, warnings=(*effect.warnings, *calls_warning(over, under)))
 
 
 def _other_question(side: Side, baseline: Side) -> str:

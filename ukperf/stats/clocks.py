@@ -47,15 +47,15 @@ def clock(records: Sequence[BootRecord], guest: str) -> Estimate | None:
     if not told:
         return None
     mine, ratios = zip(*told, strict=True)
-    found = median(ratios, mine[0].unit)
-    if found.unit is Unit.INSTRUCTIONS:
-        return replace(found, low=min(ratios), high=max(ratios))
+    estimate = median(ratios, mine[0].unit)
+    if estimate.unit is Unit.INSTRUCTIONS:
+        return replace(estimate, low=min(ratios), high=max(ratios))
     step = clock_step(step for record in mine for step in _differences(record.clock_frames))
     bounds = [_bounds(record, step, alone=len(mine) == 1) for record in mine]
     ranks = median_ranks(len(mine)) if len(mine) >= MIN_BOOTS else None
     first, last = ranks or (0, len(mine) - 1)
     low, high = sorted(low for low, _ in bounds)[first], sorted(high for _, high in bounds)[last]
-    return replace(found, low=low, high=high)
+    return replace(estimate, low=low, high=high)
 
 
 def _bounds(record: BootRecord, step: int, *, alone: bool) -> Bounds:
@@ -114,9 +114,9 @@ def _differences(frames: Frames) -> list[int]:
 def clock_step(differences: Iterable[int]) -> int:
     """The step of a coarse clock, ns: what all differences of its readings are multiples of; 0 for a fine one, and for
     fewer than four differences."""
-    found = list(differences)
+    steps = list(differences)
     step = 0
-    for difference in found if len(found) >= LEAST_FRAMES else ():
+    for difference in steps if len(steps) >= LEAST_FRAMES else ():
         step = _common(step, difference)
         if min(step, difference) < LEAST_STEP_NS:
             return 0

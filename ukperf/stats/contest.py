@@ -98,17 +98,17 @@ def unpaired(data: Campaigns) -> Unpaired:
 
 def welch(data: Campaigns) -> Answers:
     """Welch's t on the logs of the boots: the usual choice, which unequal numbers with rare slow boots break."""
-    found = unpaired(data)
-    return _interval(found.difference, *found.welch, found.tested)
+    test = unpaired(data)
+    return _interval(test.difference, *test.welch, test.tested)
 
 
 def wider(data: Campaigns) -> Answers:
     """Ours between runs: the wider of Welch's and Student's intervals on the logs of the boots."""
-    found = unpaired(data)
-    halves = [stdtrit(np.maximum(df, 1), 1 - ALPHA / 2) * error for error, df in (found.welch, found.student)]
+    test = unpaired(data)
+    halves = [stdtrit(np.maximum(df, 1), 1 - ALPHA / 2) * error for error, df in (test.welch, test.student)]
     half = np.maximum(*halves)
-    low, high = (np.where(found.tested, edge, np.nan) for edge in (found.difference - half, found.difference + half))
-    return Answers(found.tested, found.tested & ((low > 0) | (high < 0)), low, high)
+    low, high = (np.where(test.tested, edge, np.nan) for edge in (test.difference - half, test.difference + half))
+    return Answers(test.tested, test.tested & ((low > 0) | (high < 0)), low, high)
 
 
 def pooled_t(data: Campaigns) -> Answers:

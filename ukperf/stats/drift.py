@@ -84,8 +84,8 @@ def drift(
     if len(rows) < LEAST_BOOTS:
         return None
     rows.sort()
-    found = time_series(benchmark, [index for index, _ in rows], [value for _, value in rows])
-    return replace(found, unit=next(iter(units)))
+    result = time_series(benchmark, [index for index, _ in rows], [value for _, value in rows])
+    return replace(result, unit=next(iter(units)))
 
 
 def time_series(benchmark: str, indices: Sequence[int], residuals: Sequence[float]) -> DriftResult:
@@ -132,5 +132,5 @@ def drifts(records: Sequence[BootRecord], tables: Tables | None = None) -> Mappi
     names = dict.fromkeys([Phase.TOTAL.value])
     for table in tables.values():
         names |= dict.fromkeys(name for name in table if name not in PHASES)
-    found = {name: drift(records, name, tables) for name in names}
-    return {name: result for name, result in found.items() if result is not None}
+    results = {name: drift(records, name, tables) for name in names}
+    return {name: result for name, result in results.items() if result is not None}

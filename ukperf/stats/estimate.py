@@ -31,14 +31,14 @@ def as_list(values: ArrayLike) -> list[float]:
     listed: Any = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(listed, Iterable):
         raise ValueError("expected one dimension, got 0")
-    found = []
+    numbers = []
     for value in listed:
         if isinstance(value, list | tuple):
             raise ValueError("expected one dimension, got 2")
-        found.append(float(value))
-    if not all(map(math.isfinite, found)):
+        numbers.append(float(value))
+    if not all(map(math.isfinite, numbers)):
         raise ValueError("a value is not finite")
-    return found
+    return numbers
 
 
 def median_ranks(n: int, level: float = 0.95) -> tuple[int, int] | None:
@@ -109,8 +109,8 @@ def estimate_of(series: Series) -> Estimate | None:
     if below > (below + len(series.values) - 1) // 2:
         return None
     marks = {series.statuses.get(block, Status.MEASURED) for block in series.blocks}
-    found = median([*[0.0] * below, *series.values], series.unit)
-    return replace(found, n=len(series.values), status=marks.pop() if len(marks) == 1 else Status.MEASURED)
+    estimate = median([*[0.0] * below, *series.values], series.unit)
+    return replace(estimate, n=len(series.values), status=marks.pop() if len(marks) == 1 else Status.MEASURED)
 
 
 def geometric_mean(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estimate:
@@ -118,16 +118,16 @@ def geometric_mean(values: ArrayLike, unit: Unit, level: float = 0.95) -> Estima
 
     Raises ValueError for no values, non-finite ones, zero or less.
     """
-    found = as_list(values)
-    n = len(found)
+    numbers = as_list(values)
+    n = len(numbers)
     if n == 0:
         raise ValueError("no values")
-    if min(found) <= 0:
+    if min(numbers) <= 0:
         raise ValueError("a value is zero or less: it has no logarithm")
-    if max(found) == min(found):  # exact repeats (icount) must come out exact, not through exp(log(x))
-        end = found[0] if n >= MIN_BOOTS else None
-        return Estimate(found[0], end, end, n, unit)
-    centre, variance = log_moments(found)
+    if max(numbers) == min(numbers):  # exact repeats (icount) must come out exact, not through exp(log(x))
+        end = numbers[0] if n >= MIN_BOOTS else None
+        return Estimate(numbers[0], end, end, n, unit)
+    centre, variance = log_moments(numbers)
     if n < MIN_BOOTS:
         return Estimate(math.exp(centre), None, None, n, unit)
     half = stdtrit(n - 1, 0.5 + level / 2) * math.sqrt(variance / n)

@@ -42,8 +42,8 @@ def statuses_of(record: BootRecord) -> Mapping[str, Status]:
     if record.outcome is not Outcome.OK or not record.phases:  # who left the phases out does not want them
         return record.statuses if record.outcome is Outcome.OK else {}
     counted = record.unit is Unit.INSTRUCTIONS
-    found = phase_statuses(record.events, record.phases, ended_by_host=record.ended_by_host, counted=counted)
-    return {**found, **record.statuses}
+    of_phases = phase_statuses(record.events, record.phases, ended_by_host=record.ended_by_host, counted=counted)
+    return {**of_phases, **record.statuses}
 
 
 def has_value(name: str, status: Status | None) -> bool:

@@ -89,9 +89,9 @@ def gate(
         raw = [p_beyond(effect, delta, word == Verdict.SLOWER, unit) if effect else None for effect, unit in effects]
         adjusted = holm([1.0 if p is None else p for p in raw])
         failed += [f"{c.guest} {c.benchmark}" for c, p in zip(tested, adjusted, strict=True) if p <= ALPHA]
-    found = {kind: tuple(items) for kind, items in open_questions.items()}
+    questions = {kind: tuple(items) for kind, items in open_questions.items()}
     doubts = (*_copies(pairs), *_hidden(tested, failed, delta, wanted))
-    return Gate(tuple(dict.fromkeys(failed)), tuple(tested), **found, doubts=doubts)
+    return Gate(tuple(dict.fromkeys(failed)), tuple(tested), **questions, doubts=doubts)
 
 
 def _why_not(comparison: Comparison, side: Side, baseline: Side) -> tuple[str, str]:

@@ -50,7 +50,7 @@ class Series:
 
     def count(self, status: Status) -> int:
         """Boots whose figure is that."""
-        return sum(found is status for found in self.statuses.values())
+        return sum(each is status for each in self.statuses.values())
 
     def by_block(self) -> Mapping[int, float]:
         return dict(zip(self.blocks, self.values, strict=True))
@@ -202,9 +202,9 @@ class _Column:
             for i, row in zip(np.asarray(some)[~good], array[~good], strict=True):
                 done[i] = float(row[~np.isfinite(row)][0])  # stays visible: comparisons name it and refuse
             if good.any():
-                found = steady_state(array[good])
+                steady = steady_state(array[good])
                 for i, start, kind, mean in zip(
-                    np.asarray(some)[good], found.starts, found.warmth, found.means, strict=True
+                    np.asarray(some)[good], steady.starts, steady.warmth, steady.means, strict=True
                 ):
                     done[i], starts[i] = float(mean), int(start)
                     warmth[i] = kind if self.unit.cost > 0 else _OF_RATES.get(kind, kind)

@@ -54,11 +54,11 @@ def shown(text: str) -> str:
 def facts_over(records: Iterable[BootRecord]) -> dict[str, str]:
     """Fact → its value over the good boots (of all, where none was); of one that changed its values in their order."""
     ordered = sorted(records, key=lambda r: r.trial.index)
-    found: dict[str, dict[str, None]] = {}
+    values_of: dict[str, dict[str, None]] = {}
     for record in [r for r in ordered if r.outcome is Outcome.OK] or ordered:
         for name, value in record.facts.items():
-            found.setdefault(name, {})[value] = None
-    return {name: ", then ".join(values) for name, values in found.items()}
+            values_of.setdefault(name, {})[value] = None
+    return {name: ", then ".join(values) for name, values in values_of.items()}
 
 
 def differences(left: Mapping[str, str], right: Mapping[str, str], guest: str | None) -> list[str]:

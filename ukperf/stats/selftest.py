@@ -175,9 +175,9 @@ def run_point(point: Point, trials: int, seed: int) -> PointResult:
     return PointResult(point, trials, rates, covered / tested if tested else 1.0, excuse(point))
 
 
-def _p_beyond(found: Unpaired, excess: Floats, tests: Sequence[str]) -> Floats:
+def _p_beyond(test: Unpaired, excess: Floats, tests: Sequence[str]) -> Floats:
     """One-sided p-values of "the true distance is at most 0"; of several tests the largest."""
-    both = {"welch": found.welch, "student": found.student}
+    both = {"welch": test.welch, "student": test.student}
     return np.asarray(np.maximum.reduce([stdtr(both[name][1], -excess / both[name][0]) for name in tests]))
 
 
@@ -186,13 +186,13 @@ def run_between(point: Point, trials: int, seed: int) -> BetweenResult:
     if trials < LEAST_TRIALS:
         raise ValueError(f"at least {LEAST_TRIALS} trials a point")
     data = campaigns(point, trials, np.random.default_rng(seed))
-    found = unpaired(data)
+    test = unpaired(data)
     ours = ("welch", "student")
 
     def equivalent(tests: Sequence[str]) -> float:
         edges = [(np.log1p(margin), sign) for margin in MARGINS for sign in (1, -1)]
         rates = [
-            (_p_beyond(found, edge - np.abs(found.difference + sign * edge), tests) <= MOST_ONE_SIDED).mean()
+            (_p_beyond(test, edge - np.abs(test.difference + sign * edge), tests) <= MOST_ONE_SIDED).mean()
             for edge, sign in edges
         ]
         return float(max(rates))
@@ -201,7 +201,7 @@ def run_between(point: Point, trials: int, seed: int) -> BetweenResult:
         point,
         trials,
         different=float(wider(data).significant.mean()),
-        gate=float((_p_beyond(found, found.difference, ours) <= MOST_ONE_SIDED).mean()),
+        gate=float((_p_beyond(test, test.difference, ours) <= MOST_ONE_SIDED).mean()),
         equivalent=equivalent(ours),
         welch=float(welch(data).significant.mean()),
         welch_equivalent=equivalent(("welch",)),
@@ -231,7 +231,7 @@ def run_stopping(noise: float, skew: Skew, trials: int, seed: int, most_blocks: 
 
 def run_power(drift: Drift, trials: int, seed: int, effect: float = 1.01, power: float = 0.80) -> PowerResult:
     """Boots needed with blocks and without, by bisection on simulated power. One boot scatters by 1 %."""
-    found = {}
+    boots = {}
     for layout, method in ((Layout.BLOCKS, paired), (Layout.SHUFFLED, wider)):
 
         def seen(n: int, layout: Layout = layout, method: Method = method) -> float:
@@ -246,8 +246,8 @@ def run_power(drift: Drift, trials: int, seed: int, effect: float = 1.01, power:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if seen(middle) >= power else (middle, high)
-        found[layout] = high
-    n = found[Layout.BLOCKS]
+        boots[layout] = high
+    n = boots[Layout.BLOCKS]
     apart = campaigns(
         Point(n, icc=1.0, drift=drift),
         trials,
@@ -255,7 +255,7 @@ def run_power(drift: Drift, trials: int, seed: int, effect: float = 1.01, power:
         spread=0.01,
         layout=Layout.ONE_AFTER_THE_OTHER,
     )
-    return PowerResult(drift, trials, n, found[Layout.SHUFFLED], float(wider(apart).significant.mean()))
+    return PowerResult(drift, trials, n, boots[Layout.SHUFFLED], float(wider(apart).significant.mean()))
 
 
 def run_selftest(

@@ -109,13 +109,13 @@ def suites(pairs: Sequence[tuple[Side, Side]]) -> list[tuple[Side, Side]]:
     mean of the logs is one number, so that what their figures have in common is not counted as if they were
     independent. Pairs without two benchmarks of one unit are left out.
     """
-    found = []
+    compared = []
     for side, baseline in pairs:
         for unit in Unit:
             names = [name for name in baseline.series if _in_suite(name, unit, side, baseline)]
             if len(names) > 1:
-                found.append((_suite(side, names, unit), _suite(baseline, names, unit)))
-    return [pair for pair in found if all(series.values for one in pair for series in one.series.values())]
+                compared.append((_suite(side, names, unit), _suite(baseline, names, unit)))
+    return [pair for pair in compared if all(series.values for one in pair for series in one.series.values())]
 
 
 def _in_suite(name: str, unit: Unit, side: Side, baseline: Side) -> bool:

@@ -175,5 +175,5 @@ def _cut(z: Floats, starts: NDArray[np.intp], tolerance: Floats, slow: Floats) -
 
 def steady_mean(values: Sequence[float]) -> tuple[float, int, Warmth]:
     """(mean of the steady iterations, first steady iteration, what came before) of one boot. Raises as steady_state."""
-    found = steady_state([values])
-    return float(found.means[0]), int(found.starts[0]), found.warmth[0]
+    steady = steady_state([values])
+    return float(steady.means[0]), int(steady.starts[0]), steady.warmth[0]

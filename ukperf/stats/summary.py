@@ -173,7 +173,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
         clock=clock(mine, guest),
         warmth={name: dict(Counter(column.warmth)) for name, column in table.items() if column.warmth},
         outliers={name: count for name, column in table.items() if (count := sum(far_out(column.values)))},
-        estimates={name: found for name, column in table.items() if (found := estimate_of(column)) is not None},
+        estimates={name: estimate for name, column in table.items() if (estimate := estimate_of(column)) is not None},
         seen={name: len(column.values) for name, column in table.items()},
         statuses={name: dict(Counter(column.statuses.values())) for name, column in table.items() if column.statuses},
         retried=sum(record.trial.attempt > 0 for record in mine),

@@ -106,7 +106,7 @@ def sample_parts(
 
     tables: guest → what `collect` gives, where the caller has it already.
     """
-    found = []
+    rows_of_parts = []
     for guest in dict.fromkeys(record.trial.guest for record in records):
         table = tables[guest] if tables else collect(records, guest)
         starts = {name: dict(zip(s.blocks, s.starts, strict=True)) for name, s in table.items() if s.starts}
@@ -131,8 +131,8 @@ def sample_parts(
             cost = max(float(np.mean(known)), 0.0) if known else None
             spent = float(np.mean([row[3] for row in rows])) if rows[0][1] in _SPENT else None
             best = None if cost is None or spent is None else best_iterations(parts, cost, spent)
-            found.append(SampleParts(guest, name, rows[0][1], parts, cost, spent, best))
-    return found
+            rows_of_parts.append(SampleParts(guest, name, rows[0][1], parts, cost, spent, best))
+    return rows_of_parts
 
 
 def _loggable(values: Sequence[float]) -> bool:
@@ -212,7 +212,7 @@ def _least(enough: Callable[[int], bool]) -> int:
 
 def plan_alone(records: Sequence[BootRecord], width: float, assurance: float = 0.80) -> list[Precision]:
     """For every benchmark of a pilot of one guest (6 boots or more): the boots that bring its interval to ± width."""
-    found = []
+    precisions = []
     for guest in dict.fromkeys(record.trial.guest for record in records):
         boot = _block_seconds([record for record in records if record.trial.guest == guest])
         for name, series in sorted(collect(records, guest).items()):
@@ -221,13 +221,13 @@ def plan_alone(records: Sequence[BootRecord], width: float, assurance: float = 0
             if not why and n < MIN_BOOTS:
                 why = f"the pilot has fewer than {MIN_BOOTS} boots"
             if why:
-                found.append(Precision(name, guest, n, None, None, None, why))
+                precisions.append(Precision(name, guest, n, None, None, None, why))
                 continue
             logs = np.log(series.values) if len(set(series.values)) > 1 else np.zeros(n)
             deviation = float(logs.std(ddof=1))
             boots = boots_for_width(deviation, width, assurance)
-            found.append(Precision(name, guest, n, deviation, boots, boots * boot if boot else None))
-    return found
+            precisions.append(Precision(name, guest, n, deviation, boots, boots * boot if boot else None))
+    return precisions
 
 
 def boots_for(deviation: float, effect: float, power: float = 0.80, family: int = 1) -> int:

@@ -45,13 +45,13 @@ class Judgement:
 
 def holm(p_values: ArrayLike) -> list[float]:
     """Holm's step-down adjusted p-values, in the order given. Raises ValueError for a p-value outside [0, 1]."""
-    found = as_list(p_values)
-    if any(not 0 <= p <= 1 for p in found):
+    numbers = as_list(p_values)
+    if any(not 0 <= p <= 1 for p in numbers):
         raise ValueError("a p-value is outside [0, 1]")
-    adjusted = [0.0] * len(found)
+    adjusted = [0.0] * len(numbers)
     largest = 0.0
-    for rank, i in enumerate(sorted(range(len(found)), key=found.__getitem__)):
-        largest = max(largest, found[i] * (len(found) - rank))
+    for rank, i in enumerate(sorted(range(len(numbers)), key=numbers.__getitem__)):
+        largest = max(largest, numbers[i] * (len(numbers) - rank))
         adjusted[i] = min(largest, 1.0)
     return adjusted
 
@@ -97,7 +97,7 @@ def _needed(effect: Effect, delta: float, family: int) -> int | None:
     return max(effect.n + 1, blocks_to_settle(effect.se * effect.n**0.5, effect.log_ratio, delta, family))
 
 
-def judge(effects: Sequence[Effect], delta: float = 0.01, units: Sequence[Unit | None] = ()) -> list[Judgement]:
+def verdicts_of(effects: Sequence[Effect], delta: float = 0.01, units: Sequence[Unit | None] = ()) -> list[Judgement]:
     """Verdicts for a family of effects, in the order given. Effects without an interval are not in Holm's family.
 
     units: of each effect, where they are not all times: they say which direction is faster.

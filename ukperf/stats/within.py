@@ -16,7 +16,7 @@ from ukperf.stats.figures import oddity, why_no_value
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import PHASES, Series, collect, final_records, sample_name
 from ukperf.stats.resolution import with_resolution
-from ukperf.stats.verdict import Judgement, judge
+from ukperf.stats.verdict import Judgement, verdicts_of
 from ukperf.text import many
 
 # Skewness that normal differences of so many blocks pass once in a thousand runs (100,000 simulated); from 10 on less
@@ -47,7 +47,7 @@ class Candidate:
 def judged(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
     """Comparisons with their verdicts, in the order given; the family is all candidates that have an interval."""
     family = [(candidate.effect, candidate.unit) for candidate in candidates if candidate.effect is not None]
-    verdicts = iter(judge([effect for effect, _ in family], delta, [unit for _, unit in family]))
+    verdicts = iter(verdicts_of([effect for effect, _ in family], delta, [unit for _, unit in family]))
     return tuple(_finished(c, None if c.effect is None else next(verdicts)) for c in candidates)
 
 

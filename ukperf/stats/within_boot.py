@@ -45,11 +45,11 @@ def block_ratio(over: Series | None, under: Series | None, names: tuple[str, str
 
 def boot_ratios(records: Sequence[BootRecord], under: str) -> dict[tuple[str, str], BootRatio]:
     """(guest, benchmark) → every benchmark of every guest divided by `under` of the same boots."""
-    found = {}
+    ratios = {}
     for guest in sorted({record.trial.guest for record in records}):
         table = collect(records, guest)
         for over, series in table.items():
             ratio = block_ratio(series, table.get(under), (guest, over, under))
             if ratio is not None and over != under:
-                found[guest, over] = ratio
-    return found
+                ratios[guest, over] = ratio
+    return ratios

@@ -18,7 +18,7 @@ def claims(records: Sequence[BootRecord], suffix: str) -> tuple[tuple[str, BootR
     records: samples of one unit only; suffix: what benchmarks have behind the operation's name.
     """
     tables = {guest: collect(records, guest) for guest in dict.fromkeys(r.trial.guest for r in records)}
-    found = []
+    measured = []
     for claim in COST_CLAIMS:
         (over_guest, over), (under_guest, under) = claim.over, claim.under
         for one, other in product(tables, tables):
@@ -30,8 +30,8 @@ def claims(records: Sequence[BootRecord], suffix: str) -> tuple[tuple[str, BootR
                 (one, f"{one} {over}", f"{other} {under}"),
             )
             if ratio is not None:
-                found.append((claim.words, ratio))
-    return tuple(found)
+                measured.append((claim.words, ratio))
+    return tuple(measured)
 
 
 def _any_version(guest: str) -> str:

@@ -68,13 +68,13 @@ def lines(answer: Finished) -> list[PaperLine]:
     summary = summarize(records, result.plan.baseline, result.plan.delta)
     needed = {(p.guest, p.benchmark): p.boots for p in plan(records, result.plan.baseline, EFFECT)}
     base = summary.guest(result.plan.baseline)
-    found = []
+    rows = []
     for number in TABLES_II_AND_III:
         for guest in summary.guests:
             if guest.guest == result.plan.baseline:
                 continue
             known = number.seconds.get(kind_of(guest.guest))
-            found.append(
+            rows.append(
                 PaperLine(
                     number.table,
                     number.benchmark,
@@ -87,7 +87,7 @@ def lines(answer: Finished) -> list[PaperLine]:
                     needed.get((guest.guest, number.benchmark)),
                 )
             )
-    return found
+    return rows
 
 
 def page(paper: Paper) -> PaperPage:

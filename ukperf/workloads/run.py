@@ -137,13 +137,13 @@ class Run(Workload):
             if written.length > len(written.head) and (metrics or options.ignore):
                 return Readout(reason=f"it wrote {written.length >> 20} MiB, more than is looked at")
             try:
-                found = samples_of(metrics, written.head.decode("utf-8", "replace"))
+                printed = samples_of(metrics, written.head.decode("utf-8", "replace"))
                 kept = without_lines(written.head, options.ignore)
             except PatternError as error:
                 return Readout(reason=str(error))
             digest = hashlib.sha256(kept).hexdigest() if options.ignore else written.digest
             return Readout(
-                (*_own_samples(spec, seen), *found),
+                (*_own_samples(spec, seen), *printed),
                 {OUTPUT: digest} if compares else {},
                 {f"{OUTPUT}/{digest[:16]}": kept[:SHOWN]} if compares else {},
             )

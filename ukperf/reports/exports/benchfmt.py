@@ -32,7 +32,7 @@ def export(run: Exportable) -> str:
     lines = [f"{_key(name)}: {' '.join(value.split())}" for name, value in run.facts.items() if _key(name)]
     # a line that is neither a key nor a result says something to people alone
     lines += [f"No value: {run.name(guest, name)}: {status.value}" for guest, name, status in run.without_value()]
-    lines += [f"Mark: {run.name(guest, name)}: {found.status.value}" for guest, name, found in run.marked()]
+    lines += [f"Mark: {run.name(guest, name)}: {mark.status.value}" for guest, name, mark in run.marked()]
     results: list[str] = []
     better: dict[str, None] = {}
     for guest, benchmark, series in run.series():

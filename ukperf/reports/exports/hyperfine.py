@@ -17,7 +17,7 @@ from ukperf.reports.exports import Exportable
 def export(run: Exportable) -> str:
     """Raises UkperfError when nothing in the run is in seconds."""
     results: list[dict[str, object]] = []
-    marks = {(guest, benchmark): found.status.value for guest, benchmark, found in run.marked()}
+    marks = {(guest, benchmark): mark.status.value for guest, benchmark, mark in run.marked()}
     for guest, benchmark, series in run.series():
         times = np.asarray(series.values)
         if series.unit is not Unit.SECONDS or not np.isfinite(times).all():
