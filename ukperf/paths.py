@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from ukperf.errors import UkperfError
 
 TMP = Path("/tmp")  # for what must have a plain name; TMPDIR may have any
+_CUSTOM = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,500}")  # QEMU keeps some names in 1,024 bytes
 
 
@@ -63,15 +65,22 @@ def _folder(variable: str, function: str) -> Path:
     named = os.environ.get(variable)
     if named:
         return absolute(Path(named))
+    path = _by_custom(function, *(os.environ.get(name) for name in _CUSTOM))
+    if path.parts[0] == "~":  # what older platformdirs leave: neither HOME nor the list of users says where
+        raise UkperfError("Your home folder is not known.", hint=f"Set HOME, or {variable}.")
+    return absolute(path)
+
+
+@lru_cache
+def _by_custom(function: str, *_variables: str | None) -> Path:
+    """Where the system's custom puts it, as these variables say. Remembered: each boot asks."""
     import platformdirs
 
     try:
         path: Path = getattr(platformdirs, function)("ukperf", appauthor=False)
     except RuntimeError:
         path = Path("~")
-    if path.parts[0] == "~":  # what older platformdirs leave: neither HOME nor the list of users says where
-        raise UkperfError("Your home folder is not known.", hint=f"Set HOME, or {variable}.")
-    return absolute(path)
+    return path
 
 
 def absolute(path: Path) -> Path:

@@ -106,6 +106,16 @@ def test_records_last_as_long_as_the_process(folder: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_a_start_time_is_known_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc is slow to answer while a process is loaded."""
+    for _ in range(20):
+        children.prepare()
+        with children.spawned(SLEEP, {}, subprocess.DEVNULL, subprocess.DEVNULL) as process:
+            assert process_start(process.pid) in process.starts
+    monkeypatch.setattr(children, "process_start", lambda pid: pytest.fail("asked"))
+    assert NativeHost().boot(native("exit 3")).outcome is Outcome.CRASHED
+
+
 KILLED = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -227,3 +227,31 @@ def test_stolen_time_and_shared_cpus_are_told() -> None:
     said = " ".join(summarize(records, "linux").warnings)
     assert "Other virtual machines took 5.0 % of this host's CPU time" in said
     assert "Virtual CPUs shared the host's, 2 on each" in said
+
+
+def test_noise_of_boots_shorter_than_its_clock_is_that_of_the_last_tenth_of_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And is read once in that time; what was done between two boots that are further apart is in neither."""
+    now, readings = 0.0, 0
+
+    def read() -> Reading:
+        nonlocal readings
+        readings += 1
+        # busy all the time until 1 s, then idle, one CPU
+        return Reading(CpuTimes(busy=min(now, 1.0), steal=0.0, total=now), {})
+
+    monkeypatch.setattr(noise, "reading", read)
+    short = noise.ShortNoise(clock=lambda: now)
+    seen = []
+    for _ in range(1000):  # boots of 2 ms
+        short.starts()
+        now += 0.002
+        seen.append(short.ended()["busy"])
+    assert seen[:450] == [1.0] * 450 and seen[-400:] == [0.0] * 400
+    assert 15 <= readings <= 30
+    now += 5.0
+    before = readings
+    short.starts()
+    now += 2.0
+    assert short.ended()["busy"] == 0.0 and readings == before + 2

@@ -176,10 +176,14 @@ def test_a_line_with_a_wrong_type_is_a_damaged_one(tmp_path: Path, field: str, v
     assert read_journal(path).damaged == (1,)
 
 
-def test_each_line_is_on_the_disk_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("pause_s", "expected"), [(1.0, [1, 2, 3]), (0.11, [1, 2, 3]), (0.06, [1, 3]), (0.0, [1, 3])])
+def test_lines_are_on_the_disk_at_once_or_a_tenth_of_a_second_later_and_all_at_the_end(
+    pause_s: float, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pause_s: how long a trial takes."""
     path = tmp_path / JOURNAL
     synced: list[int] = []
-    fsync = os.fsync
+    fsync, now = os.fsync, 5.0
 
     def watched(descriptor: int) -> None:
         fsync(descriptor)
@@ -187,8 +191,25 @@ def test_each_line_is_on_the_disk_before_append_returns(tmp_path: Path, monkeypa
             synced.append(path.read_bytes().count(b"\n"))
 
     monkeypatch.setattr(os, "fsync", watched)
-    write(path, SOME)
-    assert synced == [1, 2, 3]
+    monkeypatch.setattr("ukperf.engine.journal.time.monotonic", lambda: now)
+    with Journal(path) as journal:
+        for count, record in enumerate(SOME, 1):
+            now += pause_s
+            journal.append(record)
+            assert path.read_bytes().count(b"\n") == count  # what kill -9 leaves
+    assert synced == expected
+
+
+def test_a_disk_that_refuses_the_last_lines_at_the_end_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(UkperfError, match="Input/output error"), Journal(tmp_path / JOURNAL) as journal:
+        journal.append(SOME[0])
+        journal.append(SOME[1])
+        monkeypatch.setattr(os, "fsync", broken)
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,18 @@
-"""The journal: one line a trial, written whole and fsynced before the next trial starts.
+"""The journal: one line a trial, written whole before the next trial starts.
 
-Whatever happens to ukperf, at most the trial in flight is lost. A line that was cut off by a crash or a full disk is
-dropped when the journal is opened again; a damaged line in the middle costs that trial alone. One writer at a time.
+Whatever happens to ukperf, at most the trial in flight is lost: what was written is the system's, which outlives us.
+For a system that dies it is fsynced, before the next trial starts where the last fsync was SYNC_S ago. So trials of the
+last SYNC_S may be lost then; an fsync takes as long as a process of this machine, or longer.
+
+A line that was cut off by a crash or a full disk is dropped when the journal is opened again; a damaged line in the
+middle costs that trial alone. One writer at a time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,7 @@ from ukperf.text import shell
 
 JOURNAL = "journal.ndjson"
 FORMAT = 1  # of its lines
+SYNC_S = 0.1  # trials of this time may be lost with the system, and cost little to make again
 # A run that is larger than this is no run of ours.
 MAX_BYTES = 2 << 30
 # Blocks, positions, attempts and trials are counted from 0; a run has far fewer.
@@ -40,6 +46,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
+        self._synced = -SYNC_S  # when, time.monotonic()
+        self._unsynced = False
 
     def __enter__(self) -> Journal:
         """Raises UkperfError if the file cannot be written, or another process writes it."""
@@ -61,15 +69,23 @@ class Journal:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Raises UkperfError if the disk refuses what was written last."""
+        try:
+            if self._unsynced:
+                self._sync()
+        except OSError as error:
+            if kind is None:
+                raise _unwritable(self._path, error) from error
+        finally:
+            os.close(self._descriptor)
 
     def check(self) -> None:
         """Raises UkperfError if the journal was removed or replaced: then nothing more is to be measured into it."""
         self._refuse_removed()
 
     def append(self, record: BootRecord) -> None:
-        """Durable when it returns.
+        """It outlives this process when it returns, and the system where SYNC_S have passed since that was so.
 
         Raises UkperfError if the disk refuses; the journal then ends with the last whole line.
         """
@@ -79,7 +95,9 @@ class Journal:
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
-            os.fsync(self._descriptor)
+            self._unsynced = True
+            if time.monotonic() - self._synced >= SYNC_S:
+                self._sync()
         except OSError as error:
             self._cut(before)
             raise _unwritable(self._path, error) from error
@@ -87,6 +105,11 @@ class Journal:
             if line:
                 self._cut(before)
             raise
+
+    def _sync(self) -> None:
+        self._unsynced = False  # one that fails is not tried again: the error says so
+        os.fsync(self._descriptor)
+        self._synced = time.monotonic()
 
     def _refuse_removed(self) -> None:
         """Raises UkperfError if the journal's name is gone or another file's: nobody would look for what is written."""

@@ -28,7 +28,8 @@ def block_order(guests: Sequence[str], seed: int, block: int, schedule: int = IN
     return _chained(names, seed, block)
 
 
-def _shuffled(names: Sequence[str], seed: int, block: int) -> tuple[str, ...]:
+@lru_cache(maxsize=64)  # each trial asks for its block's
+def _shuffled(names: tuple[str, ...], seed: int, block: int) -> tuple[str, ...]:
     order = list(names)
     random.Random(f"ukperf/{seed}/{block}").shuffle(order)
     return tuple(order)
@@ -48,4 +49,4 @@ def _chained(names: tuple[str, ...], seed: int, block: int) -> tuple[str, ...]:
 
 
 def _after(first: str, names: tuple[str, ...], seed: int, block: int) -> tuple[str, ...]:
-    return (first, *_shuffled([name for name in names if name != first], seed, block))
+    return (first, *_shuffled(tuple(name for name in names if name != first), seed, block))

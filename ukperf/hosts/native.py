@@ -14,10 +14,13 @@ from ukperf.errors import HostError
 from ukperf.hosts import THIS_MACHINE, children, remains
 from ukperf.hosts.base import HostDefaults, OnFrame
 from ukperf.hosts.direct import ProcessStop, pidfd
-from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.noise import Lately, ShortNoise, conditions, cpu_model, peak_rss
 from ukperf.hosts.owntree import as_packed
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
+
+_conditions = Lately(conditions)
+_noise = ShortNoise()
 
 
 class LocalHost(HostDefaults):
@@ -36,7 +39,7 @@ class LocalHost(HostDefaults):
         return {"connection": self.uri, "host_kernel": release, "cpu": cpu_model(), "cpus": str(os.cpu_count())}
 
     def conditions(self) -> Mapping[str, str]:
-        return conditions()
+        return _conditions()
 
 
 class NativeHost(LocalHost):
@@ -51,7 +54,7 @@ class NativeHost(LocalHost):
         return {"firmware": "none", "console": "socket"}
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
-        before = reading()
+        _noise.starts()
         children.prepare()
         image = as_packed(spec.image)
         argv = (image.argv0 or image.argv[0], *image.argv[1:])
@@ -71,7 +74,7 @@ class NativeHost(LocalHost):
                     watch = _watch(spec, process.pid, ours, events, on_frame)
             except children.NotExecutedError as error:
                 return Observation(Outcome.LOST, str(error), {})
-        return replace(_observed(watch, process.wait()), noise=noise_between(before, reading()))
+        return replace(_observed(watch, process.wait()), noise=_noise.ended())
 
 
 def _watch(

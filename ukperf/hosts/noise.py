@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ukperf.hosts import cgroup
 from ukperf.hosts.cores import Core, as_governed, cores, cpu_list, governors, sharing, unequal, usable_cpus
@@ -17,6 +20,8 @@ from ukperf.model import Machine
 _CPU = Path("/sys/devices/system/cpu")
 _ASLR = Path("/proc/sys/kernel/randomize_va_space")  # proc(5)
 _TICKS = os.sysconf("SC_CLK_TCK")
+SPAN_S = 0.1
+T = TypeVar("T")
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 
 
@@ -70,6 +75,47 @@ def noise_between(before: Reading, after: Reading, machine: Machine | None = Non
     if machine is not None and machine.vcpus > (cpus := len(machine.pin or usable_cpus())):
         sample["vcpus_per_cpu"] = round(machine.vcpus / cpus, 3)
     return sample
+
+
+class ShortNoise:
+    """Noise of boots that may be shorter than the steps of /proc/stat (10 ms): over the last SPAN_S, boots of the same
+    host before this one among them. Read once in that time, since reading takes as long as a boot."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._before: Reading | None = None
+        self._at = self._ended = -math.inf  # when `_before` was read, and the last boot ended
+        self._sample: dict[str, float] | None = None
+
+    def starts(self) -> None:
+        """Call before each boot."""
+        if self._before is None or self._clock() - self._ended >= SPAN_S / 10:  # something else was done meanwhile
+            self._before, self._at, self._sample = reading(), self._clock(), None
+
+    def ended(self) -> dict[str, float]:
+        """Call after it; `noise_between` of the span, its seconds in one record only."""
+        assert self._before is not None
+        self._ended = self._clock()
+        if self._sample is not None and self._ended - self._at < SPAN_S:
+            return self._sample
+        now = reading()
+        sample = noise_between(self._before, now)
+        self._before, self._at = now, self._ended
+        self._sample = {name: value for name, value in sample.items() if not name.endswith("_s")}
+        return sample
+
+
+class Lately(Generic[T]):
+    """What takes a while to find out and seldom changes: found out again when SPAN_S have passed."""
+
+    def __init__(self, find_out: Callable[[], T], clock: Callable[[], float] = time.monotonic) -> None:
+        self._find_out, self._clock = find_out, clock
+        self._known: tuple[float, T] | None = None
+
+    def __call__(self) -> T:
+        if self._known is None or self._clock() - self._known[0] >= SPAN_S:
+            self._known = self._clock(), self._find_out()
+        return self._known[1]
 
 
 def peak_rss(pid: int) -> int | None:
