@@ -33,6 +33,7 @@ from pathlib import Path
 from ukperf.engine.journal import JOURNAL, Journal
 from ukperf.engine.runner import Runner
 from ukperf.engine.session import make_plan
+from ukperf.engine.setting import checked
 from ukperf.errors import UkperfError
 from ukperf.hosts import this_machine
 from ukperf.hosts.connection import EMBED
@@ -138,7 +139,7 @@ def measure(host: LibvirtHost, folder: Path, options: argparse.Namespace, number
         connect=(EMBED,),
         limits=Limits(boots=options.boots + 1),  # ended by `enough`, which is not asked after the last block
     )
-    plan = make_plan(request, f"{number:016x}", (host,), lambda _sentence: None)
+    plan = make_plan(checked(request), f"{number:016x}", (host,), lambda _sentence: None)
     folder.mkdir()
     with Journal(folder / JOURNAL) as journal:
         runner = Runner(plan, folder, {EMBED: host}, this_machine, journal, lambda _records: False)

@@ -16,10 +16,9 @@ from ukperf.engine.campaign import EngineBench
 from ukperf.engine.plan import load, save
 from ukperf.errors import UkperfError
 from ukperf.imaging.datasets import DataFacts
-from ukperf.model import Accelerator, BootProtocol, BootRecord, Outcome, Request, Result, Sample, Unit
+from ukperf.model import Accelerator, BootProtocol, BootRecord, Outcome, Request, Result, Sample, Unit, Variant
 from ukperf.workloads import calibrating, learning, memory, paper, sklearn_run
-from ukperf.workloads.base import Finished
-from ukperf.workloads.joining import guests_for
+from ukperf.workloads.base import Finished, Outlook
 from ukperf.workloads.learning import Calibration, choose
 from ukperf.workloads.paperfigures import TABLES_II_AND_III
 from ukperf.workloads.sklearn_run import WORK, LearnOptions, Remembered, remembered
@@ -82,25 +81,48 @@ def test_throughput_is_rows_over_the_time_of_a_batch() -> None:
     assert learning.throughput(records) == {"knn": {"linux": 200.0}}
 
 
-def test_native_does_not_take_part_where_it_cannot() -> None:
-    assert guests_for(("linux", "native"), Accelerator.TCG, False) == ("linux", "native")
-    with pytest.raises(UkperfError, match="count instructions"):
-        guests_for(("native",), Accelerator.ICOUNT, False)
-    with pytest.raises(UkperfError, match="code"):
-        guests_for(("native",), Accelerator.TCG, True)
+class Decided(EngineBench):
+    """Opens no host: the accelerator is known."""
+
+    accelerator = Accelerator.TCG
+
+    def outlook(self, request: Request) -> Outlook:
+        return Outlook(self.accelerator)
 
 
+class Counted(Decided):
+    accelerator = Accelerator.ICOUNT
+
+
+def test_native_does_not_take_part_where_seconds_cannot_be_compared() -> None:
+    with pytest.raises(UkperfError, match="native counts seconds and the other guests count instructions"):
+        sklearn_run.prepare(LearnOptions(), Request(guests=("linux", "native")), Counted(print))
+
+
+@pytest.mark.parametrize(
+    ("named", "variants"),
+    [
+        (("linux", "native"), {}),
+        (("linux", "mine"), {}),
+        (("linux", "boxed"), {}),
+        (("linux",), {"other": Variant("native")}),
+        (("linux",), {"other": Variant("mine")}),
+    ],
+    ids=["native", "recipe", "command", "variant", "variant of a recipe"],
+)
 def test_no_other_name_lets_a_model_file_be_loaded_on_this_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: tuple[str, ...], variants: dict[str, Variant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recipe file may call this machine's own programs by any name."""
     monkeypatch.setenv("UKPERF_CONFIG_DIR", str(tmp_path))
     (tmp_path / "guests").mkdir()
     (tmp_path / "guests" / "mine.toml").write_text('builder = "native"\n')
-    with pytest.raises(UkperfError, match="never loads one on this host, and mine is this host"):
-        guests_for(("linux", "mine"), Accelerator.TCG, True)
-    with pytest.raises(UkperfError, match="mine counts seconds"):
-        guests_for(("mine",), Accelerator.ICOUNT, False)
+    (tmp_path / "guests" / "boxed.toml").write_text(
+        '[command]\narguments = ["setarch", "x86_64", "{program}", "{arguments}"]\n'
+    )
+    (tmp_path / "model").write_text("code")
+    request = Request(guests=named, variants=variants, baseline="linux")
+    with pytest.raises(UkperfError, match=r"never loads one on this host, and \w+ is this host"):
+        sklearn_run.prepare(LearnOptions(model_file=tmp_path / "model"), request, Decided(print))
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def command(
         asked,
         guests=tuple(dict.fromkeys([*asked.guests, *(diff or ())])),
         program=prober(),
-        default_guests=guests.loading_programs(),
+        default_guests=tuple(guest.name for guest in guests.loading_programs()),
     )
     hosts = tables_by_host(request, EngineBench(o.sayer(), share_host=request.share_host), fresh=fresh)
     show_pages(

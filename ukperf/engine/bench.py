@@ -82,22 +82,24 @@ class PlannedBoots:
 @contextmanager
 def single_boots(request: Request, say: Say, *, exact: bool = True) -> Iterator[OpenBoots]:
     """The first host of a request, opened for single boots: see `Bench.boots`."""
-    run_id, request = secrets.token_hex(8), checked(request)
+    run_id, lineup = secrets.token_hex(8), checked(request)
+    request = lineup.request
     with alone(request.share_host), open_hosts(request.connect[:1], run_id, request.shared_path) as hosts:
         host = next(iter(hosts.values()))
         accelerator, _ = decide_accelerator(request.accelerator, host)
         if not exact and request.accelerator is Accelerator.AUTO and accelerator is Accelerator.ICOUNT:
             accelerator = Accelerator.TCG
-        settings = {setting.name: setting for setting in settle(request, accelerator, host, say)}
+        settings = {setting.name: setting for setting in settle(lineup, accelerator, host, say)}
         yield OpenBoots(request, accelerator, settings, run_id)
 
 
 @contextmanager
 def planned_boots(request: Request, say: Say) -> Iterator[PlannedBoots]:
     """A plan as a campaign would make it, and its first host."""
-    run_id, request = secrets.token_hex(8), checked(request)
+    run_id, lineup = secrets.token_hex(8), checked(request)
+    request = lineup.request
     with alone(request.share_host), open_hosts(request.connect, run_id, request.shared_path) as hosts:
-        plan = make_plan(request, run_id, tuple(hosts.values()), say)
+        plan = make_plan(lineup, run_id, tuple(hosts.values()), say)
         yield PlannedBoots(plan, hosts[plan.hosts[0]])
 
 
@@ -112,7 +114,7 @@ def boots_again(result: Result, share_host: bool) -> Iterator[PlannedBoots]:
 
 def outlook(request: Request, say: Say) -> Outlook:
     """The accelerator that all hosts of a request have in common, and which of them are elsewhere."""
-    request = checked(request)
+    request = checked(request).request
     with open_hosts(request.connect) as hosts:
         accelerator, truth = one_accelerator(request.accelerator, tuple(hosts.values()))
         elsewhere = tuple(uri for uri, host in hosts.items() if not host.here)

@@ -35,7 +35,7 @@ class EngineBench:
             self.observer.frame(trial, frame)
 
     def checked(self, request: Request) -> Request:
-        return checked(request)
+        return checked(request).request
 
     def outlook(self, request: Request) -> Outlook:
         return bench.outlook(request, self.say)

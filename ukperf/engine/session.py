@@ -23,7 +23,7 @@ from ukperf.engine.folders import alone, locked, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.engine.provenance import trial_facts
 from ukperf.engine.runner import Observer, Reader, Runner, Silent
-from ukperf.engine.setting import checked, one_accelerator, open_hosts, refuse_several_cpus, say_truth, settle
+from ukperf.engine.setting import Lineup, checked, one_accelerator, open_hosts, refuse_several_cpus, say_truth, settle
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
 from ukperf.hosts import remains, runs_here, this_machine
@@ -62,11 +62,12 @@ def start(
     Raises UkperfError for everything that keeps the run from starting or going on; the journal keeps what was measured.
     """
     run_id = secrets.token_hex(8)
-    request = checked(request)
+    lineup = checked(request)
+    request = lineup.request
     with ExitStack() as stack:
         stack.enter_context(alone(request.share_host))
         hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
-        plan = make_plan(request, run_id, tuple(hosts.values()), say)
+        plan = make_plan(lineup, run_id, tuple(hosts.values()), say)
         folder = stack.enter_context(run_folder(request.folder, plan))
         for name, text in request.beside.items():
             write_beside(folder / name, text)
@@ -160,18 +161,19 @@ def precise(plan: Plan, records: Sequence[BootRecord]) -> bool:
     return precise_enough(records, baseline=plan.baseline, precision=plan.limits.precision)
 
 
-def make_plan(request: Request, run_id: str, hosts: Sequence[Host], say: Say) -> Plan:
+def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> Plan:
     """Decide the accelerator and the settings, which builds their images.
 
     Raises UkperfError if a named guest is missing something, or no guest is left, or the hosts are not of one kind.
     """
+    request = lineup.request
     accelerator, truth = one_accelerator(request.accelerator, hosts)
     say_truth(truth, request.accelerator, say)
     refuse_several_cpus(request.machine, accelerator)
     concerns = _concerns(request, accelerator, hosts)
     for concern in concerns:
         say(f"{concern[0].upper()}{concern[1:]}.")
-    settings = {setting.name: setting for setting in settle(request, accelerator, hosts[0], say)}
+    settings = {setting.name: setting for setting in settle(lineup, accelerator, hosts[0], say)}
     images = {name: setting.image for name, setting in settings.items()}
     kinds = {name: setting.machine.kind for name, setting in settings.items()}
     own_memory = {*request.memory_mib, *(name for name, variant in request.variants.items() if variant.memory_mib)}

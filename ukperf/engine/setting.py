@@ -82,7 +82,15 @@ def setting_of(guest: Guest, host: Host, accelerator: Accelerator, program: Prog
 # ---- what is asked for ----
 
 
-def checked(request: Request) -> Request:
+@dataclass(frozen=True)
+class Lineup:
+    """A request that can be meant. guests: every guest that it names, by that name, looked up once."""
+
+    request: Request
+    guests: Mapping[str, Guest]
+
+
+def checked(request: Request) -> Lineup:
     """The request, with what it leaves open of hosts and baseline, its names looked up before anything slow begins;
     no VM host where all guests are programs, and nothing that executes VMs then.
 
@@ -91,24 +99,26 @@ def checked(request: Request) -> Request:
     based_on = [variant.guest for variant in request.variants.values()]
     baseline = request.baseline or guests.baseline((*request.guests, *based_on))
     request = replace(request, connect=request.connect or (DEFAULT,), baseline=baseline)
-    for name in (*request.guests, request.baseline, *request.kernels, *request.cmdlines, *based_on):
-        if name not in request.variants:
-            guests.get(name).check_version()  # both raise, with the name that was perhaps meant
-    _refuse_odd_kernels(request)
+    booted = (*(name for name in request.guests if name not in request.variants), *based_on)
+    divisor = () if baseline in request.variants else (baseline,)
+    names = dict.fromkeys((*booted, *divisor, *request.kernels, *request.cmdlines))
+    known = {name: guests.get(name) for name in names}
+    for guest in known.values():
+        guest.check_version()  # raises, as get does, with the name that was perhaps meant
+    _refuse_odd_kernels(request, known)
     for name, variant in request.variants.items():
-        _refuse_odd_variant(name, variant)
+        _refuse_odd_variant(name, variant, known[variant.guest])
     if request.folder is not None:
         refuse_used(request.folder)
-    named = (*request.guests, *based_on)
-    if named and all(guests.get(name).executed_by(request.accelerator) is Accelerator.NATIVE for name in named):
-        return replace(request, connect=(THIS_MACHINE,), accelerator=Accelerator.AUTO)
-    return request
+    if booted and all(known[name].executed_by(request.accelerator) is Accelerator.NATIVE for name in booted):
+        request = replace(request, connect=(THIS_MACHINE,), accelerator=Accelerator.AUTO)
+    return Lineup(request, known)
 
 
-def _refuse_odd_kernels(request: Request) -> None:
+def _refuse_odd_kernels(request: Request, known: Mapping[str, Guest]) -> None:
     """Raises UkperfError for --kernel and --append of programs of this machine, which nobody would read, and for a
     --kernel of a guest whose kernel is chosen by its version."""
-    chosen = next((name for name in request.kernels if guests.get(name).version), None)
+    chosen = next((name for name in request.kernels if known[name].version), None)
     if chosen is not None:
         kind = kind_of(chosen)
         raise UkperfError(
@@ -117,20 +127,20 @@ def _refuse_odd_kernels(request: Request) -> None:
         )
     for option, named in (("--kernel", request.kernels), ("--append", request.cmdlines)):
         for name in named:
-            if guests.get(name).recipe.protocol is BootProtocol.EXEC:
+            if known[name].recipe.protocol is BootProtocol.EXEC:
                 raise UkperfError(
                     f"{option} {name}=… means nothing: {name} is a program on this machine, and has its kernel.",
                     hint=f"Leave out {option} {name}=….",
                 )
 
 
-def _refuse_odd_variant(name: str, variant: Variant) -> None:
+def _refuse_odd_variant(name: str, variant: Variant, guest: Guest) -> None:
     """Raises UkperfError for a variant that is called as a guest, and for one of a program of this machine with what
     only a machine has."""
     if name in guests.names():
         raise UkperfError(f"{name} is a guest, so no variant can be called so.", hint="Give the variant another name.")
     machine = (variant.kernel, variant.append, variant.machine, variant.memory_mib, variant.vcpus)
-    if guests.get(variant.guest).recipe.protocol is BootProtocol.EXEC and any(machine):
+    if guest.recipe.protocol is BootProtocol.EXEC and any(machine):
         raise UkperfError(
             f"{name} is a program on this machine, which has its kernel, its memory and its CPUs.",
             hint=f"Write --variant {name}={variant.guest}, or base it on another guest.",
@@ -207,16 +217,18 @@ def say_truth(truth: Truth | None, asked: Accelerator, say: Say) -> None:
 # ---- guests with their machines and images ----
 
 
-def settle(request: Request, accelerator: Accelerator, host: Host, say: Say) -> tuple[Setting, ...]:
+def settle(lineup: Lineup, accelerator: Accelerator, host: Host, say: Say) -> tuple[Setting, ...]:
     """All settings of a request on a host. A guest that was named must be there; a default one that is not is left out
     with a sentence.
 
     Raises UkperfError if a named guest is missing something, or no guest is left.
     """
-    wanted = dict.fromkeys(request.guests)
-    if not wanted and not request.variants:
-        wanted = dict.fromkeys(default_guests(request, accelerator))
-    settled = [_settled(request, name, accelerator, host, say) for name in (*wanted, *request.variants)]
+    request = lineup.request
+    wanted = {name: lineup.guests[name] for name in request.guests if name not in request.variants}
+    if not request.guests and not request.variants:
+        wanted = {guest.name: guest for guest in default_guests(request, accelerator)}
+    wanted |= {name: lineup.guests[variant.guest] for name, variant in request.variants.items()}
+    settled = [_settled(request, name, guest, accelerator, host, say) for name, guest in wanted.items()]
     settings = tuple(setting for setting in settled if setting is not None)
     if not settings:
         raise UkperfError("There is no guest to boot.", hint="`ukperf doctor` says what is missing.")
@@ -228,10 +240,11 @@ def settle(request: Request, accelerator: Accelerator, host: Host, say: Say) -> 
     return settings
 
 
-def _settled(request: Request, name: str, accelerator: Accelerator, host: Host, say: Say) -> Setting | None:
+def _settled(
+    request: Request, name: str, guest: Guest, accelerator: Accelerator, host: Host, say: Say
+) -> Setting | None:
     """One guest's setting; None, and a sentence, for one that nobody named and that cannot take part."""
     variant = request.variants.get(name, Variant(name))
-    guest = guests.get(variant.guest)
     named = bool(request.guests or request.variants)
     optional = not named and guest.recipe.joins is not Joins.ALWAYS
     try:
@@ -335,13 +348,13 @@ def _say_same_kernels(images: Mapping[str, Image], say: Say) -> None:
             say(f"{one} and {other} are the same kernel: what differs between them is chance.")
 
 
-def default_guests(request: Request, accelerator: Accelerator) -> tuple[str, ...]:
+def default_guests(request: Request, accelerator: Accelerator) -> tuple[Guest, ...]:
     """Guests of a run that names none. Seconds cannot be compared with guest instructions: no programs under icount."""
     known = [
         guest for guest in guests.by_default() if not request.default_guests or guest.name in request.default_guests
     ]
     timed = accelerator is not Accelerator.ICOUNT
-    return tuple(guest.name for guest in known if timed or guest.recipe.joins is not Joins.IF_TIMED)
+    return tuple(guest for guest in known if timed or guest.recipe.joins is not Joins.IF_TIMED)
 
 
 def refuse_several_cpus(machine: Machine, accelerator: Accelerator) -> None:

@@ -145,6 +145,6 @@ def by_default() -> tuple[Guest, ...]:
     return tuple(sorted(joining, key=lambda guest: (guest.recipe.place, guest.name)))
 
 
-def loading_programs() -> tuple[str, ...]:
-    """Names of `by_default` without those whose programs are linked in: what any program can run in."""
-    return tuple(guest.name for guest in by_default() if guest.recipe.loads_programs)
+def loading_programs() -> tuple[Guest, ...]:
+    """`by_default` without those whose programs are linked in: what any program can run in."""
+    return tuple(guest for guest in by_default() if guest.recipe.loads_programs)

@@ -15,15 +15,16 @@ from ukperf.workloads.base import Bench, Outlook
 def outlook(request: Request, bench: Bench) -> tuple[Request, Outlook]:
     """The request with its names looked up, and what its hosts will do. Raises UkperfError as a campaign would."""
     # A program of this machine alone needs no VM host, and no accelerator that anybody could choose.
-    alone_here = bool(request.guests) and all(map(_runs_here, request.guests))
+    here = _here(request)
+    alone_here = bool(here) and all(here.values())
     request = bench.checked(request)
     return request, bench.outlook(replace(request, accelerator=Accelerator.AUTO) if alone_here else request)
 
 
-def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool) -> tuple[str, ...]:
-    """The named guests. Raises UkperfError for programs of this machine where they cannot take part, whatever the guest
-    is called."""
-    here = next(filter(_runs_here, named), None)
+def guests_for(request: Request, accelerator: Accelerator, own_model: bool) -> None:
+    """Raises UkperfError where programs of this machine are among the guests or variants that a request names, and
+    cannot take part, whatever the guest is called."""
+    here = next((name for name, runs_here in _here(request).items() if runs_here), None)
     if here is not None and accelerator is Accelerator.ICOUNT:
         raise UkperfError(
             f"{here} counts seconds and the other guests count instructions, so they cannot be compared.",
@@ -34,18 +35,20 @@ def guests_for(named: tuple[str, ...], accelerator: Accelerator, own_model: bool
             f"A model file is code, so ukperf never loads one on this host, and {here} is this host.",
             hint=f"Leave {here} out.",
         )
-    return named
 
 
 def suited(*, own_model: bool) -> tuple[str, ...]:
     """The guests that a Python tree runs in; a model of the user's own is never loaded on this machine."""
-    fitting = [guests.get(name) for name in guests.loading_programs()]
-    return tuple(g.name for g in fitting if not own_model or g.recipe.protocol is not BootProtocol.EXEC)
+    return tuple(
+        g.name for g in guests.loading_programs() if not own_model or g.recipe.protocol is not BootProtocol.EXEC
+    )
 
 
-def _runs_here(guest: str) -> bool:
-    """Are the guest's programs processes of this machine?"""
-    return guests.get(guest).recipe.protocol is BootProtocol.EXEC
+def _here(request: Request) -> dict[str, bool]:
+    """Name in the run → are its programs processes of this machine, also by a command? of what the request names."""
+    kinds = {name: name for name in request.guests if name not in request.variants}
+    kinds |= {name: variant.guest for name, variant in request.variants.items()}
+    return {name: guests.get(k).executed_by(Accelerator.TCG) is Accelerator.NATIVE for name, k in kinds.items()}
 
 
 def listener(bench: Bench) -> Callable[[Frame], None]:

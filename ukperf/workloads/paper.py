@@ -42,7 +42,7 @@ def reproduce(options: LearnOptions, request: Request, folder: Path, bench: Benc
     bench.say("Table I: system calls.")
     asked = Request(
         program=probe.prober(),
-        default_guests=tuple(name for name in guests.loading_programs() if guests.get(name).recipe.machines),
+        default_guests=tuple(guest.name for guest in guests.loading_programs() if guest.recipe.machines),
         # Only the answers count here, and plain emulation is quicker.
         accelerator=Accelerator.TCG if request.accelerator is Accelerator.ICOUNT else request.accelerator,
         launch=request.launch,

@@ -17,6 +17,7 @@ from ukperf import guests
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes, read_json
+from ukperf.guests.base import Guest
 from ukperf.imaging.pack import FileToPack, Packed, Timing, pack
 from ukperf.model import (
     Accelerator,
@@ -106,14 +107,14 @@ class Run(Workload):
         }
         for line in dict.fromkeys(line for each in (packed, *others.values()) for line in each.left_out):
             bench.say(f"{line[0].upper()}{line[1:]}.")
-        suited = _suited(request, packed, others, bench.say)
-        memory_mib = _memory_mib(request, suited, packed, others)
+        part = _taking_part(request, packed, others, bench.say)
+        memory_mib = _memory_mib(request, part, packed, others)
         listening = Listening(KEEP, CONSOLE, options.ready, options.until_ready)
         asked = replace(
             request,
             program=packed.program,
             programs={name: each.program for name, each in others.items()},
-            default_guests=suited,
+            default_guests=() if request.guests or request.variants else tuple(part),
             memory_mib=memory_mib,
             listening=listening,
         )
@@ -248,30 +249,30 @@ def _split(name: str, words: str) -> tuple[str, ...]:
         raise UkperfError(f"--variant {name}: {clean(words, 80)!r} is no command line: {error}.") from error
 
 
-def _suited(request: Request, packed: Packed, others: Mapping[str, Packed], say: Say) -> tuple[str, ...]:
-    """Guests of a run that names none: those that tell the end of this program, which may take no library of ours.
+def _taking_part(request: Request, packed: Packed, others: Mapping[str, Packed], say: Say) -> dict[str, Guest]:
+    """Name in the run → guest. Of a run that names none: those that tell the end of this program, which may take no
+    library of ours.
 
     Raises UkperfError where one that was named does not.
     """
-    programs = dict.fromkeys(request.guests, packed)
-    programs |= {name: others.get(name, packed) for name in request.variants}
-    for name, program in programs.items():
-        guest = request.variants[name].guest if name in request.variants else name
-        if not program.timing.reports_end and not guests.get(guest).recipe.tells_end:
+    named = {name: guests.get(name) for name in request.guests if name not in request.variants}
+    named |= {name: guests.get(variant.guest) for name, variant in request.variants.items()}
+    for name, guest in named.items():
+        program = others.get(name, packed)
+        if not program.timing.reports_end and not guest.recipe.tells_end:
             raise UkperfError(
                 f"{name} does not tell when a program that takes no library of ours ends, like {_which(program)}.",
                 hint=f"Leave {name} out, or take a program that is linked dynamically with glibc.",
             )
-    if programs:
-        return ()  # nobody asks, and to make all guests takes a while
-    suited = guests.loading_programs()
+    if named:
+        return named  # to make all guests takes a while
+    suited = {guest.name: guest for guest in guests.loading_programs()}
     if packed.timing.reports_end:
         return suited
-    telling = tuple(name for name in suited if guests.get(name).recipe.tells_end)
-    for name in suited:
-        if name not in telling:
+    for name, guest in suited.items():
+        if not guest.recipe.tells_end:
             say(f"{name} is left out: it does not tell when a program like {_which(packed)} ends.")
-    return telling
+    return {name: guest for name, guest in suited.items() if guest.recipe.tells_end}
 
 
 def _which(packed: Packed) -> str:
@@ -279,10 +280,10 @@ def _which(packed: Packed) -> str:
 
 
 def _memory_mib(
-    request: Request, suited: Sequence[str], packed: Packed, others: Mapping[str, Packed]
+    request: Request, part: Mapping[str, Guest], packed: Packed, others: Mapping[str, Packed]
 ) -> dict[str, int]:
-    kinds = {name: name for name in request.guests or suited}
-    kinds |= {name: variant.guest for name, variant in request.variants.items()}
+    """Memory of guests that hold the program's files there."""
+    kinds = {name: guest.label for name, guest in part.items()}
     sizes = {name: others.get(name, packed).size for name in kinds}
     return memory_for_files(kinds, sizes, request.machine.memory_mib)
 

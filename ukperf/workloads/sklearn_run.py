@@ -51,7 +51,7 @@ def prepare(options: LearnOptions, request: Request, bench: Bench) -> tuple[Requ
     _check(options)
     request, outlook = joining.outlook(request, bench)
     accelerator = outlook.accelerator
-    guests_for(request.guests, accelerator, options.model_file is not None)
+    guests_for(request, accelerator, options.model_file is not None)
     emulated = accelerator in learning.EMULATED
     scale = options.scale if options.scale is not None else (options.emulated_scale if emulated else 1.0)
     folder = dataset_folder(options.data, scale)
