@@ -464,6 +464,7 @@ NAMED_ELSEWHERE = {
     ("workloads", "cli/sklearn.py", "sklearn"): "what this command runs",
     ("workloads", "cli/syscall_cost.py", "syscall_cost"): "what this command runs",
     ("workloads", "guests/command.py", "boot"): "of a kernel with its program in it, that is all there is to measure",
+    ("workloads", "imaging/models.py", "sklearn"): "a format of models",
     ("workloads", "guests/floor.py", "boot"): "floor's kernel has this program linked in",
     ("workloads", "guests/floor.py", "syscall_cost"): "floor's kernel has this program linked in",
     ("workloads", "guests/nanos.py", "boot"): "the role of a kernel's file, and a folder",

@@ -1,0 +1,31 @@
+"""A network as ukperf writes it down for its writers (ukperf/imaging/nets.py): steps, and weights as bytes."""
+
+import json
+import math
+from pathlib import Path
+
+
+class Net:
+    """One network. steps: mappings of op, inputs, output, shape, weights."""
+
+    def __init__(self, folder):
+        about = json.loads(Path(folder, "net.json").read_text())
+        self.name, self.shape, self.steps, self.table = (about[key] for key in ("name", "shape", "steps", "weights"))
+        self.content = Path(folder, "weights.bin").read_bytes()
+
+    @property
+    def output(self):
+        return self.steps[-1]["output"]
+
+    def shape_of(self, name):
+        return self.table[name]["shape"]
+
+    def bytes_of(self, name):
+        """float32, little endian, in the order of C."""
+        start = self.table[name]["offset"]
+        return self.content[start : start + 4 * math.prod(self.shape_of(name))]
+
+    def array(self, name):
+        import numpy as np
+
+        return np.frombuffer(self.bytes_of(name), "<f4").reshape(self.shape_of(name))
