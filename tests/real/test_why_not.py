@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cprograms import compiled
+from realrun import World, journal
 
 from ukperf import guests
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.imaging.kernelstore import KernelStore
 from ukperf.imaging.pack import pack
 from ukperf.model import Accelerator, BootSpec, Cause, Machine, Observation, Outcome
+from ukperf.paths import cache_dir
 
 pytestmark = [
     pytest.mark.real,
@@ -86,3 +92,76 @@ def test_a_unikernel_whose_memory_ends_before_main_is_suspected_of_that(
     seen = boot(guest, EATS, host, tmp_path, memory_mib=mib)
     assert (seen.outcome, seen.why and seen.why.cause) == (Outcome.CRASHED, Cause.MEMORY), seen.console_tail
     assert seen.why is not None and not seen.why.sure
+
+
+def run(uk: World, *words: str, names: Sequence[str] = ("linux", "nanos", "unikraft"), status: int) -> Any:
+    """What `ukperf run` printed as JSON, in those of the guests that are here; skips without unikraft, and strace."""
+    here = [name for name in names if guests.get(name).availability(BuildOptions()).ok]
+    if "unikraft" not in here or shutil.which("strace") is None:
+        pytest.skip("no unikraft or no strace here")
+    uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
+    (tables := cache_dir() / "syscalls").mkdir(parents=True, exist_ok=True)  # under digests: probed once for all tests
+    (uk.cache / "syscalls").symlink_to(tables)
+    chosen = [word for name in here for word in ("-g", name)]
+    uk.patience_s = 500
+    asked = ("--accel", "tcg", "--boots", "1", "--baseline", here[0], *chosen, "--json")
+    return json.loads(uk._ended(("run", *asked, *words), status)[0])
+
+
+def whys(page: Any) -> dict[str, dict[str, Any]]:
+    return {guest["guest"]: guest["whys"][0] for guest in page["guests"] if guest["whys"]}
+
+
+OPENSSL = ("openssl", "speed", "-seconds", "1", "-bytes", "64", "sha256")
+RATE = "sha256=^sha256 .* ([0-9.]+)k$:kB/s:higher"
+
+
+def test_the_alarm_that_openssl_waits_for_in_unikraft_is_named_everywhere(uk: World) -> None:
+    page = run(uk, "--timeout", "25", "--output", "may-differ", "--metric", RATE, "--", *OPENSSL, status=0)
+    outcomes = {r["trial"]["guest"]: r["outcome"] for r in journal(Path(page["run"]))}
+    assert outcomes.pop("unikraft") == "hung" and set(outcomes.values()) == {"ok"}
+    why = whys(page)["unikraft"]
+    assert (why["cause"], why["sure"]) == ("wait", True)
+    assert why["sentence"] == "it waits for SIGALRM, which never comes: unikraft's alarm does nothing"
+    told = uk.run("report", page["run"])
+    assert "why: it waits for SIGALRM" in " ".join(told.split())
+    html = Path(uk.run("report", page["run"], "--html").strip()).read_text()
+    assert html.count("waits for SIGALRM") > 1 and "does not end on this machine either" in html
+    again = uk.start("resume", page["run"])  # nothing is booted, traced or probed again
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == 0 and "looking for why" not in err and "waits for SIGALRM" in " ".join(out.split())
+
+
+FORKS = """
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    pid_t child = fork();
+    if (child < 0) return 3;
+    if (!child) _exit(0);
+    return wait(0) == child ? 0 : 4;
+}"""
+
+
+def test_a_program_that_forks_is_told_that_unikernels_have_none(uk: World) -> None:
+    program = compiled(uk.path("forks"), FORKS)
+    page = run(uk, "--", str(program), status=2)
+    found = whys(page)
+    assert "linux" not in found and {why["cause"] for why in found.values()} == {"fork"}
+    assert all(why["sure"] and why["sentence"].endswith("has no fork") for why in found.values())
+
+
+EXECUTES = '#include <unistd.h>\nint main(void) { execl("/bin/true", "true", (char *)0); return 5; }'
+
+
+def test_a_program_that_executes_another_is_told_that_nanos_runs_one(uk: World) -> None:
+    program = compiled(uk.path("executes"), EXECUTES)
+    page = run(uk, "--", str(program), names=("nanos", "unikraft"), status=2)
+    assert whys(page)["nanos"]["sentence"] == "it executes another program, and nanos runs one alone"
+
+
+def test_one_is_not_looked_for_where_that_is_not_wanted(uk: World) -> None:
+    program = compiled(uk.path("forks"), FORKS)
+    page = run(uk, "--no-why", "--", str(program), names=("linux", "unikraft"), status=2)
+    assert not whys(page) and not (Path(page["run"]) / "whynot.json").exists()

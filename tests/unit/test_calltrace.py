@@ -177,6 +177,17 @@ def test_calls_that_are_missing_are_answered_so() -> None:
 
 
 @traced
+def test_a_program_cannot_execute_another_where_that_is_missing() -> None:
+    assert shell("exec /bin/true", missing=["execve"]).status in (126, 127)
+
+
+@traced
+def test_a_call_may_be_answered_in_another_way() -> None:
+    assert shell("cd /tmp || exit 9", answers={"chdir": "error=13"}).errors["chdir", "EACCES"] == 1
+    assert shell("cd /nowhere && exit 5", answers={"chdir": "retval=0"}).status == 5
+
+
+@traced
 def test_the_environment_and_the_folder_are_the_programs(tmp_path: Path) -> None:
     env = {"A": "b c", "LD_BIND_NOW": "1", "PATH": os.defpath}
     trace = trace_calls(["/bin/sh", "-c", 'echo "$A $LD_BIND_NOW"; pwd'], env, tmp_path, 20)

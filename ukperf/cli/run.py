@@ -57,6 +57,13 @@ Pyperf = Annotated[
     typer.Option("--pyperf/--no-pyperf", help="With --python: run it as pyperf's worker. Default: if it uses Runner."),
 ]
 
+Why = Annotated[
+    bool,
+    typer.Option(
+        "--why/--no-why", help="Where a guest cannot run it, look for why: by its system calls, under strace."
+    ),
+]
+
 
 @measuring(after="append")
 def command(
@@ -76,6 +83,7 @@ def command(
     requirements: Requirements = None,
     interpreter: Interpreter = None,
     pyperf: Pyperf = None,
+    why: Why = True,
 ) -> None:
     """Run a program of this machine, as it is, in each guest, and compare how long it takes and what it prints.
 
@@ -105,5 +113,6 @@ def command(
         requirements=absolute(requirements) if requirements else None,
         interpreter=absolute(interpreter) if interpreter else None,
         pyperf=pyperf,
+        why=why,
     )
     run_workload("run", options, shared.request(), shared.json)

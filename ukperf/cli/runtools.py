@@ -90,4 +90,5 @@ def _shown(run: LoadedRun) -> Sequence[BootRecord]:
         return run.records
     from ukperf import workloads
 
-    return workloads.of_run(run.plan.workload).shown_in_report(run.records, run.plan.accelerator)
+    workload = workloads.of_run(run.plan.workload)
+    return workload.shown_in_report(workload.explained(run.records, run.path), run.plan.accelerator)

@@ -41,6 +41,7 @@ _TIME = "time"  # why it was ended
 # Structures stay pointers: nobody reads them, and it is quicker. Of clone3 the flags say whether it makes a thread.
 _OPTIONS = ("-f", "-q", "-s", "0", "-e", "verbose=clone3")
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,13 @@ def trace_calls(
     *,
     before: Sequence[str] = (),
     missing: Iterable[str] = (),
+    answers: Mapping[str, str] = _NONE,
 ) -> CallTrace:
     """Run a program under strace until it has ended, and say what it asked for. cwd: its folder.
 
     before: words that strace itself is started by (a program that prepares name spaces and then executes it).
-    missing: calls that are answered with ENOSYS instead of being made.
+    missing: calls that are answered with ENOSYS instead of being made. answers: call → another answer, `error=95` or
+    `retval=0`.
 
     Raises UkperfError where strace is not there or may not trace, and where the program cannot be executed.
     """
@@ -117,19 +120,23 @@ def trace_calls(
             # What the loader obeys is for the program alone.
             own = {name: value for name, value in env.items() if name.startswith("LD_")}
             theirs = [word for name, value in own.items() for word in ("-E", f"{name}={value}")]
-            options = [*_OPTIONS, *_injection(missing), *theirs, "-o", str(fifo)]
+            options = [
+                *_OPTIONS,
+                *_injection({**dict.fromkeys(missing, "error=ENOSYS"), **answers}),
+                *theirs,
+                "-o",
+                str(fifo),
+            ]
             words = ("/usr/bin/env", f"--chdir={cwd}", *before, strace, *options, "--", *argv)
             others = {name: value for name, value in env.items() if name not in own}
             return _traced(words, children.marked(others), trace, argv[0], timeout_s)
 
 
-def _injection(missing: Iterable[str]) -> list[str]:
-    """Options for calls that a kernel has not. `?` before a name: this strace may not know it."""
-    names = sorted(name for name in missing if _NAME.fullmatch(name))
-    # The first execve is strace's own, which starts the program.
-    first = [f"inject=?{name}:error=ENOSYS:when=2+" for name in names if name == "execve"]
-    rest = ",".join(f"?{name}" for name in names if name != "execve")
-    return [word for spec in (*first, *([f"inject={rest}:error=ENOSYS"] if rest else [])) for word in ("-e", spec)]
+def _injection(answers: Mapping[str, str]) -> list[str]:
+    """Options for calls that a kernel has not. `?` before a name: this strace may not know it. The execve that starts
+    the program is strace's own and made in any case."""
+    known = [(name, answer) for name, answer in sorted(answers.items()) if _NAME.fullmatch(name)]
+    return [word for name, answer in known for word in ("-e", f"inject=?{name}:{answer}")]
 
 
 @dataclass

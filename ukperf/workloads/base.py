@@ -196,6 +196,11 @@ class Workload(ABC):
         """What `ukperf report` tells of: what is compared, in one unit."""
         return self.compared(records, accelerator)
 
+    def explained(self, records: Sequence[BootRecord], folder: Path) -> Sequence[BootRecord]:
+        """The records of a run's folder, failed ones with why they failed, as far as the workload knows more of that
+        than the guests said."""
+        return records
+
     def remarks(self, result: Result) -> Sequence[str]:
         """Sentences for `ukperf report` about what a table does not say. result: as it is on disk, with one host's
         records; nothing is booted for them."""

@@ -37,6 +37,7 @@ from ukperf.model import (
 )
 from ukperf.patterns import PatternError
 from ukperf.text import Say, clean, many
+from ukperf.workloads import explaining
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
 from ukperf.workloads.joining import memory_for_files
 from ukperf.workloads.metrics import check_pattern, metrics_of, samples_of, without_lines
@@ -76,6 +77,7 @@ class RunOptions:
     requirements: Path | None = None
     interpreter: Path | None = None
     pyperf: bool | None = None
+    why: bool = option(True, "Look for why a guest cannot run it.")
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,9 @@ class Run(Workload):
 
         return read
 
+    def explained(self, records: Sequence[BootRecord], folder: Path) -> Sequence[BootRecord]:
+        return explaining.explained(records, folder)
+
     def compared(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
         """Without `stop`, which begins with `main` and would be the program's own time once more; of programs of this
         machine alone also without what is before `main`, since no guest boots there.
@@ -171,7 +176,11 @@ class Run(Workload):
         )
 
     def finish(self, result: Result, bench: Bench) -> Finished:
-        plain = super().finish(result, bench)
+        options: RunOptions = self.options_of(result)
+        if options.why and not options.python:  # scripts have large trees
+            explaining.explain(result, lambda: self._packed(options, options.words), bench)
+        records = explaining.explained(result.records, result.folder)
+        plain = super().finish(replace(result, records=records), bench)
         notes = self.remarks(result)
         return replace(plain, notes=notes, more={"notes": list(notes)})
 

@@ -1,0 +1,71 @@
+"""A program on this machine itself under strace: which system calls it makes, and how it fares where some of them are
+answered as a guest would.
+
+It runs as `native` runs it, in bounded time, with nothing left of it afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ukperf import guests
+from ukperf.guests.base import BuildOptions
+from ukperf.guests.recipes import Role
+from ukperf.hosts.calltrace import CallTrace, trace_calls
+from ukperf.hosts.owntree import as_packed
+from ukperf.imaging.pack import Packed
+from ukperf.model import Accelerator, Image, Outcome
+
+LIMIT_S = 10.0  # of one run
+PROCESSES = ("fork", "vfork", "clone", "clone3")  # by which programs start processes; the last two threads too
+
+
+@dataclass(frozen=True)
+class Traced:
+    """One run. reason: of an outcome that is not OK, as a host says it; took_s: until it ended, or was ended; calls:
+    those that it made; processes, threads: did it start others?"""
+
+    outcome: Outcome
+    reason: str = ""
+    exit_status: int | None = None
+    took_s: float = 0.0
+    calls: frozenset[str] = frozenset()
+    processes: bool = False
+    threads: bool = False
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """Runs a program under strace. image: of the program on this machine."""
+
+    image: Image
+
+    def run(self, answers: Mapping[str, str], timeout_s: float = LIMIT_S) -> Traced:
+        """answers: call → what strace answers in the kernel's place, as `error=38` or `retval=0`.
+
+        Raises UkperfError where there is no strace, or it may not trace.
+        """
+        image = as_packed(self.image)  # what it wrote in the run before is gone
+        before = time.monotonic()
+        seen = trace_calls(image.argv, dict(image.env), Path("/"), timeout_s, answers=answers)
+        return traced(seen, time.monotonic() - before)
+
+
+def tracer_of(packed: Packed) -> Tracer:
+    """A tracer of this program. Raises UkperfError where `native` cannot run it."""
+    return Tracer(guests.in_role(Role.CONTROL).build(packed.program, BuildOptions(accelerator=Accelerator.NATIVE)))
+
+
+def traced(seen: CallTrace, took_s: float) -> Traced:
+    """What a trace says of how the program ended, in the words of a host."""
+    outcome, reason = Outcome.OK, ""
+    if seen.ended_for:
+        outcome, reason = (Outcome.HUNG if seen.timed_out else Outcome.LOST), seen.ended_for
+    elif seen.signal:
+        outcome, reason = Outcome.CRASHED, f"its program was killed by {seen.signal}"
+    elif seen.status:
+        outcome, reason = Outcome.FAILED, f"its program exited with status {seen.status}"
+    return Traced(outcome, reason, seen.status, took_s, frozenset(seen.calls), seen.processes > 0, seen.threads > 0)
