@@ -36,7 +36,7 @@ def site(folder: Path, packages: Mapping[str, Sequence[str]]) -> Site:
 
 
 def names(resolved: Resolved) -> list[str]:
-    return [dist.metadata["Name"] for dist in resolved.found]
+    return [dist.metadata["Name"] for dist in resolved.distributions]
 
 
 def refusal(call: object, *arguments: object) -> str:

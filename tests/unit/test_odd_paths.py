@@ -24,6 +24,7 @@ from ukperf.engine import plan
 from ukperf.errors import HostError, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts import connection, libvirt_host, ownership, places
+from ukperf.hosts.domainevents import DomainEvents
 from ukperf.hosts.domainxml import sayable
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.imaging.closure import Inputs, input_key
@@ -132,7 +133,7 @@ class Silent:
 def embedded(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> LibvirtHost:
     monkeypatch.setattr(libvirt_host, "emulator_path", lambda: "/usr/bin/qemu-system-x86_64")
     monkeypatch.setattr(libvirt_host, "load_libvirt", lambda: SimpleNamespace(libvirtError=OSError))
-    monkeypatch.setattr(LibvirtHost, "_listen", lambda _self: [])
+    monkeypatch.setattr(DomainEvents, "_listen", lambda _self: [])
     return LibvirtHost(connection.EMBED, Silent(), tmp, "run")
 
 

@@ -21,8 +21,8 @@ from ukperf.engine.plan import load as load_plan
 from ukperf.engine.provenance import trial_facts
 from ukperf.engine.session import resume
 from ukperf.errors import UkperfError
+from ukperf.files import file_identity
 from ukperf.hosts.fake import good_boot
-from ukperf.hosts.libvirt_host import file_identity
 from ukperf.model import BootRecord, Machine, Observation, Outcome, Unit
 from ukperf.reports.pyperf_suite import write_suite
 from ukperf.runs.loaded import load, sides

@@ -7,14 +7,14 @@ import platform
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ukperf.errors import HostError
+from ukperf.files import file_identity
 from ukperf.hosts import children, remains
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
@@ -28,6 +28,7 @@ from ukperf.hosts.direct import (
     strip_for_direct,
     with_variables,
 )
+from ukperf.hosts.domainevents import DomainEvents
 from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
@@ -45,8 +46,6 @@ from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineK
 EMULATOR = "qemu-system-x86_64"
 # After create QEMU has opened its serial device, so it has called our socket already.
 ACCEPT_TIMEOUT_S = 5.0
-# A remote host is gone when it has not answered this many times, so many seconds apart.
-KEEP_ALIVE_S, KEEP_ALIVE_COUNT = 5, 3
 
 
 @dataclass
@@ -70,11 +69,8 @@ class LibvirtHost:
     def __init__(self, uri: str, connection: Any, scratch: Path, run_id: str, shared_path: bool = False) -> None:
         self._uri, self._connection, self._scratch = uri, connection, scratch
         self._libvirt = load_libvirt()
-        self._stops: dict[str, DomainStop] = {}  # by the domain's UUID, as is _resumed
-        self._resumed: dict[str, int] = {}
         self._commands: dict[str, CommandLine] = {}
         self._owner = own(run_id)
-        self._gone = False
         self.is_xen: bool = connection.getType() == "Xen"
         local_qemu = is_local(uri) and not self.is_xen
         self._emulator = emulator_path() if local_qemu else ""
@@ -91,7 +87,7 @@ class LibvirtHost:
         else:  # a private root has no domains but ours
             for name in remove_strays(connection):
                 self._files.remove_clone(name)
-        self._callbacks = self._listen()
+        self._events = DomainEvents(uri, connection)
 
     @property
     def uri(self) -> str:
@@ -188,12 +184,10 @@ class LibvirtHost:
         return self._files.clean()
 
     def close(self) -> None:
-        for remove in self._callbacks:
-            with suppress(self._libvirt.libvirtError):  # the other side may be gone
-                remove()
+        self._events.close()
 
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
-        if self._gone:
+        if self._events.gone:
             raise HostError(f"{self._uri} went away.", hint="`ukperf resume` goes on when it is back.")
         before = reading()
         if spec.launch is Launch.DIRECT:
@@ -262,7 +256,6 @@ class LibvirtHost:
     def _boot_domain(self, spec: BootSpec, on_frame: OnFrame | None) -> Observation:
         calls = _Calls()
         stop = DomainStop()
-        uuid = ""
         events: dict[Event, int] = {}
         try:
             with ExitStack() as stack:
@@ -271,11 +264,7 @@ class LibvirtHost:
                 events[Event.START] = time.monotonic_ns()
                 domain = stack.enter_context(self._domain(spec, calls))
                 events[Event.CREATED] = time.monotonic_ns()
-                # Not by name: the last word about the boot before this one, of the same name, may only come now.
-                uuid = domain.UUIDString()
-                self._stops[uuid] = stop
-                if not domain.isActive():
-                    stop.stop(time.monotonic_ns())  # its end came before we listened
+                stack.enter_context(self._events.stopping(stop, domain))
                 pid = self._vmm_pid(spec.name)
                 if pid is not None:
                     stack.enter_context(children.recorded(pid))
@@ -292,7 +281,7 @@ class LibvirtHost:
                     domain.resume()
                 watch.run()
                 rss = None if pid is None else peak_rss(pid)
-            events[Event.RESUMED] = self._resumed.get(uuid, events[Event.RESUMED])
+                events[Event.RESUMED] = self._events.resumed_at(domain) or events[Event.RESUMED]
             if stop.host_gone:
                 return Observation(
                     Outcome.LOST, f"the connection to {self._uri} broke", events, host_calls_ns=calls.total_ns
@@ -301,8 +290,6 @@ class LibvirtHost:
         except self._libvirt.libvirtError as error:
             return Observation(Outcome.LOST, f"libvirt: {first_line(error)}", events, host_calls_ns=calls.total_ns)
         finally:
-            self._stops.pop(uuid, None)
-            self._resumed.pop(uuid, None)
             stop.close()
 
     @contextmanager
@@ -341,7 +328,7 @@ class LibvirtHost:
             yield console
         finally:
             console.close()
-            if log is not None and not self._gone:
+            if log is not None and not self._events.gone:
                 self._files.remove_log(spec.name)
 
     def _vmm_pid(self, name: str) -> int | None:
@@ -356,58 +343,6 @@ class LibvirtHost:
     def _pid_file(self, name: str) -> Path:
         return self._scratch / "run" / "qemu" / f"{name}.pid"
 
-    def _listen(self) -> list[Callable[[], None]]:
-        """Subscribe to lifecycle events, and to QEMU's own where libvirt passes them on: they carry QEMU's clock."""
-        number = self._connection.domainEventRegisterAny(
-            None, self._libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
-        )
-        removers: list[Callable[[], None]] = [lambda: self._connection.domainEventDeregisterAny(number)]
-        if not is_local(self._uri):
-            # Without these a host that loses power is never noticed: TCP would wait for hours.
-            self._connection.setKeepAlive(KEEP_ALIVE_S, KEEP_ALIVE_COUNT)
-            self._connection.registerCloseCallback(self._closed, None)
-            removers.append(self._connection.unregisterCloseCallback)
-        try:
-            import libvirt_qemu
-
-            qemu = libvirt_qemu.qemuMonitorEventRegister(self._connection, None, None, self._monitor, None, 0)
-            removers.append(lambda: libvirt_qemu.qemuMonitorEventDeregister(self._connection, qemu))
-        except (ImportError, AttributeError, self._libvirt.libvirtError):
-            pass  # lifecycle events alone then: a few milliseconds later
-        return removers
-
-    def _closed(self, _connection: Any, _reason: int, _opaque: object) -> None:
-        at = time.monotonic_ns()
-        self._gone = True
-        for stop in list(self._stops.values()):
-            stop.gone(at)
-
-    def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: object) -> None:
-        at = time.monotonic_ns()
-        ended = (
-            self._libvirt.VIR_DOMAIN_EVENT_SHUTDOWN,
-            self._libvirt.VIR_DOMAIN_EVENT_STOPPED,
-            self._libvirt.VIR_DOMAIN_EVENT_CRASHED,
-        )
-        stop = self._stops.get(domain.UUIDString())
-        if stop is not None and event in ended:
-            stop.stop(at)
-
-    def _monitor(
-        self, _connection: Any, domain: Any, event: str, seconds: int, micros: int, _details: str, _opaque: object
-    ) -> None:
-        stop = self._stops.get(domain.UUIDString())
-        if event not in ("RESUME", "SHUTDOWN") or stop is None:
-            return
-        # QEMU stamps events with CLOCK_REALTIME; on this machine that converts to our clock.
-        now = time.monotonic_ns()
-        late = time.time_ns() - (seconds * 1_000_000_000 + micros * 1_000)
-        at = now - late if is_local(self._uri) and 0 <= late < 1_000_000_000 else now
-        if event == "RESUME":
-            self._resumed.setdefault(domain.UUIDString(), at)
-        else:
-            stop.stop(at)
-
 
 def emulator_path() -> str:
     """QEMU's path on this machine.
@@ -420,29 +355,6 @@ def emulator_path() -> str:
             f"{EMULATOR} is not installed.", hint="Run scripts/first-run.sh, or: apt-get install qemu-system-x86"
         )
     return path
-
-
-@dataclass(frozen=True)
-class FileIdentity:
-    """What tells a file from another one in its place, without reading it (stat(2))."""
-
-    device: int
-    inode: int
-    size: int
-    changed_ns: int
-
-    def __str__(self) -> str:
-        changed = datetime.fromtimestamp(self.changed_ns // 10**9, UTC).isoformat()
-        return f"{self.size} bytes of {changed}"
-
-
-def file_identity(path: str) -> FileIdentity:
-    """Of nothing, where there is no such file any more."""
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return FileIdentity(0, 0, 0, 0)
-    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager

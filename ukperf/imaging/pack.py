@@ -21,7 +21,6 @@ program's path, for a script its interpreter's.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,6 +33,7 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import DLOPENED
 from ukperf.imaging.elf import LibrarySearch, is_loadable, missing_library, needed_libraries, read_elf
 from ukperf.imaging.executable import Executable, Located, absolute, find_executable, follow
+from ukperf.imaging.guestpaths import checked_environment, image_path, is_reserved, working_folder
 from ukperf.imaging.memo import Memo
 from ukperf.imaging.pythontree import MOUNT_POINTS
 from ukperf.imaging.tree import Entry, Kind
@@ -44,7 +44,6 @@ FORMAT = 1  # raise when the same inputs give another tree
 WORKLOAD = "run"
 STDIN = "/ukperf/stdin"
 _GLIBC = "ld-linux-x86-64.so.2"  # the loader that reads /etc/ld.so.preload
-_NAME = re.compile(r"[^=\0]+")
 
 
 class Timing(StrEnum):
@@ -141,7 +140,7 @@ def to_pack(
 ) -> ToPack:
     """What `pack` is asked for. Raises UkperfError for variables and folders that not every guest takes."""
     folder, path = base or Path.cwd(), os.environ.get("PATH", os.defpath)
-    return ToPack(tuple(words), tuple(files), _environment(env), _folder(cwd), stdin, folder, path)
+    return ToPack(tuple(words), tuple(files), checked_environment(env), working_folder(cwd), stdin, folder, path)
 
 
 def packed_once(question: object, cache: Cache, packing: Callable[[], Packing]) -> Packed:
@@ -208,7 +207,7 @@ class Packing:
         for name, target in program.links:
             # Relative, so that the tree means the same wherever it is.
             towards = os.path.relpath(target, name.parent)
-            self._add(Entry(_clean(str(name)), Kind.LINK, 0o777, target=os.fsencode(towards)))
+            self._add(Entry(image_path(str(name)), Kind.LINK, 0o777, target=os.fsencode(towards)))
             self.looked_at[str(name)] = None
         self._put_file(program.file, str(program.file), executable=True)
         return str(program.path)
@@ -235,7 +234,7 @@ class Packing:
             raise UkperfError(f"{source} cannot be packed: {reason(error)}.") from error
         mode = 0o755 if (runs if executable is None else executable) else 0o644
         where = str(source) if content is None else None
-        self._add(Entry(_clean(target), Kind.FILE, mode, size, where, content or b""))
+        self._add(Entry(image_path(target), Kind.FILE, mode, size, where, content or b""))
         return target
 
     def _add(self, entry: Entry) -> None:
@@ -255,13 +254,13 @@ class Packing:
             if is_loadable(host):
                 self.askers.append(host)
             return ()
-        prefix = _clean(inside) + b"/" if inside != "/" else b""
+        prefix = image_path(inside) + b"/" if inside != "/" else b""
         if prefix:
             self._add(Entry(prefix[:-1], Kind.DIRECTORY, 0o755))
         self.looked_at[str(host)] = None
         elves = []
         for entry in tree.scan(host):
-            _clean(os.fsdecode(prefix + entry.path))
+            image_path(os.fsdecode(prefix + entry.path))
             self.entries.append(
                 Entry(prefix + entry.path, entry.kind, entry.mode, entry.size, entry.source, b"", entry.target)
             )
@@ -399,41 +398,3 @@ def _facts(source: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def is_reserved(path: str) -> bool:
-    """Is this where guests mount or make something of their own, which would hide a file or be in its way?"""
-    parts = PurePosixPath(path).parts[1:]
-    return not parts or parts[0] in (*MOUNT_POINTS, "ukperf") or path == preload.LIST
-
-
-def _clean(path: str) -> bytes:
-    """A guest's path as an image has it. Raises UkperfError for names that not every guest can open."""
-    try:
-        raw = path.encode()
-    except UnicodeEncodeError as error:
-        raise UkperfError(f"{path!r} is no UTF-8, and nanos opens no such names.", hint="Rename it.") from error
-    if any(byte < 32 or byte == 127 for byte in raw):
-        raise UkperfError(f"{path!r} has a control character in its name.", hint="Rename it.")
-    return raw.strip(b"/")
-
-
-def _environment(env: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    pairs = tuple(env)
-    for name, value in pairs:
-        if not _NAME.fullmatch(name) or any(letter in name + value for letter in "\0\n"):
-            raise UkperfError(
-                f"{name!r}={value!r} is no variable that every guest takes.", hint="Use --env NAME=VALUE."
-            )
-    return pairs
-
-
-def _folder(cwd: str) -> PurePosixPath:
-    if not cwd.startswith("/"):
-        raise UkperfError(f"The working folder {cwd} is no absolute path in the guest.", hint="Write it like /work.")
-    folder = os.path.normpath(cwd)
-    if is_reserved(folder) and folder not in ("/", "/tmp"):
-        raise UkperfError(f"The working folder {folder} is a path that guests keep for themselves.")
-    if len(folder.encode(errors="replace")) >= preload.PATH_MAX:
-        raise UkperfError(f"The working folder {folder} has more than {preload.PATH_MAX - 1} bytes.")
-    return PurePosixPath(os.fsdecode(b"/" + _clean(folder)))

@@ -34,6 +34,7 @@ from ukperf.imaging.closure import PYTHON, PythonTree
 from ukperf.imaging.distributions import Site, read_requirements, resolve
 from ukperf.imaging.elf import LibrarySearch
 from ukperf.imaging.executable import absolute
+from ukperf.imaging.guestpaths import is_reserved
 from ukperf.imaging.pack import (
     FORMAT,
     STDIN,
@@ -42,7 +43,6 @@ from ukperf.imaging.pack import (
     Packing,
     Timing,
     ToPack,
-    is_reserved,
     packed_once,
     to_pack,
 )

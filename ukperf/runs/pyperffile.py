@@ -17,20 +17,17 @@ from typing import Any, TypedDict
 
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes
-from ukperf.model import BootRecord, Outcome, Phase, Sample, Status, Trial, Unit
-from ukperf.runs.pyperfcontext import Context
-from ukperf.text import clean, shell
+from ukperf.model import BootRecord, Phase, Sample, Unit
+from ukperf.runs.fileboots import MOST_COUNT, Damaged, FileBoots
+from ukperf.text import shell
 
 MOST_BYTES = 1 << 30
 LARGE_BYTES = 1 << 20  # from here on the fast reader is worth its import
-MOST_COUNT = 10**9  # of blocks, orders, loops: nothing that was measured has more
 _GZIP = b"\x1f\x8b"
 _CONVERTIBLE = (5, 6)  # older formats, which `pyperf convert` reads
 _UNITS = {"second": Unit.SECONDS, "byte": Unit.BYTES, "integer": Unit.COUNT}
 _BY_VALUE = {unit.value: unit for unit in Unit}
 _PHASES = {phase.value: phase for phase in Phase}
-_FACT = "ukperf_fact_"  # as `reports.pyperf_suite` writes it
-_STATUSES = {status.value: status for status in Status}
 _IDENTIFYING = frozenset({"name", "ukperf_guest", "unit", "ukperf_unit"})
 _KINDS = {type(None): "null", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
@@ -70,10 +67,6 @@ class _File(TypedDict, total=False):
     results: Any
 
 
-class _Damaged(ValueError):
-    """What is wrong with a file, as the end of a sentence about it: "benchmark 2 is no object"."""
-
-
 def file_label(path: Path) -> str:
     """`telco` for telco.json and telco.json.gz."""
     name = path.name.removesuffix(".gz").removesuffix(".json")
@@ -105,7 +98,7 @@ def _without_collector() -> Iterator[None]:
 
 def _read(path: Path) -> PyperfFile:
     data = _load(path)
-    reader = _Reader(file_label(path))
+    reader = FileBoots(file_label(path))
     try:
         if isinstance(data, dict) and isinstance(data.get("benchmarks"), list):
             _refuse_version(path, data.get("version"))
@@ -115,7 +108,7 @@ def _read(path: Path) -> PyperfFile:
             _hyperfine(data["results"], reader)
         else:
             raise UkperfError(f"{path} is no pyperf file: it has no list of benchmarks.")
-    except _Damaged as what:
+    except Damaged as what:
         raise UkperfError(f"{path} is a damaged file: {what}.") from None
     records = reader.records()
     if not records:
@@ -184,22 +177,22 @@ def _parsed(text: bytes) -> Any:
     return json.loads(text)
 
 
-def _pyperf(data: Mapping[str, Any], reader: _Reader) -> dict[str, str]:
+def _pyperf(data: Mapping[str, Any], reader: FileBoots) -> dict[str, str]:
     common = _object(data, "metadata", "the file")
     for number, benchmark in enumerate(data["benchmarks"], 1):
         where = f"benchmark {number}"
         if not isinstance(benchmark, dict):
-            raise _Damaged(f"{where} is no object")
+            raise Damaged(f"{where} is no object")
         runs = benchmark.get("runs")
         if not isinstance(runs, list):
-            raise _Damaged(f"{where} has no list of runs")
+            raise Damaged(f"{where} has no list of runs")
         shared = {**common, **_object(benchmark, "metadata", where)}
         reader.context.add(shared)
         _benchmark(runs, shared, where, reader)
     return reader.context.facts()
 
 
-def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _Reader) -> None:
+def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: FileBoots) -> None:
     """Adds a benchmark's runs to the records; run i of every benchmark goes into record i (ours: into its block)."""
     names: set[tuple[str, str]] = set()
     usual: tuple[str, str, Unit | None] | None = None  # of runs that say nothing else: a file may have 100,000
@@ -207,7 +200,7 @@ def _benchmark(runs: list[Any], shared: Mapping[str, Any], where: str, reader: _
         runs[number] = None  # a large file is held once
         at = f"run {number + 1} of {where}"
         if not isinstance(run, dict):
-            raise _Damaged(f"{at} is no object")
+            raise Damaged(f"{at} is no object")
         own = _object(run, "metadata", at)
         reader.context.add(own)
         if own.keys().isdisjoint(_IDENTIFYING):
@@ -256,13 +249,13 @@ def _said(own: Mapping[str, Any]) -> dict[str, object]:
     return said
 
 
-def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:
+def _hyperfine(results: Sequence[Any], reader: FileBoots) -> None:
     """hyperfine's export: each result a benchmark, each of its times a process; a run that failed is none."""
     taken: set[str] = set()
     for number, result in enumerate(results, 1):
         where = f"result {number}"
         if not isinstance(result, dict) or not isinstance(result.get("command"), str):
-            raise _Damaged(f"{where} names no command")
+            raise Damaged(f"{where} names no command")
         name = command = result["command"] or f"command {number}"
         while name in taken:
             name = f"{command} ({number})"
@@ -272,7 +265,7 @@ def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:
         times = _numbers(result.get("times"), where, name)
         codes = _list(result.get("exit_codes"), "exit codes", where) or [0] * len(times)
         if len(codes) != len(times):
-            raise _Damaged(f"{where} has {len(times)} times and {len(codes)} exit codes")
+            raise Damaged(f"{where} has {len(times)} times and {len(codes)} exit codes")
         for i, (time, code) in enumerate(zip(times, codes, strict=True)):
             if code == 0 and reader.keeps_unit("", name, Unit.SECONDS):
                 boot = reader.boot("", i, i, "", Unit.SECONDS)
@@ -283,123 +276,11 @@ def _hyperfine(results: Sequence[Any], reader: _Reader) -> None:
         reader.end({("", name)})
 
 
-class _Boot:
-    """One process while the benchmarks go by."""
-
-    def __init__(self, order: int, block: int, date: str, unit: Unit) -> None:
-        self.order, self.block, self.date, self.unit = order, block, date, unit
-        self.phases: dict[Phase, float] = {}
-        self.samples: list[Sample] = []
-        self.statuses: dict[str, Status] = {}
-        self.facts: dict[str, str] = {}
-        self.host = ""
-        self.ended_by_host = False
-
-    def learn(self, name: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
-        """What our own files say of a value and of those that are not there (`pyperf_suite` writes it)."""
-        status, without, ended = (
-            str(own[key] if key in own else shared.get(key, ""))[:4096]
-            for key in ("ukperf_status", "ukperf_without_value", "ukperf_ended_by_host")
-        )
-        told = [(name, status), *(tuple(part.rsplit(": ", 1)) for part in without.split("; ") if ": " in part)]
-        self.statuses |= {what: _STATUSES[kind] for what, kind in told if kind in _STATUSES}
-        self.ended_by_host = self.ended_by_host or ended == "yes"
-        if not self.facts:
-            self.facts = {
-                key.removeprefix(_FACT): " ".join(clean(str(value)[:4096]).split())
-                for table in (shared, own)
-                for key, value in table.items()
-                if key.startswith(_FACT)
-            }
-            self.host = clean(str(own.get("ukperf_host", shared.get("ukperf_host", ""))), 200)
-
-    def record(self, guest: str) -> BootRecord:
-        return BootRecord(
-            Trial(self.order, self.block, 0, guest),
-            Outcome.OK,
-            "",
-            self.date,
-            self.phases,
-            self.unit,
-            tuple(self.samples),
-            ended_by_host=self.ended_by_host,
-            statuses=self.statuses,
-            facts=self.facts,
-            host=self.host,
-        )
-
-
-class _Reader:
-    """Collects boots; knows which names were taken, which units they had, and what was left out.
-
-    label: of the file. A benchmark that names no guest has the guest "" here, and is shown under the label: a file may
-    be called as the guest that it names.
-    """
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self.left_out: dict[str, dict[str, str]] = {}
-        self.notes: list[str] = []
-        self.context = Context()
-        self._boots: dict[str, dict[int, _Boot]] = {}
-        self._taken: dict[tuple[str, str], Unit | None] = {}
-        self._seen: dict[int, int] = {}  # block → runs of the benchmark that is being read
-
-    def begin(self, guest: str, name: str, where: str) -> None:
-        """A benchmark. Raises _Damaged for a second one of the same name."""
-        if (guest, name) in self._taken:
-            raise _Damaged(f"{where} has the name of an earlier one, {name[:60]!r}; pyperf refuses it too")
-        self._taken[guest, name] = None
-        self._seen = {}
-
-    def keeps_unit(self, guest: str, name: str, unit: Unit) -> bool:
-        known = self._taken[guest, name]
-        self._taken[guest, name] = unit if known is None else known
-        if known is not None and known is not unit:
-            self.leave_out(guest, name, f"changes its unit from {known.value} to {unit.value}")
-            return False
-        return True
-
-    def boot(self, guest: str, block: int, order: int, date: str, unit: Unit) -> _Boot:
-        """The process of a block. A block that comes again (files that were joined) is another process."""
-        again = self._seen.get(block, 0)
-        self._seen[block] = again + 1
-        block, order = block + again * MOST_COUNT, order + again * MOST_COUNT
-        boots = self._boots.setdefault(guest, {})
-        if block not in boots:
-            boots[block] = _Boot(order, block, date, unit)
-        return boots[block]
-
-    def leave_out(self, guest: str, name: str, why: str) -> None:
-        self.left_out.setdefault(guest, {}).setdefault(name, why)
-
-    def end(self, names: set[tuple[str, str]]) -> None:
-        """Of benchmarks that brought no value it is said."""
-        for guest, name in names:
-            if self._taken[guest, name] is None:
-                self.leave_out(guest, name, "holds no values")
-
-    def records(self) -> dict[str, tuple[BootRecord, ...]]:
-        return {
-            name: tuple(boot.record(name) for boot in boots.values())
-            for name, boots in ((self.shown(guest), boots) for guest, boots in self._boots.items())
-        }
-
-    @property
-    def plain(self) -> bool:
-        """No guest is named."""
-        return set(self._boots) == {""}
-
-    def shown(self, guest: str) -> str:
-        """The guest's name; of what names none the file's."""
-        return guest or (f"{self._label} (unnamed)" if self._label in self._boots else self._label)
-
-
-def _identity(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple[str, str, Unit | None]:
-    """(guest, benchmark, unit); a unit that is not known is None. Raises _Damaged for a benchmark without a name."""
+def _identity(metadata: Mapping[str, Any], where: str, reader: FileBoots) -> tuple[str, str, Unit | None]:
+    """(guest, benchmark, unit); a unit that is not known is None. Raises Damaged for a benchmark without a name."""
     name = metadata.get("name")
     if not isinstance(name, str) or not name.strip():
-        raise _Damaged(f"{where} has no name, and pyperf refuses it too")
+        raise Damaged(f"{where} has no name, and pyperf refuses it too")
     unit = _BY_VALUE.get(str(metadata.get("ukperf_unit"))) or _UNITS.get(str(metadata.get("unit", "second")))
     guest = metadata.get("ukperf_guest")
     if not isinstance(guest, str) or not guest:
@@ -410,7 +291,7 @@ def _identity(metadata: Mapping[str, Any], where: str, reader: _Reader) -> tuple
 def _object(data: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
     mapping = data.get(key, {})
     if not isinstance(mapping, dict):
-        raise _Damaged(f"the {key} of {where} is no object")
+        raise Damaged(f"the {key} of {where} is no object")
     return mapping
 
 
@@ -418,7 +299,7 @@ def _list(items: object, what: str, where: str) -> list[Any]:
     if items is None:
         return []
     if not isinstance(items, list):
-        raise _Damaged(f"the {what} of {where} are no list")
+        raise Damaged(f"the {what} of {where} are no list")
     return items
 
 
@@ -434,14 +315,14 @@ def _numbers(given: object, where: str, name: str) -> tuple[float, ...]:
         try:
             return tuple(map(float, values))
         except OverflowError:
-            raise _Damaged(f"a value of {where} ({name}) has more than 308 digits") from None
+            raise Damaged(f"a value of {where} ({name}) has more than 308 digits") from None
     number, kind = next((i, type(v)) for i, v in enumerate(values, 1) if type(v) not in (float, int))
-    raise _Damaged(f"value {number} of {where} ({name}) is {_KINDS[kind]}, not a number")
+    raise Damaged(f"value {number} of {where} ({name}) is {_KINDS[kind]}, not a number")
 
 
 def _warmup(pair: object, where: str, name: str) -> float:
     if not isinstance(pair, list) or len(pair) != 2:
-        raise _Damaged(f"a warm-up of {where} ({name}) is no pair of loops and value")
+        raise Damaged(f"a warm-up of {where} ({name}) is no pair of loops and value")
     return _numbers(pair[1:], where, name)[0]
 
 
@@ -452,4 +333,4 @@ def _count(own: Mapping[str, Any], shared: Mapping[str, Any], key: str, default:
         return number
     if isinstance(number, float) and number.is_integer() and 0 <= number < MOST_COUNT:
         return int(number)
-    raise _Damaged(f"{key} of {where} is no whole number from 0 to a billion")
+    raise Damaged(f"{key} of {where} is no whole number from 0 to a billion")
