@@ -93,7 +93,7 @@ def test_a_model_is_made_once(kept: Cache) -> None:
     assert said == []
 
 
-WEIGHTS = {"mlp": "61dd9064131511bd"}
+WEIGHTS = {"mlp": "61dd9064131511bd", "cnn": "c18aba2d5a1381bb", "transformer": "454e800446cd5e7f"}
 
 
 @pytest.mark.parametrize("name", NETS)

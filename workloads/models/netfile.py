@@ -21,11 +21,11 @@ class Net:
         return self.table[name]["shape"]
 
     def bytes_of(self, name):
-        """float32, little endian, in the order of C."""
+        """Numbers of four bytes each, little endian, in the order of C."""
         start = self.table[name]["offset"]
         return self.content[start : start + 4 * math.prod(self.shape_of(name))]
 
     def array(self, name):
         import numpy as np
 
-        return np.frombuffer(self.bytes_of(name), "<f4").reshape(self.shape_of(name))
+        return np.frombuffer(self.bytes_of(name), self.table[name]["type"]).reshape(self.shape_of(name))

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 from netfile import Net
 from onnx import TensorProto, checker, helper
 
@@ -19,16 +20,70 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
 
     def weight(self, name):
-        dims, content = self.net.shape_of(name), self.net.bytes_of(name)
-        self.weights[name] = helper.make_tensor(name, TensorProto.FLOAT, dims, content, raw=True)
+        return self.constant(name, self.net.array(name))
+
+    def constant(self, name, array):
+        """A tensor of the file, by its name."""
+        array = np.ascontiguousarray(array)
+        kind = TensorProto.INT64 if array.dtype == np.int64 else TensorProto.FLOAT
+        self.weights[name] = helper.make_tensor(name, kind, array.shape, array.tobytes(), raw=True)
         return name
 
     def dense(self, step):
-        w, b = map(self.weight, step["weights"])
-        self.node("Gemm", [*step["inputs"], w, b], step["output"], transB=1)
+        w, b = step["weights"]
+        if len(step["shape"]) == 1:
+            self.node("Gemm", [*step["inputs"], self.weight(w), self.weight(b)], step["output"], transB=1)
+            return
+        product = step["output"] + "_product"
+        self.node("MatMul", [*step["inputs"], self.constant(w, self.net.array(w).T)], product)
+        self.node("Add", [product, self.weight(b)], step["output"])
+
+    def conv(self, step):
+        weights = map(self.weight, step["weights"])
+        self.node("Conv", [*step["inputs"], *weights], step["output"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+    def pool(self, step):
+        self.node("MaxPool", step["inputs"], step["output"], kernel_shape=[2, 2], strides=[2, 2])
+
+    def flatten(self, step):
+        self.node("Flatten", step["inputs"], step["output"])
 
     def relu(self, step):
         self.node("Relu", step["inputs"], step["output"])
+
+    def softmax(self, step):
+        self.node("Softmax", step["inputs"], step["output"], axis=-1)
+
+    def norm(self, step):
+        weights = map(self.weight, step["weights"])
+        self.node("LayerNormalization", [*step["inputs"], *weights], step["output"], axis=-1, epsilon=1e-5)
+
+    def add(self, step):
+        self.node("Add", step["inputs"], step["output"])
+
+    def matmul(self, step):
+        self.node("MatMul", step["inputs"], step["output"])
+
+    def scores(self, step):
+        left, right = step["inputs"]
+        turned, product, factor = (f"{step['output']}_{word}" for word in ("turned", "product", "factor"))
+        self.node("Transpose", [right], turned, perm=[0, 1, 3, 2])
+        self.node("MatMul", [left, turned], product)
+        self.node("Mul", [product, self.constant(factor, np.float32([step["value"]]))], step["output"])
+
+    def split(self, step):
+        heads, places, width = step["shape"]
+        parts, shape = step["output"] + "_parts", step["output"] + "_shape"
+        self.node("Reshape", [*step["inputs"], self.constant(shape, np.int64([0, places, heads, width]))], parts)
+        self.node("Transpose", [parts], step["output"], perm=[0, 2, 1, 3])
+
+    def merge(self, step):
+        turned, shape = step["output"] + "_turned", step["output"] + "_shape"
+        self.node("Transpose", step["inputs"], turned, perm=[0, 2, 1, 3])
+        self.node("Reshape", [turned, self.constant(shape, np.int64([0, *step["shape"]]))], step["output"])
+
+    def mean(self, step):
+        self.node("ReduceMean", step["inputs"], step["output"], axes=[1], keepdims=0)
 
 
 def write(net, path):

@@ -8,10 +8,20 @@ import torch
 from netfile import Net
 
 warnings.simplefilter("ignore", DeprecationWarning)
-F = "torch.nn.functional"
 SOURCES = {
-    "dense": "torch.addmm({w[1]}, {x[0]}, {w[0]}.t())",
+    "dense": "torch.nn.functional.linear({x[0]}, {w[0]}, {w[1]})",
+    "conv": "torch.conv2d({x[0]}, {w[0]}, {w[1]}, [1, 1], [1, 1])",
+    "pool": "torch.max_pool2d({x[0]}, [2, 2])",
+    "flatten": "torch.flatten({x[0]}, 1)",
     "relu": "torch.relu({x[0]})",
+    "softmax": "torch.softmax({x[0]}, -1)",
+    "norm": "torch.layer_norm({x[0]}, [{shape[1]}], {w[0]}, {w[1]}, 1e-5)",
+    "add": "{x[0]} + {x[1]}",
+    "matmul": "torch.matmul({x[0]}, {x[1]})",
+    "scores": "torch.matmul({x[0]}, {x[1]}.transpose(-1, -2)) * {value}",
+    "split": "{x[0]}.reshape([-1, {shape[1]}, {shape[0]}, {shape[2]}]).transpose(1, 2)",
+    "merge": "{x[0]}.transpose(1, 2).reshape([-1, {shape[0]}, {shape[1]}])",
+    "mean": "torch.mean({x[0]}, [1])",
 }
 
 
@@ -19,7 +29,8 @@ def source(net):
     lines = ["def forward(self, x: Tensor) -> Tensor:"]
     for step in net.steps:
         weights = [f"self.{name}" for name in step["weights"]]
-        lines.append(f"    {step['output']} = " + SOURCES[step["op"]].format(x=step["inputs"], w=weights))
+        made = SOURCES[step["op"]].format(x=step["inputs"], w=weights, shape=step["shape"], value=step["value"])
+        lines.append(f"    {step['output']} = {made}")
     return "\n".join([*lines, f"    return {net.output}", ""])
 
 
