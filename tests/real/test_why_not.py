@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -165,3 +166,12 @@ def test_one_is_not_looked_for_where_that_is_not_wanted(uk: World) -> None:
     program = compiled(uk.path("forks"), FORKS)
     page = run(uk, "--no-why", "--", str(program), names=("linux", "unikraft"), status=2)
     assert not whys(page) and not (Path(page["run"]) / "whynot.json").exists()
+
+
+def test_the_memory_with_which_it_runs_is_told(uk: World) -> None:
+    """Unikraft unpacks the program's files in its memory."""
+    program = compiled(uk.path("eats"), EATS.replace("256", "8"))
+    page = run(uk, "--variant", "small=unikraft,memory=40", "--", str(program), names=("unikraft",), status=2)
+    why = whys(page)["small"]
+    assert (why["cause"], why["sure"]) == ("memory", True)
+    assert re.fullmatch(r"it has too little memory: 40 MiB; with (80|160) MiB it runs", why["sentence"])

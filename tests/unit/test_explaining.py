@@ -17,7 +17,19 @@ from ukperf.errors import UkperfError
 from ukperf.files import write_atomically
 from ukperf.hosts import calltrace
 from ukperf.imaging.pack import Packed, pack
-from ukperf.model import BootProtocol, BootRecord, CallClass, CallTable, Cause, Outcome, Result, SystemCall, Why
+from ukperf.model import (
+    BootProtocol,
+    BootRecord,
+    CallClass,
+    CallTable,
+    Cause,
+    Observation,
+    Outcome,
+    Plan,
+    Result,
+    SystemCall,
+    Why,
+)
 from ukperf.workloads import explaining
 
 pytestmark = [
@@ -37,20 +49,34 @@ FAILED = failed(boot("uk", 0), Outcome.FAILED, "its program exited with status 3
 
 
 @dataclass
+class Repeats:
+    """Boots with other memories: with as much as `need` they are good."""
+
+    plan: Plan
+    need: int
+    tried: list[int] = field(default_factory=list)
+
+    def boot(self, _guest: str, memory_mib: int, _timeout_s: float) -> Observation:
+        self.tried.append(memory_mib)
+        return Observation(Outcome.OK if memory_mib >= self.need else Outcome.CRASHED)
+
+
+@dataclass
 class Bench:
-    """What is said and kept; foreign: the run is somebody else's."""
+    """What is said and kept; foreign: the run is somebody else's; need: MiB with which guests run."""
 
     foreign: bool = False
+    need: int = 1 << 30
     said: list[str] = field(default_factory=list)
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
 
     @contextmanager
-    def again(self, _result: Result) -> Iterator[None]:
+    def again(self, result: Result) -> Iterator[Repeats]:
         if self.foreign:
             raise UkperfError("This run was planned by another.")
-        yield
+        yield Repeats(result.plan, self.need)
 
     def keep(self, folder: Path, name: str, text: str) -> None:
         write_atomically(folder / name, text)
@@ -94,7 +120,10 @@ def test_it_is_looked_for_once_also_where_nothing_is_found(tmp_path: Path, packe
     hung = replace(FAILED, outcome=Outcome.HUNG)
     result, bench = result_of(tmp_path, packed(), boot("linux", 0), hung), Bench()
     assert look(result, packed, bench).why is None and look(result, packed, bench).why is None
-    assert len(bench.said) == 1
+    assert [sentence.partition(":")[0] for sentence in bench.said] == [
+        "uk ran it in no boot",
+        "uk gave no reason",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +131,7 @@ def test_it_is_looked_for_once_also_where_nothing_is_found(tmp_path: Path, packe
     [
         boot("uk", 0),
         replace(FAILED, outcome=Outcome.LOST),
-        replace(FAILED, why=Why(Cause.MEMORY, "the guest ran out of memory")),
+        replace(FAILED, why=Why(Cause.FAULT, "it touched memory that is not there")),
     ],
     ids=["good", "lost", "known"],
 )
@@ -153,3 +182,51 @@ def test_programs_of_this_machine_are_not_run_again(tmp_path: Path, packed: Call
     images = {name: replace(image, protocol=BootProtocol.EXEC) for name, image in result.plan.images.items()}
     look(replace(result, plan=replace(result.plan, images=images)), packed, bench)
     assert not bench.said
+
+
+OOM = Why(Cause.MEMORY, "the guest ran out of memory", "Out of memory: Killed process 80")
+
+
+@pytest.mark.parametrize(
+    ("why", "need", "says", "sure"),
+    [
+        (OOM, 700, "it has too little memory: 256 MiB; with 1,024 MiB it runs", True),
+        (OOM, 1 << 30, "the guest ran out of memory; with 2,048 MiB it fails too", True),
+        (replace(OOM, sure=False), 300, "it has too little memory: 256 MiB; with 512 MiB it runs", True),
+    ],
+    ids=["enough", "never", "guess"],
+)
+def test_how_much_memory_would_do_is_found_by_trying(
+    tmp_path: Path,
+    packed: Callable[[], Packed],
+    monkeypatch: pytest.MonkeyPatch,
+    why: Why,
+    need: int,
+    says: str,
+    sure: bool,
+) -> None:
+    monkeypatch.setattr(explaining.memory.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 1 << 22))
+    result, bench = result_of(tmp_path, packed(), boot("linux", 0), replace(FAILED, why=why)), Bench(need=need)
+    found = look(result, packed, bench).why
+    assert found is not None and (found.sentence, found.sure, found.evidence) == (says, sure, OOM.evidence)
+    assert len(bench.said) == 1 and "trying it with more memory" in bench.said[0]
+
+
+def test_a_guest_that_stays_without_a_word_is_tried_with_much_memory(
+    tmp_path: Path, packed: Callable[[], Packed]
+) -> None:
+    hung = replace(FAILED, outcome=Outcome.HUNG)
+    result, bench = result_of(tmp_path, packed(), boot("linux", 0), hung), Bench(need=400)
+    why = look(result, packed, bench).why
+    assert why == Why(Cause.MEMORY, "it has too little memory: 256 MiB; with 512 MiB it runs")
+
+
+def test_a_program_that_never_ends_here_is_not_tried_with_more_memory(tmp_path: Path) -> None:
+    compiled(tmp_path / "server", "#include <unistd.h>\nint main(void) { for (;;) pause(); }")
+
+    def serve() -> Packed:
+        return pack(["./server"], base=tmp_path)
+
+    hung = replace(FAILED, outcome=Outcome.HUNG)
+    result, bench = result_of(tmp_path, serve(), boot("linux", 0), hung), Bench(need=1)
+    assert look(result, serve, bench).why is None and len(bench.said) == 1

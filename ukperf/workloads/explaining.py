@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.imaging.pack import Packed
-from ukperf.model import Accelerator, BootProtocol, BootRecord, CallTable, Outcome, Plan, Request, Result, Why
-from ukperf.workloads import whynot
+from ukperf.model import Accelerator, BootProtocol, BootRecord, CallTable, Cause, Outcome, Plan, Request, Result, Why
+from ukperf.workloads import memory, whynot
 from ukperf.workloads.base import Bench
 from ukperf.workloads.syscall_probe import tables
 from ukperf.workloads.tracing import LIMIT_S, Traced, Tracer, tracer_of
@@ -22,6 +23,7 @@ FORMAT = 1
 PROBE_S = 30.0  # of one boot of the prober
 LEAST_S = 3.0  # of a run that is tried with a guest's answers; else PATIENCE times what it takes as it is
 PATIENCE = 5.0
+MUCH = 4  # times the memory that a guest had which gave no reason
 _UNEXPLAINABLE = (Outcome.LOST, Outcome.LIED, Outcome.FLOODED)
 
 
@@ -54,56 +56,117 @@ def explained(records: Sequence[BootRecord], folder: Path) -> tuple[BootRecord, 
     )
 
 
-def explain(result: Result, pack: Callable[[], Packed], bench: Bench) -> None:
+def explain(result: Result, pack: Callable[[], Packed] | None, bench: Bench) -> None:
     """Find out why guests ran this program in no boot, once a run; what keeps that from being found out is said.
 
-    The program is run on this machine for it, as whoever asked for the run may: not for runs of others.
+    pack: the program, which is run on this machine for it, as whoever asked for the run may; None: it is not. Runs of
+    others are left alone.
     """
     known = read(result.folder)
     questions = {guest: r for guest, r in whynot.failing(result.records).items() if _is_open(result.plan, r, known)}
     if not questions:
         return
-    names = " and ".join(questions)
-    try:
-        packed = pack()
-        same = {g: r for g, r in questions.items() if result.plan.images[g].program_digest == packed.program.digest}
-        with bench.again(result):  # refused for plans of others
-            pass
-        if same:
-            bench.say(
-                f"{names} ran it in no boot: looking for why, by its system calls on this machine (--no-why: not)."
-            )
-            known = _by_calls(result, same, tracer_of(packed), known, bench)
-            bench.keep(result.folder, STATE, json.dumps(encode(known, FORMAT)) + "\n")
-    except UkperfError as error:
-        hint = f" {error.hint}" if error.hint else ""
-        bench.say(f"Why {names} did not run it was not found out: {error.message}{hint}")
+    search = _Search(result, questions, bench)
+    calls = [] if pack is None else [partial(search.by_calls, pack)]
+    steps: list[Callable[[], None]] = [search.by_memory, *calls, search.by_more_memory]
+    complete = True
+    for step in steps:
+        try:
+            step()
+        except UkperfError as error:
+            hint = f" {error.hint}" if error.hint else ""
+            bench.say(f"Why {' and '.join(questions)} did not run it was not found out: {error.message}{hint}")
+            complete = False
+            break
+    if search.whys or complete:
+        tried = tuple(questions) if complete else tuple(search.whys)
+        answers = Explained({**known.whys, **search.guesses, **search.whys}, (*known.tried, *tried))
+        bench.keep(result.folder, STATE, json.dumps(encode(answers, FORMAT)) + "\n")
 
 
 def _is_open(plan: Plan, record: BootRecord, known: Explained) -> bool:
-    """Is it not known yet why a guest's boots failed, and may it be found out?"""
+    """Is it not known yet why a guest's boots failed, or how much memory it lacks, and may it be found out?"""
     guest = record.trial.guest
-    surely = record.why is not None and record.why.sure
+    surely = record.why is not None and record.why.sure and record.why.cause is not Cause.MEMORY
     here = plan.images[guest].protocol is BootProtocol.EXEC
     return not (guest in known.tried or surely or here or record.outcome in _UNEXPLAINABLE)
 
 
-def _by_calls(
-    result: Result, questions: Mapping[str, BootRecord], tracer: Tracer, known: Explained, bench: Bench
-) -> Explained:
-    """What is known, with these questions answered."""
-    whys = dict(known.whys)
-    nowhere = not any(record.outcome is Outcome.OK for record in result.records)
-    plain = tracer.run({})
-    tries = _Tries(tracer, plain)
-    for guest, record in questions.items():
-        why = whynot.by_this_machine(record, plain) if nowhere else None
-        if why is None:
-            lacks = whynot.lacking(_table(result.plan, guest, bench))
-            why = whynot.by_calls(guest, record, plain, lacks, tries.run)
-        if why is not None:
-            whys[guest] = why
-    return Explained(whys, (*known.tried, *questions))
+class _Search:
+    """Looks for why some guests failed. whys: guest → what was found; guesses: what else is to be said."""
+
+    def __init__(self, result: Result, questions: Mapping[str, BootRecord], bench: Bench) -> None:
+        self._result, self._questions, self._bench = result, questions, bench
+        self._ends = False  # does the program end on this machine?
+        self.whys: dict[str, Why] = {}
+        self.guesses: dict[str, Why] = {}
+
+    def by_memory(self) -> None:
+        """Boot guests that said, or seem to have said, that they lack memory with more of it."""
+        suspects = {guest: why for guest, r in self._questions.items() if (why := _suspicion(r)) is not None}
+        if not suspects:
+            return
+        with self._bench.again(self._result) as repeats:
+            for guest, why in suspects.items():
+                had = repeats.plan.machine_of(guest).memory_mib
+                self._bench.say(f"{guest} had {had:,} MiB: trying it with more memory (--no-why: not).")
+                told = whynot.by_memory(memory.enough(repeats, guest, 2 * had), why)
+                if told is not None:
+                    (self.whys if told.sure else self.guesses)[guest] = told
+
+    def by_calls(self, pack: Callable[[], Packed]) -> None:
+        """Look for calls that the program makes and guests lack; the program runs on this machine."""
+        packed, images = pack(), self._result.plan.images
+        left = {
+            guest: record
+            for guest, record in self._questions.items()
+            if guest not in self.whys and images[guest].program_digest == packed.program.digest
+        }
+        if not left:
+            return
+        with self._bench.again(self._result):  # refused for plans of others
+            pass
+        names = " and ".join(left)
+        self._bench.say(f"{names} ran it in no boot: looking for why, by its system calls here (--no-why: not).")
+        tracer = tracer_of(packed)
+        plain = tracer.run({})
+        self._ends = plain.outcome is Outcome.OK
+        tries = _Tries(tracer, plain)
+        nowhere = not any(record.outcome is Outcome.OK for record in self._result.records)
+        for guest, record in left.items():
+            why = whynot.by_this_machine(record, plain) if nowhere else None
+            if why is None:
+                lacks = whynot.lacking(_table(self._result.plan, guest, self._bench))
+                why = whynot.by_calls(guest, record, plain, lacks, tries.run)
+            if why is not None:
+                self.whys[guest] = why
+
+    def by_more_memory(self) -> None:
+        """Boot guests that died or stayed without a word with four times their memory, if the program is one that
+        ends."""
+        left = [
+            guest
+            for guest, record in self._questions.items()
+            if guest not in self.whys
+            and _suspicion(record) is None
+            and record.outcome in memory.SILENT_DEATHS
+            and self._ends
+        ]
+        if not left:
+            return
+        with self._bench.again(self._result) as repeats:
+            for guest in left:
+                much = MUCH * repeats.plan.machine_of(guest).memory_mib
+                self._bench.say(f"{guest} gave no reason: trying it with {much:,} MiB (--no-why: not).")
+                why = whynot.by_memory(memory.enough(repeats, guest, much, much), None)
+                if why is not None:
+                    self.whys[guest] = why
+
+
+def _suspicion(record: BootRecord) -> Why | None:
+    """Why a boot failed, if that is for want of memory."""
+    why = record.why or whynot.by_output(record)
+    return why if why is not None and why.cause is Cause.MEMORY else None
 
 
 class _Tries:

@@ -3,6 +3,8 @@ bisection), and how much would have been enough for a guest that died, found by 
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -201,3 +203,31 @@ def find_enough(guest: str, had_mib: int, usual_mib: int, most_mib: int, works: 
     ):
         enough_mib //= 2
     return Advice(guest, had_mib, enough_mib, tuple(tried))
+
+
+class _Tries:
+    """Boots of one guest with other memories. One that works says how long it takes: what needs PATIENCE times that
+    long is not enough, for a guest that is short of memory may read its files again and again and never end."""
+
+    PATIENCE = 2
+
+    def __init__(self, repeats: Repeats, guest: str) -> None:
+        self._repeats, self._guest = repeats, guest
+        self._timeout_s = repeats.plan.timeout_s
+
+    def work(self, mib: int) -> bool:
+        """Does the guest get through with this much memory?"""
+        started = time.monotonic()
+        good = self._repeats.boot(self._guest, mib, self._timeout_s).outcome is Outcome.OK
+        if good:
+            self._timeout_s = min(self._repeats.plan.timeout_s, 10 + self.PATIENCE * (time.monotonic() - started))
+        return good
+
+
+def enough(repeats: Repeats, guest: str, usual_mib: int, most_mib: int | None = None) -> Advice:
+    """How much memory would have been enough for a guest of a plan, by booting it. usual_mib: as for `find_enough`.
+    most_mib: half of what is free on this machine at most."""
+    free_mib = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    had = repeats.plan.machine_of(guest).memory_mib
+    most = free_mib // 2 if most_mib is None else min(most_mib, free_mib // 2)
+    return find_enough(guest, had, usual_mib, most, _Tries(repeats, guest).work)

@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar
@@ -177,8 +178,9 @@ class Run(Workload):
 
     def finish(self, result: Result, bench: Bench) -> Finished:
         options: RunOptions = self.options_of(result)
-        if options.why and not options.python:  # scripts have large trees
-            explaining.explain(result, lambda: self._packed(options, options.words), bench)
+        if options.why:
+            again = None if options.python else partial(self._packed, options, options.words)  # scripts are large
+            explaining.explain(result, again, bench)
         records = explaining.explained(result.records, result.folder)
         plain = super().finish(replace(result, records=records), bench)
         notes = self.remarks(result)

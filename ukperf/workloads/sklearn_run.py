@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import BootProtocol, Outcome, Request, Result
 from ukperf.text import many
 from ukperf.workloads import joining, learning, memory
-from ukperf.workloads.base import Bench, Repeats
+from ukperf.workloads.base import Bench
 from ukperf.workloads.joining import guests_for, listener, suited
 from ukperf.workloads.learning import Calibration, Work
 
@@ -143,34 +141,10 @@ def _memory_notes(result: Result, known: Remembered, bench: Bench) -> list[str]:
         had = result.plan.machine_of(guest).memory_mib
         bench.say(f"{guest} died in every boot with {had:,} MiB: trying it with more memory.")
         with bench.again(result) as repeats:
-            tries = _Tries(repeats, guest)
-            advice = memory.find_enough(guest, had, learning.MEMORY_MIB, _free_mib() // 2, tries.work)
+            advice = memory.enough(repeats, guest, learning.MEMORY_MIB)
         notes[guest] = advice.sentence
         bench.keep(result.folder, WORK, replace(known, memory=notes).text())
     return [notes[guest] for guest in suspects]
-
-
-class _Tries:
-    """Boots of one guest with other memories. One that works says how long it takes: what needs PATIENCE times that
-    long is not enough, for a guest that is short of memory may read its files again and again and never end."""
-
-    PATIENCE = 2
-
-    def __init__(self, repeats: Repeats, guest: str) -> None:
-        self._repeats, self._guest = repeats, guest
-        self._timeout_s = repeats.plan.timeout_s
-
-    def work(self, mib: int) -> bool:
-        """Does the guest get through with this much memory?"""
-        started = time.monotonic()
-        good = self._repeats.boot(self._guest, mib, self._timeout_s).outcome is Outcome.OK
-        if good:
-            self._timeout_s = min(self._repeats.plan.timeout_s, 10 + self.PATIENCE * (time.monotonic() - started))
-        return good
-
-
-def _free_mib() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 @dataclass(frozen=True)

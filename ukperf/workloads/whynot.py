@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ukperf.model import BootRecord, CallClass, CallTable, Cause, Outcome, SystemCall, Why
 from ukperf.text import clean
+from ukperf.workloads.memory import Advice
 from ukperf.workloads.tracing import PROCESSES, Traced
 
 SHOWN = 160  # characters of a line
@@ -195,6 +197,16 @@ def _said_of_fork(guest: str, lacks: Mapping[str, SystemCall]) -> Why:
 
 def _error(call: SystemCall) -> str:
     return errno.errorcode.get(call.errno, "")
+
+
+def by_memory(advice: Advice, known: Why | None) -> Why | None:
+    """What came of boots with more memory. known: why the guest failed, as far as that is known without them."""
+    if advice.enough_mib is not None:
+        sentence = f"it has too little memory: {advice.had_mib:,} MiB; with {advice.enough_mib:,} MiB it runs"
+        return Why(Cause.MEMORY, sentence, known.evidence if known is not None else "")
+    if known is None or not advice.tried:
+        return known
+    return replace(known, sentence=f"{known.sentence}; with {max(advice.tried):,} MiB it fails too")
 
 
 def failing(records: Sequence[BootRecord]) -> dict[str, BootRecord]:
