@@ -8,13 +8,14 @@ A round is four ways to measure a program, in an order that is drawn, each with 
 * hyperfine, packed: the same, of the program that ukperf runs: from its packed tree, with its libraries and the
   library that tells its start and end (LD_PRELOAD), since those take time which is the program's.
 * ukperf: a campaign of `native` alone through the engine, with plan, journal and all.
-* ukperf, no fsync: the same, with fsync doing nothing; what the promise costs that a trial is on disk before the next.
+* ukperf, no fsync: the same, with fsync doing nothing; what it costs that the journal outlives the system, too.
 
 hyperfine times fork and exec until it has waited for the process; ukperf's `total` is from before the process is made
 until its pidfd says that it ended. What a run costs besides is the wall time of the whole command less what was
 measured, of many runs less that of few, by the runs between them: so the start is in neither. Processor time is that
 of the command and the program together, got in the same way; it is little disturbed by what else the machine does, and
-what one way has more of than another is its own work. Medians of the rounds, with quartiles.
+what one way has more of than another is its own work. Medians of the rounds, with quartiles; ratios to `hyperfine,
+packed`, of medians, as geometric means over the rounds with 95 % intervals.
 
 Needs hyperfine (Debian: apt-get install hyperfine). Exit status 1 where `ukperf` costs more than LIMIT × hyperfine.
 """
@@ -43,6 +44,7 @@ from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.imaging.pack import pack
 from ukperf.model import Image, Limits, Phase, Program, Request
+from ukperf.stats.paired import paired_effect
 from ukperf.text import shell
 
 LIMIT = 1.2
@@ -80,6 +82,11 @@ class Rounds:
     run: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
+
+    @property
+    def whole(self) -> list[float]:
+        """What one more run takes, round by round."""
+        return [run + cost for run, cost in zip(self.run, self.cost, strict=True)]
 
     def add(self, few: Session, many: Session) -> None:
         runs = len(many.measured) - len(few.measured)
@@ -178,6 +185,13 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
+def ratio(over: Sequence[float], under: Sequence[float]) -> str:
+    """Of paired rounds: the geometric mean of the ratios and its 95 % interval (paired t on logs)."""
+    effect = paired_effect(over, under)
+    interval = effect.interval(0.95)
+    return f"{effect.ratio:.3f} " + ("–" if interval is None else "[{:.3f}, {:.3f}]".format(*interval))
+
+
 def milliseconds(seconds: Sequence[float]) -> str:
     return spread([1e3 * value for value in seconds], ".3f")
 
@@ -188,10 +202,11 @@ def show(case: Case, found: dict[str, Rounds]) -> float:
     heads = ("run, ms", "/ hyperfine, packed", "besides, ms", "processor, ms")
     print(f"{'':18}" + "".join(f"{head:>30}" for head in heads))
     for way, rounds in found.items():
-        ratios = [a / b for a, b in zip(rounds.run, found[PACKED].run, strict=True)]
         seconds = (milliseconds(values) for values in (rounds.cost, rounds.processor))
-        columns = (milliseconds(rounds.run), spread(ratios, ".3f"), *seconds)
+        columns = (milliseconds(rounds.run), ratio(rounds.run, found[PACKED].run), *seconds)
         print(f"{way:18}" + "".join(f"{column:>30}" for column in columns))
+    whole = ratio(found[OURS].whole, found[PACKED].whole)
+    print(f"a whole run with what it costs besides, ukperf / hyperfine, packed: {whole}")
     # Where hyperfine's cannot be told from nothing, a microsecond stands for it.
     return statistics.median(found[OURS].cost) / max(statistics.median(found[HYPERFINE].cost), 1e-6)
 

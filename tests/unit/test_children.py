@@ -106,6 +106,12 @@ def test_records_last_as_long_as_the_process(folder: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_a_program_of_this_machine_has_a_group_of_its_own_and_our_session() -> None:
+    """The kernel makes a new session wait, on a busy machine longer than a short program runs."""
+    with children.spawned(SLEEP, {}, subprocess.DEVNULL, subprocess.DEVNULL, own_session=False) as process:
+        assert (os.getpgid(process.pid), os.getsid(process.pid)) == (process.pid, os.getsid(0))
+
+
 def test_a_start_time_is_known_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """/proc is slow to answer while a process is loaded."""
     for _ in range(20):

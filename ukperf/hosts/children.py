@@ -140,11 +140,15 @@ def spawned(
     pin: Sequence[int] = (),
     stdin: int = subprocess.DEVNULL,
     executed: str = "",
+    own_session: bool = True,
 ) -> Iterator[Child]:
     """A process in a session of its own, pinned if asked for, and gone with all that it forked when the block ends.
 
     stdin, stdout, stderr: descriptors, or subprocess's words for them. executed: the file, where it is not the one that
-    argv begins with. `prepare` first, where its start is timed. Raises NotExecutedError.
+    argv begins with. own_session: False gives it a process group alone. The kernel schedules sessions as groups
+    (sched_autogroup_enabled, sched(7)), and on a busy machine a new one waits for the others' slices before its first
+    instruction: 3 ms and more, in which a short program would have ended. `prepare` first, where its start is timed.
+    Raises NotExecutedError.
     """
     child, digest = None, _digest_of(argv)
     affinity = os.sched_getaffinity(0)
@@ -154,7 +158,7 @@ def spawned(
                 if pin:
                     os.sched_setaffinity(0, pin)  # inherited by the child and its threads
                 theirs = stdout if stderr == subprocess.STDOUT else stderr
-                child = _start(executed or argv[0], argv, env, stdin, stdout, theirs)
+                child = _start(executed or argv[0], argv, env, own_session, stdin, stdout, theirs)
             except OSError as error:
                 raise NotExecutedError(f"{executed or argv[0]} cannot be executed: {error.strerror}") from error
             finally:
@@ -170,7 +174,7 @@ def spawned(
             child.wait()
 
 
-def _start(file: str, argv: Sequence[str], env: Mapping[str, str], *standard: int) -> Child:
+def _start(file: str, argv: Sequence[str], env: Mapping[str, str], own_session: bool, *standard: int) -> Child:
     """A process with these descriptors as 0, 1 and 2, and no others.
 
     posix_spawn, since all that subprocess does besides in the child is time of the program's: 0.1 ms. Raises OSError.
@@ -183,7 +187,10 @@ def _start(file: str, argv: Sequence[str], env: Mapping[str, str], *standard: in
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)]
         first = _ticks()
         started = time.monotonic_ns()
-        pid = os.posix_spawn(path, list(argv), env, file_actions=actions, setsid=True, setsigdef=_IGNORED)
+        if own_session:
+            pid = os.posix_spawn(path, list(argv), env, file_actions=actions, setsigdef=_IGNORED, setsid=True)
+        else:
+            pid = os.posix_spawn(path, list(argv), env, file_actions=actions, setsigdef=_IGNORED, setpgroup=0)
         last = _ticks()
     return Child(pid, started, range(first, last + 1) if last - first < _MOST_STARTS else ())
 

@@ -68,6 +68,7 @@ class NativeHost(LocalHost):
                     subprocess.STDOUT,
                     spec.machine.pin,
                     executed=image.argv[0],
+                    own_session=False,
                 ) as process:
                     theirs.close()
                     events = dict.fromkeys((Event.START, Event.CREATED, Event.RESUMED), process.started_ns)
