@@ -16,10 +16,13 @@ from cprograms import compiled
 from test_compare import cli
 
 from ukperf import workloads
+from ukperf.cli.runtools import opened
 from ukperf.engine.campaign import go_on, measure
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, Limits, Outcome, Phase, Request, Unit, Variant, Verdict
 from ukperf.paths import cache_dir
+from ukperf.runs.loaded import sides
+from ukperf.stats.between import compare_pairs
 from ukperf.stats.summary import summarize
 from ukperf.workloads.base import Finished, Outlook
 from ukperf.workloads.run import OUTPUT, PEAK, READY, RUN, RunOptions
@@ -94,7 +97,7 @@ def test_a_program_whose_output_differs_from_boot_to_boot_is_told(tmp_path: Path
 def test_two_programs_stand_in_the_same_blocks(tmp_path: Path) -> None:
     slow = {"slow": Variant("native", program="/bin/sleep 0.02")}
     done = run(tmp_path / "run", ["/bin/true"], boots=6, more=Request(variants=slow))
-    comparison = summarize(done.result.records, "native", 0.01).comparison("slow", Phase.TOTAL.value)
+    comparison = summarize(done.result.records, "native", 0.01).comparison("slow", RUN)
     assert comparison is not None and comparison.verdict is Verdict.SLOWER
     programs = {record.trial.guest: record.facts["program"] for record in done.result.records}
     assert len(set(programs.values())) == 2
@@ -306,9 +309,9 @@ def test_each_boot_begins_with_the_files_as_they_were_packed(tmp_path: Path, mon
     (data / "link").symlink_to("grows")
     asked = {"files": (f"{data}:/data", "/bin/rm", "/bin/mkdir", "/bin/touch", "/bin/chmod"), "cwd": "/data"}
     words = [str(tmp_path / "writes")]
-    first = run(tmp_path / "a", words, boots=3, **asked)
+    first = run(tmp_path / "a", words, boots=3, **asked)  # type: ignore[arg-type]
     trees = packed_files()
-    second = run(tmp_path / "b", words, boots=3, **asked)
+    second = run(tmp_path / "b", words, boots=3, **asked)  # type: ignore[arg-type]
     records = (*first.result.records, *second.result.records)
     assert [record.outcome for record in records] == [Outcome.OK] * 6, records[0].reason
     assert len({record.checks[OUTPUT] for record in records}) == 1
@@ -326,3 +329,11 @@ def test_a_program_sees_the_name_that_it_has_in_guests(tmp_path: Path) -> None:
 
     assert said("dynamic") == "/says\n"
     assert said("static", "-static") == "/says\n"
+
+
+def test_runs_are_compared_by_what_their_own_tables_have(tmp_path: Path) -> None:
+    """`stop`, and what is before `main` in a program of this machine, would be in the family of comparisons."""
+    for name in ("old", "new"):
+        run(tmp_path / name, ["/bin/true"], boots=6)
+    pairs = sides([str(tmp_path / "old"), str(tmp_path / "new")], opened)
+    assert {comparison.benchmark for comparison in compare_pairs(pairs, 0.01)} == {"total", RUN}

@@ -42,7 +42,7 @@ def command(
     (fewer than six boots on a side, units or programs that differ, no finite value), is named and gives status 2.
     """
     from ukperf.cli.output import show_page
-    from ukperf.cli.runtools import margin
+    from ukperf.cli.runtools import margin, opened
     from ukperf.errors import UkperfError
     from ukperf.model import VERDICT_OF_WORD
     from ukperf.reports.compare_table import CheckPage
@@ -57,7 +57,7 @@ def command(
             there = ", ".join((*_CHOICES, *VERDICT_OF_WORD))
             raise UkperfError(f"--fail-on {word!r} is no verdict.", hint=f"There are: {there}.")
     used = margin(delta, 0.01)
-    pairs = chosen(sides([baseline, run]), benchmark or ())
+    pairs = chosen(sides([baseline, run], opened), benchmark or ())
     comparisons = compare_pairs(pairs, used)
     verdict = gate(pairs, comparisons, used, wanted)
     if not any(c.ratio is not None for c in comparisons):

@@ -45,16 +45,16 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's others would spin and find nothing to do
 
     from ukperf.cli.output import show_page, show_pages
-    from ukperf.cli.runtools import margin
+    from ukperf.cli.runtools import margin, opened
     from ukperf.errors import UkperfError
     from ukperf.reports.compare_table import ComparePage
     from ukperf.reports.table import RunPage
-    from ukperf.runs.loaded import load, sides, sides_of_runs
+    from ukperf.runs.loaded import sides, sides_of_runs
     from ukperf.stats.between import compare_pairs
     from ukperf.stats.sides import relative_to, suites
 
     if len(run) == 1 and not against and control is None:
-        loaded = load(run[0])
+        loaded = opened(run[0])
         summaries = loaded.summaries(baseline, margin(delta, loaded.delta))
         pages = {
             host: RunPage(summary, facts={**loaded.facts, **({"host": host} if host else {})})
@@ -64,7 +64,7 @@ def command(
         return
     if len(run) == 1 and not against:
         raise UkperfError("--control divides runs that are compared, and there is one.", hint="Name two runs.")
-    pairs = sides_of_runs(run, against) if against else sides(run)
+    pairs = sides_of_runs(run, against, opened) if against else sides(run, opened)
     if control is not None:
         pairs = [(relative_to(side, control), relative_to(base, control)) for side, base in pairs]
     used = margin(delta, 0.01)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ukperf.errors import UkperfError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ukperf.model import BootRecord
     from ukperf.reports.story import Story
     from ukperf.runs.loaded import LoadedRun
@@ -82,6 +84,14 @@ def _remarks(run: LoadedRun, host: str) -> Sequence[str]:
 
     records = tuple(by_host(run.records).get(host, ()))
     return workloads.of_run(run.plan.workload).remarks(Result(run.path, run.plan, records, "", run.damaged))
+
+
+def opened(path: str | Path) -> LoadedRun:
+    """A run, or a file, with the records as the run's own command compares them. Raises UkperfError as `load`."""
+    from ukperf.runs.loaded import load
+
+    run = load(path)
+    return run if run.plan is None else replace(run, records=tuple(_shown(run)))
 
 
 def _shown(run: LoadedRun) -> Sequence[BootRecord]:

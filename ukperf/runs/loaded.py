@@ -5,7 +5,7 @@ A run is the folder of a campaign; a pyperf file stands in for one wherever runs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -252,12 +252,13 @@ def _folder(folder: Path) -> LoadedRun:
     return LoadedRun(folder, records, plan.baseline, plan.delta, facts, context, plan, contents.damaged)
 
 
-def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
+def sides(words: Sequence[str], opened_by: Callable[[Path], LoadedRun] = load) -> list[tuple[Side, Side]]:
     """What `ukperf compare RUN RUN…` means: the pairs (side, its baseline). The first word is the baseline.
 
     A word is a run's folder or a pyperf file, or RUN:GUEST for one guest of it. Without guests, each guest of a further
     run is compared with the same guest of the first; a guest that only one of them has stands against a side without a
-    value, so that it is named. With a guest in any word, every word must come down to one guest.
+    value, so that it is named. With a guest in any word, every word must come down to one guest. opened_by: opens
+    a run, with the records that are to be compared.
     Raises UkperfError for words that are no runs, for runs without a boot, and for runs that have no guest in common.
     """
     parts = [_split(word) for word in words]
@@ -267,7 +268,7 @@ def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
     single: list[Side] = []
     opened: dict[Path, LoadedRun] = {}
     for (path, guest), label in zip(parts, labels, strict=True):
-        run = opened.get(path) or load(path)
+        run = opened.get(path) or opened_by(path)
         if not run.records:
             raise UkperfError(f"{path} has no boots.", hint=f"Go on with it: ukperf resume {shell(path)}")
         alone = alone or run.plain
@@ -295,7 +296,9 @@ def sides(words: Sequence[str]) -> list[tuple[Side, Side]]:
     return pairs
 
 
-def sides_of_runs(old: Sequence[str], new: Sequence[str]) -> list[tuple[Side, Side]]:
+def sides_of_runs(
+    old: Sequence[str], new: Sequence[str], opened_by: Callable[[Path], LoadedRun] = load
+) -> list[tuple[Side, Side]]:
     """What `ukperf compare OLD… --against NEW…` means: each guest that all runs have, a side of runs against another.
 
     Words are those of `sides`; with a guest in any word, or with a file that names none, every word must come down to
@@ -307,7 +310,7 @@ def sides_of_runs(old: Sequence[str], new: Sequence[str]) -> list[tuple[Side, Si
     if len(parts) != len({(path.resolve(), guest) for path, guest in parts}) or (both and not any(g for _, g in parts)):
         raise UkperfError("A run is named twice, so it would count twice.", hint="Name each run once.")
     labels = _labels([path for path, _ in parts])
-    runs = [load(path) for path, _ in parts]
+    runs = [opened_by(path) for path, _ in parts]
     chosen = [(run, guest, label) for run, (_, guest), label in zip(runs, parts, labels, strict=True)]
     cut = len(old)
     if any(guest is not None for _, guest in parts) or any(run.plain for run in runs):
