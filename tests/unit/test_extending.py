@@ -350,6 +350,23 @@ def test_a_strangers_guest_with_kernels_in_the_store_is_added_to_listed_and_prun
     assert pruned.stdout.startswith("Removed mine 7 (qemu).")
 
 
+def test_the_pages_runtime_is_one_like_ours_and_its_package_is_named_where_it_is_missing(site: Path) -> None:
+    """Its adapter, its recipe, and the function that gives both, as the page has them. tests/real runs it."""
+    adapter, source = (next(t for t in fenced("python") if w in t) for w in ("def predict", "def evaluator"))
+    recipe = next(text for text in fenced("toml") if "reference evaluator" in text)
+    package(site, "my_runtime", source, "[ukperf.runtimes]\nevaluator = my_runtime:evaluator\n")
+    (site / "evaluator.py").write_text(adapter)
+    missing = 'distributions = ["there-is-no-such-evaluator"]'
+    (site / "evaluator.toml").write_text(recipe.replace('distributions = ["onnx"]', missing))
+    assert "evaluator" in ukperf("infer", "nothing", path=site).stderr
+    done = ukperf("infer", "evaluator", "-g", "native", path=site)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "evaluator is not installed where ukperf is." in done.stderr
+    assert "pip install there-is-no-such-evaluator" in done.stderr
+    (site / "evaluator.toml").write_text(recipe.replace("formats", "format"))
+    assert "unknown" in ukperf("infer", "evaluator", "-g", "native", path=site).stderr
+
+
 def test_recipes_say_truly_whose_kernels_are_in_the_store() -> None:
     """`--help` goes by the recipes, and the commands by what the guest is."""
     said = {recipe.name for recipe in guests.our_recipes() if recipe.kernels is recipes.Kernels.STORED}

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "syscalls": "ukperf.cli.syscalls",
     "deps": "ukperf.cli.deps",
     "sklearn": "ukperf.cli.sklearn",
+    "infer": "ukperf.cli.infer",
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",

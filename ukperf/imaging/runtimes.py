@@ -19,6 +19,7 @@ from ukperf.files import read_text, reason
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import Pruning, PythonTree
 from ukperf.imaging.distributions import Site, resolve, wanted_packages
+from ukperf.imaging.models import ModelFormat
 from ukperf.imaging.pythontree import python_tree
 from ukperf.registry import OURS, Registry
 from ukperf.resources import data
@@ -39,7 +40,7 @@ class Runtime:
     name: str
     summary: str
     distributions: tuple[str, ...]
-    formats: tuple[str, ...]
+    formats: tuple[ModelFormat, ...]
     adapter: Path
     leave_out: tuple[str, ...] = ()
     keep_sources: tuple[str, ...] = ()

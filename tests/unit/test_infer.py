@@ -1,0 +1,136 @@
+"""Inference in guests: what is refused, what is read out of a boot and compared, and what is said of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from records import run_of
+
+from ukperf import guests, workloads
+from ukperf.console import encode_frame
+from ukperf.engine.campaign import EngineBench
+from ukperf.errors import UkperfError
+from ukperf.hosts.fake import good_boot
+from ukperf.model import (
+    Accelerator,
+    BootProtocol,
+    BootRecord,
+    BootSpec,
+    Image,
+    Machine,
+    Observation,
+    Outcome,
+    Request,
+    Sample,
+    Unit,
+)
+from ukperf.workloads import inferring, joining
+from ukperf.workloads.infer import InferOptions, notes_of
+from ukperf.workloads.learning import Calibration
+
+IMAGE = Image("linux", "infer", "ab" * 32, "cd" * 32, BootProtocol.KERNEL)
+ENGINE = {"engine version": "1.0", "engine xnnpack": "yes"}
+
+
+def spec(accelerator: Accelerator) -> BootSpec:
+    return BootSpec(IMAGE, Machine(), accelerator)
+
+
+def boot(expected: str = "yes") -> Observation:
+    """A guest's frames: import, load and first prediction, and whether its outputs were good."""
+    times = {"import": 3_000.0, "load": 200.0, "first prediction": 10.0}
+    frames = b"".join(
+        encode_frame("samples", n, 0, 0, benchmark=name, unit="instructions", loops=1, values=[value])
+        for n, (name, value) in enumerate(times.items(), 1)
+    )
+    return good_boot(100, frames=frames + encode_frame("check", 4, 0, 0, name="expected outputs", digest=expected))
+
+
+@pytest.mark.parametrize(
+    ("options", "vcpus", "said"),
+    [
+        (InferOptions("onnxruntime", threads=2), 1, "--threads 2 is more than the virtual CPUs that each guest has, 1"),
+        (InferOptions("onnxruntime", threads=-1), 1, "--threads -1 is no number"),
+        (InferOptions("onnxruntime", batch=1 << 30), 1, "--batch 1073741824 is not between 1 and"),
+        (InferOptions("onnxrutime"), 1, "There is no runtime 'onnxrutime'"),
+        (InferOptions("onnxruntime", interpreter=Path("/nowhere/python")), 1, "cannot be asked for its packages"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_before_anything_is_made(
+    options: InferOptions, vcpus: int, said: str
+) -> None:
+    with pytest.raises(UkperfError, match=said):
+        workloads.get("infer").prepare(options, Request(machine=Machine(vcpus=vcpus)), EngineBench(print))
+
+
+def test_the_time_from_create_to_the_first_prediction_is_the_hosts_own() -> None:
+    read = workloads.get("infer").reader(InferOptions("onnxruntime"))
+    assert read is not None
+    seen = boot()
+    (sample,) = read(spec(Accelerator.TCG), seen).samples
+    (frame,) = (f for f in seen.frames if f.fields.get("benchmark") == "first prediction")
+    assert (sample.benchmark, sample.unit) == ("create to first prediction", Unit.SECONDS)
+    assert sample.values == (frame.at_ns / 1e9,)
+    (counted,) = read(spec(Accelerator.ICOUNT), seen).samples
+    assert counted == Sample("import to first prediction", Unit.INSTRUCTIONS, (3_210.0,))
+
+
+def test_a_guest_whose_outputs_are_off_has_not_done_its_work() -> None:
+    read = workloads.get("infer").reader(InferOptions("onnxruntime"))
+    assert read is not None
+    reason = read(spec(Accelerator.TCG), boot("off by 0.5, and 0.0001 is allowed")).reason
+    assert reason == "its outputs are not what is expected: off by 0.5, and 0.0001 is allowed"
+
+
+def records(nanos: dict[str, str], **metadata: str) -> list[BootRecord]:
+    checks = {"linux": {"outputs": "3a", **ENGINE}, "nanos": {"outputs": "3a", **ENGINE, **nanos}}
+    made = run_of({"linux": 1.0, "nanos": 0.5}, 2)
+    sample = Sample("import", Unit.SECONDS, (1.0,), metadata=metadata)
+    return [replace(r, checks=checks[r.trial.guest], samples=(sample,)) for r in made]
+
+
+def test_what_ran_is_said_once_for_guests_that_ran_the_same() -> None:
+    assert inferring.engine_lines(records({})) == ["Engine of linux and nanos: version 1.0, xnnpack yes."]
+    assert inferring.engine_lines(records({"engine xnnpack": "no"})) == [
+        "Engine of linux: version 1.0, xnnpack yes.",
+        "Engine of nanos: version 1.0, xnnpack no.",
+    ]
+
+
+def test_notes_say_whether_outputs_are_equal_and_that_nothing_was_given() -> None:
+    assert notes_of(records({})) == ("Same work: the outputs of linux, nanos are equal, bit for bit.",)
+    other, bare = notes_of(records({"outputs": "4b"}, cpuinfo="left out"))
+    assert other == "The outputs of linux, nanos are not equal bit for bit."
+    assert bare.startswith("With --bare no guest was given a /proc/cpuinfo")
+
+
+def test_facts_name_the_guests_that_were_given_a_cpuinfo() -> None:
+    infer = workloads.get("infer")
+    assert infer.facts(records({}, cpuinfo="made"), Accelerator.TCG) == {"/proc/cpuinfo": "given to linux and nanos"}
+    assert infer.facts(records({}, cpuinfo="own"), Accelerator.TCG) == {}
+
+
+def test_phases_of_boots_are_not_compared() -> None:
+    compared = workloads.get("infer").compared(records({}), Accelerator.TCG)
+    assert all(r.phases == {} and not r.ended_by_host and r.outcome is Outcome.OK for r in compared)
+    assert {s.benchmark for r in compared for s in r.samples} == {"import"}
+
+
+def test_files_that_a_guest_holds_in_memory_are_added_to_its_memory() -> None:
+    kinds = {guest.name: guest.name for guest in guests.loading_programs()}
+    memory = joining.memory_for_files(kinds, dict.fromkeys(kinds, 100 << 20), 512)
+    holding = {name for name in kinds if guests.get(name).recipe.tree_memory}
+    assert set(memory) == holding and holding
+    for name in holding:
+        assert memory[name] == 512 + 100 * guests.get(name).recipe.tree_memory
+    assert joining.memory_for_files(kinds, dict.fromkeys(kinds, 1 << 20), 512) == {}
+
+
+def test_slow_models_are_asked_less_often_and_boots_get_the_time_for_it() -> None:
+    quick, slow = Calibration({"single row": 1e-5, "batch": 1e-4}), Calibration({"single row": 0.1, "batch": 5.0})
+    chosen = inferring.choose(quick, emulated=True), inferring.choose(slow, emulated=True)
+    assert chosen[0]["single row"].loops > chosen[1]["single row"].loops
+    assert chosen[1]["batch"].values < chosen[0]["batch"].values
+    assert inferring.timeout_s(slow, chosen[1], True) > 4 * 25 * 5.0 + inferring.timeout_s(quick, chosen[0], True) - 600

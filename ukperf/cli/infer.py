@@ -1,0 +1,60 @@
+"""`ukperf infer`: a model in a runtime inside guests, compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ukperf.cli.measuring import Shared, measuring
+
+
+@measuring(after="baseline", memory=512, timeout=None)
+def command(
+    shared: Shared,
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="What runs the model: onnxruntime, litert, torch, …")
+    ],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A model that ukperf makes. Default: the first that it reads.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads of the runtime. Default: --vcpus.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Rows of one batch. Default: all of the model's.")
+    ] = None,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Give no guest a /proc/cpuinfo: what a user would meet there.")
+    ] = False,
+    interpreter: Annotated[
+        Path | None,
+        typer.Option(metavar="PYTHON", help="Where the runtime is installed; the same version of Python as ukperf's."),
+    ] = None,
+) -> None:
+    """Run a model in the same machine-learning runtime inside each guest, and compare.
+
+    Every guest gets the same files: this Python, the runtime, and the model. In each boot the program imports the
+    runtime, loads the model, predicts one row for the first time, then single rows and batches. Outputs must be equal
+    bit for bit, and so must what the runtime says of itself (its version, instruction set, kernels): a guest that ran
+    another engine is not compared, and the reason is said.
+
+    ukperf infer onnxruntime -g linux -g nanos -g unikraft
+    """
+    from ukperf.cli.output import run_workload
+    from ukperf.errors import UkperfError
+    from ukperf.paths import absolute
+    from ukperf.workloads.infer import InferOptions
+
+    for name, value in (("--threads", threads), ("--batch", batch)):
+        if value is not None and value < 1:
+            raise UkperfError(f"{name} {value} is less than 1.")
+    options = InferOptions(
+        runtime=runtime,
+        model=model or "",
+        threads=threads or 0,
+        batch=batch or 0,
+        bare=bare,
+        interpreter=absolute(interpreter) if interpreter else None,
+        timeout_s=shared.timeout_s(),
+    )
+    run_workload("infer", options, shared.request(boots=6), shared.json)

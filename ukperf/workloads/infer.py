@@ -1,0 +1,218 @@
+"""infer: a model in a runtime inside guests, from the import to the last batch, with the same files in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from ukperf.errors import UkperfError
+from ukperf.imaging import models, runtimes
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.distributions import Site, site_of
+from ukperf.imaging.models import Model
+from ukperf.imaging.runtimes import Runtime
+from ukperf.model import (
+    Accelerator,
+    BootRecord,
+    BootSpec,
+    Event,
+    Observation,
+    Outcome,
+    Phase,
+    Readout,
+    Request,
+    Result,
+    Sample,
+    Unit,
+)
+from ukperf.reports.page import Page
+from ukperf.text import Say, many
+from ukperf.workloads import inferring, joining
+from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
+from ukperf.workloads.inferring import BATCH, FIRST, IMPORT, LOAD, Inference, PackedModel
+from ukperf.workloads.learning import benchmarks_only, throughput
+
+TO_FIRST = {Accelerator.ICOUNT: "import to first prediction"}  # an idle guest's clock leaps: the boot has no length
+CREATE_TO_FIRST = "create to first prediction"
+WITHIN, EXPECTED = "yes", "expected outputs"
+MAX_BATCH = 1 << 20
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """runtime: of the registry `ukperf.runtimes`. model: made here, "": the first that it reads. threads: 0: the vCPUs;
+    batch: rows, 0: all. interpreter: where the runtime is installed, None: where ukperf is. bare: none is given a
+    /proc/cpuinfo."""
+
+    runtime: str = option("", "The runtime.", "RUNTIME")
+    model: str = option("", "A model that ukperf makes.", "NAME")
+    threads: int = option(0, "Threads of the runtime.", "N")
+    batch: int = option(0, "Rows of one batch.", "N")
+    bare: bool = option(False, "Give no guest a /proc/cpuinfo.")
+    interpreter: Path | None = None
+    timeout_s: float | None = None
+
+
+class Infer(Workload):
+    """One model in one runtime: import, load, first prediction, single rows, batches; outputs and engine must agree."""
+
+    Options = InferOptions
+    phases = False
+    defaults: ClassVar[Mapping[str, object]] = {"memory": 512, "timeout": None, "boots": 6}
+
+    def prepare(self, options: InferOptions, request: Request, bench: Bench) -> Prepared:
+        if not 0 <= options.batch <= MAX_BATCH:
+            raise UkperfError(f"--batch {options.batch} is not between 1 and {MAX_BATCH:,}.")
+        vcpus = request.machine.vcpus
+        threads = options.threads or vcpus
+        inferring.check_threads(threads, vcpus)
+        runtime = runtimes.get(options.runtime)
+        site = site_of(options.interpreter) if options.interpreter is not None else None
+        python = runtimes.tree_of(runtime, site)
+        model = model_for(options, runtime, site, bench.say)
+        work = Inference(runtime, model, site, threads, options.batch, vcpus, options.bare)
+        request, outlook = joining.outlook(request, bench)
+        accelerator = outlook.accelerator
+        joining.guests_for(request, accelerator, own_model=False)
+        if options.bare and "/proc/cpuinfo" in runtime.needs:
+            bench.say(f"{runtime.name} reads /proc/cpuinfo, and guests that have none get none.")
+        if accelerator is not Accelerator.NATIVE and request.machine.memory_mib < runtime.memory_mib:
+            bench.say(f"Guests get {runtime.memory_mib} MiB of memory, for {runtime.name}.")
+            request = replace(request, machine=replace(request.machine, memory_mib=runtime.memory_mib))
+        for line in python.left_out:
+            bench.say(f"Left out: {line}.")
+        bench.say(f"Calibrating {runtime.name} on this host: each part once.")
+        known = inferring.calibrate(work, joining.listener(bench))
+        emulated = accelerator in (Accelerator.TCG, Accelerator.ICOUNT)
+        repetitions = inferring.choose(known, emulated)
+        made = inferring.packed(work, accelerator, repetitions)
+        bench.say(_sentence(work, made))
+        suited = joining.suited(own_model=False)
+        return Prepared(
+            replace(
+                request,
+                program=made.program,
+                default_guests=suited,
+                accelerator=accelerator,
+                memory_mib=_memory_mib(request, suited, made),
+                timeout_s=options.timeout_s or inferring.timeout_s(known, repetitions, emulated),
+            )
+        )
+
+    def reader(self, options: InferOptions) -> Reader:
+        def read(spec: BootSpec, seen: Observation) -> Readout:
+            if seen.outcome is not Outcome.OK:
+                return Readout()
+            far = seen.report.checks.get(EXPECTED, WITHIN)
+            if far != WITHIN:
+                return Readout(reason=f"its outputs are not what is expected: {far}")
+            return Readout(_to_first(spec, seen))
+
+        return read
+
+    def compared(self, records: Sequence[BootRecord], _accelerator: Accelerator) -> Sequence[BootRecord]:
+        """What the program measured. Its phases are compared nowhere, and neither is what they are said to be."""
+        return tuple(
+            replace(
+                record,
+                statuses={name: status for name, status in record.statuses.items() if name not in set(Phase)},
+                events={},
+                ended_by_host=False,
+            )
+            for record in benchmarks_only(records)
+        )
+
+    def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
+        made = [guest for guest, how in _cpuinfo(records).items() if how == "made"]
+        return {"/proc/cpuinfo": f"given to {' and '.join(made)}"} if made else {}
+
+    def remarks(self, result: Result) -> Sequence[str]:
+        good = [record for record in result.records if record.outcome is Outcome.OK]
+        return (*inferring.engine_lines(good), *notes_of(good))
+
+    def finish(self, result: Result, bench: Bench) -> Finished:
+        good = [record for record in result.records if record.outcome is Outcome.OK]
+        notes = notes_of(good)
+        plain = super().finish(result, bench)
+        return replace(plain, notes=notes, more={"engines": inferring.engines(good), "notes": list(notes)})
+
+    def page(
+        self,
+        finished: Finished,
+        host: str,
+        records: Sequence[BootRecord],
+        options: InferOptions,
+        facts: Mapping[str, str],
+    ) -> Page:
+        plain = super().page(finished, host, records, options, facts)
+        rates = throughput(records, BATCH)
+        return replace(plain, notes=tuple(inferring.engine_lines(records)), more={"rows_per_second": rates})
+
+
+def model_for(options: InferOptions, runtime: Runtime, site: Site | None, say: Say) -> Model:
+    """The model in a format that the runtime reads, made by what is installed there. Raises UkperfError where there is
+    none."""
+    fitting = {name: kind.formats for name, kind in models.MODELS.items() if set(kind.formats) & set(runtime.formats)}
+    if not fitting:
+        raise UkperfError(f"ukperf makes no model that {runtime.name} reads: {' and '.join(runtime.formats)}.")
+    name = options.model or next(iter(fitting))
+    formats = [kind for kind in runtime.formats if kind in fitting.get(name, ())] or list(runtime.formats)
+    return models.made(name, formats[0], Cache(), say, site)
+
+
+def _sentence(work: Inference, made: PackedModel) -> str:
+    model = work.model
+    return (
+        f"{work.runtime.name}, {model.name} ({model.format}, sha256 {model.digest[:12]}), "
+        f"{many(work.threads, 'thread')}; its tree has {made.size >> 20} MiB."
+    )
+
+
+def _memory_mib(request: Request, suited: Sequence[str], made: PackedModel) -> dict[str, int]:
+    kinds = {name: name for name in request.guests or suited}
+    kinds |= {name: variant.guest for name, variant in request.variants.items()}
+    return joining.memory_for_files(kinds, dict.fromkeys(kinds, made.size), request.machine.memory_mib)
+
+
+def _to_first(spec: BootSpec, seen: Observation) -> tuple[Sample, ...]:
+    """From the start of the machine to the first prediction, as the host saw it. Under icount, what of it the guest
+    counted itself: import, load and prediction."""
+    executed = spec.image.executed_by(spec.accelerator)
+    if executed is Accelerator.ICOUNT:
+        parts = {s.benchmark: s.values[0] for s in seen.report.samples if s.benchmark in (IMPORT, LOAD, FIRST)}
+        total = sum(parts.values())
+        return (Sample(TO_FIRST[executed], Unit.INSTRUCTIONS, (total,)),) if len(parts) == 3 else ()
+    start = seen.events.get(Event.START)
+    ends = [f.at_ns for f in seen.frames if f.event == "samples" and f.fields.get("benchmark") == FIRST]
+    if start is None or not ends:
+        return ()
+    return (Sample(CREATE_TO_FIRST, Unit.SECONDS, ((ends[0] - start) / 1e9,)),)
+
+
+def _cpuinfo(records: Sequence[BootRecord]) -> dict[str, str]:
+    """guest → where its /proc/cpuinfo is from."""
+    return {
+        record.trial.guest: str(sample.metadata.get("cpuinfo", ""))
+        for record in records
+        for sample in record.samples
+        if sample.benchmark == IMPORT
+    }
+
+
+def notes_of(good: Sequence[BootRecord]) -> tuple[str, ...]:
+    """Whether all did the same work, and what was left out for want of a /proc/cpuinfo."""
+    notes = []
+    outputs = {r.checks["outputs"] for r in good if "outputs" in r.checks}
+    names = ", ".join(sorted({record.trial.guest for record in good}))
+    if len(outputs) == 1:
+        notes.append(f"Same work: the outputs of {names} are equal, bit for bit.")
+    elif outputs:
+        notes.append(f"The outputs of {names} are not equal bit for bit.")
+    bare = [guest for guest, how in _cpuinfo(good).items() if how == "left out"]
+    if bare:
+        notes.append(
+            "With --bare no guest was given a /proc/cpuinfo: runtimes may take slower ways where there is none."
+        )
+    return tuple(notes)
