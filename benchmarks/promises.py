@@ -28,7 +28,7 @@ from ukperf.stats.perboot import collect, quantile_name
 from ukperf.stats.simulate import RARE
 from ukperf.stats.steady import steady_state
 from ukperf.stats.verdict import verdicts_of
-from ukperf.stats.within import Candidate, dependence_warning, judged, skew_warning
+from ukperf.stats.within import Candidate, dependence_warning, skew_warning, with_verdicts
 
 NOISE = 0.02  # standard deviation of the log of a boot
 DIFFERENT = (Verdict.FASTER, Verdict.SLOWER)
@@ -119,7 +119,7 @@ def rare(trials: int) -> Rows:
             covered += low <= 2**RARE <= high
             noted += bool(skew_warning([float(np.log(a / b)) for a, b in zip(over, under, strict=True)]))
             for i, delta in enumerate((0.02, 0.05)):
-                [found] = judged([Candidate("total", "a", "b", effect)], delta)
+                [found] = with_verdicts([Candidate("total", "a", "b", effect)], delta)
                 equal[i] += found.verdict is Verdict.EQUIVALENT
         unseen = int((~slow.any(axis=1)).sum())
         yield n, *(share(count, trials) for count in (unseen, covered, *equal)), share(noted, trials - unseen)

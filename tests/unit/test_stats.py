@@ -17,7 +17,7 @@ from ukperf.stats.estimate import geometric_mean, median, median_ranks
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.verdict import blocks_to_settle, holm, verdicts_of
 from ukperf.stats.welch import welch_effect
-from ukperf.stats.within import Candidate, dependence_warning, judged, skew_warning
+from ukperf.stats.within import Candidate, dependence_warning, skew_warning, with_verdicts
 
 positive = st.floats(1e-9, 1e9)
 
@@ -204,12 +204,12 @@ def test_equivalent_says_which_rare_boots_it_leaves_out() -> None:
     random = np.random.default_rng(7)
     for blocks, said in ((12, "22 %"), (60, "")):
         effect = Effect(0.0001, 0.0005, blocks - 1, blocks)
-        [found] = judged([Candidate("total", "a", "b", effect)], 0.01)
+        [found] = with_verdicts([Candidate("total", "a", "b", effect)], 0.01)
         assert found.verdict is Verdict.EQUIVALENT
         assert any(said in warning for warning in found.warnings) if said else not found.warnings
     # the figure is right: an event of that share is missed by all blocks in 5 % of runs
     assert (random.random((20_000, 12)) < 0.2209).any(axis=1).mean() == pytest.approx(0.95, abs=0.01)
-    [exact] = judged([Candidate("total", "a", "b", Effect(0.0, 0.0, 11, 12))], 0.01)
+    [exact] = with_verdicts([Candidate("total", "a", "b", Effect(0.0, 0.0, 11, 12))], 0.01)
     assert not exact.warnings  # counts that repeat
 
 

@@ -1,4 +1,4 @@
-"""`ukperf compare`: runs, guests of runs, or pyperf files against each other."""
+"""`ukperf compare`: runs, guests of runs, or files of pyperf and hyperfine against each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 def command(
     run: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…", help="Folders of runs, RUN:GUEST, or pyperf files. The first is the baseline."),
+        typer.Argument(
+            metavar="RUN…",
+            help="Folders of runs, RUN:GUEST, or files of pyperf or hyperfine. The first is the baseline.",
+        ),
     ],
     against: Annotated[
         list[str] | None,
@@ -31,11 +34,12 @@ def command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare runs with each other, guests inside a run, or files of plain pyperf.
+    """Compare runs with each other, guests inside a run, or files of pyperf and hyperfine.
 
     One RUN: its guests, paired over blocks. Several: each guest with the same guest of the first run, by Welch's t on
     the logs; what changed on the host between two runs is then in the ratio, and a note says so. RUN:GUEST picks one
-    guest, so that different ones can be compared. In pyperf files the processes are the units, not the values.
+    guest, so that different ones can be compared. In files of pyperf and hyperfine (--export-json) the processes are
+    the units, not the values.
 
     OLD… --against NEW…: several builds or nights a side. The run is then the unit, so that what changes from run to run
     is in the interval; six runs a side give one. Two benchmarks or more also get one line: their geometric mean.

@@ -64,7 +64,7 @@ def check(entry: StoredKernel, say: Say) -> bool:
     except NotProbedError as reason:
         say(f"{entry.guest} {entry.version} was not probed: {reason} Adding it again makes up for it.")
         return False
-    _judge(entry, result)
+    _refuse_lacking(entry, result)
     return True
 
 
@@ -131,7 +131,7 @@ def _answers(checks: Mapping[str, str]) -> dict[str, int | None]:
     }
 
 
-def _judge(entry: StoredKernel, result: Found) -> None:
+def _refuse_lacking(entry: StoredKernel, result: Found) -> None:
     """Raises UkperfError unless the kernel is all right."""
     if not result.lacks and not result.failure:
         return

@@ -160,11 +160,7 @@ def _device_refusal() -> Truth | None:
 
 def count_cycles(observation: Observation) -> float | None:
     """Median TSC cycles a loop from the `count` samples, None unless it is positive: a guest may say anything."""
-    values: list[float] = []
-    for frame in observation.frames:
-        measured = frame.fields.get("values")
-        if frame.event == "samples" and frame.fields.get("benchmark") == "count" and isinstance(measured, list):
-            values += [float(value) for value in measured]
+    values = [value for sample in observation.report.samples if sample.benchmark == "count" for value in sample.values]
     middle = median(values) if values else 0.0
     return middle if middle > 0 else None
 

@@ -320,7 +320,7 @@ class Watch:
         outcome, reason = self._outcome, self._reason
         if outcome is None:
             self._clamp()
-            outcome, reason = self._judge(report.exit_status, report.signal, report.error)
+            outcome, reason = self._as_reported(report.exit_status, report.signal, report.error)
         if disturbed := self._disturbed():
             outcome, reason = Outcome.LOST, disturbed
         if outcome in (Outcome.OK, Outcome.FAILED) and report.lies:
@@ -362,7 +362,7 @@ class Watch:
         if stopped is not None:
             self.events = {event: min(at, stopped) for event, at in self.events.items()}
 
-    def _judge(self, status: int | None, sent: int, error: str) -> tuple[Outcome, str]:
+    def _as_reported(self, status: int | None, sent: int, error: str) -> tuple[Outcome, str]:
         if not self._speaks or (self.ended_by_host and Event.EXIT not in self.events):
             return Outcome.OK, ""  # how it ended, its host knows
         if Event.EXIT not in self.events and status is None:

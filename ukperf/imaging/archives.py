@@ -1,4 +1,4 @@
-"""Reads single files out of tar archives that nobody vouches for.
+"""Reads single files out of tar archives of unknown origin.
 
 Python's tarfile reads what an archive's own headers declare into memory: a name (GNU's long name) or attributes (a PAX
 header) of gigabytes, which a few megabytes of gzip hold. So it is given a stream that unpacks no more than a bound

@@ -22,10 +22,10 @@ from ukperf.stats.within import (
     block_effect,
     calls_warning,
     engine_first,
-    judged,
     median_ratio,
     refusal,
     unlike,
+    with_verdicts,
 )
 from ukperf.text import many, meant
 
@@ -102,7 +102,7 @@ def compare_pairs(pairs: Sequence[tuple[Side, Side]], delta: float) -> tuple[Com
         for side, baseline in pairs
         for benchmark in dict.fromkeys([*baseline.benchmarks, *side.benchmarks])
     ]
-    return judged(candidates, delta)
+    return with_verdicts(candidates, delta)
 
 
 def _candidate(side: Side, baseline: Side, benchmark: str) -> Candidate:

@@ -108,8 +108,8 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        judged = (p for p in self.points if not p.excuse)
-        kept = [result.kept for part in (judged, self.between, self.stopping, self.power) for result in part]
+        counted = (p for p in self.points if not p.excuse)
+        kept = [result.kept for part in (counted, self.between, self.stopping, self.power) for result in part]
         return all(kept)
 
 

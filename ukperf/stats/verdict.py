@@ -110,17 +110,17 @@ def verdicts_of(effects: Sequence[Effect], delta: float = 0.01, units: Sequence[
     same = dict(zip(tested, holm([p for _, p in raw]), strict=True))
     alone = dict(zip(tested, raw, strict=True))
     family = max(len(tested), 1)
-    judged = []
+    answers = []
     for i, effect in enumerate(effects):
         if i not in different:
-            judged.append(Judgement(Verdict.INCONCLUSIVE, None, MIN_BOOTS))
+            answers.append(Judgement(Verdict.INCONCLUSIVE, None, MIN_BOOTS))
         elif same[i] <= ALPHA:
-            judged.append(Judgement(Verdict.EQUIVALENT, different[i], None))
+            answers.append(Judgement(Verdict.EQUIVALENT, different[i], None))
         elif different[i] <= ALPHA:
-            judged.append(Judgement(direction(effect.log_ratio, units[i] if units else None), different[i], None))
+            answers.append(Judgement(direction(effect.log_ratio, units[i] if units else None), different[i], None))
         else:
             by_itself = "different" if alone[i][0] <= ALPHA else "equivalent"
             said = f"{by_itself} alone, not after Holm over {family} comparisons"
             notes = (said,) if min(alone[i]) <= ALPHA else ()
-            judged.append(Judgement(Verdict.INCONCLUSIVE, different[i], _needed(effect, delta, family), notes))
-    return judged
+            answers.append(Judgement(Verdict.INCONCLUSIVE, different[i], _needed(effect, delta, family), notes))
+    return answers

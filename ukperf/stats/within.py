@@ -44,7 +44,7 @@ class Candidate:
     medians: float | None = None  # ratio of the two sides' medians, which tables show
 
 
-def judged(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
+def with_verdicts(candidates: Sequence[Candidate], delta: float) -> tuple[Comparison, ...]:
     """Comparisons with their verdicts, in the order given; the family is all candidates that have an interval."""
     family = [(candidate.effect, candidate.unit) for candidate in candidates if candidate.effect is not None]
     verdicts = iter(verdicts_of([effect for effect, _ in family], delta, [unit for _, unit in family]))
@@ -100,7 +100,7 @@ def compare_guests(
                 candidates.append(Candidate(benchmark, guest, baseline, None, why))
             else:
                 candidates.append(_paired((benchmark, guest, baseline), over, under, lost))
-    return judged(candidates, delta)
+    return with_verdicts(candidates, delta)
 
 
 def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str) -> Candidate:
