@@ -442,6 +442,25 @@ def test_a_programs_variables_are_its_own_and_not_the_commands(folders: Path) ->
         guests.get("mine", Cache()).build(program, BuildOptions())
 
 
+def test_a_program_that_a_command_runs_gets_no_variables_but_its_own(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on this machine itself: LANG alone makes `echo` take four times as long."""
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    script(folders, 'echo "command: ${LANG-none}"; exec "$@"')
+    path = folders / "program"
+    path.write_text(f'#!/bin/sh\necho "program: ${{LANG-none}} ${{HOME-none}} $A"; /bin/cat {folders}/frames\n')
+    path.chmod(0o755)
+    program = Program("boot", "p", path, False, ("/program",), env=(("A", "b"),))
+    recipes.use(recipe(folders, '[command]\narguments = ["./monitor", "{program}", "{arguments}"]\nversion = []'))
+    seen = CommandHost().boot(
+        BootSpec(
+            guests.get("mine", Cache()).build(program, BuildOptions()), MACHINE, Accelerator.NATIVE, timeout_s=20.0
+        )
+    )
+    assert seen.console_tail.startswith("command: en_US.UTF-8\nprogram: none none b\n"), seen.console_tail
+
+
 def test_a_command_runs_by_the_accelerators_that_its_recipe_has(folders: Path) -> None:
     script(folders, "frames")
     text = '[command]\narguments = ["./monitor", "{accelerator}", "{program}"]\nversion = []\n'
