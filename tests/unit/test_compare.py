@@ -226,6 +226,15 @@ def test_runs_without_a_common_guest_say_how_to_name_them(tmp_path: Path) -> Non
     assert "no run of ukperf" in cli("compare", tmp_path, status=2)
 
 
+def test_a_guest_that_the_only_run_lacks_is_named_with_those_that_it_has(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", run_of({"linux": 1.0, "nanos": 0.5}))
+    with pytest.raises(UkperfError, match="run has no guest 'nope'") as caught:
+        load(f"{run}:nope")
+    assert caught.value.hint == "It has: linux, nanos."
+    assert "has no guest 'nope'" in cli("compare", f"{run}:nope", status=2)
+    assert "is one guest of a run, and a whole run is wanted" in cli("compare", f"{run}:linux", status=2)
+
+
 def big(boots: int, values: int, seed: int) -> list[BootRecord]:
     draw = np.random.default_rng(seed)
     records = run_of({"linux": 1.0, "nanos": 0.9}, boots // 2, seed=seed)

@@ -207,8 +207,13 @@ def load(path: str | Path) -> LoadedRun:
         return _folder(where)
     if not where.exists():
         run, guest = _split(str(path))
-        one = f"Give {run} alone; where one guest can be chosen, --guest {guest} does." if guest else ""
-        raise UkperfError(f"{where} does not exist.", hint=one or "Give the folder of a run, or a file of pyperf.")
+        if guest is None:
+            raise UkperfError(f"{where} does not exist.", hint="Give the folder of a run, or a file of pyperf.")
+        load(run)._known(guest)
+        raise UkperfError(
+            f"{where} is one guest of a run, and a whole run is wanted.",
+            hint=f"Give {run} alone; where one guest can be chosen, --guest {guest} does.",
+        )
     file = read_pyperf(where)
     records = [record for guest in file.guests.values() for record in guest]
     baseline = _baseline(tuple(file.guests))
