@@ -129,6 +129,7 @@ def test_no_other_name_lets_a_model_file_be_loaded_on_this_host(
     ("ask", "message"),
     [
         (LearnOptions(threads=0), "--threads 0"),
+        (LearnOptions(scale=0.0), "A scale of 0 makes no sense"),
         (LearnOptions(scale=0.1, data="newsgroups"), "--scale"),
         (LearnOptions(models=("resnet",)), "no model 'resnet'"),
     ],

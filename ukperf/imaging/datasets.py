@@ -111,10 +111,15 @@ STRAY = 0.46  # share of its topical words that belong to another topic
 TOPIC_SHARE = 0.05  # of all columns, the vocabulary of one topic
 
 
-def synthetic(scale: float = 1.0, seed: int = 20) -> Dataset:
-    """The stand-in; scale multiplies rows and columns. Raises UkperfError for a scale outside (0, 4]."""
+def check_scale(scale: float) -> None:
+    """Raises UkperfError outside (0, 4]."""
     if not 0 < scale <= 4:
         raise UkperfError(f"A scale of {scale:g} makes no sense.", hint="Give a number above 0 and up to 4.")
+
+
+def synthetic(scale: float = 1.0, seed: int = 20) -> Dataset:
+    """The stand-in; scale multiplies rows and columns. Raises UkperfError for a scale outside (0, 4]."""
+    check_scale(scale)
     columns = max(200, round(COLUMNS * scale))
     # Fewer documents teach less: a small set gets clearer topics, so that accuracy still means something.
     topical = min(0.6, TOPICAL / math.sqrt(math.sqrt(scale)))

@@ -47,8 +47,7 @@ def dataset_folder(source: str, scale: float = 1.0, cache: Cache | None = None) 
     if source == "synthetic":
         made: Callable[[], Dataset] = lambda: datasets.synthetic(scale)  # noqa: E731
         key = {"format": FORMAT, "source": source, "scale": scale}
-        if not 0 < scale <= 4:
-            datasets.synthetic(scale)  # raises
+        datasets.check_scale(scale)
     elif source == "newsgroups":
         path = newsgroups_file()
         made = lambda: read_newsgroups(path)  # noqa: E731

@@ -12,7 +12,7 @@ from ukperf import guests
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
-from ukperf.imaging.datasets import DataFacts, stored_facts
+from ukperf.imaging.datasets import DataFacts, check_scale, stored_facts
 from ukperf.imaging.datasources import dataset_folder
 from ukperf.model import BootProtocol, Outcome, Request, Result
 from ukperf.text import many
@@ -174,6 +174,8 @@ def _check(ask: LearnOptions) -> None:
         raise UkperfError(f"--threads {ask.threads} is not between 1 and {MAX_THREADS}.")
     if ask.scale is not None and ask.data != "synthetic":
         raise UkperfError("--scale is for the synthetic data only.", hint="Leave it out, or use --data synthetic.")
+    if ask.scale is not None:
+        check_scale(ask.scale)
     if ask.model_file is not None and ask.models:
         raise UkperfError("--model and --model-file exclude each other.")
     if ask.model_file is not None and not ask.model_file.is_file():
