@@ -93,11 +93,28 @@ def test_a_broken_package_is_named_and_keeps_nothing_from_working(source: str, s
 
 BROKEN = """
 from contextlib import contextmanager
-from ukperf.workloads.base import Workload
+from dataclasses import replace
+from ukperf.guests.base import Availability, Guest
+from ukperf.guests.recipes import load_recipe
+from ukperf.imaging.programs import boot_program
+from ukperf.resources import data
+from ukperf.workloads.base import Prepared, Workload
 class Odd:
     def __init__(self, cache=None): pass
 class Raises(Workload):
     def prepare(self, options, request, bench): raise KeyError("x")
+class Few(Workload):
+    def prepare(self, options, request, bench): return Prepared(replace(request, program=boot_program()))
+    def compared(self, records, accelerator): return 3
+class Strings(Few):
+    def compared(self, records, accelerator): return ["a", "b"]
+class Ended(Few):
+    def finish(self, result, bench): return None
+class Builds(Guest):
+    name = "builds"
+    recipe = load_recipe(data("images", "native", "recipe.toml"))
+    def availability(self, options): return Availability(True, "here")
+    def build(self, program, options): return "image"
 class Words(Workload):
     def prepare(self, options, request, bench): return "words"
 @contextmanager
@@ -120,14 +137,32 @@ def host(uri, run_id, shared_path): yield Odd()
             "images build other",
             "The guest other of the package broken gave Odd, where ukperf.guests.base.Guest is wanted",
         ),
+        (
+            "few -g native --boots 1 --share-host",
+            "The workload few of the package broken gave int, where collections.abc.Iterable is wanted",
+        ),
+        (
+            "strings -g native --boots 1 --share-host",
+            "The workload strings of the package broken gave str, where ukperf.model.seen.BootRecord is wanted",
+        ),
+        (
+            "ended -g native --boots 1 --share-host",
+            "The workload ended of the package broken gave NoneType, where ukperf.workloads.base.Finished is wanted",
+        ),
+        (
+            "boot-time -g builds --baseline builds --share-host",
+            "The guest builds of the package broken gave str, where ukperf.model.asked.Image is wanted",
+        ),
+        ("images build builds", "The guest builds of the package broken gave str, where ukperf.model.asked.Image"),
         ("boot-time --connect there:x", "The host driver there of the package broken gave Odd, which has no uri, "),
     ],
 )
 def test_what_an_extension_does_wrong_is_one_sentence_with_its_packages_name(
     words: str, said: str, site: Path, tmp_path: Path
 ) -> None:
-    points = "odd = broken:Odd\nraises = broken:Raises\nwords = broken:Words"
-    others = "[ukperf.guests]\nother = broken:Odd\n[ukperf.hosts]\nthere = broken:host\n"
+    names = ("odd", "raises", "words", "few", "strings", "ended")
+    points = "\n".join(f"{name} = broken:{name.capitalize()}" for name in names)
+    others = "[ukperf.guests]\nother = broken:Odd\nbuilds = broken:Builds\n[ukperf.hosts]\nthere = broken:host\n"
     package(site, "broken", BROKEN, f"[ukperf.workloads]\n{points}\n{others}")
     package(site, "ends", "raise SystemExit(3)", "[ukperf.workloads]\nends = ends:Ends\n")
     folders = {f"UKPERF_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}

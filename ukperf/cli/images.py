@@ -257,7 +257,7 @@ def build(
     _choose("machine", machine, [MachineKind.Q35.value, MachineKind.MICROVM.value])
     make = _program_maker(workload, scale, cache)
     started = time.monotonic()
-    image = chosen.build(make(), BuildOptions(machine=MachineKind(machine)))
+    image = guests.build(chosen, make(), BuildOptions(machine=MachineKind(machine)))
     took = time.monotonic() - started
     files = {name: path for name in ("kernel", "initrd", "disk") if (path := getattr(image, name)) is not None}
     said = {

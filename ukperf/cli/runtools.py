@@ -101,4 +101,5 @@ def _shown(run: LoadedRun) -> Sequence[BootRecord]:
     from ukperf import workloads
 
     workload = workloads.of_run(run.plan.workload)
-    return workload.shown_in_report(workload.explained(run.records, run.path), run.plan.accelerator)
+    records = workload.explained(run.records, run.path)
+    return workloads.records_of(workload, workload.shown_in_report(records, run.plan.accelerator))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
+from ukperf import guests
 from ukperf.engine.record import clock_ratio
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions, Guest
@@ -43,7 +44,7 @@ class ClockCheck:
 def check_clock(guest: Guest, options: BuildOptions, template: BootSpec, host: Host) -> ClockCheck:
     """Boot `guest` once with the clock program; template says on what machine, and how long at most."""
     try:
-        image = guest.build(clock_program(), options)
+        image = guests.build(guest, clock_program(), options)
         spec = replace(template, image=image, console_path=None, name=f"{template.name}-clock")
         seen = booting(image.protocol, host).boot(spec)
     except UkperfError as error:

@@ -73,7 +73,7 @@ def measure(
         phases=workload.phases,
     )
     result = session.start(asked, say=say, observer=observer, read=workload.reader(options))
-    return workload.finish(result, lent)
+    return WORKLOADS.expect(workload.name, workload.finish(result, lent), Finished)
 
 
 def go_on(
@@ -82,7 +82,8 @@ def go_on(
     """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
     read = workload.reader(workload.options_of(Result(folder, plans.load(folder), (), "")))
     result = session.resume(folder, say=say, observer=observer, share_host=share_host, read=read)
-    return workload.finish(result, EngineBench(say, observer, share_host))
+    finished = workload.finish(result, EngineBench(say, observer, share_host))
+    return WORKLOADS.expect(workload.name, finished, Finished)
 
 
 def facts(workload: Workload, finished: Finished, host: str = "") -> Mapping[str, str]:

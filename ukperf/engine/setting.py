@@ -12,6 +12,7 @@ from ukperf.engine.folders import refuse_used
 from ukperf.engine.plan import domain_name
 from ukperf.engine.record import CHECK_MS
 from ukperf.errors import HostError, UkperfError
+from ukperf.guests import build
 from ukperf.guests.base import BuildOptions, Guest
 from ukperf.guests.recipes import Joins, Role
 from ukperf.hosts import DEFAULT, THIS_MACHINE, booting, open_host, this_machine
@@ -51,7 +52,7 @@ class Setting:
 
     def running(self, program: Program) -> Setting:
         """The same with another program. Raises UkperfError where the guest cannot run it."""
-        return replace(self, image=self.guest.build(program, self.options))
+        return replace(self, image=build(self.guest, program, self.options))
 
     def spec(self, run_id: str, *, timeout_s: float, name: str = "") -> BootSpec:
         """One boot. name: the domain's; default: that of the run's boots of this guest."""
@@ -76,7 +77,7 @@ def setting_of(guest: Guest, host: Host, accelerator: Accelerator, program: Prog
     fitting = host.fit(machine, guest.recipe.machines)
     options = BuildOptions(machine=fitting.kind, accelerator=accelerator, remote=not host.here)
     where = booting(guest.recipe.protocol, host)
-    return Setting(guest.label, guest, where, fitting, options, guest.build(program, options))
+    return Setting(guest.label, guest, where, fitting, options, build(guest, program, options))
 
 
 # ---- what is asked for ----
@@ -296,7 +297,7 @@ def _settle(
         _check_memory(request, guest, name, machine, options)
     more = (*request.arguments.get(name, ()), *variant.arguments)
     asked = request.programs.get(name, request.program)
-    image = guest.build(_program_for(request, asked, more, guest.executed_by(accelerator)), options)
+    image = build(guest, _program_for(request, asked, more, guest.executed_by(accelerator)), options)
     where = booting(guest.recipe.protocol, host)
     return Setting(name, guest, where, machine, options, image, request.launch)
 

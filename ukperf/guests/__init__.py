@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ukperf.guests.base import Availability, BuildOptions, Guest
     from ukperf.guests.stored import StoredGuest
     from ukperf.imaging.cache import Cache
+    from ukperf.model import Image, Program
 
 # Modules are imported when their guest is wanted: the names alone are needed for --help.
 GUESTS: Registry[Callable[[Cache | None], Guest]] = Registry("ukperf.guests", "guest")
@@ -86,6 +87,15 @@ def availability(guest: Guest, options: BuildOptions) -> Availability:
             raise
         raise GUESTS.fault(name, f"failed: {type(error).__name__}: {clean(str(error), 200)}") from error
     return there if name not in GUESTS.names() else GUESTS.expect(name, there, Availability)
+
+
+def build(guest: Guest, program: Program, options: BuildOptions) -> Image:
+    """The guest's image with this program. Raises UkperfError as the guest itself, and where another package's guest
+    gives something else."""
+    from ukperf.model import Image
+
+    image = guest.build(program, options)
+    return image if guest.name not in GUESTS.names() else GUESTS.expect(guest.name, image, Image)
 
 
 def in_role(role: Role, cache: Cache | None = None) -> Guest:

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
+from ukperf import guests
 from ukperf.errors import UkperfError
 from ukperf.guests import recipes
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
@@ -166,7 +167,7 @@ class CommandGuest(Guest):
         if self._base is not None:
             if self._base.recipe.protocol is BootProtocol.EXEC and (options.kernel or options.cmdline):
                 raise UkperfError(f"{self.name} has no kernel and no command line of its own.")
-            return self._base.build(program, self._options(options))
+            return guests.build(self._base, program, self._options(options))
         named = options.kernel or self._file.kernel
         assert named is not None  # `availability` has looked
         kernel, digest = self.cache.keep(named)

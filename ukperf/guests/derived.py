@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ukperf import guests
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
 from ukperf.guests.recipes import GuestFile, Joins, Kernels, recipe_of
@@ -33,7 +34,7 @@ class Derived(Guest):
             raise UkperfError(
                 f"The kernel of {self.name} is missing ({chosen.kernel}).", hint=f"{self._file.path} names it."
             )
-        return replace(self._base.build(program, chosen), guest=self.name)
+        return replace(guests.build(self._base, program, chosen), guest=self.name)
 
     def obtain(self) -> str:
         return self._base.obtain()

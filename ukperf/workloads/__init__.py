@@ -5,7 +5,7 @@ The name of an entry point is what plan.json calls the workload, and the command
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ukperf.errors import UkperfError
 from ukperf.registry import OURS, Registry
 
 if TYPE_CHECKING:
+    from ukperf.model import BootRecord
     from ukperf.workloads.base import Workload
 
 WORKLOADS: Registry[Callable[[], Workload]] = Registry("ukperf.workloads", "workload")
@@ -25,6 +26,14 @@ def get(name: str) -> Workload:
     workload: Workload = WORKLOADS.call(name, kind=Workload)
     workload.name = name
     return workload
+
+
+def records_of(workload: Workload, given: object) -> tuple[BootRecord, ...]:
+    """What a workload says is compared. Raises UkperfError, with its package's name, where that is anything else."""
+    from ukperf.model import BootRecord
+
+    records = WORKLOADS.expect(workload.name, given, Iterable)  # type: ignore[type-abstract]
+    return tuple(WORKLOADS.expect(workload.name, record, BootRecord) for record in records)
 
 
 def of_run(name: str) -> Workload:

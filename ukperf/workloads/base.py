@@ -34,6 +34,7 @@ from ukperf.reports.table import RunPage
 from ukperf.stats.perboot import without_phases
 from ukperf.stats.summary import summarize
 from ukperf.text import Say
+from ukperf.workloads import records_of
 
 Reader = Callable[[BootSpec, Observation], Readout]
 
@@ -209,7 +210,7 @@ class Workload(ABC):
     def finish(self, result: Result, bench: Bench) -> Finished:
         """What is shown of a run, after its last boot or when it is shown again."""
         records = self.compared(result.records, result.plan.accelerator)
-        return Finished(replace(result, records=tuple(records)))
+        return Finished(replace(result, records=records_of(self, records)))
 
     def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
         """What the figures are, besides what is known of every run. records: one host's."""
