@@ -10,6 +10,20 @@ from netfile import Net
 
 VERSION = 3  # of the schema, since 2017
 IDENTIFIER = b"TFL3"
+ALIGNMENT = 16  # of constants (force_align in schema.fbs); what the schema's own classes write has none
+
+
+class Constant(schema.BufferT):
+    """A buffer whose bytes lie where vector instructions may read them from the mapped file."""
+
+    def Pack(self, builder):
+        builder.StartVector(1, len(self.data), ALIGNMENT)
+        builder.head -= len(self.data)
+        builder.Bytes[builder.head : builder.head + len(self.data)] = self.data
+        data = builder.EndVector()
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, data)
+        return schema.BufferEnd(builder)
 
 
 class Graph:
@@ -34,8 +48,8 @@ class Graph:
         made = self._add(name, array.shape)
         made.type = schema.TensorType.INT32 if array.dtype == np.int32 else schema.TensorType.FLOAT32
         made.buffer = len(self.buffers)
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(array.tobytes(), np.uint8)
+        buffer = Constant()
+        buffer.data = array.tobytes()
         self.buffers.append(buffer)
         return name
 
