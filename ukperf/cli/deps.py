@@ -1,49 +1,88 @@
-"""`ukperf deps`: what a program or a Python package depends on."""
+"""`ukperf deps`: what a program or a Python package depends on, and in which guests it will run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ukperf.cli import options as o
+from ukperf.cli.measuring import CAMPAIGN, Shared, measuring
 
-if TYPE_CHECKING:
-    from ukperf.deps.page import CompositionPage
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PROGRAM [ARG]… | PACKAGE | MODEL", help="A program, an installed package, or a model's file."
+    ),
+]
+Trace = Annotated[bool, typer.Option("--trace", help="Run it here under strace: which calls and special files.")]
+Forecast = Annotated[bool, typer.Option("--forecast", help="Say for each guest whether it will run there: tried here.")]
+Confirm = Annotated[bool, typer.Option("--confirm", help="Forecast, then boot each guest and see.")]
+Script = Annotated[Path | None, typer.Option(metavar="FILE", help="Of a package: what is run. Default: its import.")]
+File = Annotated[
+    list[str] | None, typer.Option(metavar="HOST[:GUEST]", help="A file or folder that goes along into guests.")
+]
+Interpreter = Annotated[
+    Path | None, typer.Option(metavar="PYTHON", help="Whose packages; the same version of Python as ukperf's.")
+]
+All = Annotated[bool, typer.Option("--all", help="Show every file on a line of its own.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as a page with a graph.")]
+Dot = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the graph for graphviz.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")]
 
 
+@measuring(after="guest", without=CAMPAIGN | {"vcpus", "pin", "variant"}, timeout=300.0)
 def command(
-    subject: Annotated[
-        list[str], typer.Argument(metavar="PROGRAM | PACKAGE", help="A program of this machine, or a Python package.")
-    ],
-    interpreter: Annotated[
-        Path | None, typer.Option(metavar="PYTHON", help="Whose packages; the same version of Python as ukperf's.")
-    ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Show every file on a line of its own.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as a page with a graph.")] = None,
-    dot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the graph for graphviz.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")] = False,
-    json: o.Json = False,
+    shared: Shared,
+    subject: Words,
+    trace: Trace = False,
+    forecast: Forecast = False,
+    confirm: Confirm = False,
+    script: Script = None,
+    file: File = None,
+    interpreter: Interpreter = None,
+    all_: All = False,
+    html: Html = None,
+    dot: Dot = None,
+    markdown: Markdown = False,
 ) -> None:
-    """Say what a program or an installed Python package is made of: libraries, and who asks for whom.
+    """Say what a program or an installed Python package is made of, and in which guests it will run.
 
     Libraries that were linked in are seen by their symbols, by texts in the files, by licence files and by what the
     runtime itself says. Each dependency that the paper names is seen, replaced by another, or gone. A name with a slash
-    in it is a program; any other is a package if one of that name is installed, else a program.
+    in it is a program; any other is a package if one of that name is installed, else a program. A model (.onnx,
+    .tflite) stands for the runtime that loads it.
+
+    --trace, --forecast and --confirm run it on this machine. A forecast runs it with a guest's files only and without
+    the calls that the guest lacks (`ukperf syscalls`).
 
     ukperf deps onnxruntime --html onnxruntime.html
+
+    ukperf deps --forecast -- sqlite3 :memory: "select 1"
     """
     from ukperf.cli.output import show_page
-    from ukperf.deps.page import composition_graph
-    from ukperf.deps.subject import compose
+    from ukperf.deps.page import CompositionPage, composition_graph
+    from ukperf.deps.subject import compose, subject_of
     from ukperf.paths import absolute
     from ukperf.reports import graph
     from ukperf.reports.html import document
     from ukperf.reports.markdown import render
 
-    made = compose(subject, absolute(interpreter) if interpreter else None)
-    page = _page(made, all_)
+    meant = subject_of(subject, absolute(interpreter) if interpreter else None, script, file or ())
+    made = compose(meant)
+    tried = None
+    if trace or forecast or confirm:
+        from ukperf.deps import trying
+        from ukperf.engine.campaign import EngineBench
+
+        request = shared.request()
+        if forecast or confirm:
+            bench = EngineBench(o.sayer(), share_host=request.share_host)
+            tried = trying.tried(meant, request, bench, confirm=confirm)
+        else:
+            tried = trying.traced(meant, request.timeout_s)
+    page = CompositionPage(made, all_, tried)
     if dot is not None:
         _write(dot, graph.dot(composition_graph(made), made.subject))
     if html is not None:
@@ -51,15 +90,7 @@ def command(
     if markdown:
         print(render(page), end="")
     else:
-        show_page(page, json)
-
-
-def _page(made: object, everything: bool) -> CompositionPage:
-    from ukperf.deps.composition import Composition
-    from ukperf.deps.page import CompositionPage
-
-    assert isinstance(made, Composition)
-    return CompositionPage(made, everything)
+        show_page(page, shared.json)
 
 
 def _write(path: Path, text: str) -> None:

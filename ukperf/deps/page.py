@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ukperf.deps.askpage import tried_parts
 from ukperf.deps.composition import Composition, File, FileKind, Library
 from ukperf.deps.libraries import Fate
+from ukperf.deps.trying import Tried
 from ukperf.reports import graph
 from ukperf.reports.graph import Graph, Node
 from ukperf.reports.jsonout import members
@@ -45,10 +47,11 @@ class _Branch:
 
 @dataclass(frozen=True)
 class CompositionPage(Page):
-    """everything: no files are put together on one line."""
+    """everything: no files are put together on one line. tried: what its runs told, if there were any."""
 
     made: Composition
     everything: bool = False
+    tried: Tried | None = None
 
     def body(self) -> Iterator[Part]:
         made = self.made
@@ -71,9 +74,12 @@ class CompositionPage(Page):
             yield Line(f"can start threads: {', '.join(PurePosixPath(name).name for name in by)}")
         for note in made.notes:
             yield Line(note, Tone.UNSURE)
+        if self.tried is not None:
+            yield from tried_parts(self.tried)
 
     def said(self) -> object:
-        return {**members(self.made), "size": self.made.size}
+        run = members(self.tried) if self.tried is not None else {}
+        return {**members(self.made), "size": self.made.size, **{name: run[name] for name in run if name != "notes"}}
 
     def drawings(self) -> Iterable[str]:
         made = self.made

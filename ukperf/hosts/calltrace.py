@@ -40,6 +40,7 @@ _ROUNDS = 50
 _TIME = "time"  # why it was ended
 # Structures stay pointers: nobody reads them, and it is quicker. Of clone3 the flags say whether it makes a thread.
 _OPTIONS = ("-f", "-q", "-s", "0", "-e", "verbose=clone3")
+ENTERING = frozenset({"chroot", "chdir", "execve"})
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _NONE: Mapping[str, str] = {}
 
@@ -77,9 +78,9 @@ class CallTrace:
 
     @property
     def last_line(self) -> str:
-        """The last line that it wrote to standard error, else to standard output."""
+        """The last line that it wrote to standard error, else to standard output; frames (docs/wire.md) are none."""
         lines = [*self.stdout.splitlines(), *self.stderr.splitlines()]
-        return next((clean(line, 300) for line in reversed(lines) if line.strip()), "")
+        return next((clean(line, 300) for line in reversed(lines) if line.strip() and line[0] not in "\x1e{"), "")
 
 
 def find_strace() -> str:
@@ -100,14 +101,16 @@ def trace_calls(
     timeout_s: float,
     *,
     before: Sequence[str] = (),
+    through: Sequence[str] = (),
     missing: Iterable[str] = (),
     answers: Mapping[str, str] = _NONE,
 ) -> CallTrace:
     """Run a program under strace until it has ended, and say what it asked for. cwd: its folder.
 
-    before: words that strace itself is started by (a program that prepares name spaces and then executes it).
-    missing: calls that are answered with ENOSYS instead of being made. answers: call → another answer, `error=95` or
-    `retval=0`.
+    before: words that strace itself is started by (a program that prepares name spaces and then executes it). through:
+    words that the program is executed by, whose calls are noted no more than strace's own. missing: calls that are
+    answered with ENOSYS instead of being made. answers: call → another answer, `error=95` or `retval=0`. Of what
+    `through` does (ENTERING) the first of each kind is made in any case.
 
     Raises UkperfError where strace is not there or may not trace, and where the program cannot be executed.
     """
@@ -120,23 +123,20 @@ def trace_calls(
             # What the loader obeys is for the program alone.
             own = {name: value for name, value in env.items() if name.startswith("LD_")}
             theirs = [word for name, value in own.items() for word in ("-E", f"{name}={value}")]
-            options = [
-                *_OPTIONS,
-                *_injection({**dict.fromkeys(missing, "error=ENOSYS"), **answers}),
-                *theirs,
-                "-o",
-                str(fifo),
-            ]
-            words = ("/usr/bin/env", f"--chdir={cwd}", *before, strace, *options, "--", *argv)
+            answered = _injection({**dict.fromkeys(missing, "error=ENOSYS"), **answers}, bool(through))
+            options = [*_OPTIONS, *answered, *theirs, "-o", str(fifo)]
+            words = ("/usr/bin/env", f"--chdir={cwd}", *before, strace, *options, "--", *through, *argv)
             others = {name: value for name, value in env.items() if name not in own}
-            return _traced(words, children.marked(others), trace, argv[0], timeout_s)
+            reader = TraceReader(execs=2 if through else 1)
+            return _traced(words, children.marked(others), trace, argv[0], timeout_s, reader)
 
 
-def _injection(answers: Mapping[str, str]) -> list[str]:
+def _injection(answers: Mapping[str, str], through: bool) -> list[str]:
     """Options for calls that a kernel has not. `?` before a name: this strace may not know it. The execve that starts
     the program is strace's own and made in any case."""
     known = [(name, answer) for name, answer in sorted(answers.items()) if _NAME.fullmatch(name)]
-    return [word for name, answer in known for word in ("-e", f"inject=?{name}:{answer}")]
+    spared = {name: f":when={3 if name == 'execve' else 2}+" for name in ENTERING} if through else {}
+    return [word for name, answer in known for word in ("-e", f"inject=?{name}:{answer}{spared.get(name, '')}")]
 
 
 @dataclass
@@ -167,8 +167,10 @@ class _Lines:
         self._rest = self._rest[:LINE_MAX]
 
 
-def _traced(words: Sequence[str], env: Mapping[str, str], trace: int, name: str, timeout_s: float) -> CallTrace:
-    reader, out, err = TraceReader(), _Kept(), _Kept()
+def _traced(
+    words: Sequence[str], env: Mapping[str, str], trace: int, name: str, timeout_s: float, reader: TraceReader
+) -> CallTrace:
+    out, err = _Kept(), _Kept()
     lines = _Lines(reader)
     with contextlib.ExitStack() as stack:
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
@@ -207,7 +209,7 @@ def _traced(words: Sequence[str], env: Mapping[str, str], trace: int, name: str,
 def _did_not_start(name: str, errno: str, said: str, why: str) -> UkperfError:
     if errno:
         return UkperfError(f"{name} cannot be executed: {errno}.")
-    last = next((clean(line, 300) for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
+    last = next((clean(line, 300) for line in said.splitlines() if line.strip()), "it said nothing").rstrip(".")
     if "Can't stat" in last:
         return UkperfError(f"{name} cannot be executed: {last.rpartition(': ')[2]}.")
     hint = f"Is tracing allowed here? Try: {shell('strace', 'true')}"

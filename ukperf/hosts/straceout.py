@@ -52,9 +52,11 @@ class TraceReader:
 
     calls: how often each was made. errors: (call, errno) → how often. ioctls: by command. paths: absolute ones that
     were looked at, and whether that ever succeeded; /proc/PID is /proc/self, whose ever it is. opened: those of them
-    that were opened or tried to be. executed: other programs. live: numbers of threads that have not ended.
+    that were opened or tried to be. executed: other programs. live: numbers of threads that have not ended. execs: how
+    many programs have to be executed until the one that is meant runs; what is before it is none of its.
     """
 
+    execs: int = 1
     calls: dict[str, int] = field(default_factory=dict)
     errors: dict[tuple[str, str], int] = field(default_factory=dict)
     ioctls: dict[str, bool] = field(default_factory=dict)
@@ -104,7 +106,8 @@ class TraceReader:
         if not self.started:
             # The first is strace's own, which becomes the program.
             if name == "execve" and (result := _RESULT.search(rest)):
-                self.started, self.not_started = result[1] == "0", result[2] or ""
+                self.execs -= result[1] == "0"
+                self.started, self.not_started = self.execs <= 0, result[2] or ""
             return
         if name in _MADE_BY_KERNEL:
             return

@@ -30,7 +30,7 @@ from ukperf.files import SMALL, read_bytes, reason
 from ukperf.imaging import tree
 from ukperf.imaging.bytecode import bytecode
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.closure import PYTHON, PythonTree
+from ukperf.imaging.closure import NO_PRUNING, PYTHON, Pruning, PythonTree
 from ukperf.imaging.distributions import Site, read_requirements, resolve
 from ukperf.imaging.elf import LibrarySearch
 from ukperf.imaging.executable import absolute
@@ -95,6 +95,7 @@ def pack_python(
     packages: Iterable[str] = (),
     requirements: Path | None = None,
     site: Site | None = None,
+    pruning: Pruning = NO_PRUNING,
     worker: PyperfWorker | None = None,
     files: Iterable[FileToPack] = (),
     env: Iterable[tuple[str, str]] = (),
@@ -106,15 +107,15 @@ def pack_python(
     """A script and its arguments as a tree in the cache, found again in milliseconds while nothing of it has changed.
 
     packages: installed distributions (`numpy`, `numpy>=2`); requirements: a file of such; both with all that they
-    require. site: where they are installed, default ukperf's own environment. worker: the script runs as pyperf's
-    worker, whose tree has pyperf. The rest as in `pack`; modules of the script's own folder are `files`. Raises
-    UkperfError, one sentence and a hint, for what cannot be packed.
+    require. site: where they are installed, default ukperf's own environment. pruning: what of their files is left
+    out. worker: the script runs as pyperf's worker, whose tree has pyperf. The rest as in `pack`; modules of the
+    script's own folder are `files`. Raises UkperfError, one sentence and a hint, for what cannot be packed.
     """
     cache = cache or Cache()
     request = to_pack([str(script), *args], files=files, env=env, cwd=cwd, stdin=stdin, base=base)
     source = _read(script, request.base)
     roots = _roots(packages, requirements and request.base / requirements, site, pyperf=worker is not None)
-    python = python_tree(cache, roots, site)
+    python = python_tree(cache, roots, site, pruning)
     told = worker.words() if worker is not None else None
     search = LibrarySearch()
     question = ["python", FORMAT, str(request), python.digest, str(python.root), told, search.environment]

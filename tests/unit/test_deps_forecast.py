@@ -1,0 +1,288 @@
+"""Forecasts: a packed program runs here with a guest's files and calls only, and tells what it would do there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from cprograms import compiled
+from typer.testing import CliRunner
+
+from ukperf import guests
+from ukperf.cli.main import app
+from ukperf.deps import guestroot
+from ukperf.deps import subject as subject_module
+from ukperf.deps.asking import Asked, Special, has_file, provided, special_files
+from ukperf.deps.composition import Composition
+from ukperf.deps.forecast import Forecast, Running, forecast, run_in_tree, truth_of
+from ukperf.deps.page import CompositionPage
+from ukperf.deps.subject import runtime_of, script_of, subject_of, trace_here
+from ukperf.deps.trying import Tried
+from ukperf.errors import UkperfError
+from ukperf.imaging.pack import pack
+from ukperf.model import CallClass, CallTable, Observation, Outcome, Program, SystemCall
+from ukperf.reports.markdown import render
+
+
+def may_forecast() -> bool:
+    try:
+        guestroot.before(Path("/x"), Path("/y"), "/p", ())
+    except UkperfError:
+        return False
+    return shutil.which("strace") is not None
+
+
+here = pytest.mark.skipif(not may_forecast(), reason="no strace, or no name spaces")
+
+NEEDS = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    struct utsname name;
+    for (int i = 1; i < argc; i++)
+        if (argv[i][0] == '/' ? open(argv[i], O_RDONLY) < 0
+            : argv[i][0] == 'a' ? alarm(1) != 0
+            : argv[i][0] == 'u' ? uname(&name) != 0 : argv[i][0] == 'f' ? fork() < 0 : 0) {
+            fprintf(stderr, "no %s\\n", argv[i]);
+            return 3;
+        }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled(tmp_path_factory.mktemp("p") / "needs", NEEDS)
+
+
+def packed(program: Path, *words: str) -> Program:
+    return pack([str(program), *words]).program
+
+
+def table(guest: str, kinds: Mapping[str, CallClass], complaint: str = "") -> CallTable:
+    calls = tuple(SystemCall(number, name, kind) for number, (name, kind) in enumerate(kinds.items()))
+    return CallTable(guest, "1", "", "", calls, 1, complaint)
+
+
+ALL: Mapping[str, CallClass] = {"uname": CallClass.WORKS, "fork": CallClass.WORKS}
+
+
+@here
+@pytest.mark.parametrize(
+    ("guest", "path", "runs"),
+    [
+        ("linux", "/proc/cpuinfo", True),
+        ("nanos", "/proc/cpuinfo", False),
+        ("nanos", "/proc/meminfo", True),
+        ("nanos", "/proc/self/maps", True),
+        ("nanos", "/proc/self/exe", True),
+        ("nanos", "/sys/devices/system/cpu/online", True),
+        ("nanos", "/dev/urandom", True),
+        ("nanos", "/dev/zero", False),
+        ("unikraft", "/dev/zero", True),
+        ("unikraft", "/proc/meminfo", False),
+        ("unikraft", "/etc/hostname", False),
+    ],
+)
+def test_a_guest_has_its_special_files_and_no_others(program: Path, guest: str, path: str, runs: bool) -> None:
+    told = forecast(packed(program, path), table(guest, ALL), 30)
+    assert (told.says is Running.YES) is runs
+    if not runs:
+        assert f"no {path}" in told.reason
+
+
+@here
+def test_a_call_that_is_missing_is_answered_so_and_only_it(program: Path) -> None:
+    without = {**ALL, "uname": CallClass.ENOSYS}
+    told = forecast(packed(program, "uname"), table("nanos", without), 30)
+    assert told.says is Running.NO and "no uname" in told.reason and told.lacking == ("uname",)
+    assert forecast(packed(program), table("nanos", without), 30).says is Running.YES
+    assert forecast(packed(program, "uname"), table("nanos", ALL), 30).says is Running.YES
+
+
+@here
+def test_a_call_that_is_missing_and_survived_is_named(program: Path) -> None:
+    told = forecast(packed(program), table("nanos", {**ALL, "set_robust_list": CallClass.ENOSYS}), 30)
+    assert (told.says, told.lacking) == (Running.YES, ("set_robust_list",))
+
+
+@here
+def test_a_call_that_kills_the_guest_is_a_no_and_a_fork_too(program: Path) -> None:
+    assert forecast(packed(program, "uname"), table("nanos", {"uname": CallClass.KILLS}), 30).says is Running.NO
+    told = forecast(packed(program, "fork"), table("nanos", {"fork": CallClass.ENOSYS, "vfork": CallClass.ENOSYS}), 30)
+    assert told.says is Running.NO and "no fork" in told.reason
+
+
+@here
+def test_a_timer_is_waited_for_in_vain_where_handlers_are_only_pretended(program: Path) -> None:
+    pretends = table("unikraft", {"rt_sigaction": CallClass.STUB})
+    told = forecast(packed(program, "alarm"), pretends, 30)
+    assert told.says is Running.NO and "alarm" in told.reason
+    assert forecast(packed(program), pretends, 30).says is Running.YES
+    assert forecast(packed(program, "alarm"), table("nanos", ALL), 30).says is Running.YES
+
+
+@here
+def test_the_programs_own_exit_status_is_no_failure(program: Path) -> None:
+    assert forecast(packed(program, "/no/such"), table("nanos", ALL), 30, status=3).says is Running.YES
+
+
+@here
+def test_a_tree_is_not_changed_and_may_be_written(tmp_path: Path) -> None:
+    writes = compiled(tmp_path / "w", '#include <stdio.h>\nint main(void) { return !fopen("/new", "w"); }')
+    program = packed(writes)
+    before = sorted(program.path.rglob("*"))
+    assert run_in_tree(program, ("/dev/null",), (), 30).status == 0
+    assert sorted(program.path.rglob("*")) == before
+
+
+@here
+def test_a_file_of_the_tree_goes_before_the_kernels(program: Path) -> None:
+    root = packed(program, "/proc/cpuinfo")
+    asked = Asked({}, {}, (Special("/proc/cpuinfo", True),), (), 0, 0, True, "")
+    assert provided(asked, table("nanos", ALL), root.path).files == ("/proc/cpuinfo",)
+
+
+def test_nothing_is_forecast_of_an_incomplete_table() -> None:
+    told = forecast(Program("x", "", Path("/x"), True, ("/x",)), table("nanos", ALL, "it died"), 1)
+    assert (told.says, told.reason) == (Running.UNKNOWN, "it died")
+
+
+def test_without_name_spaces_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    guestroot._unshare.cache_clear()
+    monkeypatch.setattr(guestroot.shutil, "which", lambda name: "/bin/false")
+    monkeypatch.setattr(guestroot.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(
+        guestroot.subprocess, "run", lambda *_, **__: type("Done", (), {"stderr": "unshare: Operation not permitted"})
+    )
+    with pytest.raises(UkperfError, match="Operation not permitted") as raised:
+        guestroot.before(Path("/x"), Path("/y"), "/p", ())
+    assert raised.value.hint is not None and "sysctl" in raised.value.hint
+    guestroot._unshare.cache_clear()
+
+
+def test_which_calls_and_files_a_guest_lacks() -> None:
+    special = (Special("/proc/cpuinfo", True), Special("/dev/null", True), Special("/dev/nowhere", False))
+    asked = Asked({"mbind": 2, "read": 9, "kill": 1, "odd": 1}, {}, special, (), 0, 0, True, "")
+    kinds = {"mbind": CallClass.ENOSYS, "read": CallClass.WORKS, "kill": CallClass.STUB, "odd": CallClass.HANGS}
+    has = provided(asked, table("nanos", kinds))
+    assert (has.lacking, has.stubs, has.fatal, has.files) == (("mbind",), ("kill",), ("odd",), ("/proc/cpuinfo",))
+
+
+@pytest.mark.parametrize(
+    ("special", "path", "has"),
+    [
+        (None, "/proc/x", True),
+        (("/proc/",), "/proc/self/maps", True),
+        (("/proc/self/maps",), "/proc/self", True),
+        (("/proc/self/maps",), "/proc/self/map", False),
+        ((), "/dev/null", False),
+    ],
+)
+def test_special_files_are_found_in_their_folders(special: Sequence[str] | None, path: str, has: bool) -> None:
+    assert has_file(special, path) is has
+
+
+def test_each_guest_that_loads_programs_says_which_special_files_it_has() -> None:
+    for guest in guests.loading_programs():
+        if guest.recipe.machines:
+            assert special_files(guest.name)
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (Observation(Outcome.OK, exit_status=0), Running.YES),
+        (Observation(Outcome.FAILED, "status 1", exit_status=1), Running.NO),
+        (Observation(Outcome.HUNG, "it hung"), Running.NO),
+    ],
+)
+def test_what_a_boot_says(seen: Observation, says: Running) -> None:
+    assert truth_of(seen)[0] is says
+    assert truth_of(Observation(Outcome.FAILED, "3", exit_status=3), 3)[0] is Running.YES
+
+
+def test_the_page_counts_the_forecasts_that_came_true() -> None:
+    forecasts = (
+        Forecast("a", "1", Running.YES, truth=Running.YES, lacking=("mbind",)),
+        Forecast("b", "1", Running.NO, "no /proc", truth=Running.YES),
+        Forecast("c", "1", Running.UNKNOWN, truth=Running.YES),
+    )
+    asked = Asked({"read": 3}, {"TCGETS": False}, (Special("/dev/null", True),), (), 1, 0, False, "exit status 3")
+    page = CompositionPage(Composition("x", "", (), (), ()), tried=Tried(asked, (), forecasts))
+    text = render(page)
+    assert "1 of 2 forecasts came true" in text and "although it lacks mbind" in text
+    assert "TCGETS (refused)" in text and "exit status 3" in text
+    said = page.json()
+    assert isinstance(said, dict) and isinstance(said["forecasts"], list)
+
+
+# ---- subjects ----
+
+
+def test_a_package_is_imported_unless_a_script_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path))
+    assert script_of(subject_of(["pyelftools"], None)).read_text() == "import elftools\n"
+    assert script_of(subject_of(["rich"], None)).read_text() == "import rich\n"
+    script = tmp_path / "s.py"
+    assert script_of(subject_of(["rich"], None, script)) == script
+
+
+@pytest.mark.parametrize(("words", "script"), [(["rich", "x"], None), (["/bin/sh"], Path("s.py"))])
+def test_what_cannot_be_meant_is_refused(words: list[str], script: Path | None) -> None:
+    with pytest.raises(UkperfError):
+        subject_of(words, None, script)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not here")
+def test_what_runs_here_is_traced_with_this_machines_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OF_THE_TEST", "yes")
+    trace = trace_here(subject_of(["/bin/sh", "-c", "echo $OF_THE_TEST; exit 5"], None), 30)
+    assert (trace.stdout, trace.status) == ("yes\n", 5)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not here")
+def test_the_command_traces_a_package() -> None:
+    done = CliRunner().invoke(app, ["deps", "--trace", "packaging"], env={"COLUMNS": "200", **os.environ})
+    assert done.exit_code == 0, done.output
+    assert "asks a kernel for" in done.output
+
+
+def test_a_package_is_packed_by_the_recipe_that_is_about_it() -> None:
+    runtime = runtime_of(subject_of(["scikit-learn"], None))
+    assert runtime is not None and "scikit-learn" in runtime.distributions
+    assert runtime_of(subject_of(["rich"], None)) is None
+    assert runtime_of(subject_of(["/bin/sh"], None)) is None
+
+
+def test_a_model_stands_for_the_runtime_that_loads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"x")
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(subject_module, "is_installed", lambda name, site: name == "onnxruntime")
+    subject = subject_of([str(model)], None)
+    assert (subject.words, subject.model) == (("onnxruntime",), model)
+    source = script_of(subject).read_text()
+    assert "def load(path, threads):" in source and "load(sys.argv[1], 1)" in source
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("no.onnx", "cannot be read"), ("x.pkl", "is code"), ("x.pt", "is code"), ("x.tflite", "no package")],
+)
+def test_models_that_cannot_be_loaded_are_a_sentence(
+    name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject_module, "is_installed", lambda name, site: False)
+    if name != "no.onnx":
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UkperfError, match=why):
+        subject_of([str(tmp_path / name)], None)
