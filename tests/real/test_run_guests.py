@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -67,6 +68,21 @@ def test_a_data_file_of_50_mb_is_read_alike_in_every_guest(uk: World) -> None:
     assert [record["outcome"] for record in records] == ["ok"] * len(names)
     assert len({record["checks"]["output"] for record in records}) == 1
     assert any("unikraft has" in note for note in page["notes"]) == ("unikraft" in names)
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
+def test_five_megabytes_of_output_come_through_every_guests_console(uk: World) -> None:
+    names = here("linux", "nanos", "unikraft")
+    uk.path("data").mkdir(exist_ok=True)
+    uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
+    written = b"".join(b"line %010d\n" % number for number in range((5 << 20) // 16))
+    (data := uk.path("five")).write_bytes(written)
+    chosen = [word for name in names for word in ("-g", name)]
+    asked = ("--accel", "tcg", "--boots", "1", *chosen, "--file", f"{data}:/five", "--json")
+    uk.patience_s = 600
+    page = json.loads(uk.run("run", *asked, "--", needs("cat"), "/five"))
+    digests = {record["trial"]["guest"]: record["checks"]["output"] for record in journal(Path(page["run"]))}
+    assert digests == dict.fromkeys(names, hashlib.sha256(written).hexdigest())
 
 
 @pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")

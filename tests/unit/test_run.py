@@ -24,6 +24,7 @@ from ukperf.paths import cache_dir
 from ukperf.runs.loaded import sides
 from ukperf.stats.between import compare_pairs
 from ukperf.stats.summary import summarize
+from ukperf.workloads import metrics
 from ukperf.workloads.base import Finished, Outlook
 from ukperf.workloads.run import OUTPUT, PEAK, READY, RUN, RunOptions
 
@@ -205,6 +206,7 @@ def test_a_guest_that_unpacks_files_in_memory_gets_more_for_large_ones(tmp_path:
     [
         ((), {}, "no program to run"),
         (("no-such-program",), {}, "no-such-program"),
+        (("/bin/",), {}, "/bin is a directory, not a program"),
         (("/bin/true",), {"output": "equall"}, "no --output 'equall'"),
         (("/bin/true",), {"until_ready": True}, "--until-ready needs to know"),
         (("/bin/true",), {"ignore": ("(",)}, "--ignore '\\(' is no pattern"),
@@ -337,3 +339,51 @@ def test_runs_are_compared_by_what_their_own_tables_have(tmp_path: Path) -> None
         run(tmp_path / name, ["/bin/true"], boots=6)
     pairs = sides([str(tmp_path / "old"), str(tmp_path / "new")], opened)
     assert {comparison.benchmark for comparison in compare_pairs(pairs, 0.01)} == {"total", RUN}
+
+
+def test_five_megabytes_of_output_come_through_whole(tmp_path: Path) -> None:
+    written = b"0123456789abcdef" * (5 << 16)
+    (tmp_path / "data").write_bytes(written)
+    record = run(tmp_path / "run", ["/bin/cat", "/data"], boots=1, files=(f"{tmp_path}/data:/data",)).result.records[0]
+    assert (record.outcome, record.checks[OUTPUT]) == (Outcome.OK, hashlib.sha256(written).hexdigest())
+
+
+def test_a_program_that_writes_without_end_is_ended_as_a_flood(tmp_path: Path) -> None:
+    done = run(tmp_path / "run", ["/usr/bin/yes", "x" * 1000], boots=1, more=Request(timeout_s=60))
+    assert {record.outcome for record in done.result.records} == {Outcome.FLOODED}
+    assert all(path.stat().st_size < 100 << 20 for path in (tmp_path / "run" / "console").iterdir())
+
+
+def test_a_pattern_that_matches_a_million_times_fails_the_boot_in_a_sentence(tmp_path: Path) -> None:
+    record = run(tmp_path / "run", ["/usr/bin/seq", "1000000"], boots=1, metrics=("n=\\d+",)).result.records[-1]
+    assert record.outcome is Outcome.FAILED
+    assert record.reason == "the metric n: it matched more than 100,000 times"
+
+
+def test_a_pattern_that_backtracks_for_ever_fails_the_boot_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "PATTERN_S", 0.2)
+    words = ["/bin/echo", "a" * 100 + "b"]
+    record = run(tmp_path / "run", words, boots=1, metrics=("n=(a|aa)+$",)).result.records[-1]
+    assert (record.outcome, record.reason) == (
+        Outcome.FAILED,
+        "the metric n: it was searched for longer than 0.2 s",
+    )
+
+
+@pytest.mark.skipif(shutil.which("lua5.4") is None, reason="lua5.4 is not installed")
+def test_a_script_is_run_by_its_interpreter(tmp_path: Path) -> None:
+    (script := tmp_path / "sum.lua").write_text("#!/usr/bin/env lua5.4\nprint(#arg, arg[1])\n")
+    script.chmod(0o755)
+    run(tmp_path / "run", [str(script), "two words"], boots=1)
+    assert [path.read_text() for path in (tmp_path / "run" / OUTPUT).iterdir()] == ["1\ttwo words\n"]
+
+
+def test_one_that_closes_its_output_and_executes_another_is_one_program(tmp_path: Path) -> None:
+    code = """
+    #include <unistd.h>
+    int main(void) { write(1, "so far", 6); close(1); return execl("/bin/false", "false", (char *)0); }"""
+    compiled(tmp_path / "program", code)
+    record = run(tmp_path / "run", [str(tmp_path / "program")], boots=1).result.records[-1]
+    assert (record.outcome, record.exit_status) == (Outcome.FAILED, 1)

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cprograms import compiled
 from fakekernels import boot_img, elf, nanos_kernel, unikraft_kernel
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,6 +235,14 @@ def test_a_program_that_is_not_position_independent_is_refused(
         check_loadable(tmp_path / "script")
     with pytest.raises(UkperfError, match="cannot be read"):
         check_loadable(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_packed_program_that_is_refused_is_called_as_it_was_asked_for(tmp_path: Path) -> None:
+    """Not by its place in the cache."""
+    compiled(tmp_path / "program", "int main(void) { return 0; }", "-no-pie")
+    with pytest.raises(UkperfError, match=r"^/usr/bin/program is not position independent"):
+        check_loadable(tmp_path / "program", "/usr/bin/program")
 
 
 def test_unikraft_takes_a_tree(tmp_path: Path, cache: Cache, store: KernelStore) -> None:

@@ -68,7 +68,7 @@ class Unikraft(StoredGuest):
         if options.machine.platform in self.recipe.listed("linked_in_on"):
             return self._linked_in(program, files, options)
         path = program.path / program.argv[0].lstrip("/") if program.is_tree else program.path
-        check_loadable(path)
+        check_loadable(path, program.argv[0] if program.is_tree else "")
         cmdline = self.cmdline(program, options.cmdline)
         description = {
             "guest": self.name,
@@ -142,17 +142,21 @@ class Unikraft(StoredGuest):
         return self.check_cmdline(line)
 
 
-def check_loadable(program: Path) -> None:
-    """Raises UkperfError when a program is not position independent: the kernel would say Exec format error (-8)."""
+def check_loadable(program: Path, name: str = "") -> None:
+    """Raises UkperfError when a program is not position independent: the kernel would say Exec format error (-8).
+
+    name: what the program is called in messages, if not by its path.
+    """
+    name = name or str(program)
     try:
         loadable = is_position_independent(program)
     except OSError as error:
-        raise UkperfError(f"{program} cannot be read: {error.strerror}.") from error
+        raise UkperfError(f"{name} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise UkperfError(f"{program} is no ELF program, which is all that Unikraft runs.") from error
+        raise UkperfError(f"{name} is no ELF program, which is all that Unikraft runs.") from error
     if not loadable:
         raise UkperfError(
-            f"{program} is not position independent, and Unikraft loads no other programs.",
+            f"{name} is not position independent, and Unikraft loads no other programs.",
             hint="Build it with -static-pie or -pie; for Python, use an interpreter that was built so.",
         )
 
