@@ -13,6 +13,7 @@ from ukperf.console import encode_frame
 from ukperf.engine.campaign import EngineBench
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import good_boot
+from ukperf.imaging import runtimes
 from ukperf.model import (
     Accelerator,
     BootProtocol,
@@ -27,7 +28,7 @@ from ukperf.model import (
     Unit,
 )
 from ukperf.workloads import inferring, joining
-from ukperf.workloads.infer import InferOptions, notes_of
+from ukperf.workloads.infer import InferOptions, model_for, notes_of
 from ukperf.workloads.learning import Calibration
 
 IMAGE = Image("linux", "infer", "ab" * 32, "cd" * 32, BootProtocol.KERNEL)
@@ -134,3 +135,28 @@ def test_slow_models_are_asked_less_often_and_boots_get_the_time_for_it() -> Non
     assert chosen[0]["single row"].loops > chosen[1]["single row"].loops
     assert chosen[1]["batch"].values < chosen[0]["batch"].values
     assert inferring.timeout_s(slow, chosen[1], True) > 4 * 25 * 5.0 + inferring.timeout_s(quick, chosen[0], True) - 600
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (InferOptions("onnxruntime", model="mlp", model_file=Path("m.onnx")), "--model and --model-file exclude"),
+        (InferOptions("onnxruntime", inputs=Path("rows.npy")), "--inputs are rows for --model-file"),
+        (InferOptions("onnxruntime", model_file=Path("m.txt")), "m.txt is lightgbm, and onnxruntime reads onnx."),
+        (InferOptions("onnxruntime", model_file=Path("nothing.onnx")), "The model nothing.onnx cannot be read"),
+    ],
+)
+def test_a_model_file_that_does_not_fit_is_a_sentence(
+    options: InferOptions, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
+    Path("m.txt").write_text("tree\nversion=v4\nmax_feature_idx=3\n\nend of trees\n")
+    with pytest.raises(UkperfError, match=said):
+        model_for(options, runtimes.get("onnxruntime"), None, print)
+
+
+def test_a_model_that_never_ran_here_is_asked_a_fixed_number_of_times() -> None:
+    emulated = inferring.choose(None, emulated=True)
+    assert emulated[inferring.ROW].loops < inferring.choose(None, emulated=False)[inferring.ROW].loops
+    assert inferring.timeout_s(None, emulated, emulated=True) > 600

@@ -19,6 +19,14 @@ def command(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A model that ukperf makes. Default: the first that it reads.")
     ] = None,
+    model_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A model of your own. Pickles and TorchScript are loaded in guests only."),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows for it, float32 in a .npy. Default: made, if it tells how."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads of the runtime. Default: --vcpus.")] = None,
     batch: Annotated[
         int | None, typer.Option(metavar="N", help="Rows of one batch. Default: all of the model's.")
@@ -51,6 +59,8 @@ def command(
     options = InferOptions(
         runtime=runtime,
         model=model or "",
+        model_file=absolute(model_file) if model_file else None,
+        inputs=absolute(inputs) if inputs else None,
         threads=threads or 0,
         batch=batch or 0,
         bare=bare,

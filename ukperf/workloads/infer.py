@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ukperf.errors import UkperfError
-from ukperf.imaging import models, runtimes
+from ukperf.imaging import modelfile, models, runtimes
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.distributions import Site, site_of
 from ukperf.imaging.models import Model
@@ -48,6 +48,8 @@ class InferOptions:
 
     runtime: str = option("", "The runtime.", "RUNTIME")
     model: str = option("", "A model that ukperf makes.", "NAME")
+    model_file: Path | None = None
+    inputs: Path | None = None
     threads: int = option(0, "Threads of the runtime.", "N")
     batch: int = option(0, "Rows of one batch.", "N")
     bare: bool = option(False, "Give no guest a /proc/cpuinfo.")
@@ -75,7 +77,8 @@ class Infer(Workload):
         work = Inference(runtime, model, site, threads, options.batch, vcpus, options.bare)
         request, outlook = joining.outlook(request, bench)
         accelerator = outlook.accelerator
-        joining.guests_for(request, accelerator, own_model=False)
+        code = model.format in modelfile.CODE and options.model_file is not None
+        joining.guests_for(request, accelerator, own_model=code)
         if options.bare and "/proc/cpuinfo" in runtime.needs:
             bench.say(f"{runtime.name} reads /proc/cpuinfo, and guests that have none get none.")
         if accelerator is not Accelerator.NATIVE and request.machine.memory_mib < runtime.memory_mib:
@@ -83,13 +86,15 @@ class Infer(Workload):
             request = replace(request, machine=replace(request.machine, memory_mib=runtime.memory_mib))
         for line in python.left_out:
             bench.say(f"Left out: {line}.")
-        bench.say(f"Calibrating {runtime.name} on this host: each part once.")
-        known = inferring.calibrate(work, joining.listener(bench))
+        known = None
+        if not code:
+            bench.say(f"Calibrating {runtime.name} on this host: each part once.")
+            known = inferring.calibrate(work, joining.listener(bench))
         emulated = accelerator in (Accelerator.TCG, Accelerator.ICOUNT)
         repetitions = inferring.choose(known, emulated)
         made = inferring.packed(work, accelerator, repetitions)
         bench.say(_sentence(work, made))
-        suited = joining.suited(own_model=False)
+        suited = joining.suited(own_model=code)
         return Prepared(
             replace(
                 request,
@@ -152,8 +157,20 @@ class Infer(Workload):
 
 
 def model_for(options: InferOptions, runtime: Runtime, site: Site | None, say: Say) -> Model:
-    """The model in a format that the runtime reads, made by what is installed there. Raises UkperfError where there is
-    none."""
+    """The model in a format that the runtime reads: given, or made by what is installed there. Raises UkperfError where
+    there is none."""
+    if options.inputs is not None and options.model_file is None:
+        raise UkperfError("--inputs are rows for --model-file, which is missing.")
+    if options.model_file is not None:
+        if options.model:
+            raise UkperfError("--model and --model-file exclude each other.")
+        model = modelfile.given(options.model_file, options.inputs, Cache())
+        if model.format.value not in runtime.formats:
+            raise UkperfError(
+                f"{options.model_file} is {model.format.value}, and {runtime.name} reads "
+                f"{' and '.join(runtime.formats)}."
+            )
+        return model
     fitting = {name: kind.formats for name, kind in models.MODELS.items() if set(kind.formats) & set(runtime.formats)}
     if not fitting:
         raise UkperfError(f"ukperf makes no model that {runtime.name} reads: {' and '.join(runtime.formats)}.")

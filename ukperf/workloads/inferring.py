@@ -22,6 +22,7 @@ from ukperf.workloads.learning import GUEST_PARTS, Calibration, calibration_of, 
 IMPORT, LOAD, FIRST, ROW, BATCH = "import", "load", "first prediction", "single row", "batch"
 ENGINE = "engine "  # what checks' names begin with that say what ran
 _OWN = (("bench.py", ["infer"]), ("cpuinfo.py", ["infer"]))
+_UNKNOWN_S = 1_800.0  # for a model that never ran here
 _BOOT_S = 240.0  # for the boot, and for reading a tree of half a gigabyte
 
 
@@ -84,15 +85,19 @@ def calibrate(work: Inference, watch: OnFrame | None = None, cache: Cache | None
     return calibration_of(run_here(packed(work, Accelerator.NATIVE, once, cache).program, watch, cache))
 
 
-def choose(known: Calibration, emulated: bool) -> dict[str, Repetitions]:
-    """How often single rows and batches are asked, the same for all guests."""
+def choose(known: Calibration | None, emulated: bool) -> dict[str, Repetitions]:
+    """How often single rows and batches are asked, the same for all guests. known: None for what never runs here."""
+    if known is None:
+        return {ROW: Repetitions(100 if emulated else 1_000, 1, 0), BATCH: Repetitions(1, 3, 1)}
     factor = SLOWDOWN if emulated else 1.0
     seconds = {name: known.seconds.get(name, 0.01) * factor for name in (ROW, BATCH)}
     return {ROW: rows(seconds[ROW], emulated), BATCH: repeated(seconds[BATCH])}
 
 
-def timeout_s(known: Calibration, repetitions: Mapping[str, Repetitions], emulated: bool) -> float:
+def timeout_s(known: Calibration | None, repetitions: Mapping[str, Repetitions], emulated: bool) -> float:
     """How long a boot may take: four times what is expected, and some minutes for what comes before the import."""
+    if known is None:
+        return _UNKNOWN_S
     work = sum(known.seconds.get(name, 1.0) * r.loops * (r.values + r.warmups) for name, r in repetitions.items())
     before = sum(known.seconds.get(name, 1.0) for name in (IMPORT, LOAD, FIRST))
     return _BOOT_S + 4 * (SLOWDOWN if emulated else 1.0) * (work + before)
