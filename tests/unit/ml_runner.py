@@ -52,6 +52,26 @@ def torchscript(path):
     return predict
 
 
+def sklearn(path):
+    import joblib
+
+    return joblib.load(path).predict_proba
+
+
+def lightgbm(path):
+    import lightgbm
+
+    return lightgbm.Booster(model_file=path).predict
+
+
+def xgboost(path):
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1, "device": "cpu"})
+    booster.load_model(path)
+    return booster.inplace_predict
+
+
 def main():
     kind, path, inputs, expected = sys.argv[1:]
     predict = globals()[kind](path)

@@ -6,10 +6,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from test_models import writers_site
 
 from ukperf.imaging import models
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.distributions import is_installed, own_site
 from ukperf.imaging.models import MODELS, ModelFormat
 
 NAMES = [name for name, kind in MODELS.items() if ModelFormat.TFLITE in kind.formats]
@@ -18,9 +18,8 @@ NAMES = [name for name, kind in MODELS.items() if ModelFormat.TFLITE in kind.for
 @pytest.mark.parametrize("name", NAMES)
 def test_constants_are_aligned(name: str, tmp_path: Path) -> None:
     """Kernels may read the mapped file by instructions that want it so."""
-    if not is_installed("ai-edge-litert", own_site()):
-        pytest.skip("ai-edge-litert is not installed")
-    content = models.made(name, ModelFormat.TFLITE, Cache(tmp_path)).path.read_bytes()
+    site = writers_site(ModelFormat.TFLITE)
+    content = models.made(name, ModelFormat.TFLITE, Cache(tmp_path), site=site).path.read_bytes()
 
     def at(place: int, form: str) -> int:
         return int(struct.unpack_from(form, content, place)[0])
@@ -35,4 +34,4 @@ def test_constants_are_aligned(name: str, tmp_path: Path) -> None:
     places = range(vector + 4, vector + 4 + 4 * at(vector, "<I"), 4)
     data = [field(place + at(place, "<I"), 0) for place in places]  # Buffer.data
     starts = [place + at(place, "<I") + 4 for place in data if place]
-    assert len(starts) > 4 and {start % 16 for start in starts} == {0}
+    assert len(starts) > 1 and {start % 16 for start in starts} == {0}

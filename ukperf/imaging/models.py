@@ -6,9 +6,6 @@ library for it: ukperf itself imports none of them.
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,17 +13,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import copy
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.distributions import Site, own_site
-from ukperf.resources import data
-from ukperf.text import clean
+from ukperf.imaging.distributions import Site, is_installed, own_site
+from ukperf.imaging.modelscripts import LEARNER, run_script, script, version, version_of
 
 FORMAT = 1  # of what is kept
-TIMEOUT_S = 300.0  # of a writer: importing torch alone takes up to ten seconds
 TOLERANCE = 1e-4  # single precision is off by 4e-6 here, and half precision by 1e-2
 INPUTS_FILE, EXPECTED_FILE = "inputs.npy", "expected.npy"
-# Nothing that a writer imports may tell the world that it runs.
-QUIET = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
 
 
 class ModelFormat(StrEnum):
@@ -39,6 +33,16 @@ class ModelFormat(StrEnum):
     LIGHTGBM = "lightgbm"
     XGBOOST = "xgboost"
     GGUF = "gguf"
+
+
+SUFFIXES = {
+    ModelFormat.ONNX: ".onnx",
+    ModelFormat.TFLITE: ".tflite",
+    ModelFormat.TORCHSCRIPT: ".pt",
+    ModelFormat.SKLEARN: ".pkl",
+    ModelFormat.LIGHTGBM: ".txt",
+    ModelFormat.XGBOOST: ".json",
+}
 
 
 @dataclass(frozen=True)
@@ -59,33 +63,38 @@ class Model:
 
 
 @dataclass(frozen=True)
-class KnownModel:
-    """A model that can be made: what it is, and in which formats."""
-
-    summary: str
-    formats: tuple[ModelFormat, ...]
-
-
-@dataclass(frozen=True)
 class Writer:
     """A script that writes one format. library: what it needs; extra: of ukperf, which installs that."""
 
     script: str
-    suffix: str
     library: str
     extra: str
 
 
+WRITERS: Mapping[ModelFormat, Writer] = {
+    ModelFormat.ONNX: Writer("write_onnx.py", "onnx", "onnx"),
+    ModelFormat.TFLITE: Writer("write_tflite.py", "ai-edge-litert", "litert"),
+    ModelFormat.TORCHSCRIPT: Writer("write_torchscript.py", "torch", "torch"),
+}
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that can be made: what it is, and in which formats. fitted: by scikit-learn, and not from a counter."""
+
+    summary: str
+    formats: tuple[ModelFormat, ...]
+    fitted: bool = False
+
+
 _OF_NETS = (ModelFormat.ONNX, ModelFormat.TFLITE, ModelFormat.TORCHSCRIPT)
+_OF_TREES = (ModelFormat.SKLEARN, ModelFormat.ONNX, ModelFormat.LIGHTGBM, ModelFormat.XGBOOST)
 MODELS: Mapping[str, KnownModel] = {
     "mlp": KnownModel("three dense layers, 8 → 512 → 512 → 10", _OF_NETS),
     "cnn": KnownModel("two convolutions over pictures of 28 × 28 points", _OF_NETS),
     "transformer": KnownModel("one block of an encoder, 16 places of 64 numbers, 4 heads", _OF_NETS),
-}
-WRITERS: Mapping[ModelFormat, Writer] = {
-    ModelFormat.ONNX: Writer("write_onnx.py", ".onnx", "onnx", "onnx"),
-    ModelFormat.TFLITE: Writer("write_tflite.py", ".tflite", "ai-edge-litert", "litert"),
-    ModelFormat.TORCHSCRIPT: Writer("write_torchscript.py", ".pt", "torch", "torch"),
+    "nb": KnownModel("MultinomialNB, 64 words, 5 classes", (ModelFormat.SKLEARN, *_OF_NETS), fitted=True),
+    "trees": KnownModel("ExtraTreesClassifier, 25 trees, 16 columns, 4 classes", _OF_TREES, fitted=True),
 }
 
 
@@ -107,77 +116,78 @@ def made(
     if format not in kind.formats:
         raise UkperfError(f"{name} is not made as {format}.", hint="It is as: " + ", ".join(kind.formats) + ".")
     cache = cache or Cache()
-    writer = WRITERS[format]
-    key = {
+    writer = WRITERS.get(format)
+    library = f"{writer.library} {version_of(writer.library, writer.extra, site)}" if writer else ""
+    fitted = _fitted(name, cache, site or own_site()) if kind.fitted else None
+    description = {
         "format": FORMAT,
         "model": name,
         "written": format,
-        "library": f"{writer.library} {_version(writer, site)}",
-        "sources": [cache.digests.file(path) for path in (*_sources(), data("workloads", "models", writer.script))],
+        "library": library,
+        "fitted": fitted.name if fitted else "",
+        "sources": [cache.digests.file(path) for path in _sources(writer)],
     }
 
     def fill(folder: Path) -> None:
         if say is not None:
             say(f"Making the model {name} as {format}, once.")
-        _make(name, writer, folder, site or own_site())
+        _make(name, format, folder, fitted, site or own_site())
 
-    folder = cache.entry("models", cache.key(key), fill)
-    path = folder / f"model{writer.suffix}"
+    folder = cache.entry("models", cache.key(description), fill)
+    path = folder / f"model{SUFFIXES[format]}"
     digest = cache.digests.file(path)
     return Model(name, format, path, digest, folder / INPUTS_FILE, folder / EXPECTED_FILE, TOLERANCE)
 
 
-def _sources() -> tuple[Path, ...]:
-    """What decides what a model is, besides the writer of its format."""
+def _sources(writer: Writer | None) -> tuple[Path, ...]:
+    """What decides what a model is."""
     here = Path(__file__).parent
-    return here / "nets.py", here / "datasets.py", data("workloads", "models", "netfile.py")
+    ours = tuple(here / name for name in ("datasets.py", "nets.py", "forests.py", "fitted.py"))
+    return (*ours, *(script(name) for name in (("netfile.py", writer.script) if writer else ())))
 
 
-def _version(writer: Writer, site: Site | None) -> str:
-    """The version of the writer's library. Raises UkperfError where it is not installed."""
-    where = site or own_site()
-    for distribution in importlib.metadata.distributions(name=writer.library, path=list(where.path)):
-        return distribution.version
-    hint = f"pip install 'ukperf[{writer.extra}]'" if site is None else site.installing([writer.library])
-    raise UkperfError(
-        f"{writer.library} is not installed {'where ukperf is' if site is None else f'for {site.executable}'}, and "
-        f"writes {writer.suffix} files.",
-        hint=f"Type: {hint}",
-    )
+def _fitted(name: str, cache: Cache, site: Site) -> Path:
+    """The folder of a classifier: its pickle and its arrays. Fitted by the scikit-learn of the site, whose guests load
+    the pickle, or by ukperf's own where there is none."""
+    site = site if is_installed(LEARNER, site) else own_site()
+    description = {
+        "format": FORMAT,
+        "model": name,
+        "libraries": [f"{library} {version(library, site)}" for library in (LEARNER, "numpy")],
+        "sources": [cache.digests.file(path) for path in (*_sources(None), script("fit.py"))],
+    }
+
+    def fill(folder: Path) -> None:
+        from ukperf.imaging import fitted
+
+        fitted.save_training(name, folder)
+        run_script(LEARNER, site, "fit.py", name, str(folder))
+
+    return cache.entry("fitted", cache.key(description), fill)
 
 
-def _make(name: str, writer: Writer, folder: Path, site: Site) -> None:
+def _make(name: str, format: ModelFormat, folder: Path, fitted: Path | None, site: Site) -> None:
     import numpy as np
 
-    from ukperf.imaging.nets import NETS
+    from ukperf.imaging import fitted as classifiers
+    from ukperf.imaging import forests, nets
 
-    net = NETS[name]()
-    rows = net.inputs()
+    target = folder / f"model{SUFFIXES[format]}"
+    model: nets.Net | forests.Forest
+    if fitted is None:
+        model = nets.NETS[name]()
+        rows = nets.inputs(model.shape)
+    else:
+        model, rows = classifiers.read(name, fitted), classifiers.rows_of(name)
     np.save(folder / INPUTS_FILE, rows, allow_pickle=False)
-    np.save(folder / EXPECTED_FILE, net.outputs(rows), allow_pickle=False)
-    with tempfile.TemporaryDirectory(prefix="ukperf-model-") as work:
-        net.write(Path(work))
-        _run(writer, Path(work), folder / f"model{writer.suffix}", site)
-
-
-def _run(writer: Writer, net: Path, target: Path, site: Site) -> None:
-    command = [str(site.executable), "-B", str(data("workloads", "models", writer.script)), str(net), str(target)]
-    try:
-        subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            env={**os.environ, **QUIET},
-            check=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UkperfError(f"{writer.library} took more than {TIMEOUT_S:.0f} s to write a model.") from error
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().splitlines()
-        what = clean(said[-1], 300) if said else f"it ended with status {error.returncode}"
-        raise UkperfError(f"{writer.library} could not write a model: {what}.") from error
-    except OSError as error:
-        raise UkperfError(f"{site.executable} cannot be run: {error.strerror}.") from error
+    np.save(folder / EXPECTED_FILE, model.outputs(rows), allow_pickle=False)
+    if fitted is not None and format is ModelFormat.SKLEARN:
+        copy(fitted / classifiers.PICKLE, target)
+    elif format in WRITERS:
+        with tempfile.TemporaryDirectory(prefix="ukperf-model-") as work:
+            model.write(Path(work))
+            writer = WRITERS[format]
+            run_script(writer.library, site, writer.script, work, str(target))
+    elif isinstance(model, forests.Forest):
+        text = forests.lightgbm_text if format is ModelFormat.LIGHTGBM else forests.xgboost_json
+        target.write_text(text(model), encoding="ascii")

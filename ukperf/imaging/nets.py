@@ -56,10 +56,6 @@ class Net:
         steps = [asdict(step) for step in self.steps]
         write_down({"name": self.name, "shape": self.shape, "steps": steps}, self.weights, folder)
 
-    def inputs(self) -> Weights:
-        """Rows in [-1, 1)."""
-        return _numbers(0, (ROWS, *self.shape), 1.0)
-
     def outputs(self, rows: Weights) -> Weights:
         """What it gives for rows: computed in double precision, rounded once."""
         tensors: dict[str, Floats] = {"x": rows.astype(np.float64)}
@@ -140,6 +136,11 @@ _VALUED = ("scores", "split")  # operations that want the step's value
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------
+
+
+def inputs(shape: tuple[int, ...]) -> Weights:
+    """Rows in [-1, 1), each of this shape."""
+    return _numbers(0, (ROWS, *shape), 1.0)
 
 
 def _numbers(stream: int, shape: tuple[int, ...], limit: float) -> Weights:

@@ -1,4 +1,5 @@
-"""A network as ukperf writes it down for its writers (ukperf/imaging/nets.py): steps, and weights as bytes."""
+"""A model as ukperf writes it down for its writers: a network's steps (ukperf/imaging/nets.py), or a forest's nodes
+(forests.py), and weights as bytes."""
 
 import json
 import math
@@ -6,7 +7,7 @@ from pathlib import Path
 
 
 class Net:
-    """One network. steps: mappings of op, inputs, output, shape, weights."""
+    """One model. steps: mappings of op, inputs, output, shape, weights, value; none of a forest."""
 
     def __init__(self, folder):
         about = json.loads(Path(folder, "net.json").read_text())

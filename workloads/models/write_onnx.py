@@ -1,4 +1,4 @@
-"""A network as ONNX, by the package onnx: python write_onnx.py FOLDER FILE."""
+"""A network or a forest as ONNX, by the package onnx: python write_onnx.py FOLDER FILE."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from netfile import Net
 from onnx import TensorProto, checker, helper
 
-OPSET, IR = 17, 8  # of 2022: what every runtime that is still looked after reads
+OPSET, ML_OPSET, IR = 17, 3, 8  # of 2022: what every runtime that is still looked after reads
 
 
 class Graph:
@@ -86,15 +86,55 @@ class Graph:
         self.node("ReduceMean", step["inputs"], step["output"], axes=[1], keepdims=0)
 
 
-def write(net, path):
+def network(net):
+    """Nodes, tensors of the file, and outputs."""
     graph = Graph(net)
     for step in net.steps:
         getattr(graph, step["op"])(step)
-    value = helper.make_tensor_value_info
-    inputs = [value("x", TensorProto.FLOAT, ["n", *net.shape])]
-    outputs = [value(net.output, TensorProto.FLOAT, ["n", *net.steps[-1]["shape"]])]
-    made = helper.make_graph(graph.nodes, net.name, inputs, outputs, list(graph.weights.values()))
-    opsets = [helper.make_opsetid("", OPSET)]
+    outputs = [helper.make_tensor_value_info(net.output, TensorProto.FLOAT, ["n", *net.steps[-1]["shape"]])]
+    return graph.nodes, list(graph.weights.values()), outputs
+
+
+def forest(net):
+    """As converters write a forest of scikit-learn's: the label, and the probabilities behind it."""
+    parts = {name: net.array(name) for name in net.table}
+    roots, left, leaves = parts["roots"], parts["left"], parts["leaves"]
+    classes, inner = leaves.shape[1], left >= 0
+    numbers = np.arange(len(left))
+    tree = np.searchsorted(roots, numbers, side="right") - 1
+    ids = numbers - roots[tree]
+    ends = np.flatnonzero(~inner)
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["x"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=ids.tolist(),
+        nodes_featureids=parts["column"].tolist(),
+        nodes_modes=np.where(inner, "BRANCH_LEQ", "LEAF").tolist(),
+        nodes_values=parts["threshold"].tolist(),
+        nodes_truenodeids=np.where(inner, left - roots[tree], 0).tolist(),
+        nodes_falsenodeids=np.where(inner, parts["right"] - roots[tree], 0).tolist(),
+        class_treeids=np.repeat(tree[ends], classes).tolist(),
+        class_nodeids=np.repeat(ids[ends], classes).tolist(),
+        class_ids=list(range(classes)) * len(ends),
+        class_weights=(leaves[ends] / np.float32(len(roots))).ravel().tolist(),
+        classlabels_int64s=list(range(classes)),
+        post_transform="NONE",
+    )
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]),
+    ]
+    return [node], [], outputs
+
+
+def write(net, path):
+    nodes, weights, outputs = network(net) if net.steps else forest(net)
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *net.shape])]
+    made = helper.make_graph(nodes, net.name, inputs, outputs, weights)
+    opsets = [helper.make_opsetid("", OPSET)] + ([] if net.steps else [helper.make_opsetid("ai.onnx.ml", ML_OPSET)])
     model = helper.make_model(made, producer_name="ukperf", opset_imports=opsets, ir_version=IR)
     checker.check_model(model, full_check=True)
     Path(path).write_bytes(model.SerializeToString(deterministic=True))
