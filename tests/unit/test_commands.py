@@ -58,7 +58,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UKPERF_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("UKPERF_CONFIG_DIR", str(tmp_path / "config"))
-    monkeypatch.setattr(recipes, "_named", {})
     (tmp_path / "frames").write_bytes(FRAMES)
     return tmp_path
 
