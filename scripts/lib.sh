@@ -161,6 +161,7 @@ install_for_tests() {
     has_program cpio || wanted="$wanted cpio"
     has_program lua5.4 || wanted="$wanted lua5.4"
     has_program sqlite3 || wanted="$wanted sqlite3"
+    has_program strace || wanted="$wanted strace"
     wanted=${wanted# }
     [ -n "$wanted" ] || return 0
     if command -v apt-get >/dev/null 2>&1 && as_root true 2>/dev/null; then
@@ -194,11 +195,14 @@ ensure_qemu_user() {
 packages_are_there() {
     [ "$(cat "$root/.venv/ukperf-pyproject" 2>/dev/null)" = "$(sha256sum <"$root/pyproject.toml")" ] || return 1
     (cd / && "$root/.venv/bin/python" - "$root" "$1") >>"$log" 2>&1 <<'PYTHON' || return 1
-import importlib.metadata, pathlib, re, sys, tomllib
+import importlib.metadata, pathlib, sys, tomllib
+from packaging.requirements import Requirement
 root, extra = pathlib.Path(sys.argv[1]), sys.argv[2]
 project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
 for need in project["dependencies"] + (project["optional-dependencies"][extra] if extra else []):
-    importlib.metadata.version(re.match(r"[\w.-]+", need)[0])
+    asked = Requirement(need)
+    if asked.marker is None or asked.marker.evaluate():
+        importlib.metadata.version(asked.name)
 import libvirt, numpy, typer, ukperf
 sys.exit(not pathlib.Path(ukperf.__file__).is_relative_to(root))
 PYTHON

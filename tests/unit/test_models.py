@@ -21,7 +21,7 @@ from ukperf.imaging.nets import NETS
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).parent / "ml_runner.py"
 # Who has the runtimes, where ukperf's own environment has not.
-ML = Path(os.environ.get("UKPERF_TEST_ML", "/work/ml/venv/bin/python"))
+ML = os.environ.get("UKPERF_ML_PYTHON")
 RUNTIMES = {  # distribution → format that it reads, and its function in ml_runner.py
     "onnxruntime": (ModelFormat.ONNX, "onnx"),
     "openvino": (ModelFormat.ONNX, "openvino"),
@@ -47,7 +47,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 
 def site_with(*distributions: str) -> Site:
     """Where all of them are installed; the test is skipped where they are nowhere."""
-    for site in (own_site(), *([site_of(ML)] if ML.exists() else [])):
+    for site in (own_site(), *([site_of(Path(ML))] if ML else [])):
         if all(is_installed(name, site) for name in distributions):
             return site
     pytest.skip(f"{' and '.join(distributions)}: not installed")
