@@ -41,6 +41,11 @@ def clean(text: str, limit: int | None = None, keep: str = "") -> str:
     return "".join(out)
 
 
+def written_lines(tail: str) -> list[str]:
+    """The lines that a guest wrote for people, of a console's tail: frames are ours to read and are left out."""
+    return [line.rstrip() for line in tail.splitlines() if line.strip() and '{"event":' not in line]
+
+
 def many(n: int, noun: str) -> str:
     """`1 block`, `20 blocks`: a number with its noun, which takes an s."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

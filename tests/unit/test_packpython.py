@@ -354,4 +354,8 @@ def test_a_plain_script_is_not_run_before_guests_run_it(script: Write, cache: Ca
     options = PythonOptions(pyperf=True)
     said = refusal(python_script, [path], options, Accelerator.TCG, str, base=tmp_path, cache=cache)
     assert said.startswith("The program does not even run on this host: its program exited with status 1")
+    loud = str(script("print('no such thing')\nraise SystemExit(1)"))
+    with pytest.raises(UkperfError) as refused:
+        python_script([loud], options, Accelerator.TCG, str, base=tmp_path, cache=cache)
+    assert refused.value.hint == "It wrote: no such thing"  # a person's line, and no frame of ours
     assert "There is no script to run" in refusal(python_script, [], options, Accelerator.TCG, str)

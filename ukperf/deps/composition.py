@@ -71,7 +71,7 @@ class Library:
 
 
 @dataclass(frozen=True)
-class Judged:
+class DependencyFate:
     """A dependency that the paper names. why: the evidence; by: what does its work where it is replaced."""
 
     name: str
@@ -90,7 +90,7 @@ class Composition:
     version: str
     files: tuple[File, ...]
     libraries: tuple[Library, ...]
-    paper: tuple[Judged, ...]
+    paper: tuple[DependencyFate, ...]
     requires: tuple[tuple[str, str], ...] = ()
     threads: tuple[Evidence, ...] = ()
     own_word: tuple[str, ...] = ()
@@ -200,7 +200,7 @@ def _composed(
         if line:
             clues.add(known.name, Evidence("is built with", subject, clean(line.strip(" -"), 80)))
     libraries = clues.libraries()
-    paper = tuple(_judge(named, libraries, clues, imports) for named in PAPER)
+    paper = tuple(_fate_of(named, libraries, clues, imports) for named in PAPER)
     lost = [
         f"{PurePosixPath(f.name).name} asks for what is not on this machine: {', '.join(f.missing)}."
         for f in files
@@ -265,19 +265,21 @@ def _notices(dist: Distribution | None) -> Iterable[tuple[str, str]]:
         yield str(entry), f"{entry}\n{text}"
 
 
-def _judge(named: PaperDependency, libraries: Sequence[Library], clues: _Clues, imports: dict[str, Evidence]) -> Judged:
+def _fate_of(
+    named: PaperDependency, libraries: Sequence[Library], clues: _Clues, imports: dict[str, Evidence]
+) -> DependencyFate:
     there = {library.name: library for library in libraries}
     if named.library in there:
-        return Judged(named.name, named.of, Fate.SEEN, why=str(there[named.library].evidence[0]))
+        return DependencyFate(named.name, named.of, Fate.SEEN, why=str(there[named.library].evidence[0]))
     noticed = [clue for clue in clues.of.get(named.library, ()) if clue.how == "names"]
     but = f"; {noticed[0].where} names it" if noticed else ""
     by = tuple(name for name in named.instead if name in there)
     asks = [imports[name] for name in named.imports if name in imports]
     if by and not (named.otherwise and asks):
         why = "; ".join(str(there[name].evidence[0]) for name in by[:2])
-        return Judged(named.name, named.of, Fate.REPLACED, by, why + but)
+        return DependencyFate(named.name, named.of, Fate.REPLACED, by, why + but)
     if asks:
         who = (f"{named.otherwise} ({', '.join(by)})" if by else named.otherwise,)
-        return Judged(named.name, named.of, Fate.REPLACED, who, str(asks[0]) + but)
+        return DependencyFate(named.name, named.of, Fate.REPLACED, who, str(asks[0]) + but)
     purpose = BY_NAME[named.library].purpose
-    return Judged(named.name, named.of, Fate.GONE, why=f"nothing of it, nor of another for {purpose}{but}")
+    return DependencyFate(named.name, named.of, Fate.GONE, why=f"nothing of it, nor of another for {purpose}{but}")

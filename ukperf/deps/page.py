@@ -168,12 +168,12 @@ class CompositionPage(Page):
         is_program = any(f.kind is FileKind.PROGRAM for f in self.made.files)
         rows = tuple(
             (
-                Cell(judged.name),
-                Cell(judged.fate.value, _TONES[judged.fate]),
-                Cell(f"{f'by {_and(judged.by)}: ' if judged.by else ''}{judged.why}"),
+                Cell(named.name),
+                Cell(named.fate.value, _TONES[named.fate]),
+                Cell(f"{f'by {_and(named.by)}: ' if named.by else ''}{named.why}"),
             )
-            for judged in self.made.paper
-            if judged.fate is not Fate.GONE or not is_program
+            for named in self.made.paper
+            if named.fate is not Fate.GONE or not is_program
         )
         if rows:
             yield SPACE

@@ -26,7 +26,7 @@ from ukperf.imaging.kernelstore import StoredKernel
 from ukperf.imaging.programs import needs_program
 from ukperf.model import DEFAULT_PLATFORM, Accelerator, BootSpec, Event, Launch, Machine, Observation, Outcome
 from ukperf.paths import cache_dir, make_dir
-from ukperf.text import Say
+from ukperf.text import Say, written_lines
 
 TIMEOUT_S = 20.0
 _ERRNO = re.compile(r"[0-9]{1,4}")
@@ -118,8 +118,8 @@ def found_in(seen: Observation) -> Found:
     pending = next((need for need in NEEDS if need not in answers), "")
     if Event.MAIN in seen.events and pending:
         failure = f"{failure}, in the test of {pending}"
-    lines = [line.strip() for line in seen.console_tail.splitlines() if line.strip()]
-    return Found(lacks, failure + (f"; it wrote: {lines[-1]}" if lines else ""))
+    lines = written_lines(seen.console_tail)
+    return Found(lacks, failure + (f"; it wrote: {lines[-1].strip()}" if lines else ""))
 
 
 def _answers(checks: Mapping[str, str]) -> dict[str, int | None]:

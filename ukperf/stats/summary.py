@@ -17,7 +17,7 @@ from ukperf.stats.figures import Warmth
 from ukperf.stats.perboot import PHASES, Series, final_records
 from ukperf.stats.provenance import changes
 from ukperf.stats.within import compare_guests, series_of
-from ukperf.text import clean, many
+from ukperf.text import clean, many, written_lines
 
 LAST_LINES, LONGEST_LINE = 3, 160
 # What says why: behind it kernels print registers, stacks and where they lie.
@@ -185,8 +185,7 @@ def _guest_summary(records: Sequence[BootRecord], guest: str, table: Mapping[str
 def _last_lines(failed: Sequence[BootRecord]) -> tuple[str, ...]:
     """The last lines that a failed boot wrote, cut to a line's length; frames are ours to read and are left out."""
     for record in sorted(failed, key=lambda r: -r.trial.index):
-        said = [line.rstrip() for line in record.console_tail.splitlines()]
-        lines = [clean(line, LONGEST_LINE) for line in said if line.strip() and '{"event":' not in line]
+        lines = [clean(line, LONGEST_LINE) for line in written_lines(record.console_tail)]
         if lines:
             telling = [line for line in lines[:-LAST_LINES] if _TELLING.search(line)][-1:]
             return (*telling, *lines[-LAST_LINES + len(telling) :])

@@ -17,6 +17,7 @@ from ukperf.hosts import this_machine
 from ukperf.hosts.base import OnFrame
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome, Program, Repetitions, Sample, Unit
+from ukperf.text import clean, written_lines
 
 SLOWDOWN = 25.0  # emulation against native: 15 to 22 measured, on an idle machine
 VALUE_S = 0.1  # one pyperf value lasts at least this long
@@ -50,9 +51,10 @@ def run_here(
         )
         seen = this_machine().boot(spec, watch)
     if seen.outcome is not Outcome.OK:
+        wrote = written_lines(seen.console_tail)
         raise UkperfError(
             f"The program does not even run on this host: {seen.report.error or seen.reason}",
-            hint=seen.console_tail.strip().splitlines()[-1] if seen.console_tail.strip() else None,
+            hint=f"It wrote: {clean(wrote[-1].strip(), 200)}" if wrote else None,
         )
     return seen
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ukperf.model import BootRecord, CallClass, CallTable, Cause, Outcome, SystemCall, Why
-from ukperf.text import clean
+from ukperf.text import clean, written_lines
 from ukperf.workloads.memory import Advice
 from ukperf.workloads.tracing import PROCESSES, Traced
 
@@ -58,7 +58,7 @@ def by_output(record: BootRecord) -> Why | None:
     """What the program itself wrote before it failed, if that is one of the usual sentences."""
     if record.outcome not in (Outcome.FAILED, Outcome.CRASHED):
         return None
-    lines = [line.strip() for line in record.console_tail.splitlines() if '{"event":' not in line]
+    lines = [line.strip() for line in written_lines(record.console_tail)]
     for pattern, cause, sentence in _SAID:
         said = [line for line in lines if re.search(pattern, line[:1000])]
         if said:
