@@ -77,6 +77,7 @@ esac""",
             "cpio",
             "lua5.4",
             "sqlite3",
+            "strace",
         ):
             self.add(name, "true")
         # the driver's file is looked for in the real /usr/lib, which a stand-in cannot be: say that it is there
