@@ -85,7 +85,8 @@ class Journal:
         self._refuse_removed()
 
     def append(self, record: BootRecord) -> None:
-        """It outlives this process when it returns, and the system where SYNC_S have passed since that was so.
+        """It outlives this process when it returns, and the system if the last fsync was SYNC_S ago; otherwise from the
+        next fsync on, which is after a later trial or at the run's end.
 
         Raises UkperfError if the disk refuses; the journal then ends with the last whole line.
         """
