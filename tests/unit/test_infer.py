@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from records import run_of
+from test_modelfile import node, onnx
 
 from ukperf import guests, workloads
 from ukperf.console import encode_frame
 from ukperf.engine.campaign import EngineBench
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import good_boot
-from ukperf.imaging import runtimes
+from ukperf.imaging import modelfile, models, runtimes
+from ukperf.imaging.distributions import is_installed, own_site
 from ukperf.model import (
     Accelerator,
     BootProtocol,
@@ -160,3 +162,31 @@ def test_a_model_that_never_ran_here_is_asked_a_fixed_number_of_times() -> None:
     emulated = inferring.choose(None, emulated=True)
     assert emulated[inferring.ROW].loops < inferring.choose(None, emulated=False)[inferring.ROW].loops
     assert inferring.timeout_s(None, emulated, emulated=True) > 600
+
+
+def test_a_model_with_operators_that_a_runtime_lacks_is_refused_before_anything_is_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's own words come at load, and are a stack of ten lines."""
+    monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path))
+    trees = tmp_path / "trees.onnx"
+    trees.write_bytes(onnx(node("TreeEnsembleClassifier", "ai.onnx.ml")))
+    options = InferOptions("openvino", model_file=trees)
+    with pytest.raises(
+        UkperfError, match=r"^openvino has no ai\.onnx\.ml:TreeEnsembleClassifier, for which trees\.onnx asks\."
+    ) as caught:
+        model_for(options, runtimes.get("openvino"), None, print)
+    assert caught.value.hint is not None and "onnxruntime" in caught.value.hint and "openvino" not in caught.value.hint
+    assert model_for(options, runtimes.get("onnxruntime"), None, print).digest
+
+
+@pytest.mark.parametrize("name", sorted(runtimes.RUNTIMES.names()))
+def test_the_model_that_a_runtime_gets_unasked_is_one_that_it_takes(name: str) -> None:
+    runtime = runtimes.get(name)
+    kind = next(kind for kind in models.MODELS.values() if set(kind.formats) & set(runtime.formats))
+    form = next(form for form in runtime.formats if form in kind.formats)
+    writer = models.WRITERS.get(form)
+    if writer is not None and not is_installed(writer.library, own_site()):
+        pytest.skip(f"{writer.library} is not installed")
+    model = model_for(InferOptions(name), runtime, None, print)
+    assert model.format is form and not runtime.lacking(modelfile.examined(model.path).operators)

@@ -53,12 +53,13 @@ _COMPRESSED = (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b", b"BZh", b"\xf
 class ModelFile:
     """shape: of rows of float32 that it takes, None for a size that is open; None where it does not say.
 
-    suffix: the one by which runtimes know what it is.
+    suffix: the one by which runtimes know what it is. operators: DOMAIN:NAME, of ONNX.
     """
 
     format: ModelFormat
     suffix: str
     shape: tuple[int | None, ...] | None = None
+    operators: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ def _onnx(content: _Content, named: Path) -> ModelFile:
     if strange:
         raise ValueError(f"it asks for operators that runtimes have not by themselves: {', '.join(strange[:5])}")
     kinds = list(facts.inputs.values())
-    return ModelFile(ModelFormat.ONNX, ".onnx", kinds[0][1] if len(kinds) == 1 and kinds[0][0] == FLOAT else None)
+    shape = kinds[0][1] if len(kinds) == 1 and kinds[0][0] == FLOAT else None
+    operators = frozenset(f"{domain or 'ai.onnx'}:{name}" for domain, name in facts.operators)
+    return ModelFile(ModelFormat.ONNX, ".onnx", shape, operators)
 
 
 def _archive(content: _Content, _named: Path) -> ModelFile:

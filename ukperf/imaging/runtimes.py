@@ -7,8 +7,10 @@ Ours are in workloads/infer, a Python file and a TOML file each; a package bring
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +37,7 @@ class Runtime:
     distributions: what is packed, with all that they require; leave_out, keep_sources, optional: as in `Pruning`.
     environment: variables, set before anything is imported. formats: of models that it reads. needs: special files that
     a guest should have. memory_mib: of a guest, without what its files take there. extra: of ukperf, which installs it.
+    lacks: operators of ONNX files that it has not, by patterns of DOMAIN:NAME.
     """
 
     name: str
@@ -49,10 +52,15 @@ class Runtime:
     needs: tuple[str, ...] = ()
     memory_mib: int = 512
     extra: str = ""
+    lacks: tuple[str, ...] = ()
 
     @property
     def pruning(self) -> Pruning:
         return Pruning(self.leave_out, self.keep_sources, self.optional)
+
+    def lacking(self, operators: Iterable[str]) -> list[str]:
+        """Of these operators (DOMAIN:NAME), those that it has not."""
+        return sorted(o for o in operators if any(fnmatchcase(o, pattern) for pattern in self.lacks))
 
 
 RUNTIMES: Registry[Callable[[], Runtime]] = Registry("ukperf.runtimes", "runtime")
@@ -78,6 +86,14 @@ def get(name: str) -> Runtime:
     """Raises UkperfError where there is none of that name, or it cannot be loaded."""
     runtime: Runtime = RUNTIMES.call(name, kind=Runtime)
     return replace(runtime, name=name)
+
+
+def reading(format: ModelFormat) -> Iterator[Runtime]:
+    """All runtimes that read a format; one of another package that is broken is passed over."""
+    for name in RUNTIMES.names():
+        with suppress(UkperfError):
+            if format in (runtime := get(name)).formats:
+                yield runtime
 
 
 def tree_of(runtime: Runtime, site: Site | None = None, cache: Cache | None = None) -> PythonTree:

@@ -170,13 +170,29 @@ def model_for(options: InferOptions, runtime: Runtime, site: Site | None, say: S
                 f"{options.model_file} is {model.format.value}, and {runtime.name} reads "
                 f"{' and '.join(runtime.formats)}."
             )
+        _check_operators(model, runtime)
         return model
     fitting = {name: kind.formats for name, kind in models.MODELS.items() if set(kind.formats) & set(runtime.formats)}
     if not fitting:
         raise UkperfError(f"ukperf makes no model that {runtime.name} reads: {' and '.join(runtime.formats)}.")
     name = options.model or next(iter(fitting))
     formats = [kind for kind in runtime.formats if kind in fitting.get(name, ())] or list(runtime.formats)
-    return models.made(name, formats[0], Cache(), say, site)
+    model = models.made(name, formats[0], Cache(), say, site)
+    _check_operators(model, runtime)
+    return model
+
+
+def _check_operators(model: Model, runtime: Runtime) -> None:
+    """Raises UkperfError where the model asks for operators that the runtime's recipe says it has not."""
+    if not runtime.lacks:
+        return
+    lacking = runtime.lacking(modelfile.examined(model.path).operators)
+    if lacking:
+        others = ", ".join(other.name for other in runtimes.reading(model.format) if not other.lacking(lacking))
+        raise UkperfError(
+            f"{runtime.name} has no {', '.join(lacking[:5])}, for which {model.name} asks.",
+            hint=f"Runtimes that may have it: {others}." if others else None,
+        )
 
 
 def _sentence(work: Inference, made: PackedModel) -> str:

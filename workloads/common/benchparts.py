@@ -69,3 +69,24 @@ def read_files():
                     total += len(piece)
                 os.close(handle)
     return total
+
+
+def status_of(wire, work, name=""):
+    """work() and the exit status of the program: 0, or 1 where it raised, and then the host gets a sentence. name: what
+    stands before Python's own words."""
+    try:
+        work()
+    except Refused as error:
+        wire.error(str(error))
+    except ImportError as error:
+        wire.error(f"The import of {error.name or 'a module'} failed: {error}.")
+    except MemoryError:
+        wire.error("The guest ran out of memory.")
+    except Exception as error:
+        wire.error(f"{name}{type(error).__name__}: {error}")
+        import traceback
+
+        traceback.print_exc()
+    else:
+        return 0
+    return 1

@@ -32,7 +32,15 @@ from ast import literal_eval  # noqa: E402
 from typing import NamedTuple  # noqa: E402
 
 import cpuinfo  # noqa: E402
-from benchparts import Clock, Refused, parse_settings, read_files, report_memory, report_quantiles  # noqa: E402
+from benchparts import (  # noqa: E402
+    Clock,
+    Refused,
+    parse_settings,
+    read_files,
+    report_memory,
+    report_quantiles,
+    status_of,
+)
 
 FIRST = "first prediction"
 LETTERS = {"f4": "f", "f8": "d", "i8": "q", "i4": "i", "u1": "B", "b1": "?"}  # NumPy's kinds of numbers → struct's
@@ -201,26 +209,7 @@ def run(args):
     report_memory(WIRE)
 
 
-def main():
-    try:
-        run(options())
-    except Refused as error:
-        WIRE.error(str(error))
-    except ImportError as error:
-        WIRE.error(f"The import of {error.name or 'a module'} failed: {error}.")
-    except MemoryError:
-        WIRE.error("The guest ran out of memory.")
-    except Exception as error:
-        WIRE.error(f"{ABOUT['name']}: {type(error).__name__}: {error}")
-        import traceback
-
-        traceback.print_exc()
-    else:
-        return 0
-    return 1
-
-
 if __name__ == "__main__":
-    STATUS = main()
+    STATUS = status_of(WIRE, lambda: run(options()), f"{ABOUT['name']}: ")
     sys.stderr.flush()
     WIRE.exit(STATUS)

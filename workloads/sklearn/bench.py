@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 import models as catalogue
-from benchparts import Clock, Refused, parse_settings, read_files, report_memory, report_quantiles
+from benchparts import Clock, Refused, parse_settings, read_files, report_memory, report_quantiles, status_of
 
 DISTINCT_ROWS = 256  # rows that the single calls go round
 
@@ -292,22 +292,7 @@ def main():
     if not WIRE:
         run(args, make_runner)
         return 0
-    try:
-        run(args, make_runner)
-    except Refused as e:
-        WIRE.error(str(e))
-    except ImportError as e:
-        WIRE.error(f"The import of {e.name or 'a module'} failed: {e}.")
-    except MemoryError:
-        WIRE.error("The guest ran out of memory.")
-    except Exception as e:
-        WIRE.error(f"{type(e).__name__}: {e}")
-        import traceback
-
-        traceback.print_exc()
-    else:
-        return 0
-    return 1
+    return status_of(WIRE, lambda: run(args, make_runner))
 
 
 if __name__ == "__main__":
