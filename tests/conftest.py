@@ -7,7 +7,10 @@ background, or nohup, has ^C or the hang-up ignored, and every process of ours w
 from __future__ import annotations
 
 import signal
+from typing import Any
 
+import pytest
+import testorder
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("ukperf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -16,3 +19,14 @@ settings.load_profile("ukperf")
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which a single process does without
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return testorder.scheduler(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among workers the longest first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -testorder.seconds(item.nodeid))
