@@ -3,9 +3,13 @@
 # imports), never by a note that it was installed once.
 # shellcheck shell=sh
 : "${root:?}"
+offline=no # yes: nobody is asked for anything
 
 say() { printf 'ukperf: %s\n' "$*" >&2; }
 die() { say "$@"; exit 2; }
+
+# refuse_offline WHAT: end where something is missing and nobody may be asked for it.
+refuse_offline() { [ "$offline" = no ] || die "$1, and --offline asks nobody: run this without it once."; }
 
 # step SENTENCE COMMAND...: one line on the terminal, details in the log, whose tail is shown only when it fails.
 step() {
@@ -138,6 +142,7 @@ apt_install() {
 install_system_packages() {
     find_missing
     [ -n "$missing" ] || return 0
+    refuse_offline "$missing (what Debian calls it) is missing"
     ask="apt-get install --no-install-recommends $missing"
     command -v apt-get >/dev/null 2>&1 ||
         die "this machine has no apt-get; install what Debian calls $missing, then run this again."
@@ -214,6 +219,7 @@ pip_install() { "$root/.venv/bin/python" -m pip install --disable-pip-version-ch
 ensure_venv() {
     venv_works || step "making .venv with Python $version" "$python" -m venv --clear "$root/.venv"
     packages_are_there "$1" && return 0
+    refuse_offline "Python packages are missing in .venv"
     rm -f "$root/.venv/ukperf-pyproject"
     if has_libvirt_python; then how=pip; else how="pip; libvirt's is compiled, which takes a minute"; fi
     step "installing ukperf and its Python packages into .venv ($how)" pip_install "$1"
@@ -227,7 +233,17 @@ ensure_linux_kernel() {
 from ukperf import guests
 from ukperf.guests.base import BuildOptions
 sys.exit(not guests.get("linux").availability(BuildOptions()).ok)' >>"$log" 2>&1 && return 0
+    refuse_offline "the Linux guest's kernel is missing"
     step "getting the Linux guest's kernel (apt, into your cache)" "$root/.venv/bin/ukperf" images pull linux
+}
+
+# The other guests' kernels are their projects': each is asked for the newest one where none is here, shortly, and what
+# cannot be had is said (status 2) and left out.
+ensure_unikernels() {
+    [ "$offline" = no ] || return 0
+    status=0
+    "$root/.venv/bin/ukperf" images pull --missing >&2 || status=$?
+    [ $status -lt 128 ] || exit $status
 }
 
 # setup EXTRA: make this machine able to run ukperf, with the optional packages EXTRA of pyproject.toml ('': none).

@@ -144,7 +144,45 @@ def test_a_machine_with_everything_gets_no_package_and_no_word(machine: Machine)
     done = machine.run("first-run.sh", "--boots", "6")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert machine.called("apt-get") == machine.called("sudo") == []
-    assert machine.called("venv-ukperf")[-1] == "boot-time --boots 6"
+    assert machine.called("venv-ukperf")[-2:] == ["images pull --missing", "boot-time --boots 6"]
+
+
+def test_offline_asks_nobody_and_is_no_word_of_the_measurement(machine: Machine) -> None:
+    machine.with_everything()
+    done = machine.run("first-run.sh", "--boots", "6", "--offline", "--run", "a b")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [call for call in machine.called("venv-ukperf") if "--help" not in call] == ["boot-time --boots 6 --run a b"]
+
+
+@pytest.mark.parametrize("gone", ["program", "python packages", "linux kernel"])
+def test_offline_ends_with_one_sentence_where_something_is_missing(machine: Machine, gone: str) -> None:
+    machine.with_everything()
+    machine.add("apt-get", "exit 1")
+    if gone == "program":
+        (machine.bin / "qemu-system-x86_64").unlink()
+    elif gone == "python packages":
+        (machine.checkout / ".venv" / "ukperf-pyproject").unlink()
+    else:
+        python = machine.checkout / ".venv" / "bin" / "python"
+        python.write_text(python.read_text().replace("exit 0", 'case "$*" in *availability*) exit 1 ;; esac'))
+    done = machine.run("first-run.sh", "--offline")
+    assert done.returncode == 2
+    assert "missing" in done.stderr and "--offline asks nobody" in done.stderr and done.stderr.count("\n") == 1
+    assert machine.called("apt-get") == []
+    calls = machine.called("venv-python") + machine.called("venv-ukperf")
+    assert not [call for call in calls if "pip install" in call or "pull" in call or "boot-time" in call]
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [(2, True), (70, True), (130, False)])
+def test_a_kernel_that_is_not_to_be_had_is_left_out_and_an_interrupt_ends(
+    machine: Machine, status: int, goes_on: bool
+) -> None:
+    machine.with_everything()
+    ukperf = machine.checkout / ".venv" / "bin" / "ukperf"
+    ukperf.write_text(ukperf.read_text().replace("exit 0", f'[ "$3" != --missing ] || exit {status}'))
+    done = machine.run("first-run.sh")
+    assert done.returncode == (0 if goes_on else status)
+    assert ("boot-time" in machine.called("venv-ukperf")) == goes_on
 
 
 def test_the_second_command_hands_its_arguments_to_pytest(machine: Machine) -> None:

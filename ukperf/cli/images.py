@@ -16,6 +16,7 @@ from ukperf.model import DEFAULT_PLATFORM, Platform
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ukperf.guests.stored import Pull
     from ukperf.imaging.cache import Cache
     from ukperf.imaging.kernelstore import KernelStore, StoredKernel
     from ukperf.model import Program
@@ -38,7 +39,7 @@ _PULLED = [recipe.name for recipe in _OURS if recipe.kernels is not Kernels.OWN]
 _BOOTED = "; ".join(f"{r.name} only: the boot image, {r.boot_image}." for r in _OURS if r.boot_image)
 _MIRRORS = ", ".join(f"UKPERF_{n.upper()}_MIRROR" if n == _STORED[0] else f"…{n.upper()}…" for n in _STORED)
 _GUEST = Annotated[str, typer.Argument(help=f"{_or(_STORED)}.", metavar="GUEST")]
-_OF_PULL = Annotated[str, typer.Argument(help=f"{_or(_PULLED)}.", metavar="GUEST")]
+_OF_PULL = Annotated[str | None, typer.Argument(help=f"{_or(_PULLED)}.", metavar="GUEST")]
 _PROBE = Annotated[
     bool, typer.Option("--probe/--no-probe", help="Boot it once, for a second or so: does it have what ukperf needs?")
 ]
@@ -58,10 +59,13 @@ def list_(as_json: _JSON = False) -> None:
     store = KernelStore()
     entries = store.entries()
     kernels = [{**members(_facts(entry)), "default": store.default(entry)} for entry in entries]
-    pulls = "; ".join(f"ukperf images pull {name}" for name in _STORED)
-    none = Line(f"There are no kernels here yet. Get them: {pulls}", wraps=False)
+    none = Line(f"There are no kernels here yet. Get them: {_pulls()}", wraps=False)
     shown = _kernels(store, entries) if entries else none
     show_page(PlainPage((shown,), {"store": store.root, "kernels": kernels}), as_json)
+
+
+def _pulls() -> str:
+    return "; ".join(f"ukperf images pull {name}" for name in _STORED)
 
 
 def _kernels(store: KernelStore, entries: Sequence[StoredKernel]) -> Table:
@@ -85,7 +89,16 @@ def _kernels(store: KernelStore, entries: Sequence[StoredKernel]) -> Table:
 
 @app.command()
 def pull(
-    guest: _OF_PULL,
+    guest: _OF_PULL = None,
+    *,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing",
+            help="The newest of every guest that takes part where it is there, and is not. A server that does not "
+            "answer within seconds costs its guest only (exit status 2).",
+        ),
+    ] = False,
     version: _VERSION = None,
     mirror: Annotated[
         str | None,
@@ -108,33 +121,56 @@ def pull(
 
     from ukperf.cli.output import show_page
     from ukperf.engine import kernelprobe
+    from ukperf.errors import UkperfError
     from ukperf.reports.page import sentences
 
-    if guest in guests.GUESTS.names() and (only := guests.get(guest)).fetches:
+    if missing == (guest is not None):
+        raise UkperfError("Name a guest, or all that are not there by --missing.", hint=f"Like: {_pulls()}")
+    if guest is None:
+        if (version, mirror, sha256, platform) != (None, None, None, DEFAULT_PLATFORM):
+            raise UkperfError("--missing takes the newest kernels, from where each guest's are.", hint="Name a guest.")
+        _pull_missing(probe, as_json)
+    elif guest in guests.GUESTS.names() and (only := guests.get(guest)).fetches:
         if (version, mirror, sha256) != (None, None, None):
             raise only.one_kernel()
         here = only.obtain()
         show_page(sentences({"guest": guest, "here": here}, here), as_json)
-        return
-    stored = guests.of_store(guest)
-    pulled = stored.pull(
-        version=version,
-        mirror=mirror,
-        platform=platform.value,
-        sha256=sha256,
-        check=partial(kernelprobe.warn, say=o.sayer()) if probe else None,
-    )
-    lines = _added(pulled.entry, stored.store)
-    if pulled.first_use:
-        digest = pulled.entry.source_digest
-        tag = f" --version {pulled.again}" if pulled.again else ""
-        lines.append(
-            f"Unpinned digest; trusted on first use: sha256:{digest} of {pulled.entry.source}. "
-            "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
-            f"ukperf images pull {guest}{tag} --sha256 {digest}"
+    else:
+        stored = guests.of_store(guest)
+        pulled = stored.pull(
+            version=version,
+            mirror=mirror,
+            platform=platform.value,
+            sha256=sha256,
+            check=partial(kernelprobe.warn, say=o.sayer()) if probe else None,
         )
-    page = sentences(_facts(pulled.entry), *lines)
-    show_page(replace(page, more={"first_use": pulled.first_use}), as_json)
+        page = sentences(_facts(pulled.entry), *_pulled(pulled, stored.store))
+        show_page(replace(page, more={"first_use": pulled.first_use}), as_json)
+
+
+def _pull_missing(probe: bool, as_json: bool) -> None:
+    """Prints nothing where nothing is missing. Exits with status 2 where a guest's kernel was not to be had."""
+    from functools import partial
+
+    from ukperf.cli.output import show_page
+    from ukperf.engine import kernelprobe
+    from ukperf.guests.missing import pull_missing
+    from ukperf.imaging.kernelstore import KernelStore
+    from ukperf.reports.jsonout import members
+    from ukperf.reports.page import sentences
+
+    say = o.sayer()
+    asked = pull_missing(partial(kernelprobe.check_boots, say=say) if probe else None, say)
+    for one in asked:
+        if one.pull is None:
+            say(f"{one.guest} is left out: {one.reason}")
+    kernels = [{**members(_facts(one.pull.entry)), "first_use": one.pull.first_use} for one in asked if one.pull]
+    refused = [{"guest": one.guest, "from": one.place, "reason": one.reason} for one in asked if one.pull is None]
+    lines = [line for one in asked if one.pull for line in _pulled(one.pull, KernelStore())]
+    if lines or as_json:
+        show_page(sentences({"kernels": kernels, "refused": refused}, *lines), as_json)
+    if refused:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -353,6 +389,19 @@ def _facts(entry: StoredKernel) -> KernelFacts:
 
 def _taken_by(entry: StoredKernel, store: KernelStore) -> str:
     return f"-g {entry.guest}" if store.default(entry) else f"-g {entry.guest}:{entry.version}"
+
+
+def _pulled(pulled: Pull, store: KernelStore) -> list[str]:
+    lines = _added(pulled.entry, store)
+    if pulled.first_use:
+        digest = pulled.entry.source_digest
+        tag = f" --version {pulled.again}" if pulled.again else ""
+        lines.append(
+            f"Unpinned digest; trusted on first use: sha256:{digest} of {pulled.entry.source}. "
+            "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
+            f"ukperf images pull {pulled.entry.guest}{tag} --sha256 {digest}"
+        )
+    return lines
 
 
 def _added(entry: StoredKernel, store: KernelStore) -> list[str]:

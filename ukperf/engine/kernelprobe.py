@@ -59,13 +59,10 @@ def check(entry: StoredKernel, say: Say) -> bool:
     entry: its files, wherever they are. Raises UkperfError, one sentence and how to build in what is missing, for a
     kernel that lacks something or does not boot.
     """
-    try:
-        result = _probe(entry)
-    except NotProbedError as reason:
-        say(f"{entry.guest} {entry.version} was not probed: {reason} Adding it again makes up for it.")
-        return False
-    _refuse_lacking(entry, result)
-    return True
+    result = _probed(entry, say)
+    if result is not None and (fault := _fault(entry, result)):
+        raise fault
+    return result is not None
 
 
 def warn(entry: StoredKernel, say: Say) -> bool:
@@ -75,6 +72,26 @@ def warn(entry: StoredKernel, say: Say) -> bool:
     except UkperfError as error:
         say(" ".join(filter(None, (error.message, error.hint))))
         return False
+
+
+def check_boots(entry: StoredKernel, say: Say) -> bool:
+    """The same for kernels that nobody asked for by name: a kernel that runs no program to its end on this machine is
+    refused, what else is missing is said."""
+    result = _probed(entry, say)
+    if result is None or (fault := _fault(entry, result)) is None:
+        return result is not None
+    if result.failure:
+        raise UkperfError(fault.message)
+    say(fault.message)
+    return False
+
+
+def _probed(entry: StoredKernel, say: Say) -> Found | None:
+    try:
+        return _probe(entry)
+    except NotProbedError as reason:
+        say(f"{entry.guest} {entry.version} was not probed: {reason} Adding it again makes up for it.")
+        return None
 
 
 def _probe(entry: StoredKernel) -> Found:
@@ -131,10 +148,10 @@ def _answers(checks: Mapping[str, str]) -> dict[str, int | None]:
     }
 
 
-def _refuse_lacking(entry: StoredKernel, result: Found) -> None:
-    """Raises UkperfError unless the kernel is all right."""
+def _fault(entry: StoredKernel, result: Found) -> UkperfError | None:
+    """What is wrong with a kernel, and how to build in what it lacks; None where it is all right."""
     if not result.lacks and not result.failure:
-        return
+        return None
     lacking = [NEEDS[need] + (f" ({os.strerror(number)})" if number else "") for need, number in result.lacks.items()]
     name = f"{entry.guest} {entry.version}"
     said = [f"{name} lacks what ukperf needs: {'; '.join(lacking)}."] if lacking else []
@@ -143,4 +160,4 @@ def _refuse_lacking(entry: StoredKernel, result: Found) -> None:
     known = table if isinstance(table, dict) else {}
     options = [str(known[need]) for need in (*result.lacks, *(["start"] if result.failure else [])) if need in known]
     build = f"Build it with {' '.join(dict.fromkeys(options))}. " if options else ""
-    raise UkperfError(" ".join(said), hint=f"{build}--no-probe adds it as it is.")
+    return UkperfError(" ".join(said), hint=f"{build}--no-probe adds it as it is.")

@@ -161,19 +161,24 @@ class StoredGuest(Guest):
     ) -> Pull:
         """Downloads a kernel and puts it into the store.
 
-        version: None is the newest; mirror: an address instead of the recipe's, else the environment variable
-        mirror_variable(name); sha256: what the archive or manifest must have, as a recipe's pin would say; check: as
-        KernelStore.add. Raises UkperfError when anything fails; the store is as it was then.
+        version: None is the newest; mirror: an address instead of `place`; sha256: what the archive or
+        manifest must have, as a recipe's pin would say; check: as KernelStore.add. Raises UkperfError when anything
+        fails; the store is as it was then.
         """
         platform = platform or self.platform
-        base = mirror or os.environ.get(mirror_variable(self.name)) or str(self.recipe.extra.get("mirror", ""))
         pin_of = pins(self.pins(platform), sha256)
-        pulled = self.download(client or Client(), base.rstrip("/"), version, platform, pin_of)
+        base = (mirror or self.place).rstrip("/")
+        pulled = self.download(client or Client(), base, version, platform, pin_of)
         self.inspect_bytes(pulled.files["kernel"], pulled.source)
         first = not pulled.pinned and self.store.trusted(self.name, pulled.version, platform) is None
         origin = KernelOrigin(pulled.source, pulled.digest, pulled.pinned)
         entry = self.store.add(self.name, pulled.version, pulled.files, platform=platform, origin=origin, check=check)
         return Pull(entry, first, pulled.again)
+
+    @property
+    def place(self) -> str:
+        """The address of the server that `pull` asks where no mirror is named; "" where there is nothing to pull."""
+        return os.environ.get(mirror_variable(self.name)) or str(self.recipe.extra.get("mirror", ""))
 
     def download(self, client: Client, base: str, version: str | None, platform: str, pin_of: PinOf) -> Pulled:
         """The files of a version (None: the newest) from the server at `base`, an address without a slash at its end.

@@ -53,12 +53,19 @@ class _TryAgainError(Exception):
 
 @dataclass
 class Client:
-    """One pull's connections. total_s bounds everything it does together; pause is time.sleep but for tests."""
+    """One pull's connections. total_s bounds everything it does together; pause is time.sleep but for tests.
+
+    reach_s: seconds until a server must have answered for the first time, the look-up of its name and further tries
+    among them; None: total_s alone counts.
+    """
 
     total_s: float = 600.0
+    reach_s: float | None = None
+    tries: int = TRIES
     pause: Callable[[float], None] = time.sleep
     started: float = field(default_factory=time.monotonic)
     _pools: dict[str, urllib3.PoolManager] = field(default_factory=dict)
+    _reached: threading.Event = field(default_factory=threading.Event)
 
     def get(
         self, url: str, limit: int, *, headers: Mapping[str, str] | None = None, accept_status: tuple[int, ...] = (200,)
@@ -75,9 +82,12 @@ class Client:
                 done.put(self._tried(url, limit, headers, accept_status))
             except Exception as error:
                 done.put(error)
+            self._reached.set()
 
         # Left alone where time is up, it ends when its server does, or with us.
         threading.Thread(target=work, name="download", daemon=True).start()
+        if self.reach_s is not None and not self._reached.wait(min(self.reach_s, max(0.0, self._left()))):
+            raise UkperfError(f"{short(url)} could not be reached: no answer within {self.reach_s:.0f} seconds.")
         try:
             answer = done.get(timeout=max(0.0, self._left()))
         except queue.Empty:
@@ -91,7 +101,7 @@ class Client:
 
     def _tried(self, url: str, limit: int, headers: Mapping[str, str] | None, accept_status: tuple[int, ...]) -> Answer:
         reason = ""
-        for number in range(TRIES):
+        for number in range(self.tries):
             if number and self._left() < 0:
                 break
             if number:
@@ -108,7 +118,7 @@ class Client:
             except (http.client.HTTPException, OSError) as error:
                 reason = f"its answer makes no sense ({clean(str(error), 80) or type(error).__name__})"
         raise UkperfError(
-            f"{short(url)} could not be downloaded: {reason} ({TRIES} tries).",
+            f"{short(url)} could not be downloaded: {reason} ({self.tries} tries).",
             hint="Try again later, name a mirror by --mirror, or add files that you have: ukperf images add.",
         )
 
@@ -157,6 +167,7 @@ class Client:
         response = self._pool(parts.scheme, parts.hostname or "").request(
             "GET", url, headers=sent, redirect=False, retries=False, preload_content=False, timeout=timeout
         )
+        self._reached.set()
         try:
             yield response
         finally:
