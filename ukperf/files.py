@@ -192,6 +192,36 @@ def lock(descriptor: int, held: Exception, *, wait_s: float = 0.0) -> None:
             return
 
 
+def lock_byte(descriptor: int, place: int) -> None:
+    """Share the lock on one byte of an open file, which need not be that long, until this process ends or closes any
+    descriptor of the file: record locks of POSIX (fcntl(2)), of which one descriptor holds as many as are wanted. Waits
+    for who has it alone. Raises OSError where the file system has no locks."""
+    fcntl.lockf(descriptor, fcntl.LOCK_SH, 1, place)
+
+
+@contextmanager
+def byte_alone(descriptor: int, place: int) -> Iterator[bool]:
+    """The same lock for this process alone while the block lasts; False where another process shares it. Not for a byte
+    that this process shares. Raises OSError as `lock_byte`."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):  # fcntl(2): EAGAIN or EACCES
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+
+
+def set_aside(path: Path, aside: Path) -> None:
+    """Give a folder another name before it is removed, so that nobody sees half of it go; one that is gone is no fault.
+    Raises OSError."""
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+
+
 def copy(source: Path, target: Path) -> None:
     """The bytes of a regular file in a file of ours, made or written over; where the file system can, both have the
     same blocks until one is written to. Raises OSError as the two opens do."""

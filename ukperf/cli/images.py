@@ -10,6 +10,7 @@ import typer
 
 from ukperf import guests
 from ukperf.cli import options as o
+from ukperf.cli.cleaned import bytes_of
 from ukperf.guests.recipes import Kernels
 from ukperf.model import DEFAULT_PLATFORM, Platform
 
@@ -249,21 +250,31 @@ def prune(
 @app.command()
 def clean(
     connect: Annotated[
-        str, typer.Option("--connect", "-c", metavar="URI", help="The host, by its libvirt connection.")
-    ],
+        str | None,
+        typer.Option("--connect", "-c", metavar="URI", help="Another host instead, by its libvirt connection."),
+    ] = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            parser=bytes_of,
+            help="Remove what was not used for longest, until the rest takes at most this: 500M, 2G.",
+        ),
+    ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """Remove from another host what ukperf uploaded there, and what broken-off boots left.
+    """Empty the cache: images, programs, trees, the Linux kernel. What a running ukperf uses stays.
 
-    Images are uploaded again when they are needed. Not while a run goes on there.
+    All of it is made, or fetched, again when it is needed; runs and the kernel store are elsewhere. With --connect:
+    remove from another host what ukperf uploaded there, and what broken-off boots left. Not while a run goes on there.
     """
-    from ukperf.cli.output import show_page
-    from ukperf.hosts import open_host
-    from ukperf.reports.page import sentences
+    from ukperf.cli.cleaned import show_cleaned, show_cleaned_host
 
-    with open_host(connect) as host:
-        freed = host.clean()
-    show_page(sentences({"host": connect, "bytes": freed}, f"{freed:,} bytes freed on {connect}."), as_json)
+    if connect is None:
+        show_cleaned(max_size, as_json)
+    else:
+        show_cleaned_host(connect, max_size, as_json)
 
 
 @app.command()

@@ -19,12 +19,15 @@ from ukperf.hosts import open_host
 from ukperf.hosts.base import Host
 from ukperf.hosts.noise import NoiseSource, cpu_model, noise_sources
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, count_cycles
+from ukperf.imaging.cleaning import size_of
 from ukperf.imaging.programs import count_program
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Event, Image, Machine, Outcome
 from ukperf.paths import cache_dir, data_dir
 
 # Images, kernels and a long run's consoles fit in this.
 FREE_BYTES = 2 << 30
+# A cache that is worth emptying.
+CACHE_BYTES = 1 << 30
 # The counting loop is two instructions a turn; CPUs need one or two cycles, frequency changes and noise aside.
 MAX_LOOP_CYCLES = 8.0
 CLOCK_TIMEOUT_S = 120.0
@@ -74,7 +77,7 @@ def diagnose(uri: str, *, guest_clocks: bool = False) -> Diagnosis:
         looked_at = (refused, *(_guest(name) for name in guests.names())), None, None
     checks, accelerator, truth = looked_at
     noise = tuple(noise_sources()) if here else ()
-    return Diagnosis(uri, (_python(), _cpu(), _disk(), *checks), accelerator, truth, noise)
+    return Diagnosis(uri, (_python(), _cpu(), _disk(), _cache(), *checks), accelerator, truth, noise)
 
 
 def _look_at_host(host: Host, guest_clocks: bool) -> tuple[tuple[Check, ...], Accelerator | None, Truth | None]:
@@ -202,6 +205,13 @@ def _disk() -> Check:
         free = shutil.disk_usage(parent).free
         if free < FREE_BYTES:
             return Check(
-                "disk", State.OPTIONAL, f"{free / 1e9:.1f} GB free at {folder}", "`ukperf images prune` makes room."
+                "disk", State.OPTIONAL, f"{free / 1e9:.1f} GB free at {folder}", "`ukperf images clean` makes room."
             )
     return Check("disk", State.OK, f"{shutil.disk_usage(parent).free / 1e9:.0f} GB free")
+
+
+def _cache() -> Check:
+    folder = cache_dir()
+    size = size_of(folder)
+    emptied = "; `ukperf images clean` empties it" if size >= CACHE_BYTES else ""
+    return Check("cache", State.OK, f"{size / 1e6:,.0f} MB in {folder}{emptied}")

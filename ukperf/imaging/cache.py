@@ -2,13 +2,16 @@
 
 An entry is a folder named by the sha256 of a description of all its inputs. It is built beside, made durable and
 renamed into place, so an entry that exists is whole. One lock file a key: of two builders at once the second waits and
-takes the first one's work; whoever holds the lock may clear what a dead builder left under the same key.
+takes the first one's work; whoever holds the lock may clear what a dead builder left under the same key. What a process
+has asked for is in use until that process ends (inuse.py), and its folder has the time of its last use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,6 +21,7 @@ from pathlib import Path
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import create_own, locked, open_regular, publish, read_json, reason
+from ukperf.imaging import inuse
 from ukperf.imaging.digests import Digests
 from ukperf.model import Image
 from ukperf.paths import cache_dir
@@ -26,6 +30,7 @@ from ukperf.text import shell
 IMAGE_FILE = "image.json"
 FORMAT = 1  # of it
 KEPT = "file"
+_KEY = re.compile(r"[0-9a-f]{64}")
 WAIT_S = 3600.0  # for another builder of the same entry: a whole distribution takes minutes
 # Part of every image's digest since the first: the fields that images had then. What an image is, its inputs say.
 _DIGESTED = (
@@ -70,8 +75,8 @@ class Cache:
         when the cache cannot be written (no space, no permission).
         """
         path = self.root / kind / key
-        name = f"{kind.replace('/', '-')}-{key}"
-        if path.is_dir():
+        name = entry_name(kind, key)
+        if self.has(kind, key):
             return path
         try:
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
@@ -80,7 +85,7 @@ class Cache:
                 hint="Wait until it has ended, or end it.",
             )
             with locked(self.root / "locks" / name, held, wait_s=WAIT_S, mode=0o600, remove=True):
-                if not path.is_dir():
+                if not self.has(kind, key):  # asked again: the first time there may have been no cache to lock it in
                     self._clear_remains()
                     self._build(path, self.root / "tmp" / name, build)
         except OSError as error:
@@ -90,6 +95,23 @@ class Cache:
             ) from error
         return path
 
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is such an entry. It is in use from now on."""
+        path = self.root / kind / key
+        inuse.hold(self.root, entry_name(kind, key))
+        with suppress(OSError):  # somebody else's: he notes its use himself
+            os.utime(path)
+        return path.is_dir()
+
+    def hold(self, path: Path) -> Path:
+        """`path` itself; the entry that it lies in, if it is one of the cache, is in use from now on."""
+        if path.is_relative_to(self.root):
+            parts = path.relative_to(self.root).parts
+            depth = next((depth for depth, part in enumerate(parts) if _KEY.fullmatch(part)), 0)
+            if depth:
+                self.has("/".join(parts[:depth]), parts[depth])
+        return path
+
     def keep(self, path: Path) -> tuple[Path, str]:
         """A file as it is now, under its digest, and that digest: whatever becomes of `path` changes neither.
 
@@ -97,7 +119,7 @@ class Cache:
         """
         digest = self.digests.file(path)
         if path.absolute().is_relative_to(self.root):
-            return path, digest
+            return self.hold(path), digest
         kept = self.entry("files", digest, lambda folder: _copy(path, folder / KEPT, digest)) / KEPT
         if self.digests.file(kept) != digest:
             raise UkperfError(f"{kept} is damaged.", hint=f"Remove it: rm -r {shell(kept.parent)}")
@@ -136,6 +158,11 @@ class Cache:
             # held: its builder is at work
             with suppress(BlockingIOError), locked(lock, BlockingIOError(), mode=0o600, remove=True):
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def entry_name(kind: str, key: str) -> str:
+    """What an entry is called where it cannot be a path: by its locks."""
+    return f"{kind.replace('/', '-')}-{key}"
 
 
 def _copy(path: Path, target: Path, digest: str) -> None:

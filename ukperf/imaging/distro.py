@@ -60,7 +60,7 @@ def find_kernel(cache: Cache, override: Path | None = None) -> LinuxKernel | Non
         candidates = [(path, Path("/lib"), str(path)) for path in Path("/boot").glob("vmlinuz-*cloud*")]
     for path, library, origin in sorted(candidates, key=lambda candidate: _natural(candidate[0].name), reverse=True):
         try:
-            version = kernel_version(path)
+            version = kernel_version(cache.hold(path))
         except UkperfError:
             continue  # Ubuntu's /boot is for root only
         modules = library / "modules" / version

@@ -147,7 +147,7 @@ def packed_once(question: object, cache: Cache, packing: Callable[[], Packing]) 
     """What was packed before for this question, while none of its files has changed; else what is packed now."""
     memory = Memo(cache.root / "packed", Packed, question)
     packed = memory.recall()
-    if packed is None or not packed.program.path.is_dir():
+    if packed is None or not cache.hold(packed.program.path).is_dir():
         packed, looked_at = packing().done()
         memory.remember(packed, looked_at)
     return _untouched(packed, cache)

@@ -44,7 +44,7 @@ def python_tree(
     cache = cache or Cache()
     memory = _Memory(cache, roots, site, pruning)
     key = memory.recall()
-    if key is None or not (cache.root / "python" / key).is_dir():
+    if key is None or not cache.has("python", key):
         inputs = closure.collect(roots, site=site, pruning=pruning)
         key = cache.key({"inputs": closure.input_key(inputs)})
 
