@@ -27,9 +27,11 @@ from ukperf.model import Accelerator, CallClass, CallTable, Outcome, SystemCall,
 from ukperf.reports import html, markdown
 from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage
 from ukperf.reports.compare_table import CheckPage, ComparePage
-from ukperf.reports.costtable import CostPage, OperationsPage, Row, View
+from ukperf.reports.costtable import Claim, CostPage, OperationsPage, Row, View
 from ukperf.reports.jsonout import encode, plain
 from ukperf.reports.page import Cell, Column, Line, Page, Part, PlainPage, Quote, Table, Tone, sentences
+from ukperf.reports.paperclaims import ClaimLine, Holding, Needs
+from ukperf.reports.paperinfer import ExchangeLine, InGuest, LatencyLine, RuntimeLine
 from ukperf.reports.papertable import PaperLine, PaperPage
 from ukperf.reports.plan_table import PlanPage
 from ukperf.reports.selftest_table import SelftestPage
@@ -113,7 +115,27 @@ def paper_page() -> PaperPage:
         summary.comparison("nanos", "total"),
         1234,
     )
-    return PaperPage("/run", "linux", CallsPage(TABLES, (), TABLE_I, title="Table I"), [line], notes=NOTES)
+    total = summary.comparison("nanos", "total")
+    assert total
+    return PaperPage(
+        "/run",
+        "linux",
+        CallsPage(TABLES, (), TABLE_I, title="Table I"),
+        [line],
+        [total],
+        [Claim("the paper: 20×", BootRatio("nanos", "nanos a", "nanos b", 9.0, 8.0, 10.0, 6))],
+        [
+            RuntimeLine("torch", "mlp", "nanos", InGuest.RUNS, "", 6, 6, dict(nanos.estimates), {"total": total}),
+            RuntimeLine("litert", "", "", InGuest.ABSENT, "pip install 'ukperf[litert]'"),
+        ],
+        [LatencyLine("nb", "batch", "sklearn", "nanos", nanos.estimates["total"], total)],
+        [ExchangeLine("nb", "batch", "nanos", "sklearn", "onnxruntime", total)],
+        [Needs("ONNX", "onnxruntime", "1", ("python",), {"newlib": ("glibc",)}, ("lwip",))],
+        [ClaimLine("boot", "fast boot times", "section VI", Holding.FAILS, "nanos ÷ linux 0.5, faster", True)],
+        ("total",),
+        ("total",),
+        notes=NOTES,
+    )
 
 
 def doctor_page() -> DoctorPage:

@@ -15,6 +15,7 @@ from records import run_of
 from ukperf import workloads
 from ukperf.cli import syscalls
 from ukperf.cli.output import show, show_pages
+from ukperf.deps.papers import needs_of
 from ukperf.engine.campaign import EngineBench
 from ukperf.engine.facts import facts_of, of_host
 from ukperf.errors import UkperfError
@@ -38,6 +39,7 @@ from ukperf.model import (
 from ukperf.workloads.base import Finished
 from ukperf.workloads.costs import FOUND, Finding, Operation, Scouted, missing, on_all_hosts
 from ukperf.workloads.paper import reproduce
+from ukperf.workloads.paperparts import PaperOptions
 from ukperf.workloads.sklearn_run import LearnOptions
 from ukperf.workloads.syscall_cost import CostOptions
 
@@ -195,4 +197,4 @@ def test_system_calls_are_listed_for_each_host(capsys: pytest.CaptureFixture[str
 
 def test_the_papers_numbers_are_those_of_one_host(tmp_path: Path) -> None:
     with pytest.raises(UkperfError, match="one host"):
-        reproduce(LearnOptions(), Request(connect=(HERE, THERE)), tmp_path, EngineBench(print))
+        reproduce(PaperOptions(), Request(connect=(HERE, THERE)), tmp_path, EngineBench(print), needs_of)

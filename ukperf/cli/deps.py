@@ -61,12 +61,11 @@ def command(
 
     ukperf deps --forecast -- sqlite3 :memory: "select 1"
     """
-    from ukperf.cli.output import show_page
+    from ukperf.cli.output import show_page, write_html, write_text
     from ukperf.deps.page import CompositionPage, composition_graph
     from ukperf.deps.subject import compose, subject_of
     from ukperf.paths import absolute
     from ukperf.reports import graph
-    from ukperf.reports.html import document
     from ukperf.reports.markdown import render
 
     meant = subject_of(subject, absolute(interpreter) if interpreter else None, script, file or ())
@@ -84,20 +83,10 @@ def command(
             tried = trying.traced(meant, request.timeout_s)
     page = CompositionPage(made, all_, tried)
     if dot is not None:
-        _write(dot, graph.dot(composition_graph(made), made.subject))
+        write_text(dot, graph.dot(composition_graph(made), made.subject))
     if html is not None:
-        _write(html, document([page], f"what {made.subject} is made of"))
+        write_html(html, [page], f"what {made.subject} is made of")
     if markdown:
         print(render(page), end="")
     else:
         show_page(page, shared.json)
-
-
-def _write(path: Path, text: str) -> None:
-    from ukperf.errors import UkperfError
-    from ukperf.files import reason, write_atomically
-
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise UkperfError(f"{path} cannot be written: {reason(error)}.") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ukperf.errors import UkperfError
@@ -54,6 +55,23 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
 def show_page(page: Page, as_json: bool) -> None:
     """Print a page to standard output, as tables or as JSON."""
     show_pages({"": page}, as_json)
+
+
+def write_html(path: Path, pages: Sequence[Page], title: str) -> None:
+    """Pages as one HTML file. Raises UkperfError if it cannot be written."""
+    from ukperf.reports.html import document
+
+    write_text(path, document(pages, title))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file that was asked for, whole or not at all. Raises UkperfError if it cannot be written."""
+    from ukperf.files import reason, write_atomically
+
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be written: {reason(error)}.") from error
 
 
 def show_pages(pages: Mapping[str, Page], as_json: bool, more: Mapping[str, object] | None = None) -> None:

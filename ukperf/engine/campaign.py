@@ -12,13 +12,15 @@ from ukperf.engine import bench, session
 from ukperf.engine import plan as plans
 from ukperf.engine.facts import facts_of
 from ukperf.engine.folders import holds_run, write_beside
+from ukperf.engine.journal import JOURNAL, read_journal
+from ukperf.engine.provenance import with_facts
 from ukperf.engine.runner import Observer
 from ukperf.engine.setting import checked
 from ukperf.model import Frame, Request, Result, Trial
 from ukperf.reports.page import Page
 from ukperf.stats.summary import by_host
 from ukperf.text import Say
-from ukperf.workloads import WORKLOADS
+from ukperf.workloads import WORKLOADS, records_of
 from ukperf.workloads.base import Boots, Finished, Outlook, Prepared, Repeats, Workload
 
 
@@ -51,6 +53,14 @@ class EngineBench:
 
     def keep(self, folder: Path, name: str, text: str) -> None:
         write_beside(folder / name, text)
+
+    def stored(self, workload: Workload, folder: Path) -> Result | None:
+        if not (folder / JOURNAL).exists():
+            return None
+        plan = plans.load(folder)
+        records = with_facts(plan, read_journal(folder / JOURNAL).records)
+        compared = records_of(workload, workload.compared(records, plan.accelerator))
+        return Result(folder, plan, compared, "") if records else None
 
     def campaign(self, workload: Workload, options: Any, request: Request) -> Finished:
         if request.folder is None or not holds_run(request.folder):

@@ -101,15 +101,18 @@ def tree_of(runtime: Runtime, site: Site | None = None, cache: Cache | None = No
 
     Raises UkperfError where it is not, with the line that installs it.
     """
+    if site is None and (line := missing(runtime)):
+        raise UkperfError(f"{runtime.name} is not installed where ukperf is.", hint=f"Type: {line}")
+    return python_tree(cache, runtime.distributions, site, runtime.pruning)
+
+
+def missing(runtime: Runtime, site: Site | None = None) -> str:
+    """The line that installs it there, or "" where it is."""
     try:
         resolve(wanted_packages(runtime.distributions), site)
     except UkperfError as error:
-        if site is not None:
-            raise
-        raise UkperfError(
-            f"{runtime.name} is not installed where ukperf is.", hint=f"Type: {installing(runtime)}"
-        ) from error
-    return python_tree(cache, runtime.distributions, site, runtime.pruning)
+        return installing(runtime) if site is None else error.hint or site.installing(runtime.distributions)
+    return ""
 
 
 def installing(runtime: Runtime) -> str:

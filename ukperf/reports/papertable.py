@@ -1,4 +1,5 @@
-"""The page of `ukperf paper`: the paper's Tables I, II and III beside what was measured here."""
+"""The page of `ukperf paper`: the paper's Tables I, II and III beside what was measured here, what it could not run,
+and each of its claims with a verdict."""
 
 from __future__ import annotations
 
@@ -7,8 +8,12 @@ from dataclasses import dataclass
 
 from ukperf.model import Comparison, Estimate, Unit
 from ukperf.reports.calltable import CallsPage
+from ukperf.reports.costtable import Claim, claim_text
 from ukperf.reports.jsonout import members
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.page import SPACE, Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.paperclaims import ClaimLine, Needs, claim_parts, needs_parts
+from ukperf.reports.paperinfer import ExchangeLine, LatencyLine, RuntimeLine, classifier_parts, runtime_parts
+from ukperf.reports.table import difference
 from ukperf.reports.units import interval, number, with_unit
 
 
@@ -37,32 +42,64 @@ class PaperLine:
 
 @dataclass(frozen=True)
 class PaperPage(Page):
-    """run: the folder; baseline: the guest that the others are divided by, in the paper and here.
+    """run: the folder; baseline: the guest that the others are divided by, in the paper and here. Parts that were not
+    measured are empty.
 
-    The paper's numbers are single runs: it gives no interval, and there is none to print.
+    The paper's numbers are single runs: it gives no interval, and there is none to print. costs: the benchmarks of
+    runtimes that are shown, totals: what is divided of them.
     """
 
     run: str
     baseline: str
     calls: CallsPage
     lines: Sequence[PaperLine]
+    boots: Sequence[Comparison] = ()
+    factors: Sequence[Claim] = ()
+    runtimes: Sequence[RuntimeLine] = ()
+    latencies: Sequence[LatencyLine] = ()
+    exchanges: Sequence[ExchangeLine] = ()
+    needs: Sequence[Needs] = ()
+    claims: Sequence[ClaimLine] = ()
+    costs: Sequence[str] = ()
+    totals: Sequence[str] = ()
 
     @property
     def counted(self) -> bool:
         """Were instructions measured instead of time?"""
-        return any(line.estimate is not None and line.estimate.unit is Unit.INSTRUCTIONS for line in self.lines)
+        estimates = [line.estimate for line in self.lines]
+        estimates += [cost for line in self.runtimes for cost in line.costs.values()]
+        units = {estimate.unit for estimate in estimates if estimate is not None}
+        return Unit.INSTRUCTIONS in units | {comparison.unit for comparison in self.boots}
 
     def body(self) -> Iterator[Part]:
-        yield from self.calls.parts()
+        if self.calls.tables:
+            yield from self.calls.parts()
+        yield from self._learning()
+        yield from _boots(self.boots, self.baseline)
+        if self.factors:
+            yield SPACE
+            yield Line("Costs of system calls: “up to 60x”, “up to 20x”", Tone.STRONG)
+            for factor in self.factors:
+                yield Line(claim_text(factor))
+        yield from runtime_parts(self.runtimes, self.baseline, self.costs, self.totals)
+        yield from classifier_parts(self.latencies, self.exchanges, self.baseline)
+        yield from needs_parts(self.needs)
+        yield from claim_parts(self.claims)
+        if self.counted:
+            yield SPACE
+            yield Line("instr: instructions that the guest executed (icount), not time.", Tone.DIM)
+
+    def _learning(self) -> Iterator[Part]:
+        if not self.lines:
+            return
+        if self.calls.tables:
+            yield SPACE
+        yield Line("Tables II and III: scikit-learn", Tone.STRONG)
         tables = dict.fromkeys(line.table for line in self.lines)
         rows = [_row(line) for table in tables for line in self.lines if line.table == table]
-        yield Table(_columns(self.baseline), tuple(rows), grouped=True)
+        yield Table(_columns(self.baseline), tuple(rows), grouped=True, fold=6)
         notes = ["paper: seconds of single runs on Xen (EC2 t2.micro), nanos and linux; it could not run unikraft."]
-        if self.counted:
-            notes.append("here: instructions that the guest executed (icount), not time.")
-        notes.append(
-            "boots for 1 %: boots of each guest that would show a difference of 1 % in 4 of 5 runs like this one."
-        )
+        notes.append("for 1 %: boots of each guest that would show a difference of 1 % in 4 of 5 runs like this one.")
         for note in notes:
             yield Line(note, Tone.DIM)
 
@@ -71,9 +108,24 @@ class PaperPage(Page):
             "run": self.run,
             "table_1": self.calls.said(),
             "lines": [{**members(line), "paper_ratio": line.paper_ratio} for line in self.lines],
+            "boots": self.boots,
+            "costs": [{**members(factor.measured), "paper": factor.said} for factor in self.factors],
+            "runtimes": self.runtimes,
+            "classifiers": {"kernels": self.latencies, "runtimes": self.exchanges},
+            "dependencies": self.needs,
+            "claims": self.claims,
             "notes": self.notes,
             "unit": "instructions" if self.counted else "s",
         }
+
+
+def _boots(boots: Sequence[Comparison], baseline: str) -> Iterator[Part]:
+    if not boots:
+        return
+    yield SPACE
+    yield Line("Boots of the least program: “fast boot times”", Tone.STRONG)
+    columns = (Column("guest"), Column(f"÷ {baseline}", right=True), Column("95 % interval"), Column("verdict"))
+    yield Table(columns, tuple((Cell(boot.guest), *difference(boot)) for boot in boots))
 
 
 def _columns(baseline: str) -> tuple[Column, ...]:
@@ -89,7 +141,7 @@ def _columns(baseline: str) -> tuple[Column, ...]:
         Column("÷", right=True),
         Column("95 % interval"),
         Column("verdict"),
-        Column("boots for 1 %", right=True),
+        Column("for 1 %", right=True),
     )
 
 

@@ -16,7 +16,7 @@ from ukperf.runs.pyperffile import file_label, read_pyperf
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name, without_phases
 from ukperf.stats.provenance import facts_over
-from ukperf.stats.within import series_of
+from ukperf.stats.sides import side_of
 from ukperf.text import meant, shell
 
 if TYPE_CHECKING:
@@ -154,18 +154,9 @@ class LoadedRun:
                 f"{self.path} has boots from more than one host, and they are never pooled.",
                 hint=f"Compare its guests, host by host: ukperf compare {shell(self.path)}",
             )
-        finals = final_records(mine, guest).values()
-        answers: dict[str, str] = {}
-        for record in finals:
-            answers |= record.checks
-        return Side(
-            label=label,
-            run=str(self.path.resolve()),
-            series=series_of(mine, guest),
+        return replace(
+            side_of(mine, guest, label, str(self.path.resolve())),
             context=self.context.get(guest, {}),
-            answers=answers,
-            lost=sum(record.outcome is not Outcome.OK for record in finals),
-            tried=len(finals),
             left_out=self.left_out.get(guest, {}),
             notes=self._notes(),
             guest="" if self.plain else guest,

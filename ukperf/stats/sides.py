@@ -1,20 +1,41 @@
 """Sides of comparisons made of others: several runs as one side, figures divided by a control, a suite as one figure.
 
-All give a Side whose series are compared like any other's (stats.between).
+All give a Side whose series are compared like any other's (stats.between). `side_of` makes one of records.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ukperf.errors import UkperfError
-from ukperf.model import Unit
+from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.stats.between import Side
-from ukperf.stats.perboot import PHASES, Series
-from ukperf.stats.provenance import DECISIVE, shown
+from ukperf.stats.perboot import PHASES, Series, final_records
+from ukperf.stats.provenance import DECISIVE, facts_over, shown
+from ukperf.stats.within import series_of
 from ukperf.text import many, meant
+
+
+def side_of(
+    records: Sequence[BootRecord], guest: str, label: str, run: str, benchmarks: Collection[str] | None = None
+) -> Side:
+    """One guest of a run on one host, with the facts of its own boots. benchmarks: those that are compared; None:
+    all."""
+    mine = [record for record in records if record.trial.guest == guest]
+    finals = final_records(mine, guest).values()
+    series = series_of(mine, guest)
+    return Side(
+        label=label,
+        run=run,
+        series={name: one for name, one in series.items() if benchmarks is None or name in benchmarks},
+        context=facts_over(mine),
+        answers={name: digest for record in finals for name, digest in record.checks.items()},
+        lost=sum(record.outcome is not Outcome.OK for record in finals),
+        tried=len(finals),
+        guest=guest,
+    )
 
 
 def pooled(runs: Sequence[Side], label: str) -> Side:

@@ -153,6 +153,11 @@ class Bench(Protocol):
         """A file in a run's folder, whole or not at all."""
         ...
 
+    def stored(self, workload: Workload, folder: Path) -> Result | None:
+        """What a run's folder holds so far of what that workload compares; None where nothing was measured. Nothing is
+        booted."""
+        ...
+
     def campaign(self, workload: Workload, options: Any, request: Request) -> Finished:
         """Another workload's run in request.folder: begun, gone on with, or only read where it is complete."""
         ...

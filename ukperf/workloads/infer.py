@@ -172,11 +172,9 @@ def model_for(options: InferOptions, runtime: Runtime, site: Site | None, say: S
             )
         _check_operators(model, runtime)
         return model
-    fitting = {name: kind.formats for name, kind in models.MODELS.items() if set(kind.formats) & set(runtime.formats)}
-    if not fitting:
-        raise UkperfError(f"ukperf makes no model that {runtime.name} reads: {' and '.join(runtime.formats)}.")
-    name = options.model or next(iter(fitting))
-    formats = [kind for kind in runtime.formats if kind in fitting.get(name, ())] or list(runtime.formats)
+    name = options.model or default_model(runtime)
+    known = models.MODELS[name].formats if name in models.MODELS else ()
+    formats = [kind for kind in runtime.formats if kind in known] or list(runtime.formats)
     model = models.made(name, formats[0], Cache(), say, site)
     _check_operators(model, runtime)
     return model
@@ -193,6 +191,14 @@ def _check_operators(model: Model, runtime: Runtime) -> None:
             f"{runtime.name} has no {', '.join(lacking[:5])}, for which {model.name} asks.",
             hint=f"Runtimes that may have it: {others}." if others else None,
         )
+
+
+def default_model(runtime: Runtime) -> str:
+    """The first of the models that are made here that the runtime reads. Raises UkperfError where there is none."""
+    for name, kind in models.MODELS.items():
+        if set(kind.formats) & set(runtime.formats):
+            return name
+    raise UkperfError(f"ukperf makes no model that {runtime.name} reads: {' and '.join(runtime.formats)}.")
 
 
 def _sentence(work: Inference, made: PackedModel) -> str:

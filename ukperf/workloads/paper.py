@@ -1,60 +1,176 @@
-"""The paper from start to end: Table I by `syscalls`, Tables II and III by `sklearn`; its numbers beside ours."""
+"""The paper from start to end: its tables, the runtimes that it could not run, its classifiers in two runtimes, and
+each of its claims with a verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ukperf import guests, workloads
+from ukperf import workloads
 from ukperf.errors import UkperfError
-from ukperf.model import Accelerator, CallTable, Request, kind_of
+from ukperf.model import Accelerator, CallTable, Comparison, Request, Result, Unit, kind_of
 from ukperf.paths import make_dir
 from ukperf.reports.calltable import CallsPage
+from ukperf.reports.costtable import Claim
+from ukperf.reports.paperclaims import ClaimLine, Needs
+from ukperf.reports.paperinfer import ExchangeLine, InGuest, LatencyLine, RuntimeLine
 from ukperf.reports.papertable import PaperLine, PaperPage
+from ukperf.stats.between import compare_pairs
+from ukperf.stats.sides import side_of, suites
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan
-from ukperf.workloads import syscall_probe as probe
+from ukperf.workloads import papercompare, paperparts
 from ukperf.workloads.base import Bench, Finished
-from ukperf.workloads.paperfigures import BASELINE, TABLE_I, TABLES_II_AND_III
-from ukperf.workloads.sklearn_run import LearnOptions
+from ukperf.workloads.costclaims import claims
+from ukperf.workloads.costs import samples_in
+from ukperf.workloads.learning import VMM_PEAK
+from ukperf.workloads.paperfigures import BASELINE, TABLE_I, TABLES_II_AND_III, Topic
+from ukperf.workloads.paperpart import PaperPart
+from ukperf.workloads.paperparts import LEARNING, Depends, PaperOptions, Place
+from ukperf.workloads.paperverdicts import Measured, verdicts
 
-LEARNING = "sklearn"  # the workload, and its folder below the paper's
 EFFECT = 0.01  # the paper's "1 % advantage"
+_TOTAL = "total"  # of a boot
 
 
 @dataclass(frozen=True)
 class Paper:
-    """Everything that `ukperf paper` prints."""
+    """Everything that `ukperf paper` prints. answer: of the scikit-learn part, where it was measured."""
 
     folder: Path
     calls: tuple[CallTable, ...]
-    answer: Finished
+    answer: Finished | None
     lines: tuple[PaperLine, ...]
+    boots: tuple[Comparison, ...] = ()
+    costs: tuple[Claim, ...] = ()
+    runtimes: tuple[RuntimeLine, ...] = ()
+    latencies: tuple[LatencyLine, ...] = ()
+    exchanges: tuple[ExchangeLine, ...] = ()
+    needs: tuple[Needs, ...] = ()
+    claims: tuple[ClaimLine, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def runs_somewhere(self) -> bool:
+        """Did a runtime run in any guest?"""
+        return any(line.running is InGuest.RUNS for line in self.runtimes)
 
 
-def reproduce(options: LearnOptions, request: Request, folder: Path, bench: Bench) -> Paper:
-    """Run what is not in folder yet. Raises UkperfError where it cannot go on; what was measured stays."""
+def reproduce(options: PaperOptions, request: Request, folder: Path, bench: Bench, depends: Depends) -> Paper:
+    """Measure the parts that are wanted and not in folder yet, and read what is there of all.
+
+    depends: what a framework's package is made of. Raises UkperfError where it cannot go on; what was measured stays.
+    A runtime that cannot be measured is one that is not.
+    """
     if len(set(request.connect)) > 1:
         raise UkperfError(
             "The paper's numbers are compared with those of one host.", hint="Run it for each host, with its own --run."
         )
     make_dir(folder)
-    bench.say("Table I: system calls.")
-    asked = Request(
-        program=probe.prober(),
-        default_guests=tuple(guest.name for guest in guests.loading_programs() if guest.recipe.machines),
-        # Only the answers count here, and plain emulation is quicker.
-        accelerator=Accelerator.TCG if request.accelerator is Accelerator.ICOUNT else request.accelerator,
-        launch=request.launch,
-        connect=request.connect,
-        timeout_s=30.0,
-        share_host=request.share_host,
-        command=request.command,
+    wanted = options.wanted
+    there = paperparts.places(options)
+    answer = None
+    if PaperPart.CALLS in wanted:
+        paperparts.call_tables(request, folder, bench)
+    if PaperPart.LEARNING in wanted:
+        answer = paperparts.learn(options.learn, request, folder, bench)
+    if PaperPart.BOOT in wanted:
+        paperparts.boot(request, folder, bench)
+    if PaperPart.COSTS in wanted:
+        paperparts.cost(request, folder, bench)
+    problems = _infer(options, there, request, folder, bench)
+    if PaperPart.DEPENDENCIES in wanted:
+        paperparts.dependencies(options, folder, bench, depends)
+    return _read(answer, there, problems, request, folder, bench)
+
+
+def _infer(
+    options: PaperOptions, there: Sequence[Place], request: Request, folder: Path, bench: Bench
+) -> dict[str, str]:
+    """All runtimes with their models; runtime → why it could not be measured."""
+    problems = {}
+    for place in there:
+        if place.missing:
+            continue
+        for model in paperparts.pairs(place, options.wanted):
+            if problem := paperparts.infer(options, place, model, request, folder, bench):
+                problems[place.runtime.name] = problem
+    return problems
+
+
+def _read(
+    answer: Finished | None,
+    there: Sequence[Place],
+    problems: dict[str, str],
+    request: Request,
+    folder: Path,
+    bench: Bench,
+) -> Paper:
+    """All that the folder has, whenever it was measured."""
+    if answer is None:
+        learner = workloads.get(LEARNING)
+        learnt = bench.stored(learner, folder / LEARNING)
+        answer = None if learnt is None else Finished(learnt, tuple(learner.remarks(learnt)))
+    delta = request.delta
+    runs = paperparts.infer_runs(there, folder, bench)
+    runtimes = papercompare.runtime_lines(there, runs, problems, delta) if runs or problems else []
+    latencies, exchanges = papercompare.latencies(runs, delta)
+    costs, counted = _costs(folder, bench)
+    boots = _boots(bench.stored(workloads.get(paperparts.BOOT), folder / paperparts.BOOT), delta)
+    calls, needs = paperparts.stored_calls(folder), paperparts.stored_needs(folder)
+    compared = {
+        Topic.INFERENCE: () if answer is None else _mean_inference(answer.result),
+        Topic.LATENCY: [line.kernel for line in latencies if line.kernel is not None],
+        Topic.BOOT: boots,
+        Topic.MEMORY: [c for line in runtimes if (c := line.comparisons.get(VMM_PEAK)) is not None],
+    }
+    return Paper(
+        folder,
+        calls,
+        answer,
+        () if answer is None else tuple(lines(answer)),
+        boots,
+        costs,
+        tuple(runtimes),
+        tuple(latencies),
+        tuple(exchanges),
+        needs,
+        verdicts(Measured(compared, calls, runtimes, costs, counted, needs)),
+        tuple(f"{name} could not be measured: {why}" for name, why in problems.items()),
     )
-    calls = probe.tables(asked, bench, fresh=False)
-    bench.say("Tables II and III: scikit-learn.")
-    learnt = bench.campaign(workloads.get(LEARNING), options, replace(request, folder=folder / LEARNING))
-    return Paper(folder, calls, learnt, tuple(lines(learnt)))
+
+
+def _costs(folder: Path, bench: Bench) -> tuple[tuple[Claim, ...], bool]:
+    """The ratios that the paper's factors are about, and whether they are of instructions."""
+    result = bench.stored(workloads.get(paperparts.COST), folder / paperparts.COST)
+    if result is None:
+        return (), False
+    counted = result.plan.accelerator is Accelerator.ICOUNT
+    chosen = samples_in(result.records, Unit.INSTRUCTIONS if counted else Unit.SECONDS)
+    return tuple(Claim(words, ratio) for words, ratio in claims(chosen, "/p50")), counted
+
+
+def _boots(result: Result | None, delta: float) -> tuple[Comparison, ...]:
+    """The whole boot of each guest ÷ the baseline's."""
+    return () if result is None else _compared(result, (_TOTAL,), delta, whole=False)
+
+
+def _mean_inference(result: Result) -> tuple[Comparison, ...]:
+    """The paper's two tests as one figure: the geometric mean in each boot, guest ÷ baseline."""
+    tests = [number.benchmark for number in TABLES_II_AND_III if number.benchmark.endswith(" test")]
+    return _compared(result, tests, result.plan.delta, whole=True)
+
+
+def _compared(result: Result, benchmarks: Sequence[str], delta: float, *, whole: bool) -> tuple[Comparison, ...]:
+    """Each guest ÷ the baseline of a run. whole: the benchmarks together, as a suite."""
+    base = result.plan.baseline
+    names = dict.fromkeys(record.trial.guest for record in result.records)
+    sides = {name: side_of(result.records, name, name, str(result.folder), benchmarks) for name in sorted(names)}
+    if base not in sides:
+        return ()
+    pairs = [(side, sides[base]) for name, side in sides.items() if name != base]
+    return compare_pairs(suites(pairs) if whole else pairs, delta)
 
 
 def lines(answer: Finished) -> list[PaperLine]:
@@ -93,4 +209,19 @@ def lines(answer: Finished) -> list[PaperLine]:
 def page(paper: Paper) -> PaperPage:
     """What `ukperf paper` shows."""
     calls = CallsPage(paper.calls, (), TABLE_I, title="Table I: system calls supported")
-    return PaperPage(str(paper.folder), BASELINE, calls, paper.lines, notes=paper.answer.notes)
+    return PaperPage(
+        str(paper.folder),
+        BASELINE,
+        calls,
+        paper.lines,
+        paper.boots,
+        paper.costs,
+        paper.runtimes,
+        paper.latencies,
+        paper.exchanges,
+        paper.needs,
+        paper.claims,
+        papercompare.COSTS,
+        papercompare.TOTALS,
+        notes=(*(paper.answer.notes if paper.answer is not None else ()), *paper.problems),
+    )
