@@ -160,3 +160,22 @@ def test_a_strangers_runtime_answers_as_ours_do(tmp_path: Path) -> None:
         assert not any(answer["failures"].values())
         (record,) = journal(ours.path("run"))
         assert record["checks"]["expected outputs"] == "yes" and record["checks"]["engine precision"] == "float32"
+
+
+@needs_qemu
+def test_the_papers_page_has_each_runtime_in_each_guest_and_boots_nothing_twice(inferrer: World) -> None:
+    wanted("onnxruntime")
+    there = here("linux", "nanos", "unikraft")
+    words = ("paper", "--part", "runtimes", "--runtime", "onnxruntime", *named(there), *HOW)
+    run, page = inferrer.path("paper"), inferrer.path("paper.html")
+    answer = inferrer.json(*words, "--run", run)
+    rows = {line["guest"]: line for line in answer["runtimes"]}
+    assert set(rows) == set(there) and {line["running"] for line in rows.values()} == {"runs"}
+    assert all({"import", "load", "first prediction"} <= {*line["costs"]} for line in rows.values())
+    claims = {claim["name"]: claim["verdict"] for claim in answer["claims"]}
+    assert claims["unikraft cannot run"] == ("does not hold" if "unikraft" in there else "not measured here")
+    assert claims["advantage in its tables"] == "does not hold" and claims["boot"] == "not measured here"
+    booted = journal(run / "infer" / "onnxruntime-mlp")
+    again = inferrer.json(*words, "--run", run, "--html", page)
+    assert again == answer and journal(run / "infer" / "onnxruntime-mlp") == booted
+    assert "inability to run machine learning libraries" in page.read_text()
