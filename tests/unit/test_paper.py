@@ -228,6 +228,19 @@ def test_a_guest_that_fails_is_a_row_with_its_reason_and_others_are_compared(ben
     assert claim(made, "nanos runs binaries").verdict is Holding.HOLDS
 
 
+def test_what_the_host_lost_says_nothing_about_a_guest(bench: FakeBench, tmp_path: Path) -> None:
+    plain = bench.records
+
+    def records(name: str) -> list[BootRecord]:
+        return [failed(r, Outcome.LOST, "QEMU went away") if r.trial.guest == "unikraft" else r for r in plain(name)]
+
+    bench.records = records  # type: ignore[method-assign]
+    made = measure(bench, tmp_path, PaperPart.RUNTIMES)
+    lines = [line for line in made.runtimes if line.guest == "unikraft"]
+    assert {line.running for line in lines} == {InGuest.UNTRIED} and "QEMU went away" in lines[0].reason
+    assert claim(made, "unikraft cannot run").verdict is Holding.NOT_MEASURED
+
+
 def test_too_few_boots_show_ratios_and_no_interval(bench: FakeBench, tmp_path: Path) -> None:
     bench.boots = 2
     made = measure(bench, tmp_path)

@@ -96,13 +96,21 @@ def _runtime_line(guest: _Guest, compared: dict[str, Comparison]) -> RuntimeLine
         guest.run.runtime,
         guest.run.model,
         guest.name,
-        InGuest.RUNS if good else InGuest.FAILS,
+        _running(records),
         why_failed(bad[-1]) if bad else _unlike(compared),
         boots=len(good),
         tried=len(records),
         costs={name: cost for name, one in guest.side.series.items() if (cost := estimate_of(one)) is not None},
         comparisons={name: _called(one, guest.name, baseline) for name, one in compared.items()},
     )
+
+
+def _running(records: Sequence[BootRecord]) -> InGuest:
+    """What the host lost says nothing about the guest."""
+    outcomes = {record.outcome for record in records}
+    if Outcome.OK in outcomes:
+        return InGuest.RUNS
+    return InGuest.UNTRIED if outcomes == {Outcome.LOST} else InGuest.FAILS
 
 
 def _unlike(compared: dict[str, Comparison]) -> str:
