@@ -19,6 +19,7 @@ from rich.console import Console
 from ukperf.engine.campaign import EngineBench
 from ukperf.errors import Interrupted, UkperfError
 from ukperf.files import write_atomically
+from ukperf.imaging.models import ModelFormat
 from ukperf.imaging.runtimes import Runtime
 from ukperf.model import (
     BootRecord,
@@ -193,6 +194,29 @@ def test_a_runtime_that_is_not_installed_is_a_row_with_the_line_to_type(bench: F
     absent = {line.runtime: line for line in made.runtimes if line.running is InGuest.ABSENT}
     assert absent["torch"].reason == "pip install torch" and not set(absent) & set(HERE)
     assert [line.guest for line in made.runtimes if line.runtime == "onnxruntime"] == list(GUESTS)
+
+
+def test_a_runtime_without_a_model_and_one_that_cannot_be_loaded_keep_nothing_from_others(
+    bench: FakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(name: str) -> Runtime:
+        if name == "broken":
+            raise UkperfError("The runtime broken of the package other failed.")
+        known = plain("sklearn" if name == "llama" else name)
+        return replace(known, name=name, formats=(ModelFormat.GGUF,)) if name == "llama" else known
+
+    plain = paperparts.runtimes.get
+    names = ("broken", "llama", "sklearn")
+    monkeypatch.setattr(paperparts.runtimes, "get", get)
+    monkeypatch.setattr(paperparts.runtimes, "missing", lambda *_: "")
+    monkeypatch.setattr(paperparts.runtimes.RUNTIMES, "names", lambda: names)
+    made = measure(bench, tmp_path, PaperPart.RUNTIMES)
+    assert bench.events == ["sklearn-nb"]
+    assert "broken is left out: The runtime broken of the package other failed." in bench.said
+    [llama] = [line for line in made.runtimes if line.runtime == "llama"]
+    assert llama.running is InGuest.UNTRIED and "--model-file" in llama.reason
+    with pytest.raises(UkperfError, match="broken"):
+        measure(bench, tmp_path, PaperPart.RUNTIMES, runtimes=["broken"])
 
 
 def test_a_runtime_is_taken_from_where_it_is(bench: FakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

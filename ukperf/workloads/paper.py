@@ -69,7 +69,7 @@ def reproduce(options: PaperOptions, request: Request, folder: Path, bench: Benc
         )
     make_dir(folder)
     wanted = options.wanted
-    there = paperparts.places(options)
+    there = paperparts.places(options, bench.say)
     answer = None
     if PaperPart.CALLS in wanted:
         paperparts.call_tables(request, folder, bench)

@@ -20,6 +20,7 @@ from ukperf.workloads.paperparts import InferRun, Place, is_contest
 COSTS = (IMPORT, LOAD, FIRST)
 TOTALS = (*TO_FIRST.values(), CREATE_TO_FIRST)
 _COMPARED = (*COSTS, *TOTALS, VMM_PEAK)
+NO_MODEL = "ukperf makes no model that it reads; `ukperf infer` takes one by --model-file."
 LATENCIES = (ROW, BATCH)
 
 
@@ -83,7 +84,8 @@ def runtime_lines(
             lines.append(_runtime_line(guest, compared.get(guest.side.label, {})))
         if not mine:
             running = InGuest.ABSENT if place.missing else InGuest.UNTRIED
-            lines.append(RuntimeLine(name, "", "", running, place.missing or problems.get(name, "")))
+            why = place.missing or problems.get(name) or ("" if place.model else NO_MODEL)
+            lines.append(RuntimeLine(name, "", "", running, why))
     return lines
 
 

@@ -18,6 +18,7 @@ from ukperf.imaging.distributions import site_of
 from ukperf.imaging.runtimes import Runtime
 from ukperf.model import Accelerator, CallTable, Machine, Request, Result
 from ukperf.reports.paperclaims import Needs
+from ukperf.text import Say
 from ukperf.workloads import syscall_probe as probe
 from ukperf.workloads.base import Bench, Finished, NoOptions
 from ukperf.workloads.infer import Infer, InferOptions, default_model
@@ -54,19 +55,12 @@ class PaperOptions:
 @dataclass(frozen=True)
 class Place:
     """A runtime to be run. interpreter: where it is installed, None: where ukperf is. missing: the line that installs
-    it, "" where it is there."""
+    it, "" where it is there. model: its default one; "" where none is made that it reads."""
 
     runtime: Runtime
     interpreter: Path | None
     missing: str
-
-    @property
-    def model(self) -> str:
-        """Its default model; "" where none is made that it reads."""
-        try:
-            return default_model(self.runtime)
-        except UkperfError:
-            return ""
+    model: str
 
 
 @dataclass(frozen=True)
@@ -91,18 +85,28 @@ class _AllNeeds:
 Stored = TypeVar("Stored", _Calls, _AllNeeds)
 
 
-def places(options: PaperOptions) -> list[Place]:
-    """The runtimes, each where it is installed. Raises UkperfError for a name that there is not, and for an interpreter
-    that cannot be asked."""
+def places(options: PaperOptions, say: Say) -> list[Place]:
+    """The runtimes, each where it is installed. One of another package that cannot be loaded, and that nobody named, is
+    left out with a sentence. Raises UkperfError for a name that there is not, and for an interpreter that cannot be
+    asked."""
     site = site_of(options.interpreter) if options.interpreter is not None else None
     there = []
     for name in options.runtimes or runtimes.RUNTIMES.names():
-        runtime = runtimes.get(name)
-        line = runtimes.missing(runtime, site)
+        try:
+            runtime = runtimes.get(name)
+        except UkperfError as error:
+            if name in options.runtimes:
+                raise
+            say(f"{name} is left out: {error.message}")
+            continue
+        line, interpreter = runtimes.missing(runtime, site), options.interpreter
         if line and site is not None and not runtimes.missing(runtime):
-            there.append(Place(runtime, None, ""))
-        else:
-            there.append(Place(runtime, options.interpreter, line))
+            line, interpreter = "", None
+        try:
+            model = default_model(runtime)
+        except UkperfError:
+            model = ""
+        there.append(Place(runtime, interpreter, line, model))
     return there
 
 
@@ -188,7 +192,8 @@ def infer(options: PaperOptions, place: Place, model: str, request: Request, fol
 def dependencies(options: PaperOptions, folder: Path, bench: Bench, depends: Depends) -> None:
     """Figures 1 and 2, of the packages that are installed."""
     bench.say("Figures 1 and 2: dependencies.")
-    there = {place.runtime.name: place for place in places(replace(options, runtimes=tuple(FRAMEWORKS.values())))}
+    only = replace(options, runtimes=tuple(FRAMEWORKS.values()))
+    there = {place.runtime.name: place for place in places(only, bench.say)}
     made = []
     for framework, name in FRAMEWORKS.items():
         place = there[name]
