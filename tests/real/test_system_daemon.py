@@ -31,7 +31,9 @@ def system(libvirt_here: None) -> Iterator[World]:
             pytest.skip(f"{tool} is not installed: sudo apt-get install libvirt-daemon util-linux")
     with daemon() as pid, world() as ours:
         python = ours.path("python")
-        python.write_text(f'#!/bin/sh\nexec nsenter --target {pid} --mount --pid -- {ours.python} "$@"\n')
+        # --root: these tests may run in a chroot, and a mount name space begins outside of it
+        words = f"nsenter --target {pid} --mount --root --pid"
+        python.write_text(f'#!/bin/sh\nexec {words} -- {ours.python} "$@"\n')
         python.chmod(0o755)
         ours.python = str(python)
         yield ours
