@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import re
 import shutil
 import stat
@@ -19,8 +20,7 @@ from ukperf.imaging import cpio
 from ukperf.imaging.tree import scan
 
 PACKAGES = (
-    "xen-hypervisor-4.17-amd64",
-    "xen-utils-4.17",
+    "xen-system-amd64",  # the hypervisor and its tools, whose own packages are named by their version
     "xenstore-utils",
     "qemu-system-xen",
     "libvirt-daemon",
@@ -33,6 +33,7 @@ PACKAGES = (
     "mount",
     "util-linux",
 )
+STORAGE = "libvirt-daemon-driver-storage"  # a package of its own where libvirt's daemon is in several
 MODULES = (
     "virtio_pci",
     "virtio_blk",
@@ -58,8 +59,8 @@ UNUSED = (
     "usr/share/locale",
     "usr/share/iso-codes",
     "usr/lib/udev/hwdb.d",
-    "usr/lib/python3.11",
-    "usr/lib/xen-4.17/boot/xen-shim",
+    "usr/lib/python3.*",
+    "usr/lib/xen-*/boot/xen-shim",
     "boot",
     # An emulator for this driver is not there, and it refuses to start without its user.
     "usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so",
@@ -100,20 +101,26 @@ def _digest(debs: Iterable[Deb]) -> str:
 
 def _modules(tree: Path) -> Iterator[Path]:
     """MODULES and what they depend on, in an order in which insmod takes them."""
-    files = {path.stem.replace("-", "_"): path for path in tree.rglob("*.ko")}
+    files = {path.name.partition(".")[0].replace("-", "_"): path for path in tree.rglob("*.ko*")}
     seen: set[str] = set()
 
     def walk(name: str) -> Iterator[Path]:
         if name in seen or name not in files:  # not a file: built into this kernel
             return
         seen.add(name)
-        found = re.search(rb"\0depends=([^\0]*)\0", files[name].read_bytes())
+        found = re.search(rb"\0depends=([^\0]*)\0", _plain(files[name]))
         for dependency in (found.group(1).decode() if found else "").split(","):
             yield from walk(dependency.replace("-", "_"))
         yield files[name]
 
     for wanted in MODULES:
         yield from walk(wanted.replace("-", "_"))
+
+
+def _plain(module: Path) -> bytes:
+    """Its bytes as insmod takes them: some distributions compress modules."""
+    data = module.read_bytes()
+    return lzma.decompress(data) if module.suffix == ".xz" else data
 
 
 def _initrd(root: Path, work: Path) -> Path:
@@ -126,9 +133,10 @@ def _initrd(root: Path, work: Path) -> Path:
     shutil.copy2(HERE / "initrd-init.sh", tree / "init")
     (tree / "init").chmod(0o755)
     order = list(_modules(root / "usr/lib/modules"))
-    for module in order:
-        shutil.copy2(module, tree / "modules")
-    (tree / "modules/order").write_text("".join(f"{module.name}\n" for module in order))
+    names = [f"{module.name.partition('.')[0]}.ko" for module in order]
+    for module, name in zip(order, names, strict=True):
+        (tree / "modules" / name).write_bytes(_plain(module))
+    (tree / "modules/order").write_text("".join(f"{name}\n" for name in names))
     out = work / "initrd.img"
     cpio.write(out, scan(tree))
     return out
@@ -136,8 +144,7 @@ def _initrd(root: Path, work: Path) -> Path:
 
 def _configure(root: Path) -> None:
     """What the packages' scripts would have done, as far as this host needs it."""
-    for name in UNUSED:
-        path = root / name
+    for path in (path for pattern in UNUSED for path in root.glob(pattern)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -196,9 +203,18 @@ def _disk(root: Path, work: Path) -> Path:
     return out
 
 
-def _make(debs: list[Deb], work: Path, target: Path) -> None:
+def _closure(work: Path) -> tuple[list[Deb], tuple[str, ...]]:
+    """All packages, and those that they are the closure of."""
+    debs = closure(work, PACKAGES)
+    if not any(deb.name.startswith("libvirt-daemon-common_") for deb in debs):
+        return debs, PACKAGES
+    packages = (*PACKAGES, STORAGE)
+    return closure(work, packages), packages
+
+
+def _make(debs: list[Deb], packages: tuple[str, ...], work: Path, target: Path) -> None:
     root = work / "root"
-    extract(download(work, PACKAGES), root)
+    extract(download(work, packages), root)
     initrd = _initrd(root, work)
     kernel = next((root / "boot").glob("vmlinuz-*"))
     hypervisor = next((root / "boot").glob("xen-*.gz"))
@@ -228,10 +244,10 @@ def build() -> HostFiles:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="work-", dir=cache) as name:
         work = Path(name)
-        debs = closure(work, PACKAGES)
+        debs, packages = _closure(work)
         target = cache / _digest(debs)
         if not target.is_dir():
-            _make(debs, work, target)
+            _make(debs, packages, work, target)
     for other in cache.iterdir():  # made of older packages or sources: nothing will ask for them again
         if re.fullmatch(r"[0-9a-f]{64}", other.name) and other != target:
             shutil.rmtree(other, ignore_errors=True)

@@ -29,7 +29,7 @@ for share in $(sed -n 's/.*xenhost.shares=\([^ ]*\).*/\1/p' /proc/cmdline | tr '
 done
 
 mount -t xenfs xenfs /proc/xen || fail "no xenfs"
-bin=/usr/lib/xen-4.17/bin
+bin=$(echo /usr/lib/xen-*.*/bin)
 $bin/xenstored --pid-file /run/xenstore.pid || fail "no xenstored"
 $bin/xen-init-dom0 || fail "no xen-init-dom0"
 $bin/xenconsoled --pid-file /run/xenconsoled.pid || fail "no xenconsoled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_what_the_host_cannot_tell_is_left_out_and_named(host: LibvirtHost) -> N
     seen = boot(host, "floor", boot_program())
     assert (seen.vmm_peak_rss, dict(seen.noise)) == (None, {})
     facts = host.facts()
-    assert facts["xen"].startswith("4.17")
+    assert re.match(r"4\.\d+", facts["xen"])
     assert facts["left_out"].split(", ") == [
         "the host's load and steal",
         "the VMM's peak memory",
