@@ -55,10 +55,10 @@ find_python() {
 
 has_qemu() { qemu-system-x86_64 --version >/dev/null 2>&1; }
 
-# libvirt's embedded driver is a plug-in of its library; without this file qemu:///embed cannot be opened.
-has_qemu_driver() {
+# has_driver NAME: libvirt's drivers are plug-ins of its library; without qemu's file qemu:///embed cannot be opened.
+has_driver() {
     for dir in /usr/lib/*/libvirt /usr/lib64/libvirt /usr/lib/libvirt /usr/local/lib/*/libvirt /usr/local/lib*/libvirt; do
-        [ ! -e "$dir/connection-driver/libvirt_driver_qemu.so" ] || return 0
+        [ ! -e "$dir/connection-driver/libvirt_driver_$1.so" ] || return 0
     done
     return 1
 }
@@ -86,7 +86,7 @@ has_libvirt_python() { "$root/.venv/bin/python" -c 'import libvirt' >/dev/null 2
 find_missing() {
     missing=
     has_qemu || missing="$missing qemu-system-x86"
-    has_qemu_driver || missing="$missing libvirt-daemon-driver-qemu"
+    has_driver qemu || missing="$missing libvirt-daemon-driver-qemu"
     has_compiler || missing="$missing gcc libc6-dev"
     has_program mke2fs || missing="$missing e2fsprogs"
     # An interpreter of the distribution gets what it lacks from the distribution; any other brings its own.
@@ -157,11 +157,15 @@ install_system_packages() {
     [ -z "$missing" ] || die "apt installed $asked, yet what $missing should bring still does not work here."
 }
 
+is_package() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+
 # What only tests want: they make hosts of their own, hold our archives against GNU's, and run programs that know
 # nothing of ukperf. Without it they are skipped.
 install_for_tests() {
     wanted=
     has_program libvirtd || wanted="$wanted libvirt-daemon"
+    # A package of its own where libvirt's daemon comes without it; elsewhere the daemon's, which was just named.
+    has_driver storage || ! is_package libvirt-daemon-driver-storage || wanted="$wanted libvirt-daemon-driver-storage"
     has_program ssh || wanted="$wanted openssh-client"
     has_program cpio || wanted="$wanted cpio"
     has_program lua5.4 || wanted="$wanted lua5.4"

@@ -80,9 +80,12 @@ esac""",
             "strace",
         ):
             self.add(name, "true")
-        # the driver's file is looked for in the real /usr/lib, which a stand-in cannot be: say that it is there
+        # the drivers' files are looked for in the real /usr/lib, which a stand-in cannot be: say that they are there
         lib = self.checkout / "scripts" / "lib.sh"
-        lib.write_text(lib.read_text().replace("has_qemu_driver ||", "true ||"))
+        text = lib.read_text()
+        for driver in ("qemu", "storage"):
+            text = text.replace(f"has_driver {driver} ||", "true ||")
+        lib.write_text(text)
         venv = self.checkout / ".venv" / "bin"
         venv.mkdir(parents=True)
         for name in ("python", "ukperf"):
@@ -272,6 +275,21 @@ def test_what_only_tests_want_is_installed_for_tests_alone(machine: Machine) -> 
     done = machine.run("test.sh")
     assert (done.returncode, done.stderr) == (0, "ukperf: installing openssh-client cpio for the tests (apt)\n")
     assert machine.called("venv-python")[-1] == "-m pytest -n 2 --durations=10"
+
+
+@pytest.mark.parametrize(("candidate", "wanted"), [("11.3.0-3", True), ("(none)", False)])
+def test_libvirts_storage_driver_is_installed_for_tests_where_it_is_a_package(
+    machine: Machine, candidate: str, wanted: bool
+) -> None:
+    machine.with_everything()
+    lib = machine.checkout / "scripts" / "lib.sh"
+    lib.write_text(lib.read_text().replace("true || ! is_package", "false || ! is_package"))
+    machine.add("sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    machine.add("apt-get", "true")
+    machine.add("apt-cache", f"echo '  Candidate: {candidate}'")
+    assert machine.run("test.sh").returncode == 0
+    installs = [call for call in machine.called("apt-get") if " install " in call]
+    assert [call.split()[-1] for call in installs] == (["libvirt-daemon-driver-storage"] if wanted else [])
 
 
 def test_tests_run_without_what_nobody_may_install(machine: Machine) -> None:

@@ -124,12 +124,15 @@ class Pool:
     def _open(self) -> Any:
         flags = self._libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD
         try:
-            with contextlib.suppress(self._libvirt.libvirtError):
+            try:
                 pool = self._connection.storagePoolLookupByName(POOL)
                 if not pool.isActive():
                     pool.create(flags)
                 self._refresh(pool)
                 return pool
+            except self._libvirt.libvirtError as error:
+                if self._has_no_driver(error):
+                    raise
             if urlsplit(self._uri).path == "/session":
                 raise HostError(
                     f"{self._uri} has no storage pool named {POOL} for the guests' files.",
@@ -191,7 +194,17 @@ class Pool:
                 hint=f"Remove what older runs brought there: ukperf images clean --connect {self._uri}",
             )
 
-    def _trouble(self, what: str, error: Exception) -> HostError:
+    def _has_no_driver(self, error: Any) -> bool:
+        return bool(error.get_error_code() == self._libvirt.VIR_ERR_NO_SUPPORT)
+
+    def _trouble(self, what: str, error: Any) -> HostError:
+        if self._has_no_driver(error):
+            return HostError(
+                f"libvirt at {self._uri} has no storage driver, and guests' files are brought there by it.",
+                hint="Install its package on that machine and restart its daemon: apt install "
+                "libvirt-daemon-driver-storage (where there is no such package: libvirt-daemon). Or say --shared-path "
+                "where the host sees the same files under the same path.",
+            )
         return HostError(
             f"{self._uri}: {what}: {first_line(error)}.", hint=f"Look at it: virsh -c {self._uri} pool-info {POOL}"
         )
