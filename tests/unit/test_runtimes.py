@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from ukperf.errors import UkperfError
-from ukperf.imaging import runtimes
+from ukperf.imaging import closure, runtimes
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import Pruning
 from ukperf.imaging.distributions import Site, own_site
@@ -83,6 +83,23 @@ def test_a_tree_with_another_recipe_is_another_tree(tmp_path: Path) -> None:
     whole, pruned = python_tree(cache, ["mine"], site), python_tree(cache, ["mine"], site, Pruning(("mine/big.py",)))
     assert (whole.home / "mine" / "big.pyc").exists() and not (pruned.home / "mine" / "big.pyc").exists()
     assert python_tree(cache, ["mine"], site).digest == whole.digest != pruned.digest
+
+
+def test_packages_that_change_while_they_are_packed_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = installed(tmp_path / "site", "mine", {"mine/__init__.py": "A = 1\n"})
+    build = closure.build
+
+    def slow(inputs: closure.Inputs, root: Path, launcher: Path) -> closure.PythonTree:
+        made = build(inputs, root, launcher)
+        (tmp_path / "site" / "mine" / "__init__.py").write_text("A = 1000\n")
+        return made
+
+    monkeypatch.setattr(closure, "build", slow)
+    with pytest.raises(UkperfError, match="changed while they were packed"):
+        python_tree(Cache(tmp_path / "c"), ["mine"], site)
+    assert not list((tmp_path / "c" / "python").glob("*"))
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -24,10 +24,10 @@ from pathlib import Path, PurePosixPath
 
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular, read_bytes, reason
+from ukperf.files import copy, open_regular, reason
 from ukperf.imaging import bytecode
 from ukperf.imaging.distributions import Site, distribution_files, resolve, wanted_packages
-from ukperf.imaging.elf import LibrarySearch, is_elf, loadable_bytes, missing_library, needed_libraries, read_elf
+from ukperf.imaging.elf import LibrarySearch, cut_to_loadable, is_elf, missing_library, needed_libraries, read_elf
 from ukperf.imaging.python_env import (
     ROOTS,
     Interpreter,
@@ -40,7 +40,7 @@ from ukperf.imaging.python_env import (
 PREFIX = "prog"  # the directory of the program in every guest
 PYTHON = f"/{PREFIX}/python"
 DLOPENED = ("libgcc_s.so.1",)  # glibc loads it by name when a thread ends
-FILE_MAX = 4 << 30  # bytes of one file: no library that anybody loads has more
+HASHED_AT_ONCE = 4  # files
 FORMAT = 1  # raise when the same inputs give another tree
 _DESCRIBED = 1  # format of the description
 
@@ -244,13 +244,13 @@ def _compile(files: list[TreeFile], home: Path, sources: frozenset[PurePosixPath
 
 
 def _copy(source: Path, target: Path, mode: int = 0o644) -> None:
+    """The kernel copies it; of what is loaded, what no loader reads is cut off behind."""
     try:
-        data = read_bytes(source, FILE_MAX)
+        copy(source, target)
     except OSError as e:
         raise UkperfError(f"{source} cannot be read: {reason(e)}.") from e
-    if ".so" in source.name or mode == 0o755:
-        data = loadable_bytes(data, read_elf(source)) if data.startswith(b"\x7fELF") else data
-    target.write_bytes(data)
+    if (".so" in source.name or mode == 0o755) and is_elf(target):
+        cut_to_loadable(target)
     target.chmod(mode)
 
 
@@ -276,17 +276,24 @@ def _build_launcher(source: Path, inputs: Inputs, root: Path) -> None:
 
 def tree_digest(root: Path) -> tuple[str, int, int]:
     """(sha256 over path, mode and content of every file in the order of paths, bytes, number of files)."""
-    digest = hashlib.sha256()
-    size = 0
     paths = sorted(p for p in root.rglob("*") if p.is_file())
-    for path in paths:
-        with open_regular(path) as file:
-            status = os.fstat(file.fileno())
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        size += status.st_size
-        mode = 0o755 if status.st_mode & 0o100 else 0o644
-        digest.update(f"{path.relative_to(root)}\0{mode:o}\0{content}\n".encode())
-    return digest.hexdigest(), size, len(paths)
+    total, size = hashlib.sha256(), 0
+    with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
+        for path, (mode, length, content) in zip(paths, pool.map(_facts, paths), strict=True):
+            size += length
+            total.update(f"{path.relative_to(root)}\0{mode:o}\0{content}\n".encode())
+    return total.hexdigest(), size, len(paths)
+
+
+def _facts(path: Path) -> tuple[int, int, str]:
+    """(mode, bytes, sha256) of a file of a tree."""
+    with open_regular(path) as file:
+        status = os.fstat(file.fileno())
+        return (
+            0o755 if status.st_mode & 0o100 else 0o644,
+            status.st_size,
+            hashlib.file_digest(file, "sha256").hexdigest(),
+        )
 
 
 def describe(tree: PythonTree) -> str:

@@ -1,26 +1,32 @@
 """ELF files: what the loader needs to know of one, and where it finds the libraries that a program asks for.
 
-Sources: ld.so(8) for the search order, gabi 4.1 chapter 5 for DT_NEEDED, DT_RPATH and DT_RUNPATH.
+Sources: ld.so(8) for the search order, gabi 4.1 chapters 4 and 5 for headers, DT_NEEDED, DT_RPATH and DT_RUNPATH.
+Headers are read by struct: a package of 60 extension modules takes pyelftools seconds, and this milliseconds.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
-
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular, read_text, reason
+from ukperf.files import open_regular, patch_own, read_text, reason
 
 MAGIC = b"\x7fELF"
 DF_1_PIE = 0x08000000
+_HEADER = struct.Struct("<4sBB10xHHIQQQIHHH")  # to e_phnum
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_TAG = struct.Struct("<qQ")
+_EXEC, _DYN, _X86_64 = 2, 3, 62  # e_type, e_type, e_machine
+_LOAD, _DYNAMIC, _INTERP = 1, 2, 3  # p_type
+_NULL, _NEEDED, _STRTAB, _SONAME, _RPATH, _RUNPATH, _FLAGS_1 = 0, 1, 5, 14, 15, 29, 0x6FFFFFFB  # d_tag
+_TEXT_MAX = 4096  # bytes of a path
+_TAGS_MAX = 1 << 20  # bytes of a dynamic segment; real ones have less than 2 KiB
 SHOFF, SHENTSIZE = slice(0x28, 0x30), slice(0x3A, 0x40)  # ELF64 header: e_shoff; e_shentsize, e_shnum, e_shstrndx
 
 
@@ -49,63 +55,115 @@ def is_elf(path: Path) -> bool:
 
 def is_position_independent(path: Path) -> bool:
     """Whether an ELF file may be loaded anywhere. Raises ValueError where it is none, and OSError."""
-    try:
-        with open_regular(path) as f:
-            return str(ELFFile(f)["e_type"]) == "ET_DYN"
-    except ELFError as error:
-        raise ValueError(f"{path} is no ELF file") from error
+    with open_regular(path) as f:
+        return bool(_Reader(f).type == _DYN)
 
 
 def read_elf(path: Path) -> ElfInfo:
     """Read one ELF file. Raises UkperfError where it is none, or not for x86-64."""
     try:
         with open_regular(path) as f:
-            return _info(ELFFile(f), path)
-    except (ELFError, OSError, UnicodeDecodeError, ValueError) as e:
+            reader = _Reader(f)
+            if not reader.is_ours:
+                raise UkperfError(f"{path} is not a 64-bit x86-64 file.")
+            return reader.info()
+    except (OSError, ValueError) as e:
         raise UkperfError(f"{path} cannot be read as an ELF file: {reason(e)}.") from e
 
 
-def _info(elf: ELFFile, path: Path) -> ElfInfo:
-    if elf.elfclass != 64 or elf["e_machine"] != "EM_X86_64":
-        raise UkperfError(f"{path} is not a 64-bit x86-64 file.")
-    tags: dict[str, list[str]] = {"needed": [], "rpath": [], "runpath": [], "soname": []}
-    interpreter = ""
-    pie = False
-    end = elf["e_phoff"] + elf["e_phnum"] * elf["e_phentsize"]
-    for segment in elf.iter_segments():
-        end = max(end, segment["p_offset"] + segment["p_filesz"])
-        if isinstance(segment, InterpSegment):
-            interpreter = segment.get_interp_name()
-        if isinstance(segment, DynamicSegment):
-            for tag in segment.iter_tags():
-                name = tag.entry.d_tag.removeprefix("DT_").lower() if isinstance(tag.entry.d_tag, str) else ""
-                pie = pie or (name == "flags_1" and bool(tag.entry.d_val & DF_1_PIE))
-                if name in tags:
-                    tags[name].append(getattr(tag, name))
-    return ElfInfo(
-        needed=tuple(tags["needed"]),
-        rpath=_paths(tags["rpath"]),
-        runpath=_paths(tags["runpath"]),
-        interpreter=interpreter,
-        soname=next(iter(tags["soname"]), ""),
-        fixed_address=elf["e_type"] == "ET_EXEC",
-        pie=pie,
-        load_end=end,
-    )
+@dataclass(frozen=True)
+class _Segment:
+    kind: int
+    offset: int
+    address: int
+    size: int  # bytes in the file
+
+
+class _Reader:
+    """The parts of an open ELF file that a loader reads, each where another one says that it is. Raises ValueError."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = file
+        head = self._bytes(0, _HEADER.size)
+        magic, width, order, kind, machine, _, _, first, _, _, _, size, count = _HEADER.unpack(head)
+        if magic != MAGIC:
+            raise ValueError("it does not begin as one")
+        self.type = kind
+        self.is_ours = (width, order, machine) == (2, 1, _X86_64)
+        self._table = (first, size, count)
+
+    def info(self) -> ElfInfo:
+        first, size, count = self._table
+        if count and size < _SEGMENT.size:
+            raise ValueError("its segments have no size that there is")
+        table = self._bytes(first, size * count)
+        rows = [_SEGMENT.unpack_from(table, at) for at in range(0, size * count, size)] if count else []
+        segments = [_Segment(row[0], row[2], row[3], row[5]) for row in rows]
+        tags = [tag for segment in segments if segment.kind == _DYNAMIC for tag in self._tags(segment)]
+        names = next((self._offset(segments, value) for tag, value in tags if tag == _STRTAB), 0)
+
+        def texts(wanted: int) -> list[str]:
+            return [self._text(names + value) for tag, value in tags if tag == wanted]
+
+        return ElfInfo(
+            needed=tuple(texts(_NEEDED)),
+            rpath=_paths(texts(_RPATH)),
+            runpath=_paths(texts(_RUNPATH)),
+            interpreter=next((self._text(part.offset) for part in segments if part.kind == _INTERP), ""),
+            soname=next(iter(texts(_SONAME)), ""),
+            fixed_address=self.type == _EXEC,
+            pie=any(tag == _FLAGS_1 and value & DF_1_PIE for tag, value in tags),
+            load_end=max([first + size * count, *(part.offset + part.size for part in segments)]),
+        )
+
+    def _tags(self, segment: _Segment) -> Iterator[tuple[int, int]]:
+        if segment.size > _TAGS_MAX:
+            raise ValueError("its dynamic segment is too large")
+        data = self._bytes(segment.offset, segment.size - segment.size % _TAG.size)
+        for tag, value in _TAG.iter_unpack(data):
+            if tag == _NULL:
+                return
+            yield tag, value
+
+    def _offset(self, segments: Iterable[_Segment], address: int) -> int:
+        """Where in the file what is at an address is."""
+        for part in segments:
+            if part.kind == _LOAD and part.address <= address < part.address + part.size:
+                return address - part.address + part.offset
+        raise ValueError("its names are in no segment")
+
+    def _text(self, at: int) -> str:
+        self._seek(at)
+        text, end, _ = self._file.read(_TEXT_MAX).partition(b"\0")
+        if not end:
+            raise ValueError("one of its names has no end")
+        return text.decode("utf-8")
+
+    def _bytes(self, at: int, count: int) -> bytes:
+        self._seek(at)
+        data = self._file.read(count)
+        if len(data) < count:
+            raise ValueError("it is cut off")
+        return data
+
+    def _seek(self, at: int) -> None:
+        if at >= 1 << 62:  # more than a file can have
+            raise ValueError("it is cut off")
+        self._file.seek(at)
 
 
 def _paths(entries: list[str]) -> tuple[str, ...]:
     return tuple(p for entry in entries for p in entry.split(":") if p)
 
 
-def loadable_bytes(data: bytes, info: ElfInfo) -> bytes:
-    """The file without what is never loaded: debug information and section headers (a self-built libpython
+def cut_to_loadable(path: Path) -> None:
+    """Cut off of a file of ours what is never loaded: debug information and section headers (a self-built libpython
     has 15 MB of it). Nothing that a loader reads changes but the three header fields that point to sections.
+
+    Raises UkperfError as `read_elf`; OSError goes to the caller.
     """
-    head = bytearray(data[: info.load_end])
-    head[SHOFF] = bytes(8)
-    head[SHENTSIZE] = bytes(6)
-    return bytes(head)
+    end = min(read_elf(path).load_end, path.stat().st_size)
+    patch_own(path, end, {part.start: bytes(part.stop - part.start) for part in (SHOFF, SHENTSIZE)})
 
 
 def system_folders(conf: Path = Path("/etc/ld.so.conf")) -> tuple[str, ...]:

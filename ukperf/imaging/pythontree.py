@@ -46,11 +46,16 @@ def python_tree(
     key = memory.recall()
     if key is None or not cache.has("python", key):
         inputs = closure.collect(roots, site=site, pruning=pruning)
-        key = cache.key({"inputs": closure.input_key(inputs)})
+        before = closure.input_key(inputs)
+        key = cache.key({"inputs": before})
 
         def fill(folder: Path) -> None:
             (folder / "root").mkdir()
             tree = closure.build(inputs, folder / "root", data("workloads", "python", "launcher.c"))
+            if closure.input_key(inputs) != before:
+                raise UkperfError(
+                    "The packages were changed while they were packed.", hint="Try again when nothing is installed."
+                )
             (folder / FACTS).write_text(closure.describe(tree), encoding="utf-8")
 
         cache.entry("python", key, fill)
