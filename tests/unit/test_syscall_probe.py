@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from ukperf.workloads.syscall_probe import (
     Prober,
     cached_table,
     check_globs,
+    prober,
     probes_of,
     table_names,
 )
@@ -293,3 +296,38 @@ def test_a_pattern_that_no_call_is_named_like_is_refused_before_anything_boots()
     with pytest.raises(UkperfError, match=r"No system call is named like getppidd\*") as caught:
         check_globs("mmap,getppidd*")
     assert caught.value.hint == "Did you mean getppid*?"
+
+
+# ---- the prober itself, where this machine's kernel lies ----
+
+SENDERS = {"tgkill": "retval=0", "tkill": "retval=0", "kill": "retval=0"}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize(
+    ("name", "lies"),
+    [
+        ("setitimer", {"setitimer": "retval=0", "getitimer": "error=ENOSYS"}),
+        ("timer_create", {"timer_settime": "retval=0"}),
+        ("timer_settime", {"timer_settime": "retval=0", "timer_gettime": "error=ENOSYS"}),
+        ("timerfd_settime", {"timerfd_settime": "retval=0", "timerfd_gettime": "error=ENOSYS"}),
+        ("rt_sigaction", SENDERS),
+        ("kill", {"kill": "retval=0", "rt_sigpending": "error=ENOSYS"}),
+        ("rt_sigqueueinfo", {"rt_sigqueueinfo": "retval=0", "rt_sigpending": "error=ENOSYS"}),
+        ("pidfd_send_signal", {"pidfd_send_signal": "retval=0"}),
+        ("rt_sigsuspend", {"rt_sigsuspend": "error=EINTR"} | SENDERS),
+        ("pause", {"pause": "error=EINTR", "setitimer": "retval=0"}),
+        ("signalfd4", SENDERS),
+    ],
+)
+def test_a_call_works_only_if_its_signal_was_seen_to_arrive(tmp_path: Path, name: str, lies: Mapping[str, str]) -> None:
+    """And it does where the kernel tells the truth."""
+    number = next(nr for nr, called in table_names().items() if called == name)
+    program = [str(prober().path), f"only={number}"]
+    told = [word for call, answer in lies.items() for word in ("-e", f"inject={call}:{answer}")]
+    said = []
+    for before in ([], ["strace", "-f", "-qq", "-o", "/dev/null", *told]):
+        done = subprocess.run([*before, *program], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        frames = [json.loads(line) for line in done.stdout.split(b"\x1e") if b'"syscall"' in line]
+        said.append([(each["name"], each["class"]) for each in frames])
+    assert said == [[(name, "works")], [(name, "stub")]]

@@ -6,27 +6,10 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-#include "probes_process.h"
+#include "probes_signals.h"
 
 #define CHILD_STATUS 5
 #define EXIT_STATUS 7
-
-static uint64_t now_ms(void)
-{
-    struct timespec now = {0};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* Waits until *flag is set, at most 2 s by the guest's clock and never for ever: a clock may stand still. */
-static bool comes_true(volatile int *flag)
-{
-    static const struct timespec pause_ = {.tv_nsec = 10000000};
-    uint64_t end = now_ms() + 2000;
-    for (int i = 0; i < 400 && !*flag && now_ms() < end; i++)
-        CALL(nanosleep, L &pause_, 0);
-    return *flag;
-}
 
 /* What the parent of a child that exits with CHILD_STATUS sees. */
 static const char *proof_child(long child)
@@ -61,6 +44,7 @@ static long run_vfork(void)
      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 static volatile int thread_ran;
+static bool thread_has_run(void) { return thread_ran; }
 static int thread_tid;
 static char thread_stack[65536] __attribute__((aligned(4096)));
 
@@ -94,7 +78,7 @@ static long clone_thread(long nr, long a, long b, long c, long d, long e)
 static const char *proof_thread(long result)
 {
     (void)result;
-    return comes_true(&thread_ran) ? NULL : "the thread it made never ran";
+    return soon(thread_has_run) ? NULL : "the thread it made never ran";
 }
 
 static long run_clone(void)
@@ -160,23 +144,19 @@ static long run_execveat(void) { return CALL(execveat, AT_FDCWD, L self_path, L 
 /* The way back out of a handler. Where no handler runs, the call is made bare: only ENOSYS can come back from that. */
 static long run_sigreturn(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
-    handled = 0;
-    if (sigaction(SIGUSR1, &action, NULL) == 0)
-        CALL(tgkill, w.pid, w.tid, SIGUSR1);
+    if (handle(SIGUSR1))
+        send_self(SIGUSR1);
     return handled == SIGUSR1 ? 0 : raw0(SC_rt_sigreturn);
 }
 
 /* Its only success is EINTR after a handler ran; a guest that sends no alarm stays in it, which is what is to be seen. */
 static long run_pause(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
-    static const struct itimerval soon = {.it_value = {.tv_usec = 200000}};
-    handled = 0;
-    sigaction(SIGALRM, &action, NULL);
-    CALL(setitimer, ITIMER_REAL, L &soon, 0);
-    long result = raw0(SC_pause);
-    return result == -EINTR && handled == SIGALRM ? 0 : result;
+    static const struct itimerval in_200_ms = {.it_value = {.tv_usec = 200000}};
+    handle(SIGALRM);
+    if (CALL(setitimer, ITIMER_REAL, L &in_200_ms, 0) < 0)
+        CALL(alarm, 1);
+    return interrupted(raw0(SC_pause));
 }
 
 static void fill_alone(bool harm)

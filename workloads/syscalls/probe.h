@@ -154,6 +154,28 @@ static void world_end(void)
     rmdir(w.base);
 }
 
+/* ---- waiting for an effect ---- */
+
+static uint64_t now_ms(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Waits for what must come: at most 3 s by the guest's clock and never for ever, since a clock may stand still. */
+static bool soon(bool (*has_come)(void))
+{
+    static const struct timespec pause_ = {.tv_nsec = 10000000};
+    uint64_t end = now_ms() + 3000;
+    bool has = has_come(); /* asked no more once it has: what has come may be taken by that */
+    for (int i = 0; i < 600 && !has && now_ms() < end; i++) {
+        CALL(nanosleep, L &pause_, 0);
+        has = has_come();
+    }
+    return has;
+}
+
 /* ---- proofs that several probes share ---- */
 
 static const char *proof_fd(long fd)

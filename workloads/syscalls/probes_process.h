@@ -1,4 +1,4 @@
-/* Probes of processes, identities, signals and scheduling. What a call sets is what it found, or is set back. */
+/* Probes of processes, identities and scheduling. What a call sets is what it found, or is set back. */
 #ifndef SYSCALLS_PROBES_PROCESS_H
 #define SYSCALLS_PROBES_PROCESS_H
 
@@ -8,139 +8,7 @@
 #include <sched.h>
 #include <sys/wait.h>
 
-#include "probe.h"
-
-/* ---- signals ---- */
-
-static volatile int handled; /* number of the signal that came last */
-static void on_signal(int number) { handled = number; }
-
-/* The kernel's own struct, and glibc's way back out of a handler: the raw call needs both spelled out. */
-struct kernel_action {
-    void (*handler)(int);
-    unsigned long flags;
-    void (*restorer)(void);
-    uint64_t mask;
-};
-#define SA_RESTORER_ 0x04000000
-static struct kernel_action ignore = {.handler = SIG_IGN, .flags = SA_RESTORER_, .restorer = (void (*)(void))on_signal};
-
-static const char *proof_action(long result)
-{
-    static const struct kernel_action standard;
-    struct kernel_action now = {0};
-    (void)result;
-    bool asked = CALL(rt_sigaction, SIGUSR2, 0, L &now, 8) == 0;
-    CALL(rt_sigaction, SIGUSR2, L &standard, 0, 8);
-    return asked && now.handler != SIG_IGN ? "the handler that was set is not there" : NULL;
-}
-
-static const char *proof_mask(long result)
-{
-    uint64_t now = 0;
-    (void)result;
-    bool asked = CALL(rt_sigprocmask, SIG_BLOCK, 0, L &now, 8) == 0;
-    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
-    return asked && !(now & set_usr1) ? "the signal that was blocked is not" : NULL;
-}
-
-/* Blocks SIGUSR1 and sends it, so that a call that waits for it need not wait. */
-static void pend_usr1(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGUSR1, &action, NULL);
-    CALL(rt_sigprocmask, SIG_BLOCK, L &set_usr1, 0, 8);
-    CALL(tgkill, w.pid, w.tid, SIGUSR1);
-    handled = 0;
-}
-
-static long run_sigtimedwait(void)
-{
-    pend_usr1();
-    long result = CALL(rt_sigtimedwait, L &set_usr1, 0, L B, 8);
-    return CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8), result;
-}
-
-static const char *proof_usr1(long number) { return number == SIGUSR1 ? NULL : "another signal than the one that was sent"; }
-
-static long run_sigpending(void)
-{
-    pend_usr1();
-    memset(A, PATTERN, 8);
-    long result = CALL(rt_sigpending, L A, 8);
-    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
-    return result;
-}
-
-static const char *proof_pending(long result)
-{
-    (void)result;
-    return *(uint64_t *)A & set_usr1 || handled != SIGUSR1 ? NULL : "a blocked signal that was sent is not pending";
-}
-
-/* Its only success is EINTR after a handler ran. */
-static long run_sigsuspend(void)
-{
-    pend_usr1();
-    long result = CALL(rt_sigsuspend, L B, 8);
-    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
-    return result == -EINTR && handled == SIGUSR1 ? 0 : result;
-}
-
-static const char *proof_suspended(long result) { return (void)result, handled ? NULL : "it came back, and no signal had come"; }
-
-/* A call that sends: blocked, its signal must come to be pending. */
-static long send_usr1(long nr, long a, long b, long c, long d)
-{
-    CALL(rt_sigprocmask, SIG_BLOCK, L &set_usr1, 0, 8);
-    return call6(nr, (long[6]){a, b, c, d});
-}
-
-static const char *proof_sent(long result)
-{
-    uint64_t pending = set_usr1;
-    (void)result;
-    CALL(rt_sigpending, L &pending, 8);
-    CALL(rt_sigtimedwait, L &set_usr1, L A, L B, 8);
-    CALL(rt_sigprocmask, SIG_UNBLOCK, L &set_usr1, 0, 8);
-    return pending & set_usr1 ? NULL : "the signal that it sent never came";
-}
-
-static struct { int number, code, error, pad; long rest[14]; } queued = {.code = SI_QUEUE};
-static char other_stack[32768];
-static stack_t stack_set = {.ss_sp = other_stack, .ss_size = sizeof other_stack};
-
-static long run_kill(void) { return send_usr1(SC_kill, w.pid, SIGUSR1, 0, 0); }
-static long run_tkill(void) { return send_usr1(SC_tkill, w.tid, SIGUSR1, 0, 0); }
-static long run_tgkill(void) { return send_usr1(SC_tgkill, w.pid, w.tid, SIGUSR1, 0); }
-static long run_queue(void) { return send_usr1(SC_rt_sigqueueinfo, w.pid, SIGUSR1, L &queued, 0); }
-static long run_tgqueue(void) { return send_usr1(SC_rt_tgsigqueueinfo, w.pid, w.tid, SIGUSR1, L &queued); }
-
-static const char *proof_stack(long result)
-{
-    static stack_t none = {.ss_flags = SS_DISABLE};
-    stack_t now = {0};
-    (void)result;
-    bool asked = CALL(sigaltstack, 0, L &now) == 0;
-    CALL(sigaltstack, L &none, 0);
-    return asked && now.ss_sp != other_stack ? "the stack that was set is not there" : NULL;
-}
-
-static void fill_signals(void)
-{
-    P(rt_sigaction, G(SIGUSR2, L &ignore, 0, 8), SEEN(proof_action), X(99, L &ignore, 0, 8));
-    P(rt_sigprocmask, G(SIG_BLOCK, L &set_usr1, 0, 8), SEEN(proof_mask), X(77, L &set_usr1, 0, 8));
-    P(rt_sigpending, RUN(run_sigpending), OUT(8), PROOF(proof_pending));
-    P(rt_sigtimedwait, RUN(run_sigtimedwait), SEEN(proof_usr1));
-    P(rt_sigsuspend, RUN(run_sigsuspend), SEEN(proof_suspended));
-    P(rt_sigqueueinfo, RUN(run_queue), SEEN(proof_sent));
-    P(rt_tgsigqueueinfo, RUN(run_tgqueue), SEEN(proof_sent));
-    P(sigaltstack, G(L &stack_set, 0), SEEN(proof_stack));
-    P(kill, RUN(run_kill), SEEN(proof_sent));
-    P(tkill, RUN(run_tkill), SEEN(proof_sent));
-    P(tgkill, RUN(run_tgkill), SEEN(proof_sent));
-    P(restart_syscall, G(0));
-}
+#include "probes_signals.h"
 
 /* ---- identity ---- */
 
@@ -302,7 +170,11 @@ static long with_pidfd(long nr, long b, long c, long d)
     return result;
 }
 
-static long run_pidfd_signal(void) { return with_pidfd(SC_pidfd_send_signal, 0, 0, 0); }
+static long run_pidfd_signal(void)
+{
+    block_usr1();
+    return unblocked_if_failed(with_pidfd(SC_pidfd_send_signal, SIGUSR1, 0, 0));
+}
 static long run_pidfd_getfd(void) { return with_pidfd(SC_pidfd_getfd, w.file, 0, 0); }
 static long run_process_madvise(void) { return with_pidfd(SC_process_madvise, L &iov_page, 1, 20 /* MADV_COLD */); }
 
@@ -315,7 +187,7 @@ static void fill_others(void)
     P(unshare, G(0), X(1));
     P(setns, G(w.file, 0), X(BAD_FD, 0));
     P(pidfd_open, G(w.pid, 0), PROOF(proof_fd), X(BAD_PID, 0));
-    P(pidfd_send_signal, RUN(run_pidfd_signal), X(BAD_FD, 0, 0, 0));
+    P(pidfd_send_signal, RUN(run_pidfd_signal), SEEN(proof_sent));
     P(pidfd_getfd, RUN(run_pidfd_getfd), PROOF(proof_fd), X(BAD_FD, 0, 0));
     P(process_madvise, RUN(run_process_madvise), X(BAD_FD, L &iov_page, 1, 20, 0));
     P(process_mrelease, G(BAD_FD, 0), X(BAD_FD, 0));

@@ -23,6 +23,7 @@
 #include "probes_ipc.h"
 #include "probes_memory.h"
 #include "probes_process.h"
+#include "probes_signals.h"
 #include "probes_system.h"
 
 #define EXECD_FIRST_FRAME 1000
@@ -50,6 +51,7 @@ static void fill(void)
     fill_timers();
     fill_aio();
     fill_signals();
+    fill_alarms();
     fill_identity();
     fill_scheduling();
     fill_others();
