@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _CHUNK = 1 << 16
+_MEMINFO = Path("/proc/meminfo")
 
 
 def text_of(path: Path | str) -> str | None:
@@ -23,3 +25,11 @@ def text_of(path: Path | str) -> str | None:
     finally:
         os.close(descriptor)
     return b"".join(parts).decode("utf-8", "replace").rstrip()
+
+
+def available_mib() -> int:
+    """Memory that programs of this machine may still take. What is free alone is little where files are cached."""
+    told = re.search(r"^MemAvailable: *(\d+) kB", text_of(_MEMINFO) or "", re.M)
+    if told is not None:
+        return int(told[1]) >> 10
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20

@@ -3,12 +3,12 @@ bisection), and how much would have been enough for a guest that died, found by 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ukperf.errors import UkperfError
+from ukperf.hosts.procfiles import available_mib
 from ukperf.model import BootProtocol, BootRecord, Event, Outcome, Plan, Request
 from ukperf.reports.page import Line, Page, Part, fact_line, table
 from ukperf.workloads.base import Bench, Repeats
@@ -226,8 +226,8 @@ class _Tries:
 
 def enough(repeats: Repeats, guest: str, usual_mib: int, most_mib: int | None = None) -> Advice:
     """How much memory would have been enough for a guest of a plan, by booting it. usual_mib: as for `find_enough`.
-    most_mib: half of what is free on this machine at most."""
-    free_mib = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    most_mib: half of what this machine has left at most."""
+    half = available_mib() // 2
     had = repeats.plan.machine_of(guest).memory_mib
-    most = free_mib // 2 if most_mib is None else min(most_mib, free_mib // 2)
+    most = half if most_mib is None else min(most_mib, half)
     return find_enough(guest, had, usual_mib, most, _Tries(repeats, guest).work)
