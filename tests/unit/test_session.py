@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -495,3 +495,22 @@ def test_firmware_and_console_are_in_the_plan_as_the_host_says_them(
     facts = facts_of(stage.start().plan)
     assert (facts["firmware"], facts["console"]) == ("none at all", "a wire")
     assert asked == [{"linux": MachineKind.Q35, "floor": MachineKind.Q35}]
+
+
+@pytest.mark.parametrize(
+    ("guests", "more", "odd"),
+    [
+        (("native",), {"accelerator": Accelerator.ICOUNT}, "--accel icount"),
+        (("native",), {"accelerator": Accelerator.KVM, "connect": ("test:///x",)}, "--accel kvm and --connect"),
+        (("native",), {"accelerator": Accelerator.NATIVE}, ""),
+        (("native",), {"connect": ("qemu:///embed",)}, ""),  # which every command line has
+        (("native", "floor"), {"accelerator": Accelerator.ICOUNT}, ""),
+        ((), {"variants": {"here": Variant("native")}, "accelerator": Accelerator.TCG}, "--accel tcg"),
+        ((), {"accelerator": Accelerator.TCG}, ""),
+    ],
+)
+def test_what_nobody_would_read_is_refused(guests: tuple[str, ...], more: dict[str, object], odd: str) -> None:
+    """A program of this machine is executed by it, and whoever asks for icount expects instructions."""
+    request = replace(Request(PROGRAM, guests), **more)  # type: ignore[arg-type]
+    with pytest.raises(UkperfError, match=f"^{odd} would change nothing") if odd else nullcontext():
+        setting.refuse_unheeded(request)

@@ -15,7 +15,7 @@ from ukperf.engine.folders import holds_run, write_beside
 from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.engine.provenance import with_facts
 from ukperf.engine.runner import Observer
-from ukperf.engine.setting import checked
+from ukperf.engine.setting import checked, refuse_unheeded
 from ukperf.model import Frame, Request, Result, Trial
 from ukperf.reports.page import Page
 from ukperf.stats.summary import by_host
@@ -72,8 +72,9 @@ class EngineBench:
 def measure(
     workload: Workload, options: Any, request: Request, *, say: Say, observer: Observer | None = None
 ) -> Finished:
-    """A run from its options to its end. Raises UkperfError as `prepare` and `session.start`."""
+    """A run from its options to its end. Raises UkperfError as `prepare`, `session.start` and `refuse_unheeded`."""
     lent = EngineBench(say, observer, request.share_host)
+    refuse_unheeded(request)
     prepared = WORKLOADS.expect(workload.name, workload.prepare(options, request, lent), Prepared)
     asked = replace(
         prepared.request,

@@ -135,6 +135,23 @@ def _refuse_odd_kernels(request: Request, known: Mapping[str, Guest]) -> None:
                 )
 
 
+def refuse_unheeded(request: Request) -> None:
+    """Raises UkperfError for --accel and --connect where every guest is a program of this machine: nobody reads them
+    then, and whoever named them expects other figures."""
+    if checked(request).request.connect != (THIS_MACHINE,):
+        return
+    odd = []
+    if request.accelerator not in (Accelerator.AUTO, Accelerator.NATIVE):
+        odd.append(f"--accel {request.accelerator}")
+    if set(request.connect) - {DEFAULT, THIS_MACHINE}:
+        odd.append("--connect")
+    if odd:
+        raise UkperfError(
+            f"{' and '.join(odd)} would change nothing: every guest is a program on this machine, which executes it.",
+            hint=f"Leave out {' and '.join(odd)}, or add a guest that is a virtual machine.",
+        )
+
+
 def _refuse_odd_variant(name: str, variant: Variant, guest: Guest) -> None:
     """Raises UkperfError for a variant that is called as a guest, and for one of a program of this machine with what
     only a machine has."""
