@@ -3,12 +3,12 @@
 What the guest's kernel makes of /proc, /sys and /dev is there, nothing else; calls that its table says are missing are
 answered with ENOSYS. What is missing need not matter: many programs go on (Loupe, ASPLOS'24), and only a run tells.
 ioctl is not answered so as a whole, since kernels decide it by command; and a stub's false success is not imitated, but
-for one: where handlers of signals are only pretended to be taken, a program that sets a timer waits for ever.
+that of timers and of waits for them: where no signal comes, a program may stay for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,10 +21,10 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import build_program
 from ukperf.model import CallClass, CallTable, Observation, Outcome, Program, kind_of
 from ukperf.text import clean
+from ukperf.workloads.whynot import WAITS, answer
 
 _MAKING = ("fork", "vfork")
-_TIMERS = ("alarm", "setitimer", "timer_settime")
-_HANDLERS = "rt_sigaction"
+_NOTHING: Mapping[str, str] = {}
 _KNOWS = frozenset({CallClass.WORKS, CallClass.ERROR})
 SHOWN = 6  # names in a reason
 
@@ -53,10 +53,15 @@ class Forecast:
 
 
 def run_in_tree(
-    program: Program, special: Sequence[str], missing: Iterable[str], timeout_s: float, cache: Cache | None = None
+    program: Program,
+    special: Sequence[str],
+    missing: Iterable[str],
+    timeout_s: float,
+    cache: Cache | None = None,
+    answers: Mapping[str, str] = _NOTHING,
 ) -> CallTrace:
-    """One run in the program's tree on this machine, as a guest would see it. Raises UkperfError where it cannot be
-    prepared: without strace, a compiler or name spaces."""
+    """One run in the program's tree on this machine, as a guest would see it. missing, answers: as of `trace_calls`.
+    Raises UkperfError where it cannot be prepared: without strace, a compiler or name spaces."""
     enter = build_program("deps/enter.c", cache or Cache())
     with scratch() as folder:
         root = folder / "root"
@@ -69,6 +74,7 @@ def run_in_tree(
             before=guestroot.before(root, program.path, program.argv[0], special),
             through=(str(enter), str(guestroot.root(root))),
             missing=missing,
+            answers=answers,
         )
 
 
@@ -79,7 +85,8 @@ def forecast(program: Program, table: CallTable, timeout_s: float, status: int =
         why = table.complaint or "its recipe does not say which special files it has"
         return Forecast(table.guest, table.kernel_version, Running.UNKNOWN, why)
     missing = {call.name for call in table.calls if call.kind is CallClass.ENOSYS} - NEVER_INJECTED
-    trace = run_in_tree(program, special, missing, timeout_s)
+    waits = {call.name: answer(call) for call in table.calls if call.name in WAITS and call.kind is CallClass.STUB}
+    trace = run_in_tree(program, special, missing, timeout_s, answers=waits)
     has = provided(asked_of(trace), table, program.path)
     lacking = tuple(sorted(name for name, errno in trace.errors if errno == "ENOSYS" and name in missing))
     gone = tuple(path for path, there in trace.special.items() if not there and _on_host(path))
@@ -95,11 +102,12 @@ def _judged(trace: CallTrace, table: CallTable, fatal: Sequence[str], status: in
         return Running.NO, f"it makes {', '.join(fatal[:SHOWN])}, which ends or hangs the guest"
     if trace.processes and forks and not any(kind in _KNOWS for kind in forks.values()):
         return Running.NO, "it starts processes, and the guest has no fork"
-    timers = [name for name in _TIMERS if name in trace.calls]
-    if timers and any(call.name == _HANDLERS and call.kind is CallClass.STUB for call in table.calls):
-        return Running.NO, f"it waits for signals ({timers[0]}), and the guest only pretends to take their handlers"
     if trace.status == status:
         return Running.YES, ""
+    stubs = {call.name for call in table.calls if call.kind is CallClass.STUB}
+    waits = next((name for name in WAITS if name in stubs and name in trace.calls), None)
+    if trace.timed_out and waits is not None:
+        return Running.NO, f"it waits for {WAITS[waits]}, which never comes: the guest's {waits} does nothing"
     said = f": {trace.last_line}" if trace.last_line else ""
     return Running.NO, f"{ended(trace)}{said}"
 

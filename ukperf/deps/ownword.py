@@ -8,18 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from ukperf.imaging.runtimes import QUIET
 from ukperf.text import clean
 
 TIMEOUT_S = 60
 LINES_MAX = 60
-# Switched off before anything is imported; HOME is an empty folder, where some keep a database of events.
-QUIET: Mapping[str, str] = {
-    "ORT_DISABLE_TELEMETRY": "1",
-    "OPENVINO_TELEMETRY_DISABLE": "1",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 # distribution → Python that prints it
 ASKED: Mapping[str, str] = {
     "torch": "import torch; print(torch.__config__.show()); print(torch.__config__.parallel_info())",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.deps.composition import Composition, package_composition, program_composition
-from ukperf.deps.ownword import QUIET, own_word
+from ukperf.deps.ownword import own_word
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular, read_text, reason, write_atomically
 from ukperf.hosts.calltrace import CallTrace, trace_calls
@@ -23,7 +23,7 @@ from ukperf.imaging.distributions import Site, is_installed, own_site, resolve, 
 from ukperf.imaging.executable import look_up
 from ukperf.imaging.pack import FileToPack, Packed, pack
 from ukperf.imaging.packpython import pack_python
-from ukperf.imaging.runtimes import Runtime
+from ukperf.imaging.runtimes import QUIET, Runtime
 from ukperf.workloads.run import DEFAULT_ENV
 
 _MODELS = {".onnx": "onnx", ".tflite": "tflite"}  # how a model's name ends → its format; no such file is code

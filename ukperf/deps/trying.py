@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ from ukperf.workloads.run import PYTHON_MIB
 from ukperf.workloads.syscall_probe import tables
 
 ALL = ("/dev/", "/proc/", "/sys/")
+LEAST_S, PATIENCE = 10.0, 5.0  # of a run without a guest's calls: so long, or so many times one with all of them
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def tried(subject: Subject, request: Request, bench: Bench, *, confirm: bool, fr
         bench.say(f"{line[0].upper()}{line[1:]}.")
     program = made.program
     status = here.status or 0
+    began = time.monotonic()
     control = run_in_tree(program, ALL, (), request.timeout_s)
+    patience_s = min(request.timeout_s, max(LEAST_S, PATIENCE * (time.monotonic() - began)))
     has = _tables(request, bench, fresh)
     provides = tuple(provided(asked, table, program.path) for table in has)
     if control.status != here.status:
@@ -64,7 +68,7 @@ def tried(subject: Subject, request: Request, bench: Bench, *, confirm: bool, fr
         note = f"Packed, it does not run on this machine itself ({why}{said}), so nothing is forecast."
         forecasts = tuple(Forecast(t.guest, t.kernel_version, Running.UNKNOWN, "it does not run packed") for t in has)
         return Tried(asked, provides, forecasts, (note,))
-    forecasts = tuple(forecast.forecast(program, table, request.timeout_s, status) for table in has)
+    forecasts = tuple(forecast.forecast(program, table, patience_s, status) for table in has)
     if confirm:
         prepared = _with_memory(replace(request, program=program), subject, made)
         forecasts = tuple(_confirmed(item, prepared, bench, status) for item in forecasts)

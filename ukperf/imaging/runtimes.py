@@ -63,6 +63,14 @@ class Runtime:
         return sorted(o for o in operators if any(fnmatchcase(o, pattern) for pattern in self.lacks))
 
 
+# Switched off before anything is imported; HOME is an empty folder, where some keep a database of events.
+QUIET: Mapping[str, str] = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "OPENVINO_TELEMETRY_DISABLE": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 RUNTIMES: Registry[Callable[[], Runtime]] = Registry("ukperf.runtimes", "runtime")
 
 

@@ -67,24 +67,14 @@ def by_output(record: BootRecord) -> Why | None:
 
 
 def lacking(table: CallTable) -> dict[str, SystemCall]:
-    """Name → call, of those that the guest has not, only pretends to have, or ends in.
-
-    Where a handler that is set is not there, no signal comes, whatever the calls say that would send one.
-    """
+    """Name → call, of those that the guest has not, only pretends to have, or ends in."""
     nothing = (errno.ENOSYS, errno.EOPNOTSUPP)
-    lacks = {
+    return {
         call.name: call
         for call in table.calls
         if call.kind in (CallClass.ENOSYS, CallClass.STUB, CallClass.KILLS, CallClass.HANGS)
         or (call.kind is CallClass.ERROR and call.errno in nothing)
     }
-    handler = lacks.get("rt_sigaction")
-    if handler is not None:
-        detail = f"it delivers no signals: {handler.detail or handler.kind.value}"
-        for call in table.calls:
-            if call.name in WAITS and call.name not in lacks:
-                lacks[call.name] = SystemCall(call.nr, call.name, CallClass.STUB, detail=detail)
-    return lacks
 
 
 def answer(call: SystemCall) -> str:
@@ -154,8 +144,7 @@ def _alike(here: Traced, record: BootRecord) -> bool:
 
 
 def _proof(record: BootRecord) -> str:
-    ends = "it does not end" if record.outcome in FOREVER else "it fails"
-    return f"{ends} on this machine either"
+    return "it does not end on this machine either" if record.outcome in FOREVER else "it fails on this machine too"
 
 
 def _guess(guest: str, used: Mapping[str, SystemCall], forks: bool, record: BootRecord) -> Why | None:
