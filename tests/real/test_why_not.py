@@ -175,3 +175,60 @@ def test_the_memory_with_which_it_runs_is_told(uk: World) -> None:
     why = whys(page)["small"]
     assert (why["cause"], why["sure"]) == ("memory", True)
     assert re.fullmatch(r"it has too little memory: 40 MiB; with (80|160) MiB it runs", why["sentence"])
+
+
+def test_nanos_with_too_little_memory_is_told_how_much_would_do(uk: World) -> None:
+    """It says nothing but `frame trace:`, which alone is a guess."""
+    program = compiled(uk.path("eats"), EATS.replace("256", "8"))
+    page = run(uk, "--variant", "small=nanos,memory=20", "--", str(program), names=("unikraft",), status=2)
+    why = whys(page)["small"]
+    assert (why["cause"], why["sure"]) == ("memory", True)
+    assert re.fullmatch(r"it has too little memory: 20 MiB; with (80|160) MiB it runs", why["sentence"])
+
+
+def test_a_variants_own_program_is_looked_at_for_it(uk: World) -> None:
+    """The run's own program is another, and runs."""
+    forks, fine = compiled(uk.path("forks"), FORKS), compiled(uk.path("fine"), "int main(void) { return 0; }")
+    words = ("--variant", f"forks=unikraft,program={forks}", "--", str(fine))
+    (guest, why), *others = whys(run(uk, *words, names=("unikraft",), status=2)).items()
+    assert (guest, why["sure"], others) == ("forks", True, [])
+    assert why["sentence"].startswith("it starts another process, and ") and why["sentence"].endswith("has no fork")
+
+
+SUBPROCESS = 'import subprocess\nprint(subprocess.run(["/bin/true"]).returncode)\n'
+ALARM = """
+import signal
+came = []
+signal.signal(signal.SIGALRM, lambda *_: came.append(1))
+signal.alarm(1)
+while not came:
+    signal.pause()
+"""
+EVENT = """
+import os, pyperf
+pyperf.Runner().bench_func("event", lambda: os.close(os.eventfd(0)))
+"""
+
+
+def test_a_python_script_that_starts_a_process_is_told_that_unikernels_have_no_fork(uk: World) -> None:
+    uk.path("s.py").write_text(SUBPROCESS)
+    page = run(uk, "--timeout", "120", "--python", "--", str(uk.path("s.py")), names=("unikraft", "nanos"), status=2)
+    found = whys(page)
+    assert "unikraft" in found and {(why["cause"], why["sure"]) for why in found.values()} == {("fork", True)}
+
+
+def test_the_alarm_that_a_python_script_waits_for_is_named(uk: World) -> None:
+    uk.path("s.py").write_text(ALARM)
+    page = run(uk, "--timeout", "45", "--python", "--", str(uk.path("s.py")), names=("unikraft",), status=2)
+    why = whys(page)["unikraft"]
+    assert (why["cause"], why["sure"]) == ("wait", True)
+    assert why["sentence"] == "it waits for SIGALRM, which never comes: unikraft's alarm does nothing"
+
+
+def test_a_call_that_a_pyperf_script_makes_and_one_guest_lacks_is_named(uk: World) -> None:
+    uk.path("s.py").write_text(EVENT)
+    words = ("--timeout", "120", "--python", "--", str(uk.path("s.py")))
+    page = run(uk, *words, names=("nanos", "unikraft"), status=2)
+    found = whys(page)
+    assert list(found) == ["unikraft"] and found["unikraft"]["sure"]
+    assert found["unikraft"]["sentence"] == "it calls eventfd2: unikraft's eventfd2 is missing"

@@ -15,7 +15,7 @@ from records import boot, failed, save_run
 from ukperf.engine import plan as plans
 from ukperf.errors import UkperfError
 from ukperf.files import write_atomically
-from ukperf.hosts import calltrace
+from ukperf.hosts import calltrace, procfiles
 from ukperf.imaging.pack import Packed, pack
 from ukperf.model import (
     BootProtocol,
@@ -31,6 +31,7 @@ from ukperf.model import (
     Why,
 )
 from ukperf.workloads import explaining
+from ukperf.workloads.explaining import Again
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
@@ -95,8 +96,13 @@ def result_of(folder: Path, packed: Packed, *records: BootRecord) -> Result:
 
 
 def look(result: Result, pack: Callable[[], Packed], bench: Bench) -> BootRecord:
-    explaining.explain(result, pack, bench)  # type: ignore[arg-type]
+    explaining.explain(result, [Again(pack)], bench)  # type: ignore[arg-type]
     return explaining.explained(result.records, result.folder)[-1]
+
+
+@pytest.fixture(autouse=True)
+def memory_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining.memory, "available_mib", lambda: 16 << 10)
 
 
 @pytest.fixture(autouse=True)
@@ -199,13 +205,11 @@ OOM = Why(Cause.MEMORY, "the guest ran out of memory", "Out of memory: Killed pr
 def test_how_much_memory_would_do_is_found_by_trying(
     tmp_path: Path,
     packed: Callable[[], Packed],
-    monkeypatch: pytest.MonkeyPatch,
     why: Why,
     need: int,
     says: str,
     sure: bool,
 ) -> None:
-    monkeypatch.setattr(explaining.memory.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 1 << 22))
     result, bench = result_of(tmp_path, packed(), boot("linux", 0), replace(FAILED, why=why)), Bench(need=need)
     found = look(result, packed, bench).why
     assert found is not None and (found.sentence, found.sure, found.evidence) == (says, sure, OOM.evidence)
@@ -230,3 +234,49 @@ def test_a_program_that_never_ends_here_is_not_tried_with_more_memory(tmp_path: 
     hung = replace(FAILED, outcome=Outcome.HUNG)
     result, bench = result_of(tmp_path, serve(), boot("linux", 0), hung), Bench(need=1)
     assert look(result, serve, bench).why is None and len(bench.said) == 1
+
+
+def test_each_of_several_programs_is_run_for_its_own_guests(tmp_path: Path, packed: Callable[[], Packed]) -> None:
+    """Variants have programs of their own, and the run's own program runs in all guests."""
+    compiled(tmp_path / "fine", "int main(void) { return 0; }")
+
+    def fine() -> Packed:
+        return pack(["./fine"], base=tmp_path)
+
+    result, bench = result_of(tmp_path, fine(), boot("linux", 0), FAILED), Bench()
+    images = dict(result.plan.images)
+    images["uk"] = replace(images["uk"], program_digest=packed().program.digest)
+    result = replace(result, plan=replace(result.plan, images=images))
+    explaining.explain(result, [Again(fine), Again(packed)], bench)  # type: ignore[arg-type]
+    why = explaining.explained(result.records, result.folder)[-1].why
+    assert why is not None and why.sure and why.sentence == "it starts another process, and uk has no fork"
+    assert len(bench.said) == 1
+
+
+def test_a_program_that_is_not_there_any_more_leaves_the_others_alone(
+    tmp_path: Path, packed: Callable[[], Packed]
+) -> None:
+    def gone() -> Packed:
+        raise UkperfError("The program ./gone is not there.")
+
+    result, bench = result_of(tmp_path, packed(), boot("linux", 0), FAILED), Bench()
+    explaining.explain(result, [Again(gone), Again(packed)], bench)  # type: ignore[arg-type]
+    why = explaining.explained(result.records, result.folder)[-1].why
+    assert why is not None and why.sure
+
+
+def test_one_with_less_work_is_run_in_its_place(tmp_path: Path, packed: Callable[[], Packed]) -> None:
+    compiled(tmp_path / "ends", "int main(void) { return 0; }")
+    result, bench = result_of(tmp_path, packed(), boot("linux", 0), FAILED), Bench()
+    again = Again(packed, lambda: pack(["./ends"], base=tmp_path))
+    explaining.explain(result, [again], bench)  # type: ignore[arg-type]
+    assert explaining.explained(result.records, result.folder)[-1].why is None and len(bench.said) == 1
+
+
+def test_cached_files_are_memory_that_guests_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where most of a machine's memory holds files, little is free and nearly all of it available."""
+    (tmp_path / "meminfo").write_text("MemTotal: 24684000 kB\nMemFree: 463872 kB\nMemAvailable: 20826620 kB\n")
+    monkeypatch.setattr(procfiles, "_MEMINFO", tmp_path / "meminfo")
+    assert procfiles.available_mib() == 20338
+    (tmp_path / "meminfo").write_text("")
+    assert procfiles.available_mib() > 0

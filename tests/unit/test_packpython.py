@@ -24,8 +24,9 @@ from ukperf.imaging.pack import FileToPack, Packed, Timing
 from ukperf.imaging.packpython import MAX_BENCHMARKS, PyperfWorker, pack_python, uses_pyperf
 from ukperf.imaging.pythontree import python_tree
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome, Repetitions, Unit
+from ukperf.text import Say
 from ukperf.workloads.calibrating import costs, run_here
-from ukperf.workloads.python_script import PythonOptions, python_script
+from ukperf.workloads.python_script import PythonOptions, PythonScript, once_each, packer, python_script
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 Write = Callable[..., Path]
@@ -328,6 +329,13 @@ def test_an_unchanged_script_is_not_packed_again(
 # ---- both, as a workload takes them ----
 
 
+def scripted(
+    path: str, options: PythonOptions, accelerator: Accelerator, say: Say, tmp: Path, cache: Cache
+) -> PythonScript:
+    pack = packer([path], options, base=tmp, cache=cache)
+    return python_script(pack, Path(path), options, accelerator, say, base=tmp, cache=cache)
+
+
 def test_a_pyperf_script_is_calibrated_for_the_accelerator(script: Write, cache: Cache, tmp_path: Path) -> None:
     """Where guests are emulated, fewer loops do; a process of this machine counts no instructions."""
     text = """
@@ -338,10 +346,15 @@ def test_a_pyperf_script_is_calibrated_for_the_accelerator(script: Write, cache:
     path, said = str(script(text)), list[str]()
     loops = {}
     for accelerator in (Accelerator.KVM, Accelerator.ICOUNT):
-        made = python_script([path], PythonOptions(), accelerator, said.append, base=tmp_path, cache=cache)
+        made = scripted(path, PythonOptions(), accelerator, said.append, tmp_path, cache)
         (sample,) = run(made.packed).report.samples
         assert (sample.unit, len(sample.values), len(sample.warmups)) == (Unit.SECONDS, 5, 1)
         loops[accelerator] = sample.loops
+        assert made.worker is not None
+        (once,) = run(
+            packer([path], PythonOptions(), base=tmp_path, cache=cache)(once_each(made.worker))
+        ).report.samples
+        assert (once.loops, len(once.values), len(once.warmups)) == (1, 1, 0)
         assert made.timeout_s is not None and 120 < made.timeout_s < 200
     assert loops == {Accelerator.KVM: 1024, Accelerator.ICOUNT: 64}
     assert said[0] == "Calibrating s.py on this host: each benchmark once." and "s.py has 1 benchmark." in said
@@ -349,13 +362,13 @@ def test_a_pyperf_script_is_calibrated_for_the_accelerator(script: Write, cache:
 
 def test_a_plain_script_is_not_run_before_guests_run_it(script: Write, cache: Cache, tmp_path: Path) -> None:
     path = str(script("raise SystemExit(1)"))
-    made = python_script([path], PythonOptions(), Accelerator.TCG, pytest.fail, base=tmp_path, cache=cache)
+    made = scripted(path, PythonOptions(), Accelerator.TCG, pytest.fail, tmp_path, cache)
     assert (made.packed.timing, made.timeout_s) == (Timing.PRELOAD, None)
     options = PythonOptions(pyperf=True)
-    said = refusal(python_script, [path], options, Accelerator.TCG, str, base=tmp_path, cache=cache)
+    said = refusal(scripted, path, options, Accelerator.TCG, str, tmp_path, cache)
     assert said.startswith("The program does not even run on this host: its program exited with status 1")
     loud = str(script("print('no such thing')\nraise SystemExit(1)"))
     with pytest.raises(UkperfError) as refused:
-        python_script([loud], options, Accelerator.TCG, str, base=tmp_path, cache=cache)
+        scripted(loud, options, Accelerator.TCG, str, tmp_path, cache)
     assert refused.value.hint == "It wrote: no such thing"  # a person's line, and no frame of ours
-    assert "There is no script to run" in refusal(python_script, [], options, Accelerator.TCG, str)
+    assert "There is no script to run" in refusal(packer, [], options)

@@ -26,7 +26,8 @@ from ukperf.stats.between import compare_pairs
 from ukperf.stats.summary import summarize
 from ukperf.workloads import metrics
 from ukperf.workloads.base import Finished, Outlook
-from ukperf.workloads.run import OUTPUT, PEAK, READY, RUN, RunOptions
+from ukperf.workloads.run import PEAK, READY, RUN, RunOptions
+from ukperf.workloads.runnotes import OUTPUT
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 

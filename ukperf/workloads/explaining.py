@@ -56,30 +56,40 @@ def explained(records: Sequence[BootRecord], folder: Path) -> tuple[BootRecord, 
     )
 
 
-def explain(result: Result, pack: Callable[[], Packed] | None, bench: Bench) -> None:
-    """Find out why guests ran this program in no boot, once a run; what keeps that from being found out is said.
+@dataclass(frozen=True)
+class Again:
+    """A program of a run, once more. pack: as the run has it; less: the same with less work, None: as it is; limit_s:
+    of one run on this machine."""
 
-    pack: the program, which is run on this machine for it, as whoever asked for the run may; None: it is not. Runs of
-    others are left alone.
+    pack: Callable[[], Packed]
+    less: Callable[[], Packed] | None = None
+    limit_s: float = LIMIT_S
+
+
+def explain(result: Result, programs: Sequence[Again], bench: Bench) -> None:
+    """Find out why guests ran their programs in no boot, once a run; what keeps that from being found out is said.
+
+    programs: of the run, which are run on this machine for it, as whoever asked for the run may. Runs of others are
+    left alone.
     """
     known = read(result.folder)
     questions = {guest: r for guest, r in whynot.failing(result.records).items() if _is_open(result.plan, r, known)}
     if not questions:
         return
     search = _Search(result, questions, bench)
-    calls = [] if pack is None else [partial(search.by_calls, pack)]
+    calls = [partial(search.by_calls, again) for again in programs]
     steps: list[Callable[[], None]] = [search.by_memory, *calls, search.by_more_memory]
-    complete = True
+    refused: dict[str, None] = {}
     for step in steps:
         try:
             step()
         except UkperfError as error:
-            hint = f" {error.hint}" if error.hint else ""
-            bench.say(f"Why {' and '.join(questions)} did not run it was not found out: {error.message}{hint}")
-            complete = False
-            break
-    if search.whys or complete:
-        tried = tuple(questions) if complete else tuple(search.whys)
+            refused[f"{error.message} {error.hint or ''}".strip()] = None
+    open_ = [guest for guest in questions if guest not in search.whys]
+    for sentence in refused if open_ else ():
+        bench.say(f"Why {' and '.join(open_)} did not run it was not found out: {sentence}")
+    if search.whys or not refused:
+        tried = tuple(search.whys) if refused else tuple(questions)
         answers = Explained({**known.whys, **search.guesses, **search.whys}, (*known.tried, *tried))
         bench.keep(result.folder, STATE, json.dumps(encode(answers, FORMAT)) + "\n")
 
@@ -97,7 +107,7 @@ class _Search:
 
     def __init__(self, result: Result, questions: Mapping[str, BootRecord], bench: Bench) -> None:
         self._result, self._questions, self._bench = result, questions, bench
-        self._ends = False  # does the program end on this machine?
+        self._ends: set[str] = set()  # guests whose program ends on this machine
         self.whys: dict[str, Why] = {}
         self.guesses: dict[str, Why] = {}
 
@@ -114,9 +124,12 @@ class _Search:
                 if told is not None:
                     (self.whys if told.sure else self.guesses)[guest] = told
 
-    def by_calls(self, pack: Callable[[], Packed]) -> None:
-        """Look for calls that the program makes and guests lack; the program runs on this machine."""
-        packed, images = pack(), self._result.plan.images
+    def by_calls(self, again: Again) -> None:
+        """Look for calls that a program makes and its guests lack; the program runs on this machine."""
+        images = self._result.plan.images
+        if self._questions.keys() <= self.whys.keys():
+            return
+        packed = again.pack()
         left = {
             guest: record
             for guest, record in self._questions.items()
@@ -128,11 +141,12 @@ class _Search:
             pass
         names = " and ".join(left)
         self._bench.say(f"{names} ran it in no boot: looking for why, by its system calls here (--no-why: not).")
-        tracer = tracer_of(packed)
+        tracer = tracer_of(packed if again.less is None else again.less(), again.limit_s)
         plain = tracer.run({})
-        self._ends = plain.outcome is Outcome.OK
+        if plain.outcome is Outcome.OK:
+            self._ends |= left.keys()
         tries = _Tries(tracer, plain)
-        nowhere = not any(record.outcome is Outcome.OK for record in self._result.records)
+        nowhere = not any(record.outcome is Outcome.OK for record in self._of_program(packed))
         for guest, record in left.items():
             why = whynot.by_this_machine(record, plain) if nowhere else None
             if why is None:
@@ -140,6 +154,11 @@ class _Search:
                 why = whynot.by_calls(guest, record, plain, lacks, tries.run)
             if why is not None:
                 self.whys[guest] = why
+
+    def _of_program(self, packed: Packed) -> list[BootRecord]:
+        """The boots of one of the run's programs."""
+        images, digest = self._result.plan.images, packed.program.digest
+        return [record for record in self._result.records if images[record.trial.guest].program_digest == digest]
 
     def by_more_memory(self) -> None:
         """Boot guests that died or stayed without a word with four times their memory, if the program is one that
@@ -150,7 +169,7 @@ class _Search:
             if guest not in self.whys
             and _suspicion(record) is None
             and record.outcome in memory.SILENT_DEATHS
-            and self._ends
+            and guest in self._ends
         ]
         if not left:
             return
@@ -174,7 +193,7 @@ class _Tries:
 
     def __init__(self, tracer: Tracer, plain: Traced) -> None:
         self._tracer, self._done = tracer, dict[str, Traced]()
-        self._patience_s = min(LIMIT_S, max(LEAST_S, PATIENCE * plain.took_s))
+        self._patience_s = min(tracer.limit_s, max(LEAST_S, PATIENCE * plain.took_s))
 
     def run(self, answers: Mapping[str, str]) -> Traced:
         key = str(sorted(answers.items()))

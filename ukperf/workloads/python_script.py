@@ -2,14 +2,15 @@
 
 For the workload `run`:
 
-    made = python_script(words, PythonOptions(packages, requirements, interpreter, pyperf), accelerator, bench.say, …)
-    made.packed, made.timeout_s
+    options = PythonOptions(packages, requirements, interpreter, pyperf)
+    made = python_script(packer(words, options, …), Path(words[0]), options, accelerator, bench.say)
+    made.packed, made.timeout_s, made.worker
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -39,37 +40,33 @@ class PythonOptions:
 
 @dataclass(frozen=True)
 class PythonScript:
-    """timeout_s: how long a boot may take; None: nobody knows."""
+    """timeout_s: how long a boot may take; None: nobody knows. worker: by which a pyperf script runs."""
 
     packed: Packed
     timeout_s: float | None = None
+    worker: PyperfWorker | None = None
 
 
-def python_script(
+Packer = Callable[[PyperfWorker | None], Packed]  # of a script: plain, or as pyperf's worker
+
+
+def packer(
     words: Sequence[str],
     options: PythonOptions,
-    accelerator: Accelerator,
-    say: Say,
     *,
     files: Iterable[FileToPack] = (),
     env: Iterable[tuple[str, str]] = (),
     cwd: str = "/",
     stdin: Path | None = None,
-    watch: OnFrame | None = None,
     base: Path | None = None,
     cache: Cache | None = None,
-) -> PythonScript:
-    """SCRIPT and its arguments as a program for guests under this accelerator.
-
-    A pyperf script is run once on this machine itself, without its benchmarks' loops known; watch sees its frames.
-    Raises UkperfError for what cannot be packed, and with the script's own sentence where it fails here.
-    """
+) -> Packer:
+    """What packs SCRIPT and its arguments, and raises UkperfError as `pack_python`, which this does for no words."""
     if not words:
         raise UkperfError("There is no script to run.", hint="Name it behind --, like: -- bench.py --size 10")
-    script = Path(words[0])
     pack = partial(
         pack_python,
-        script,
+        Path(words[0]),
         words[1:],
         packages=options.packages,
         requirements=options.requirements,
@@ -81,12 +78,37 @@ def python_script(
         base=base,
         cache=cache,
     )
+    return lambda worker: pack(worker=worker)
+
+
+def python_script(
+    pack: Packer,
+    script: Path,
+    options: PythonOptions,
+    accelerator: Accelerator,
+    say: Say,
+    *,
+    watch: OnFrame | None = None,
+    base: Path | None = None,
+    cache: Cache | None = None,
+) -> PythonScript:
+    """A script as a program for guests under this accelerator. pack: `packer` of it.
+
+    A pyperf script is run once on this machine itself, without its benchmarks' loops known; watch sees its frames.
+    Raises UkperfError for what cannot be packed, and with the script's own sentence where it fails here.
+    """
     if not (uses_pyperf(script, base) if options.pyperf is None else options.pyperf):
-        return PythonScript(pack())
+        return PythonScript(pack(None))
     say(f"Calibrating {script.name} on this host: each benchmark once.")
-    known = calibrating.costs(calibrating.run_here(pack(worker=PyperfWorker()).program, watch, cache))
+    known = calibrating.costs(calibrating.run_here(pack(PyperfWorker()).program, watch, cache))
     emulated = accelerator in EMULATED
     chosen = calibrating.choose(known, emulated)
     say(f"{script.name} has {many(len(known), 'benchmark')}.")
-    packed = pack(worker=PyperfWorker(chosen, instructions=accelerator is Accelerator.ICOUNT))
-    return PythonScript(packed, calibrating.timeout_s(known, chosen, emulated))
+    worker = PyperfWorker(chosen, instructions=accelerator is Accelerator.ICOUNT)
+    return PythonScript(pack(worker), calibrating.timeout_s(known, chosen, emulated), worker)
+
+
+def once_each(worker: PyperfWorker) -> PyperfWorker:
+    """The same benchmarks, each with one value of the fewest loops."""
+    least = {name: replace(r, loops=1, values=1, warmups=0) for name, r in worker.repetitions.items()}
+    return PyperfWorker(least)

@@ -8,16 +8,14 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar
 
 from ukperf import guests
-from ukperf.decode import decode_stored, encode
+from ukperf.decode import encode
 from ukperf.errors import UkperfError
-from ukperf.files import read_bytes, read_json
 from ukperf.guests.base import Guest
 from ukperf.imaging.pack import FileToPack, Packed, Timing, pack
 from ukperf.model import (
@@ -37,22 +35,31 @@ from ukperf.model import (
     Unit,
 )
 from ukperf.patterns import PatternError
-from ukperf.text import Say, clean, many
+from ukperf.text import Say, clean
 from ukperf.workloads import explaining
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
+from ukperf.workloads.explaining import Again
 from ukperf.workloads.joining import memory_for_files
 from ukperf.workloads.metrics import check_pattern, metrics_of, samples_of, without_lines
-from ukperf.workloads.python_script import PythonOptions, python_script
+from ukperf.workloads.python_script import Packer, PythonOptions, PythonScript, once_each, packer, python_script
+from ukperf.workloads.runnotes import (
+    FORMAT,
+    OUTPUT,
+    SHOWN,
+    STATE,
+    Known,
+    known_of,
+    output_notes,
+    pattern_notes,
+    timing_notes,
+)
+from ukperf.workloads.tracing import PYTHON_LIMIT_S
 
 RUN, READY, PEAK = "run", "until ready", "peak memory"
-OUTPUT = "output"  # the check, and the folder of outputs in the run's folder
 KEEP = 64 << 20  # bytes of a program's output
 CONSOLE = 80 << 20
-SHOWN = 64 << 10  # bytes of an output that are kept for people
 # Programs take it for granted. Of two values of one variable some guests see the first and others the last.
 DEFAULT_ENV = {"HOME": "/"}
-STATE = "run.json"
-FORMAT = 1
 PYTHON_MIB = 512  # what a guest needs at least to run CPython with a package or two
 
 
@@ -81,15 +88,6 @@ class RunOptions:
     why: bool = option(True, "Look for why a guest cannot run it.")
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a run's folder keeps of the program. timing: variant, or "" for all others → who tells its start and end."""
-
-    timing: Mapping[str, str]
-    left_out: tuple[str, ...] = ()
-    memory_mib: Mapping[str, int] = field(default_factory=dict)  # guests that get more, for the program's files
-
-
 class Run(Workload):
     """Any program of this machine, in every guest, timed from main to exit."""
 
@@ -99,8 +97,10 @@ class Run(Workload):
 
     def prepare(self, options: RunOptions, request: Request, bench: Bench) -> Prepared:
         _refuse_odd_options(options)
+        worker = None
         if options.python:
-            packed, request = _python(options, request, bench)
+            made, request = _python(options, request, bench)
+            packed, worker = made.packed, made.worker
         else:
             packed = self._packed(options, options.words)
         others = {
@@ -122,7 +122,8 @@ class Run(Workload):
             listening=listening,
         )
         timing = {"": packed.timing.value, **{name: each.timing.value for name, each in others.items()}}
-        known = Known(timing, packed.left_out, memory_mib)
+        programs = {name: request.variants[name].program for name in others}
+        known = Known(timing, packed.left_out, memory_mib, programs, worker)
         return Prepared(asked, {STATE: json.dumps(encode(known, FORMAT)) + "\n"})
 
     def _packed(self, options: RunOptions, words: Sequence[str]) -> Packed:
@@ -179,17 +180,30 @@ class Run(Workload):
     def finish(self, result: Result, bench: Bench) -> Finished:
         options: RunOptions = self.options_of(result)
         if options.why:
-            again = None if options.python else partial(self._packed, options, options.words)  # scripts are large
-            explaining.explain(result, again, bench)
+            explaining.explain(result, self._programs(options, known_of(result)), bench)
         records = explaining.explained(result.records, result.folder)
         plain = super().finish(replace(result, records=records), bench)
         notes = self.remarks(result)
         return replace(plain, notes=notes, more={"notes": list(notes)})
 
+    def _programs(self, options: RunOptions, known: Known) -> list[Again]:
+        """All that guests of the run run, to be run on this machine."""
+        variants = [
+            Again(partial(self._packed, options, _split(name, words))) for name, words in known.programs.items()
+        ]
+        if not options.python:
+            return [Again(partial(self._packed, options, options.words)), *variants]
+        pack = _packer(options)
+        less = None if known.worker is None else partial(pack, once_each(known.worker))
+        return [Again(partial(pack, known.worker), less, PYTHON_LIMIT_S), *variants]
+
     def remarks(self, result: Result) -> tuple[str, ...]:
         """How the program was timed, patterns that matched nothing, outputs that differ."""
         options: RunOptions = self.options_of(result)
-        return (*_timing_notes(result), *_pattern_notes(result, options), *_output_notes(result))
+        names = [metric.name for metric in metrics_of(options.metrics)]
+        if options.ready and result.plan.accelerator is not Accelerator.ICOUNT:
+            names.append(READY)
+        return (*timing_notes(result), *pattern_notes(result, names), *output_notes(result))
 
 
 def _refuse_odd_options(options: RunOptions) -> None:
@@ -218,21 +232,32 @@ def _environment(options: RunOptions) -> tuple[tuple[str, str], ...]:
     return tuple({**DEFAULT_ENV, **dict(map(_variable, options.env))}.items())
 
 
-def _python(options: RunOptions, request: Request, bench: Bench) -> tuple[Packed, Request]:
-    """A script's tree, and the request with the accelerator, memory and time that it needs."""
-    request = bench.checked(request)
-    accelerator = bench.outlook(request).accelerator
-    asked = PythonOptions(options.packages, options.requirements, options.interpreter, options.pyperf)
-    trial = Trial(-1, -1, 0, "calibration")
-    made = python_script(
+def _python_options(options: RunOptions) -> PythonOptions:
+    return PythonOptions(options.packages, options.requirements, options.interpreter, options.pyperf)
+
+
+def _packer(options: RunOptions) -> Packer:
+    return packer(
         options.words,
-        asked,
-        accelerator,
-        bench.say,
+        _python_options(options),
         files=_files(options),
         env=_environment(options),
         cwd=options.cwd,
         stdin=options.stdin,
+    )
+
+
+def _python(options: RunOptions, request: Request, bench: Bench) -> tuple[PythonScript, Request]:
+    """A script's tree, and the request with the accelerator, memory and time that it needs."""
+    request = bench.checked(request)
+    accelerator = bench.outlook(request).accelerator
+    trial = Trial(-1, -1, 0, "calibration")
+    made = python_script(
+        _packer(options),
+        Path(options.words[0]),
+        _python_options(options),
+        accelerator,
+        bench.say,
         watch=lambda frame: bench.heard(trial, frame),
     )
     machine = request.machine
@@ -242,7 +267,7 @@ def _python(options: RunOptions, request: Request, bench: Bench) -> tuple[Packed
     timeout_s = max(request.timeout_s, made.timeout_s or 0.0)
     if accelerator is not Accelerator.NATIVE:
         request = replace(request, accelerator=accelerator)
-    return made.packed, replace(request, machine=machine, timeout_s=timeout_s)
+    return made, replace(request, machine=machine, timeout_s=timeout_s)
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -327,80 +352,3 @@ def _took(seen: Observation, counted: bool) -> float | None:
     if counted or main is None or stopped is None or stopped <= main:
         return None
     return (stopped - main) / 1e9
-
-
-# ---- what is said below the table ----
-
-
-_TOLD = {
-    Timing.PRELOAD: "run: from before the program's first constructor to after its last exit handler",
-    Timing.STARTER: "run: from the program's first instruction to its end as the guest tells it, since it is static",
-    Timing.WORKER: "run: from the start of pyperf's worker, its interpreter loaded, to the script's end",
-    Timing.GUEST: "run: from start to end as the guest tells it",
-}
-
-
-def _timing_notes(result: Result) -> list[str]:
-    try:
-        known = decode_stored(Known, read_json(result.folder / STATE), FORMAT)
-        ways = [Timing(way) for way in known.timing.values()]
-    except (OSError, ValueError):
-        return []
-    notes = [f"{_TOLD[way]}." for way in dict.fromkeys(ways)]
-    for guest, mib in known.memory_mib.items():
-        if guest in result.plan.guests and result.plan.machine_of(guest).memory_mib == mib:
-            notes.append(f"{guest} has {mib} MiB, since the program's files are in its memory.")
-    if len(set(ways)) > 1:
-        notes.append("These are timed in different ways, so that small differences of run are not the programs' own.")
-    return notes
-
-
-def _pattern_notes(result: Result, options: RunOptions) -> list[str]:
-    """Patterns that matched nothing: they have no figure, and no record says why."""
-    notes = []
-    names = [metric.name for metric in metrics_of(options.metrics)]
-    for name in [*names, *([READY] if options.ready and result.plan.accelerator is not Accelerator.ICOUNT else [])]:
-        for guest in result.plan.guests:
-            good = [r for r in result.records if r.trial.guest == guest and r.outcome is Outcome.OK]
-            without = sum(all(sample.benchmark != name for sample in record.samples) for record in good)
-            if without:
-                notes.append(f"{name} matched nothing in {without} of {many(len(good), 'boot')} of {guest}.")
-    return notes
-
-
-def _output_notes(result: Result) -> list[str]:
-    """Where guests wrote different things: the first lines that differ."""
-    baseline = result.plan.baseline
-    written: dict[str, dict[str, None]] = {}
-    for record in result.records:
-        if record.outcome is Outcome.OK and OUTPUT in record.checks:
-            written.setdefault(record.trial.guest, {})[record.checks[OUTPUT]] = None
-    notes = []
-    for guest, digests in written.items():
-        if len(digests) > 1:
-            notes.append(f"{guest} does not write the same in every boot: {_difference(result, *list(digests)[:2])}")
-        elif guest != baseline and baseline in written and set(written[baseline]) != set(digests):
-            notes.append(
-                f"{guest} does not write what {baseline} does: "
-                f"{_difference(result, next(iter(written[baseline])), next(iter(digests)))}"
-            )
-    if notes:
-        notes.append("--ignore REGEX leaves out lines that may differ, --output may-differ all.")
-    return notes
-
-
-def _difference(result: Result, one: str, other: str) -> str:
-    """The first line that differs of two outputs, each shortened."""
-    try:
-        texts = [
-            read_bytes(result.folder / OUTPUT / digest[:16], SHOWN).decode("utf-8", "replace").splitlines()
-            for digest in (one, other)
-        ]
-    except (OSError, ValueError):
-        return "what they wrote is not kept any more."
-    differing = ((left, right) for left, right in zip_longest(*texts) if left != right)
-    pair = next(differing, None)
-    if pair is None:
-        return f"in bytes behind the first {SHOWN >> 10} KiB, or at an end of a line."
-    shown = [repr(clean(text, 80)) if text is not None else "no line more" for text in pair]
-    return f"first {shown[0]}, then {shown[1]}."

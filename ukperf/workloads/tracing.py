@@ -1,7 +1,8 @@
 """A program on this machine itself under strace: which system calls it makes, and how it fares where some of them are
 answered as a guest would.
 
-It runs as `native` runs it, in bounded time, with nothing left of it afterwards.
+It runs as `native` runs it, in bounded time, with nothing left of it afterwards; telemetry is off, its home an empty
+folder, and libraries start no more threads than they would on a guest's one CPU.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from ukperf import guests
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.recipes import Role
 from ukperf.hosts.calltrace import CallTrace, trace_calls
+from ukperf.hosts.ownership import scratch
 from ukperf.hosts.owntree import as_packed
 from ukperf.imaging.pack import Packed
+from ukperf.imaging.runtimes import QUIET
 from ukperf.model import Accelerator, Image, Outcome
 
 LIMIT_S = 10.0  # of one run
+PYTHON_LIMIT_S = 60.0  # the same, of a script: strace makes imports several times as long
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PROCESSES = ("fork", "vfork", "clone", "clone3")  # by which programs start processes; the last two threads too
 
 
@@ -39,24 +44,32 @@ class Traced:
 
 @dataclass(frozen=True)
 class Tracer:
-    """Runs a program under strace. image: of the program on this machine."""
+    """Runs a program under strace. image: of the program on this machine; limit_s: of a run."""
 
     image: Image
+    limit_s: float = LIMIT_S
 
-    def run(self, answers: Mapping[str, str], timeout_s: float = LIMIT_S) -> Traced:
-        """answers: call → what strace answers in the kernel's place, as `error=38` or `retval=0`.
+    def run(self, answers: Mapping[str, str], timeout_s: float | None = None) -> Traced:
+        """answers: call → what strace answers in the kernel's place, as `error=38` or `retval=0`. timeout_s: None:
+        limit_s.
 
         Raises UkperfError where there is no strace, or it may not trace.
         """
         image = as_packed(self.image)  # what it wrote in the run before is gone
-        before = time.monotonic()
-        seen = trace_calls(image.argv, dict(image.env), Path("/"), timeout_s, answers=answers)
-        return traced(seen, time.monotonic() - before)
+        with scratch() as home:
+            own = dict(image.env)
+            if own.get("HOME") == "/":  # the guest's own root, which this machine's is not
+                own["HOME"] = str(home)
+            before = time.monotonic()
+            env = {**QUIET, **_ONE_THREAD, **own}
+            seen = trace_calls(image.argv, env, Path("/"), timeout_s or self.limit_s, answers=answers)
+            return traced(seen, time.monotonic() - before)
 
 
-def tracer_of(packed: Packed) -> Tracer:
+def tracer_of(packed: Packed, limit_s: float = LIMIT_S) -> Tracer:
     """A tracer of this program. Raises UkperfError where `native` cannot run it."""
-    return Tracer(guests.in_role(Role.CONTROL).build(packed.program, BuildOptions(accelerator=Accelerator.NATIVE)))
+    options = BuildOptions(accelerator=Accelerator.NATIVE)
+    return Tracer(guests.in_role(Role.CONTROL).build(packed.program, options), limit_s)
 
 
 def traced(seen: CallTrace, took_s: float) -> Traced:
