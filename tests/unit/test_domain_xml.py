@@ -139,6 +139,23 @@ def test_a_disk_is_never_written_to_and_a_comma_in_its_name_is_no_option() -> No
     assert remote.find("devices/disk/transient") is not None
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_distributions_disk_comes_behind_the_programs(kind: MachineKind) -> None:
+    image = replace(LINUX, disk=Path("/program.ext4"), system=Path("/a,b.ext4"))
+    words = arguments(xml_of(image, Accelerator.ICOUNT, machine=Machine(kind)))
+    drives = [words[i + 1] for i, word in enumerate(words) if word == "-drive"]
+    assert [drive.split(",format")[0] for drive in drives] == ["file=/program.ext4", "file=/a,,b.ext4"]
+    assert all("snapshot=on" in drive.split(",") for drive in drives)
+    assert [word for word in words if ",drive=" in word] == [
+        f"virtio-blk-{'device' if kind is MachineKind.MICROVM else 'pci'},drive={name},bootindex={number}"
+        for number, name in ((1, "root"), (2, "system"))
+    ]
+    assert len([word for word in words if word.startswith("filter-buffer")]) == 1
+    remote = ET.fromstring(xml_of(image, console=REMOTE, machine=Machine(kind)))
+    assert [disk.attrib["dev"] for disk in remote.findall("devices/disk/target")] == ["vda", "vdb"]
+    assert len(remote.findall("devices/disk/transient")) == 2
+
+
 def test_what_an_image_needs_of_qemu_is_passed_on() -> None:
     image = replace(NANOS, traits=(Trait.MODERN_MMIO, Trait.ONE_IOAPIC))
     words = ["-machine", "ioapic2=off", "-global", "virtio-mmio.force-legacy=false"]

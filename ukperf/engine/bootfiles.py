@@ -14,10 +14,10 @@ _Facts = tuple[int, int, int, int]
 
 
 def files_of(image: Image) -> list[Path]:
-    """Kernel, initrd, disk; of what runs as a process of this machine its program, and what a command needs."""
+    """Kernel, initrd, disks; of what runs as a process of this machine its program, and what a command needs."""
     program = Path(image.argv[0]) if image.argv else None
     others = (image.command.program, *image.command.files) if image.command is not None else ()
-    return [path for path in (image.kernel, image.initrd, image.disk, program, *others) if path is not None]
+    return [path for path in (image.kernel, image.initrd, *image.disks, program, *others) if path is not None]
 
 
 def digests_of(images: Iterable[Image], digests: Digests) -> dict[str, str]:

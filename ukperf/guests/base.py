@@ -103,6 +103,7 @@ class Guest(ABC):
             protocol=self.recipe.protocol,
             powers_off=self.recipe.powers_off,
             min_memory_mib=self.recipe.min_memory_mib,
+            slow_s=self.recipe.slow_s,
         )
 
     def obtain(self) -> str:

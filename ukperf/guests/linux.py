@@ -10,6 +10,7 @@ from pathlib import Path
 from ukperf.errors import UkperfError
 from ukperf.guests.base import Availability, BuildOptions, Guest, idle_inputs, idle_traits, join_cmdline
 from ukperf.imaging import cpio, distro, ext4, kmodules, tree
+from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
 from ukperf.imaging.distro import LinuxKernel
 from ukperf.imaging.hosttsc import tsc_khz
@@ -60,7 +61,7 @@ class Linux(Guest):
         extra, disk_there = self.recipe.extra, self.disk_on(options.machine)
         common = str(extra.get(f"{options.machine.platform}_cmdline", self.recipe.cmdline))
         special = str(extra.get(f"{options.machine}_cmdline", ""))
-        cmdline = self.check_cmdline(join_cmdline(common, special, self._for_accelerator(options), options.cmdline))
+        cmdline = self.check_cmdline(join_cmdline(common, special, for_accelerator(self, options), options.cmdline))
         conf = init_conf(program)
         description = {
             "guest": self.name,
@@ -79,7 +80,7 @@ class Linux(Guest):
         }
 
         # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
-        disk = self.disk(program) if program.is_tree else None
+        disk = tree_disk(self.cache, program) if program.is_tree else None
 
         def build(folder: Path, key: str) -> Image:
             if program.is_tree:
@@ -102,16 +103,6 @@ class Linux(Guest):
         # The cache may hold an image that an older recipe described: what is no part of its bytes is said anew.
         return replace(self.cache.image(description, build), disk=disk, min_memory_mib=self.recipe.min_memory_mib)
 
-    def _for_accelerator(self, options: BuildOptions) -> str:
-        """What emulation wants on the command line."""
-        # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
-        if options.accelerator is Accelerator.ICOUNT:
-            return str(self.recipe.extra["icount_cmdline"])
-        # On a machine with no clock to measure its counter by, a busy host makes Linux hang without it (hosttsc.py).
-        if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
-            return f"tsc_early_khz={tsc_khz(self.cache)}"
-        return ""
-
     def _modules(self, kernel: LinuxKernel, disk: Disk) -> dict[str, str]:
         """What tells apart the modules of a kernel that are not in the cache, where nobody replaces them."""
         if kernel.modules is None or kernel.modules.is_relative_to(self.cache.root):
@@ -120,12 +111,6 @@ class Linux(Guest):
         for name, content in kmodules.load_order(kernel.modules, disk.modules):
             total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
         return {"modules": total.hexdigest()}
-
-    def disk(self, program: Program) -> Path:
-        """The program's tree as an ext4 disk: one for all command lines that run programs in it."""
-        key = self.cache.key({"format": ext4.FORMAT, "tree": program.digest})
-        entry = self.cache.entry("disks", key, lambda folder: ext4.write_ext4(program.path, folder / "root.ext4"))
-        return entry / "root.ext4"
 
     def disk_on(self, machine: MachineKind) -> Disk:
         """The disk of a machine of that kind. Raises UkperfError where the recipe has none."""
@@ -144,24 +129,45 @@ class Linux(Guest):
 
     def init(self) -> Path:
         """Our static init, compiled where nothing in the cache fits."""
-        base = data_root()
-        source = data("images", "linux", "init.c")
-        headers = sorted((base / "workloads" / "common").glob("*.h"))
-        compiler = find_compiler()
-        description = compiled_from(self.cache, compiler, STATIC_PIE, [source, *headers], base, libraries=True)
-        entry = self.cache.entry(
-            "programs",
-            self.cache.key(description),
-            lambda folder: compile_c([source], folder / "init", STATIC_PIE, base=base, compiler=compiler),
-        )
-        return entry / "init"
+        return own_part(self.cache, data("images", "linux", "init.c"))
+
+
+def for_accelerator(guest: Guest, options: BuildOptions) -> str:
+    """What emulation wants on a Linux kernel's command line."""
+    # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
+    if options.accelerator is Accelerator.ICOUNT:
+        return str(guest.recipe.extra["icount_cmdline"])
+    # On a machine with no clock to measure its counter by, a busy host makes Linux hang without it (hosttsc.py).
+    if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
+        return f"tsc_early_khz={tsc_khz(guest.cache)}"
+    return ""
+
+
+def own_part(cache: Cache, source: Path) -> Path:
+    """A static program of ours that a guest is made of, compiled from its C file where nothing in the cache fits."""
+    base, compiler, name = data_root(), find_compiler(), source.stem
+    headers = sorted((base / "workloads" / "common").glob("*.h"))
+    description = compiled_from(cache, compiler, STATIC_PIE, [source, *headers], base, libraries=True)
+    entry = cache.entry(
+        "programs",
+        cache.key(description),
+        lambda folder: compile_c([source], folder / name, STATIC_PIE, base=base, compiler=compiler),
+    )
+    return entry / name
+
+
+def tree_disk(cache: Cache, program: Program) -> Path:
+    """The program's tree as an ext4 disk: one for all command lines that run programs in it."""
+    key = cache.key({"format": ext4.FORMAT, "tree": program.digest})
+    entry = cache.entry("disks", key, lambda folder: ext4.write_ext4(program.path, folder / "root.ext4"))
+    return entry / "root.ext4"
 
 
 def init_conf(program: Program, *, disk: str | None = None, modules: Sequence[str] = ()) -> bytes:
     """/ukperf.conf, which tells our init what to do (images/linux/init.c).
 
-    disk: the device whose ext4 file system the program is in, reached by these modules (paths in the initramfs, in the
-    order of loading). Raises UkperfError for what the file cannot hold.
+    disk: what tells the ext4 file system that the program is in: the device, which these modules reach (paths in the
+    initramfs, in the order of loading), or as the guest takes it. Raises UkperfError for what the file cannot hold.
     """
     lines = [f"module {path}" for path in modules]
     lines += [f"root {disk}"] if disk else []
@@ -169,10 +175,10 @@ def init_conf(program: Program, *, disk: str | None = None, modules: Sequence[st
     lines += [f"env {name}={value}" for name, value in program.env]
     text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     if any("\n" in line or "\0" in line for line in lines):
-        raise UkperfError("The linux guest takes no arguments or environment with line feeds or NULs in them.")
+        raise UkperfError("Linux guests take no arguments or environment with line feeds or NULs in them.")
     if max(len(program.argv), len(program.env)) > _ENTRIES_MAX or len(text) > _CONF_MAX:
         raise UkperfError(
-            f"The linux guest takes at most {_ENTRIES_MAX} arguments, {_ENTRIES_MAX} variables and 64 KiB of both."
+            f"Linux guests take at most {_ENTRIES_MAX} arguments, {_ENTRIES_MAX} variables and 64 KiB of both."
         )
     return text
 

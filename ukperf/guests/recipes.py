@@ -82,6 +82,7 @@ class Recipe:
     powers_off: bool
     machines: tuple[MachineKind, ...]  # empty: it needs no machine
     joins: Joins = Joins.IF_NAMED
+    slow_s: float = 0.0  # how much longer than others it may take to come up, and to go down
     place: int = 100  # among the guests of a run that names none
     role: Role | None = None
     kernels: Kernels = Kernels.OWN

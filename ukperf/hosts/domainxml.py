@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from ukperf.errors import HostError
@@ -40,6 +41,7 @@ _TRAITS = {
 # How far the clock may leap each time that a guest idles, waiting for its disk: a timer strikes that often. At 2 µs
 # emulation is three times as slow (docs/images.md).
 _LEAP_US, _COARSE_LEAP_US = 2, 1000
+_DRIVES = ("root", "system")  # QEMU's names of an image's disks
 _ICOUNT_START = "1767225600"  # 2026-01-01 00:00:00 UTC
 _IO_URING_SETUP = 425  # x86-64's number; glibc has no function for it
 _IO_URING_PARAMS = 120  # bytes of struct io_uring_params
@@ -189,8 +191,9 @@ def _devices(domain: ET.Element, spec: BootSpec, console: Console, emulator: str
     devices = ET.SubElement(domain, "devices")
     if emulator is not None:
         ET.SubElement(devices, "emulator").text = emulator
-    if spec.image.disk is not None and console.socket_path is None:
-        _transient_disk(devices, spec)
+    if console.socket_path is None:
+        for number, path in enumerate(spec.image.disks):
+            _transient_disk(devices, spec, number, path)
     # On microvm too: libvirt would add one, and then find no PCI bus for it.
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
@@ -203,37 +206,39 @@ def _devices(domain: ET.Element, spec: BootSpec, console: Console, emulator: str
         ET.SubElement(serial, "source", mode="connect", path=console.socket_path)
 
 
-def _transient_disk(devices: ET.Element, spec: BootSpec) -> None:
+def _transient_disk(devices: ET.Element, spec: BootSpec, number: int, path: Path) -> None:
     disk = ET.SubElement(devices, "disk", type="file", device="disk")
     ET.SubElement(disk, "driver", name="qemu", type="raw")
-    ET.SubElement(disk, "source", file=str(spec.image.disk))
-    ET.SubElement(disk, "target", dev="vda", bus="virtio")
+    ET.SubElement(disk, "source", file=str(path))
+    ET.SubElement(disk, "target", dev=f"vd{'ab'[number]}", bus="virtio")
     ET.SubElement(disk, "transient")
     if spec.machine.kind is MachineKind.MICROVM:
         ET.SubElement(disk, "address", type="virtio-mmio")
 
 
-def _snapshot_disk(spec: BootSpec) -> list[str]:
-    """The image is shared by every boot and never changed: QEMU keeps writes in an unlinked temporary file.
+def _snapshot_disks(spec: BootSpec) -> list[str]:
+    """Images are shared by every boot and never changed: QEMU keeps writes in an unlinked temporary file.
 
     libvirt's own word for it, <transient/>, leaves a file beside the image when its process is killed.
     """
-    file = str(spec.image.disk).replace(",", ",,")
-    drive = f"file={file},format=raw,if=none,id=root,snapshot=on,cache=unsafe"
-    mmio = spec.machine.kind is MachineKind.MICROVM
-    device = ["-device", f"{'virtio-blk-device' if mmio else 'virtio-blk-pci'},drive=root,bootindex=1"]
-    if spec.accelerator is not Accelerator.ICOUNT:
-        return ["-drive", drive, *device]
+    mmio, counted = spec.machine.kind is MachineKind.MICROVM, spec.accelerator is Accelerator.ICOUNT
+    ring = ",aio=io_uring" if counted and io_uring_works() else ""
+    disks = []
+    for number, (name, path) in enumerate(zip(_DRIVES, spec.image.disks, strict=False), 1):
+        file = str(path).replace(",", ",,")
+        disks += ["-drive", f"file={file},format=raw,if=none,id={name},snapshot=on,cache=unsafe{ring}"]
+        driver = "virtio-blk-device" if mmio else "virtio-blk-pci"
+        disks += ["-device", f"{driver},drive={name},bootindex={number}"]
+    if not counted:
+        return disks
     # A guest that waits for its disk would see its clock leap to the next timer, as far as the host is slow (docs/
     # images.md, "Disks under icount"): requests are carried out within the instruction that makes them, and a virtual
     # timer every few us bounds the leap of those that the host could not do at once.
-    if io_uring_works():
-        drive += ",aio=io_uring"
     at_once = ["-global", f"virtio-{'mmio' if mmio else 'pci'}.ioeventfd=off"]
     leap = _COARSE_LEAP_US if Trait.COARSE_IDLE in spec.image.traits else _LEAP_US
     beat = f"filter-buffer,id=heart,netdev=tick,interval={leap}"
     heart = ["-netdev", "hubport,id=tick,hubid=0", "-object", beat]
-    return ["-drive", drive, *device, *at_once, *heart]
+    return [*disks, *at_once, *heart]
 
 
 def _command_line(domain: ET.Element, spec: BootSpec, console: Console) -> None:
@@ -243,8 +248,8 @@ def _command_line(domain: ET.Element, spec: BootSpec, console: Console) -> None:
     if Trait.EXIT_PORT in spec.image.traits:
         device = {"driver": "isa-debug-exit", "iobase": 0x501, "iosize": 4}
         arguments += ["-device", json.dumps(device, separators=(",", ":"))]
-    if spec.image.disk is not None and console.socket_path is not None:
-        arguments += _snapshot_disk(spec)
+    if spec.image.disks and console.socket_path is not None:
+        arguments += _snapshot_disks(spec)
     if arguments:
         element = ET.SubElement(domain, f"{{{QEMU_NS}}}commandline")
         for argument in arguments:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -75,10 +74,10 @@ def is_private(folder: Path) -> bool:
 def plainly_named(image: Image, scratch: Path) -> Image:
     """The image with its files under plain names: links in `scratch` to those that have others."""
 
-    def plain(path: Path | None) -> Path | None:
-        return path if path is None or is_plain(path) else _link(path.absolute(), scratch)
+    def plain(path: Path) -> Path:
+        return path if is_plain(path) else _link(path.absolute(), scratch)
 
-    return replace(image, kernel=plain(image.kernel), initrd=plain(image.initrd), disk=plain(image.disk))
+    return image.with_files(plain)
 
 
 def _link(path: Path, scratch: Path) -> Path:

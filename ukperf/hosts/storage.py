@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,8 @@ class Pool:
             raise self._trouble(f"{path.name} did not reach the pool", error) from error
 
     def put_image(self, image: Image) -> Image:
-        """The image with its kernel, initrd and disk on the host."""
-
-        def moved(path: Path | None) -> Path | None:
-            return None if path is None else Path(self.put(path))
-
-        return replace(image, kernel=moved(image.kernel), initrd=moved(image.initrd), disk=moved(image.disk))
+        """The image with its kernel, initrd and disks on the host."""
+        return image.with_files(lambda path: Path(self.put(path)))
 
     @contextlib.contextmanager
     def clone(self, path: Path, name: str) -> Iterator[Path]:

@@ -119,7 +119,9 @@ class Watch:
 
     def __post_init__(self) -> None:
         keep = self.spec.keep_output
-        command = self.spec.image.command
+        command, slow = self.spec.image.command, self.spec.image.slow_s
+        self._timeout_s, self._grace_s = self.spec.timeout_s + slow, STOP_GRACE_S + slow
+        self._idle_s = None if self.spec.idle_s is None else self.spec.idle_s + slow
         self._speaks = command is None or command.frames
         self._chatter = command is not None and command.chatter
         pattern = self.spec.ready or ("" if command is None else command.ready)
@@ -198,11 +200,11 @@ class Watch:
         return Event.EXIT if self._speaks else Event.READY
 
     def _seconds_left(self, started: float) -> float:
-        deadline = started + self.spec.timeout_s
-        if self.spec.idle_s is not None:
-            deadline = min(deadline, max(started, self._heard) + self.spec.idle_s)
+        deadline = started + self._timeout_s
+        if self._idle_s is not None:
+            deadline = min(deadline, max(started, self._heard) + self._idle_s)
         if Event.EXIT in self.events:
-            deadline = min(deadline + STOP_GRACE_S, self.events[Event.EXIT] / 1e9 + STOP_GRACE_S)
+            deadline = min(deadline + self._grace_s, self.events[Event.EXIT] / 1e9 + self._grace_s)
         elif self._gave_up is not None:
             deadline = min(deadline, self._gave_up + GRACE_S)
         return deadline - time.monotonic()
@@ -211,17 +213,17 @@ class Watch:
         if self._gave_up is not None and Event.EXIT not in self.events:
             self._end(Outcome.CRASHED, "the guest gave up")
             return
-        idle = self.spec.idle_s is not None and time.monotonic() >= self._heard + self.spec.idle_s
+        idle = self._idle_s is not None and time.monotonic() >= self._heard + self._idle_s
         if self._decoder.total == 0:
-            self._end(Outcome.SILENT, f"not one byte in {self.spec.idle_s if idle else self.spec.timeout_s:g} s")
+            self._end(Outcome.SILENT, f"not one byte in {self._idle_s if idle else self._timeout_s:g} s")
         elif idle and Event.EXIT not in self.events:
-            self._end(Outcome.HUNG, f"not one more byte in {self.spec.idle_s:g} s")
+            self._end(Outcome.HUNG, f"not one more byte in {self._idle_s:g} s")
         elif Event.EXIT in self.events:
-            self._end(Outcome.HUNG, f"its program ended, but the guest did not power off within {STOP_GRACE_S:g} s")
+            self._end(Outcome.HUNG, f"its program ended, but the guest did not power off within {self._grace_s:g} s")
         elif Event.MAIN in self.events or not self._speaks:
-            self._end(Outcome.HUNG, f"no end of the program within {self.spec.timeout_s:g} s")
+            self._end(Outcome.HUNG, f"no end of the program within {self._timeout_s:g} s")
         else:
-            self._end(Outcome.HUNG, f"its program did not start within {self.spec.timeout_s:g} s")
+            self._end(Outcome.HUNG, f"its program did not start within {self._timeout_s:g} s")
 
     def _flood(self) -> str:
         if self._decoder.total > self.spec.console_limit:

@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from ukperf.decode import decode_stored, encode
@@ -180,22 +180,18 @@ def _copy(path: Path, target: Path, digest: str) -> None:
 
 
 def _save(image: Image, folder: Path) -> None:
-    def stored(path: Path | None) -> Path | None:
-        return path and (path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
+    def stored(path: Path) -> Path:
+        return path.relative_to(folder) if path.is_relative_to(folder) else path.absolute()
 
-    image = replace(image, kernel=stored(image.kernel), initrd=stored(image.initrd), disk=stored(image.disk))
-    text = json.dumps(encode(image, FORMAT), indent=2, default=str)
+    text = json.dumps(encode(image.with_files(stored), FORMAT), indent=2, default=str)
     (folder / IMAGE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def _load(folder: Path) -> Image:
-    def here(path: Path | None) -> Path | None:
-        return path and folder / path  # an absolute path stays what it is
-
     try:
         image = decode_stored(Image, read_json(folder / IMAGE_FILE), FORMAT)
     except (OSError, ValueError) as error:
         raise UkperfError(
             f"The image in {folder} cannot be read: {reason(error)}.", hint=f"Remove it: rm -r {shell(folder)}"
         ) from error
-    return replace(image, kernel=here(image.kernel), initrd=here(image.initrd), disk=here(image.disk))
+    return image.with_files(lambda path: folder / path)  # an absolute path stays what it is

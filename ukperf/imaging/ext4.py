@@ -10,7 +10,8 @@ import os
 import shutil
 import struct
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -19,9 +20,24 @@ FORMAT = 1  # raise when the same tree gives another image
 BLOCK = 4096
 INODE = 256
 UUID = "5eed5eed-0000-4000-8000-000000000000"
+_INODES_OF_A_MIB = 64  # of free room
 EPOCH = 1_600_000_000  # seconds; any constant would do
 # Read-only, so no journal; no checksums, because we write inodes ourselves; the rest is for growing and is not wanted.
 FEATURES = "none,extent,filetype,sparse_super,large_file,dir_index,ext_attr"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file system is besides its files. owners: path in it → (uid, gid); all else is root's."""
+
+    uuid: str = UUID
+    features: str = FEATURES
+    spare_mib: int = 0  # free room, for what the guest writes
+    owners: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+PROGRAM = Layout()
+"""A disk that holds a program, which hardly writes to it."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +65,53 @@ def shape(tree: Path) -> Shape:
     return Shape(blocks + tables + groups * 4 + blocks // 50 + 512, inodes)
 
 
-def write_ext4(tree: Path, image: Path) -> None:
+def write_ext4(tree: Path, image: Path, layout: Layout = PROGRAM) -> None:
     """Write the tree into a new ext4 file system at image. Raises UkperfError where mke2fs is missing or refuses."""
-    tool = shutil.which("mke2fs") or shutil.which("mke2fs", path="/usr/sbin:/sbin")
-    if tool is None:
-        raise UkperfError("mke2fs is not installed.", hint="Install it (Debian, Ubuntu: apt install e2fsprogs).")
-    size = shape(tree)
+    tool = tool_path("mke2fs")
+    size, uuid = shape(tree), layout.uuid
+    blocks = size.blocks + (layout.spare_mib << 20) // BLOCK
+    inodes = size.inodes + layout.spare_mib * _INODES_OF_A_MIB
     image.unlink(missing_ok=True)
-    command = [tool, "-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", str(BLOCK), "-I", str(INODE), "-m", "0"]
-    command += ["-N", str(size.inodes), "-U", UUID, "-E", f"hash_seed={UUID},root_owner=0:0,lazy_itable_init=0"]
-    command += ["-L", "", "-d", str(tree), str(image), str(size.blocks)]
+    command = [tool, "-q", "-F", "-t", "ext4", "-O", layout.features, "-b", str(BLOCK), "-I", str(INODE), "-m", "0"]
+    command += ["-N", str(inodes), "-U", uuid, "-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=0"]
+    command += ["-L", "", "-d", str(tree), str(image), str(blocks)]
+    _run(command, image)
+    forget_owners_and_times(image)
+    if layout.owners:
+        _set_owners(image, layout.owners)
+
+
+def tool_path(name: str) -> str:
+    """One of e2fsprogs' tools, which are not in every user's PATH. Raises UkperfError where it is missing."""
+    tool = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if tool is None:
+        raise UkperfError(f"{name} is not installed.", hint="Install it (Debian, Ubuntu: apt install e2fsprogs).")
+    return tool
+
+
+def _run(command: list[str], image: Path, words: str = "") -> None:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "E2FSPROGS_FAKE_TIME": str(EPOCH)}
     environment |= {"SOURCE_DATE_EPOCH": str(EPOCH), "MKE2FS_CONFIG": os.devnull}
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
+    done = subprocess.run(
+        command, input=words, capture_output=True, text=True, errors="replace", env=environment, check=False
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UkperfError(f"mke2fs could not write {image.name}: {last}.", hint="Is the disk full?")
-    forget_owners_and_times(image)
+        name = Path(command[0]).name
+        raise UkperfError(f"{name} could not write {image.name}: {last}.", hint="Is the disk full?")
+
+
+def _set_owners(image: Path, owners: Mapping[str, tuple[int, int]]) -> None:
+    """Owners other than root: without root, none can be given to files for mke2fs to copy. Raises UkperfError for a
+    path that debugfs cannot be told."""
+    lines = []
+    for path, numbers in owners.items():
+        if not path.isprintable() or set(path) & set('"\\'):
+            raise UkperfError(f"The owner of {path!r} cannot be set in an image.")
+        lines += [
+            f'sif "/{path}" {name} {number}\n' for name, number in zip(("uid", "gid"), numbers, strict=True) if number
+        ]
+    _run([tool_path("debugfs"), "-w", "-f", "-", str(image)], image, "".join(lines))
 
 
 def forget_owners_and_times(image: Path) -> None:

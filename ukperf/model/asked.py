@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -161,6 +162,7 @@ class Image:
     kernel: Path | None = None
     initrd: Path | None = None
     disk: Path | None = None
+    system: Path | None = None  # a second disk: the root file system of a distribution, the program being on the first
     cmdline: str = ""
     argv: tuple[str, ...] = ()  # EXEC and COMMAND only; the first word is the file that is executed
     argv0: str = ""  # EXEC only: what the program sees in place of it
@@ -170,8 +172,28 @@ class Image:
     kernel_digest: str = ""
     powers_off: bool = True  # False: sleeps for ever after the exit frame, the host ends it
     min_memory_mib: int = 16
+    slow_s: float = 0.0  # what its way up, and its way down, may take besides what others are given
     traits: tuple[Trait, ...] = ()
     command: Command | None = None  # COMMAND only
+
+    @property
+    def disks(self) -> tuple[Path, ...]:
+        """In the order in which the guest finds them."""
+        return tuple(path for path in (self.disk, self.system) if path is not None)
+
+    def with_files(self, place: Callable[[Path], Path]) -> Image:
+        """The image with each file that its machine reads where `place` puts it."""
+
+        def placed(path: Path | None) -> Path | None:
+            return None if path is None else place(path)
+
+        return replace(
+            self,
+            kernel=placed(self.kernel),
+            initrd=placed(self.initrd),
+            disk=placed(self.disk),
+            system=placed(self.system),
+        )
 
     def executed_by(self, accelerator: Accelerator) -> Accelerator:
         """What executes it in a run by `accelerator`: processes of this machine have no other than its CPU."""

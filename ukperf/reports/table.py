@@ -27,8 +27,8 @@ _TIMED = {
     "total": "create called → guest stopped, less the clock check",
 }
 _COUNTED = {
-    "kernel": "firmware and kernel: reset → first frame, which is our init's in linux and the program's main elsewhere",
-    "init": "our init: its frame → main of the program",
+    "kernel": "firmware and kernel: reset → first frame: our init's in Linux guests, the program's main elsewhere",
+    "init": "our init, or a distribution's initramfs and systemd: first frame → main of the program",
     "stop": "main of the program, its clock check over → exit of the program",
     "total": "reset → exit of the program, less the clock check",
 }
