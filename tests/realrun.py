@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 240.0
 # What may be shared with the user's own cache: content-addressed, so nobody can tell. Not shared are sockets, locks
 # between runs, and what the truth check remembers.
-SHARED = ("kernels", "programs", "images", "digests", "locks", "tmp")
+SHARED = ("kernels", "systems", "programs", "images", "digests", "locks", "tmp")
 SHARED += ("python", "python-environments", "trees", "disks", "archives", "datasets")
 MAIN = "import sys; sys.argv[0] = 'ukperf'; from ukperf.cli.main import run; run()"
 

@@ -29,7 +29,7 @@ UNIT = data("images", "debian", "unit.c")
 def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Debian:
     """With a system in its cache that mmdebstrap would have built."""
 
-    def built(_wanted: bootstrap.Wanted, folder: Path, _name: str) -> None:
+    def built(_wanted: bootstrap.SystemWanted, folder: Path, _name: str) -> None:
         (folder / bootstrap.KERNEL).write_bytes(b"kernel")
         (folder / bootstrap.INITRD).write_bytes(b"initramfs")
         (folder / bootstrap.SYSTEM).write_bytes(b"system")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ukperf.errors import UkperfError
-from ukperf.imaging.ext4 import shape, write_ext4
+from ukperf.imaging.ext4 import Ext4Layout, shape, write_ext4
 
 SBIN = "/usr/sbin:/sbin:" + os.environ["PATH"]
 needs_mke2fs = pytest.mark.skipif(shutil.which("mke2fs", path=SBIN) is None, reason="mke2fs is not installed")
@@ -65,3 +65,30 @@ def test_image_is_little_bigger_than_its_tree(tmp_path: Path) -> None:
 def test_a_missing_tree_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UkperfError, match="not a directory"):
         write_ext4(tmp_path / "none", tmp_path / "x.img")
+
+
+@needs_mke2fs
+def test_owners_room_and_a_journal_as_asked(tmp_path: Path) -> None:
+    plant(tmp_path / "t", ["a b", "x"])
+    features = "none,has_journal,extent,filetype,sparse_super,large_file"
+    layout = Ext4Layout("5eed5eed-0000-4000-8000-00000000000f", features, 64, {"a b": (70_000, 42)})
+    write_ext4(tmp_path / "t", tmp_path / "x.img", layout)
+    assert (tmp_path / "x.img").stat().st_size > 64 << 20
+    check = [str(shutil.which("e2fsck", path=SBIN)), "-fn", str(tmp_path / "x.img")]
+    assert subprocess.run(check, capture_output=True, check=False).returncode == 0
+
+    def debugfs(words: str) -> str:
+        command = [str(shutil.which("debugfs", path=SBIN)), "-R", words, str(tmp_path / "x.img")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "User: 70000   Group:    42" in debugfs('stat "/a b"')
+    assert "User:     0   Group:     0" in debugfs("stat /x")
+    assert layout.uuid in debugfs("stats") and "has_journal" in debugfs("stats")
+
+
+@needs_mke2fs
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb"])
+def test_an_owner_that_debugfs_cannot_be_told_is_refused(tmp_path: Path, name: str) -> None:
+    plant(tmp_path / "t", ["x"])
+    with pytest.raises(UkperfError, match="owner"):
+        write_ext4(tmp_path / "t", tmp_path / "x.img", Ext4Layout(owners={name: (1, 1)}))

@@ -136,6 +136,7 @@ MOVERS = {
     "imaging/cpio.py": "the image that it makes, with holes",
     "imaging/nanosdisk.py": "the image that it makes, with holes",
     "imaging/pythontree.py": "hard links into a tree that stays",
+    "imaging/rootfs.py": "hard links of an archive",
 }
 MOVING = {"flock", "lockf", "fsync", "fdatasync", "ftruncate", "rename", "renames", "hardlink_to", "link"}
 # Who says what only hosts/ knows, and which: "qemu", "xen", or the parts of an address.

@@ -248,6 +248,19 @@ def test_the_grace_begins_with_the_exit_frame_even_if_the_time_is_nearly_up(
     assert watch._seconds_left(995.0) < 0
 
 
+@pytest.mark.parametrize(("slow_s", "reason"), [(0.0, "within 0.05 s"), (0.5, "within 0.55 s")])
+@pytest.mark.parametrize("said", [b"", MAIN, MAIN + EXIT])
+def test_a_guest_that_is_slow_by_its_recipe_gets_that_much_more_time(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, said: bytes, slow_s: float, reason: str
+) -> None:
+    monkeypatch.setattr(watching, "STOP_GRACE_S", SOON)
+    spec = replace(SPEC, image=replace(GUEST, slow_s=slow_s), timeout_s=SOON, idle_s=SOON if said == MAIN else None)
+    started = time.monotonic()
+    _, seen = guest.says(said).watched(spec)
+    assert time.monotonic() - started >= slow_s + SOON
+    assert reason.removeprefix("within ") in seen.reason
+
+
 def test_a_guest_that_never_powers_off_is_ended_at_its_exit_frame(guest: Guest) -> None:
     spec = replace(SPEC, image=replace(GUEST, powers_off=False))
     watch, seen = guest.says(MAIN + EXIT).watched(spec)

@@ -17,7 +17,7 @@ from ukperf.files import create_own, open_regular, read_text
 from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
 from ukperf.guests.linux import for_accelerator, init_conf, own_part, tree_disk
 from ukperf.imaging import bootstrap, cpio, ext4, tree
-from ukperf.imaging.bootstrap import Built, Wanted
+from ukperf.imaging.bootstrap import Built, SystemWanted
 from ukperf.imaging.compiler import find_compiler
 from ukperf.model import Image, Program, Trait
 from ukperf.resources import data
@@ -168,10 +168,10 @@ class Distribution(Guest):
         known, extra = here.get("VERSION_CODENAME", ""), self.recipe.extra
         return known if known.isalnum() and here.get("ID") == extra["os_id"] else str(extra["suite"])
 
-    def _wanted(self, suite: str) -> Wanted:
+    def _wanted(self, suite: str) -> SystemWanted:
         extra = self.recipe.extra
         variable = os.environ.get(self._mirror_variable, "")
-        return Wanted(
+        return SystemWanted(
             suite=suite,
             variant=str(extra["variant"]),
             packages=self.recipe.listed("packages"),

@@ -48,7 +48,7 @@ _TICK_S = 1.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SystemWanted:
     """What a root file system is made of.
 
     early: path in it → content of an executable file that is there before packages are configured. files: path → file
@@ -93,7 +93,7 @@ def read_built(folder: Path) -> Built:
         ) from error
 
 
-def build(wanted: Wanted, folder: Path, name: str) -> None:
+def build(wanted: SystemWanted, folder: Path, name: str) -> None:
     """Fill an empty folder with a distribution's root file system (SYSTEM), its kernel, its initramfs, and BUILT.
 
     Minutes; on a terminal standard error tells how far it is. Raises UkperfError where a tool or the room is missing,
@@ -114,8 +114,8 @@ def build(wanted: Wanted, folder: Path, name: str) -> None:
         _finish(tree, wanted)
         version = kernel.name.removeprefix("vmlinuz-")
         _copied(kernel, folder / KERNEL)
-        _copied(tree / "boot" / f"initrd.img-{version}", folder / INITRD)
-        layout = ext4.Layout(UUID, FEATURES, wanted.spare_mib, owners)
+        _copied(tree / f"boot/initrd.img-{version}", folder / INITRD)
+        layout = ext4.Ext4Layout(UUID, FEATURES, wanted.spare_mib, owners)
         ext4.write_ext4(tree, folder / SYSTEM, layout)
         ticker.say("reading it once more")
         packages = _packages(tree)
@@ -189,7 +189,7 @@ def _check_room(folder: Path) -> None:
             )
 
 
-def command_line(tool: str, mode: str, wanted: Wanted) -> list[str]:
+def command_line(tool: str, mode: str, wanted: SystemWanted) -> list[str]:
     """mmdebstrap's words; the archive goes to its standard output."""
     words = [tool, f"--mode={mode}", f"--variant={wanted.variant}", "--format=tar"]
     words += [f"--include={','.join(wanted.packages)}"] if wanted.packages else []
@@ -214,7 +214,7 @@ class _Tar:
 
 
 @contextmanager
-def _bootstrap(tool: str, mode: str, wanted: Wanted, ticker: _Ticker) -> Iterator[_Tar]:
+def _bootstrap(tool: str, mode: str, wanted: SystemWanted, ticker: _Ticker) -> Iterator[_Tar]:
     """mmdebstrap's archive while it is written. Raises UkperfError, with the reason, where it ends badly."""
     environment = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(ext4.EPOCH)}
@@ -288,7 +288,7 @@ def _failed(line: str, hint: str) -> UkperfError:
     return UkperfError(f"mmdebstrap could not build the root file system: {why}.", hint=hint)
 
 
-def _finish(tree: Path, wanted: Wanted) -> None:
+def _finish(tree: Path, wanted: SystemWanted) -> None:
     """What makes it ours: not the packages' and not this machine's."""
     for path in (*(wanted.files or {}), *(wanted.links or {})):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -306,7 +306,7 @@ def _finish(tree: Path, wanted: Wanted) -> None:
 
 def _kernel_of(tree: Path) -> Path:
     """The newest kernel. Raises UkperfError where what is needed of a root file system is not all there."""
-    there = sorted((tree / "boot").glob("vmlinuz-*"))
+    there = sorted(tree.glob("boot/vmlinuz-*"))
     needed = (_STATUS, _RELEASE, f"boot/initrd.img-{there[-1].name.removeprefix('vmlinuz-')}") if there else ()
     if not there or not all((tree / path).is_file() for path in needed):
         raise UkperfError(

@@ -27,7 +27,7 @@ FEATURES = "none,extent,filetype,sparse_super,large_file,dir_index,ext_attr"
 
 
 @dataclass(frozen=True)
-class Layout:
+class Ext4Layout:
     """What a file system is besides its files. owners: path in it → (uid, gid); all else is root's."""
 
     uuid: str = UUID
@@ -36,7 +36,7 @@ class Layout:
     owners: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-PROGRAM = Layout()
+PROGRAM = Ext4Layout()
 """A disk that holds a program, which hardly writes to it."""
 
 
@@ -65,7 +65,7 @@ def shape(tree: Path) -> Shape:
     return Shape(blocks + tables + groups * 4 + blocks // 50 + 512, inodes)
 
 
-def write_ext4(tree: Path, image: Path, layout: Layout = PROGRAM) -> None:
+def write_ext4(tree: Path, image: Path, layout: Ext4Layout = PROGRAM) -> None:
     """Write the tree into a new ext4 file system at image. Raises UkperfError where mke2fs is missing or refuses."""
     tool = tool_path("mke2fs")
     size, uuid = shape(tree), layout.uuid
