@@ -267,7 +267,7 @@ _CAUSES = (
     ("Temporary failure resolving", "Check the network, or name a mirror by UKPERF_{}_MIRROR."),
     ("Failed to fetch", "Check the network, or name a mirror by UKPERF_{}_MIRROR, and try again."),
     ("does not have a Release file", "Check the network, or name a mirror by UKPERF_{}_MIRROR, and try again."),
-    ("NO_PUBKEY", "Install the distribution's keys: apt-get install debian-archive-keyring ubuntu-keyring"),
+    ("NO_PUBKEY", "Install its keys (Debian 13: ubuntu-keyring; Ubuntu: debian-archive-keyring), and try again."),
     ("Unable to locate package", "The archive has no such package: is it complete?"),
     ("no such mirror", "Check the network."),
 )
