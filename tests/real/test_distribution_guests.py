@@ -37,6 +37,7 @@ def test_a_program_that_is_killed_is_not_started_again_and_the_machine_goes_off(
 
 
 def test_an_unmodified_program_says_the_same_in_linux_and_in_debian(uk: World) -> None:
+    uk.patience_s = 1000
     chosen = ("-g", "linux", "-g", NAME, "--memory", "512", "--accel", "tcg", "--boots", "1")
     page = json.loads(uk.run("run", *chosen, "--json", "--", "uname", "-s", "-m"))
     records = {record["trial"]["guest"]: record for record in journal(Path(page["run"]))}

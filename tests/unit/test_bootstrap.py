@@ -89,7 +89,7 @@ def test_the_system_is_built_once_with_its_owners_and_our_unit(tools: Path, tmp_
     works(tools, tmp_path)
     said = debian.obtain()
     assert "6.1.0-9-test" in said and "Testing 1, 2 packages of" in said
-    (folder,) = (debian.cache.root / "systems" / "debian").iterdir()
+    (folder,) = (debian.cache.root / "systems").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         ["built.json", "initrd", "packages.txt", "system.ext4", "vmlinuz"]
     )

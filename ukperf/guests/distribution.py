@@ -23,6 +23,7 @@ from ukperf.model import Image, Program, Trait
 from ukperf.resources import data
 
 _PARTS = "debian"  # the folder of images/ that has the parts of all distributions
+_KIND = "systems"  # of the cache
 _UNIT = "usr/lib/ukperf/unit"
 _IN_INITRAMFS = "etc/initramfs-tools/scripts/init-bottom/ukperf"
 _MACHINE_ID = "5eed5eed000040008000000000000001"
@@ -136,10 +137,10 @@ class Distribution(Guest):
             bootstrap.find_tool()  # the least is asked for first
             bootstrap.build(self._wanted(suite), folder, f"{self.name} ({suite})")
 
-        return self.cache.entry(f"systems/{self.name}", self._key(suite), make)
+        return self.cache.entry(_KIND, self._key(suite), make)
 
     def _built(self) -> Built | None:
-        folder = self.cache.root / "systems" / self.name / self._key(self._suite())
+        folder = self.cache.root / _KIND / self._key(self._suite())
         return bootstrap.read_built(folder) if folder.is_dir() else None
 
     def _key(self, suite: str) -> str:
@@ -148,6 +149,7 @@ class Distribution(Guest):
         wanted = ("variant", "packages", "leave_out", "spare_mib")
         return self.cache.key(
             {
+                "name": self.name,
                 "format": bootstrap.FORMAT,
                 "suite": suite,
                 "mirror": os.environ.get(self._mirror_variable, ""),
