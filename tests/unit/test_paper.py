@@ -168,6 +168,28 @@ def test_a_part_is_measured_alone(bench: FakeBench, tmp_path: Path, part: PaperP
     assert bench.events == events
 
 
+def test_of_runtimes_that_nobody_named_those_are_shown_that_were_measured(bench: FakeBench, tmp_path: Path) -> None:
+    measure(bench, tmp_path, PaperPart.RUNTIMES, runtimes=["sklearn"])
+    made = measure(bench, tmp_path, PaperPart.RUNTIMES, runtimes=["torch"])
+    assert bench.events == ["sklearn-nb"]
+    shown = {line.runtime: line.running for line in made.runtimes}
+    assert shown == {"sklearn": InGuest.RUNS, "torch": InGuest.ABSENT}
+
+
+def test_runtimes_of_which_none_is_installed_are_listed(
+    bench: FakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paperparts.runtimes, "missing", lambda *_: "pip install it")
+    made = measure(bench, tmp_path, PaperPart.RUNTIMES)
+    assert bench.events == [] and {line.running for line in made.runtimes} == {InGuest.ABSENT}
+
+
+def test_what_is_named_to_be_looked_at_in_detail_is_there(bench: FakeBench, tmp_path: Path) -> None:
+    assert measure(bench, tmp_path, PaperPart.CALLS).detail is None
+    assert measure(bench, tmp_path, PaperPart.CLASSIFIERS).detail == tmp_path / "infer" / "onnxruntime-nb"
+    assert measure(bench, tmp_path, PaperPart.LEARNING).detail == tmp_path / "sklearn"
+
+
 def test_what_other_parts_measured_stays_and_is_shown(bench: FakeBench, tmp_path: Path) -> None:
     whole = measure(bench, tmp_path)
     bench.events.clear()

@@ -74,7 +74,7 @@ def command(
     from ukperf.workloads.learning import EMULATED_SCALE, QUICK_SCALE
     from ukperf.workloads.paper import page, reproduce
     from ukperf.workloads.paperfigures import BASELINE
-    from ukperf.workloads.paperparts import LEARNING, PaperOptions
+    from ukperf.workloads.paperparts import PaperOptions
     from ukperf.workloads.sklearn_run import LearnOptions
 
     if json and markdown:
@@ -118,8 +118,8 @@ def command(
     else:
         show_page(made, json)
     if not json and not markdown:
-        detail = shell("ukperf", "report", paper.folder / LEARNING)
-        print(f"Run: {shell(paper.folder)}; a part in detail: {detail}")
+        detail = f"; a part in detail: {shell('ukperf', 'report', paper.detail)}" if paper.detail is not None else ""
+        print(f"Run: {shell(paper.folder)}{detail}")
     if PaperPart.LEARNING in options.wanted and paper.answer is not None:
         refuse_if_none_good(paper.answer.result)
         refuse_if_not_compared(paper.answer.result)

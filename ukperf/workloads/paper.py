@@ -50,6 +50,7 @@ class Paper:
     needs: tuple[Needs, ...] = ()
     claims: tuple[ClaimLine, ...] = ()
     problems: tuple[str, ...] = ()
+    detail: Path | None = None  # a run below the folder that `ukperf report` shows
 
     @property
     def runs_somewhere(self) -> bool:
@@ -82,7 +83,7 @@ def reproduce(options: PaperOptions, request: Request, folder: Path, bench: Benc
     problems = _infer(options, there, request, folder, bench)
     if PaperPart.DEPENDENCIES in wanted:
         paperparts.dependencies(options, folder, bench, depends)
-    return _read(answer, there, problems, request, folder, bench)
+    return _read(options, answer, there, problems, request, folder, bench)
 
 
 def _infer(
@@ -100,6 +101,7 @@ def _infer(
 
 
 def _read(
+    options: PaperOptions,
     answer: Finished | None,
     there: Sequence[Place],
     problems: dict[str, str],
@@ -110,11 +112,16 @@ def _read(
     """All that the folder has, whenever it was measured."""
     if answer is None:
         learner = workloads.get(LEARNING)
-        learnt = bench.stored(learner, folder / LEARNING)
-        answer = None if learnt is None else Finished(learnt, tuple(learner.remarks(learnt)))
+        result = bench.stored(learner, folder / LEARNING)
+        answer = None if result is None else Finished(result, tuple(learner.remarks(result)))
+    learnt = () if answer is None else (answer.result,)
     delta = request.delta
-    runs = paperparts.infer_runs(there, folder, bench)
-    runtimes = papercompare.runtime_lines(there, runs, problems, delta) if runs or problems else []
+    everywhere = paperparts.places(replace(options, runtimes=()), bench.say)
+    runs = paperparts.infer_runs(everywhere, folder, bench)
+    measured = {place.runtime.name for place in there} | {run.runtime for run in runs}
+    shown = [place for place in everywhere if place.runtime.name in measured]
+    asked = bool(runs or problems or PaperPart.RUNTIMES in options.wanted)
+    runtimes = papercompare.runtime_lines(shown, runs, problems, delta) if asked else []
     latencies, exchanges = papercompare.latencies(runs, delta)
     costs, counted = _costs(folder, bench)
     boots = _boots(bench.stored(workloads.get(paperparts.BOOT), folder / paperparts.BOOT), delta)
@@ -138,6 +145,7 @@ def _read(
         needs,
         verdicts(Measured(compared, calls, runtimes, costs, counted, needs)),
         tuple(f"{name} could not be measured: {why}" for name, why in problems.items()),
+        next((result.folder for result in (*learnt, *(run.result for run in runs))), None),
     )
 
 
