@@ -274,6 +274,22 @@ def test_a_guest_that_fails_is_a_row_with_its_reason_and_others_are_compared(ben
     assert claim(made, "nanos runs binaries").verdict is Holding.HOLDS
 
 
+@pytest.mark.parametrize("outcome", [Outcome.HUNG, Outcome.SILENT, Outcome.FAILED])
+def test_a_guest_that_never_ended_is_told_from_one_that_failed(
+    bench: FakeBench, tmp_path: Path, outcome: Outcome
+) -> None:
+    plain = bench.records
+
+    def records(name: str) -> list[BootRecord]:
+        return [failed(r, outcome, "it did so") if r.trial.guest == "unikraft" else r for r in plain(name)]
+
+    bench.records = records  # type: ignore[method-assign]
+    made = measure(bench, tmp_path, PaperPart.RUNTIMES)
+    states = {line.running for line in made.runtimes if line.guest == "unikraft"}
+    assert states == {InGuest.FAILS if outcome is Outcome.FAILED else InGuest.HANGS}
+    assert claim(made, "unikraft cannot run").verdict is Holding.HOLDS  # linux ended in the same time
+
+
 def test_what_the_host_lost_says_nothing_about_a_guest(bench: FakeBench, tmp_path: Path) -> None:
     plain = bench.records
 
@@ -499,7 +515,7 @@ def lines(**guests: InGuest) -> list[RuntimeLine]:
     return [RuntimeLine("torch", "mlp", guest, running) for guest, running in guests.items()]
 
 
-STATES = st.sampled_from([InGuest.RUNS, InGuest.FAILS])
+STATES = st.sampled_from([InGuest.RUNS, InGuest.FAILS, InGuest.HANGS])
 
 
 @given(STATES, STATES)

@@ -17,11 +17,18 @@ class InGuest(StrEnum):
 
     RUNS = "runs"
     FAILS = "does not run"
+    HANGS = "no end in time"  # the guest's doing, or that of a host that is too slow
     ABSENT = "not installed"
     UNTRIED = "not measured"
 
 
-_TONE = {InGuest.RUNS: Tone.GOOD, InGuest.FAILS: Tone.BAD, InGuest.ABSENT: Tone.DIM, InGuest.UNTRIED: Tone.DIM}
+_TONE = {
+    InGuest.RUNS: Tone.GOOD,
+    InGuest.FAILS: Tone.BAD,
+    InGuest.HANGS: Tone.BAD,
+    InGuest.ABSENT: Tone.DIM,
+    InGuest.UNTRIED: Tone.DIM,
+}
 
 
 @dataclass(frozen=True)

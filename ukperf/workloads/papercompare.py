@@ -112,7 +112,9 @@ def _running(records: Sequence[BootRecord]) -> InGuest:
     outcomes = {record.outcome for record in records}
     if Outcome.OK in outcomes:
         return InGuest.RUNS
-    return InGuest.UNTRIED if outcomes == {Outcome.LOST} else InGuest.FAILS
+    if outcomes == {Outcome.LOST}:
+        return InGuest.UNTRIED
+    return InGuest.HANGS if outcomes <= {Outcome.HUNG, Outcome.SILENT, Outcome.LOST} else InGuest.FAILS
 
 
 def _unlike(compared: dict[str, Comparison]) -> str:

@@ -196,12 +196,15 @@ def _calls(claim: PaperClaim, measured: Measured) -> Judged:
 # ---- what runs ----
 
 
+_NOT = (InGuest.FAILS, InGuest.HANGS)  # without an end where the baseline came to one in the same time
+
+
 def _tried(claim: PaperClaim, measured: Measured) -> tuple[list[RuntimeLine], list[RuntimeLine]]:
     """(lines that run in a claim's guests, lines that do not and would: the baseline runs the same)."""
     able = {line.runtime for line in measured.runtimes if line.running is InGuest.RUNS and line.guest == BASELINE}
     mine = [line for line in measured.runtimes if kind_of(line.guest) in claim.guests]
     runs = [line for line in mine if line.running is InGuest.RUNS]
-    return runs, [line for line in mine if line.running is InGuest.FAILS and line.runtime in able]
+    return runs, [line for line in mine if line.running in _NOT and line.runtime in able]
 
 
 def _which(claim: PaperClaim, runs: Sequence[RuntimeLine], fails: Sequence[RuntimeLine]) -> str:
