@@ -20,7 +20,7 @@ from ukperf.workloads.paperparts import InferRun, Place, is_contest
 COSTS = (IMPORT, LOAD, FIRST)
 TOTALS = (*TO_FIRST.values(), CREATE_TO_FIRST)
 _COMPARED = (*COSTS, *TOTALS, VMM_PEAK)
-NO_MODEL = "ukperf makes no model that it reads; `ukperf infer` takes one by --model-file."
+NO_MODEL = "ukperf makes no model that it reads; ukperf infer takes one by --model-file."
 LATENCIES = (ROW, BATCH)
 
 

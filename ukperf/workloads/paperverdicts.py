@@ -57,7 +57,7 @@ def verdicts(measured: Measured, claims: Sequence[PaperClaim] = CLAIMS) -> tuple
 
 
 def _untried(part: PaperPart) -> Judged:
-    return Holding.NOT_MEASURED, f"`ukperf paper --part {part.value}` measures it"
+    return Holding.NOT_MEASURED, f"ukperf paper --part {part.value} measures it"
 
 
 # ---- ratios to the baseline ----
