@@ -38,6 +38,9 @@ grep -q '^sshd:' /etc/passwd || echo 'sshd:x:499:65534::/run/sshd:/usr/sbin/nolo
 sed -i 's/^root:[^:]*:/root:*:/' /etc/shadow
 LD_LIBRARY_PATH={libraries} {sshd} -f {folder}/sshd_config -E {folder}/sshd.log
 """
+# Since OpenSSH 9.8 the daemon is three programs, which it expects where they would be installed; older ones know no
+# such words.
+_PROGRAMS = {"sshd-session": "SshdSessionPath", "sshd-auth": "SshdAuthPath"}
 _CLIENT = """\
 Host *
   IdentityFile {folder}/{key}
@@ -99,7 +102,9 @@ class SshHost(Daemon):
             self.ssh_port: int = probe.getsockname()[1]
         new_keys(folder, "host_key", "key", "strangers_key", "other_host_key")
         shutil.copy(folder / "key.pub", folder / "authorized_keys")
-        (folder / "sshd_config").write_text(_CONFIG.format(port=self.ssh_port, folder=folder))
+        programs = [(word, tree / "usr/lib/openssh" / name) for name, word in _PROGRAMS.items()]
+        paths = "".join(f"{word} {path}\n" for word, path in programs if path.exists())
+        (folder / "sshd_config").write_text(_CONFIG.format(port=self.ssh_port, folder=folder) + paths)
         libraries = tree / "usr/lib/x86_64-linux-gnu"
         start = _START.format(libraries=libraries, sshd=tree / "usr/sbin/sshd", folder=folder)
         (folder / "sshd").write_text(start)

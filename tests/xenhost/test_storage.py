@@ -97,7 +97,9 @@ def test_only_our_own_volumes_are_removed(pool: Pool, file: Path) -> None:
 def test_a_session_without_the_pool_says_how_to_make_one(host: LibvirtHost) -> None:
     class NoPools:
         def storagePoolLookupByName(self, _name: str) -> object:
-            raise host._libvirt.libvirtError("no pool")
+            error = host._libvirt.libvirtError("no pool")
+            error.err = (host._libvirt.VIR_ERR_NO_STORAGE_POOL, *[None] * 8)  # not the last one that the library had
+            raise error
 
     with pytest.raises(HostError, match=f"no storage pool named {POOL}") as caught:
         Pool(NoPools(), "qemu+ssh://me@there/session")
