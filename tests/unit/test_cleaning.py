@@ -61,7 +61,7 @@ def another_process(root: Path, code: str) -> Iterator[None]:
 
 
 def test_all_entries_go_and_are_made_again(root: Path) -> None:
-    paths = [put(root, "programs", 1), put(root, "images/0123456789ab", 2), put(root, "kernels", 3)]
+    paths = [put(root, "programs", 1), put(root, "images/0123456789ab", 2), put(root, "kernels/linux", 3)]
     (root / "digests").mkdir()
     (root / "digests" / f"{'0' * 64}.tree").write_text("{}")
     cleaned = clean(root)

@@ -22,7 +22,6 @@ from ukperf.imaging import inuse
 from ukperf.imaging.cache import entry_name
 
 _KEY = re.compile(r"[0-9a-f]{64}(\.json|\.tree)?")
-_LAYOUT = re.compile(r"[0-9a-f]{12}")  # images of one layout of image.json
 _GONE = "gone"
 
 
@@ -91,15 +90,13 @@ def size_of(path: Path) -> int:
 
 
 def _folders(root: Path) -> Iterator[str]:
+    """Where entries are: in a folder of their kind, or in one more below it (images/LAYOUT, kernels/linux)."""
     for folder in _own_items(root):
         if not folder.is_dir():
             continue
         yield folder.name
-        yield from (
-            f"{folder.name}/{inner.name}"
-            for inner in _own_items(folder)
-            if inner.is_dir() and _LAYOUT.fullmatch(inner.name)
-        )
+        inner = (item for item in _own_items(folder) if item.is_dir() and not _KEY.fullmatch(item.name))
+        yield from (f"{folder.name}/{item.name}" for item in inner)
 
 
 def _of_kind(root: Path, kind: str) -> Iterator[CacheEntry]:
