@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from ukperf import guests
+from ukperf.doctor import checks
 from ukperf.errors import UkperfError
 from ukperf.guests import distribution
-from ukperf.guests.base import BuildOptions
+from ukperf.guests.base import Availability, BuildOptions
 from ukperf.guests.distribution import Debian, Distribution
 from ukperf.guests.linux import tree_disk
 from ukperf.guests.recipes import Joins
+from ukperf.hosts.fake import FakeHost, good_boot
 from ukperf.imaging import bootstrap
 from ukperf.imaging.cache import Cache
 from ukperf.model import Accelerator, MachineKind, Program
@@ -113,6 +115,14 @@ def test_a_damaged_system_is_one_sentence(debian: Debian, program: Program) -> N
     with pytest.raises(UkperfError, match="damaged") as caught:
         debian.build(program, BuildOptions())
     assert "rm -r" in (caught.value.hint or "")
+
+
+def test_doctor_does_not_boot_it_to_see_a_clock_that_is_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Debian, "availability", lambda *_: Availability(True, "there"))
+    monkeypatch.setattr(guests, "names", lambda: ("debian",))
+    monkeypatch.setattr(checks, "check_clock", lambda *_: pytest.fail("booted"))
+    host = FakeHost(lambda _spec, number: good_boot(100 + number), accelerators=(Accelerator.TCG,))
+    assert checks._clocks(host, Accelerator.TCG) == []
 
 
 def test_the_unit_is_started_once_and_its_end_is_the_machines() -> None:

@@ -161,7 +161,8 @@ def _clocks(host: Host, accelerator: Accelerator) -> list[Check]:
             continue  # said above
         options = BuildOptions(machine.kind, accelerator, remote=remote)
         elsewhere = remote and not guest.recipe.machines
-        if elsewhere or not guest.recipe.loads_programs or not guest.availability(options).ok:
+        # A distribution has the clock of its kernel, and takes a minute to come up.
+        if elsewhere or guest.recipe.slow_s or not guest.recipe.loads_programs or not guest.availability(options).ok:
             continue
         image = Image(name, "clock", "", "", BootProtocol.EXEC)
         spec = BootSpec(
