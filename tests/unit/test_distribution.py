@@ -86,6 +86,16 @@ def test_its_program_is_on_the_first_disk_and_what_is_run_is_behind_its_initramf
 
 
 @needs_e2fsprogs
+def test_a_cache_that_has_moved_is_used_where_it_is(debian: Debian, program: Program, tmp_path: Path) -> None:
+    before = debian.build(program, BuildOptions())
+    debian.cache.root.rename(tmp_path / "moved")
+    after = Debian(Cache(tmp_path / "moved")).build(program, BuildOptions())
+    assert after.digest == before.digest
+    places = (after.kernel, after.initrd, *after.disks)
+    assert all(path is not None and path.is_relative_to(tmp_path / "moved") and path.is_file() for path in places)
+
+
+@needs_e2fsprogs
 def test_a_tree_is_on_the_same_disk_as_in_linux(debian: Debian, tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "x").write_bytes(b"x")

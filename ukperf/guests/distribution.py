@@ -104,8 +104,15 @@ class Distribution(Guest):
                 traits=(Trait.COARSE_IDLE,),
             )
 
-        image = self.cache.image(description, make)
-        return replace(image, disk=disk, min_memory_mib=self.recipe.min_memory_mib, slow_s=self.recipe.slow_s)
+        # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
+        return replace(
+            self.cache.image(description, make),
+            kernel=kernel,
+            disk=disk,
+            system=system / bootstrap.SYSTEM,
+            min_memory_mib=self.recipe.min_memory_mib,
+            slow_s=self.recipe.slow_s,
+        )
 
     @property
     def _mirror_variable(self) -> str:
