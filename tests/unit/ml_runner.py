@@ -72,6 +72,21 @@ def xgboost(path):
     return booster.inplace_predict
 
 
+def gguf(path):
+    """Keys and values in single precision, where llama.cpp's default is half."""
+    import llama_cpp
+
+    model = llama_cpp.Llama(path, verbose=False, type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
+
+    def after(row):
+        model.reset()
+        model.eval([int(token) for token in row])
+        logits = llama_cpp.llama_get_logits_ith(model.ctx, -1)
+        return np.ctypeslib.as_array(logits, shape=(model.n_vocab(),)).copy()
+
+    return lambda rows: np.stack([after(row) for row in rows])
+
+
 def main():
     kind, path, inputs, expected = sys.argv[1:]
     predict = globals()[kind](path)

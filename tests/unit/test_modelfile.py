@@ -85,7 +85,7 @@ FILES = {
     "m.txt": (TREES, ModelFormat.LIGHTGBM, ".txt", (None, 7)),
     "m.json": (BOOSTED, ModelFormat.XGBOOST, ".json", (None, 5)),
     "m.pkl": (PICKLE, ModelFormat.SKLEARN, ".joblib", None),
-    "m.gguf": (b"GGUF\3\0\0\0" + bytes(32), ModelFormat.GGUF, ".gguf", None),
+    "m.gguf": (b"GGUF\3\0\0\0" + bytes(16), ModelFormat.GGUF, ".gguf", None),
     "no-suffix": (onnx(), ModelFormat.ONNX, ".onnx", (None, 4)),
     "m.bin": (TREES, ModelFormat.LIGHTGBM, ".txt", (None, 7)),
 }

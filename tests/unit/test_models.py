@@ -14,6 +14,7 @@ import pytest
 from ukperf.errors import UkperfError
 from ukperf.imaging import models, modelscripts
 from ukperf.imaging.cache import Cache
+from ukperf.imaging.decoders import decoder
 from ukperf.imaging.distributions import Site, is_installed, own_site, site_of
 from ukperf.imaging.models import MODELS, Model, ModelFormat
 from ukperf.imaging.nets import NETS
@@ -30,6 +31,7 @@ RUNTIMES = {  # distribution → format that it reads, and its function in ml_ru
     "scikit-learn": (ModelFormat.SKLEARN, "sklearn"),
     "lightgbm": (ModelFormat.LIGHTGBM, "lightgbm"),
     "xgboost-cpu": (ModelFormat.XGBOOST, "xgboost"),
+    "llama-cpp-python": (ModelFormat.GGUF, "gguf"),
 }
 UNREAD = {("trees", "openvino")}  # it knows no operators of ai.onnx.ml
 CASES = [
@@ -101,13 +103,19 @@ def test_a_model_is_made_once(kept: Cache) -> None:
     assert said == []
 
 
-WEIGHTS = {"mlp": "61dd9064131511bd", "cnn": "c18aba2d5a1381bb", "transformer": "454e800446cd5e7f"}
+WEIGHTS = {
+    "mlp": "61dd9064131511bd",
+    "cnn": "c18aba2d5a1381bb",
+    "transformer": "454e800446cd5e7f",
+    "decoder": "d17703c43d07d403",
+}
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [*NETS, "decoder"])
 def test_weights_are_what_they_always_were(name: str) -> None:
     """Runs on other machines and with other versions of NumPy had these."""
-    total = hashlib.sha256(b"".join(array.tobytes() for array in NETS[name]().weights.values()))
+    made = decoder() if name == "decoder" else NETS[name]()
+    total = hashlib.sha256(b"".join(array.tobytes() for array in made.weights.values()))
     assert total.hexdigest().startswith(WEIGHTS[name])
 
 

@@ -109,7 +109,7 @@ def test_a_runtime_of_ours_has_an_adapter_and_an_extra_that_installs_it(name: st
     assert {"import_", "load", "predict", "engine"} <= functions
     extras = tomllib.loads((data_root() / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert any(line.startswith(runtime.distributions[0]) for line in extras[runtime.extra])
-    assert runtime.extra in extras["ml"][0]
+    assert (runtime.extra in extras["ml"][0]) is (name != "llama")  # which pip compiles, for minutes
 
 
 def test_a_runtime_that_is_not_installed_is_one_sentence_with_the_line_to_type() -> None:

@@ -21,6 +21,7 @@ ASKED: Mapping[str, str] = {
     "numpy": "import numpy; numpy.show_config()",
     "scipy": "import scipy; scipy.show_config()",
     "lightgbm": "import lightgbm; print(lightgbm.__version__)",
+    "llama-cpp-python": "import llama_cpp; print(llama_cpp.llama_print_system_info().decode())",
     "xgboost-cpu": "import xgboost; print(*sorted(xgboost.build_info().items()), sep='\\n')",
 }
 

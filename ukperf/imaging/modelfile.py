@@ -23,6 +23,8 @@ from ukperf.errors import UkperfError
 from ukperf.files import copy, open_regular, read_bytes, reason
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.datasets import uniform
+from ukperf.imaging.decoders import tokens
+from ukperf.imaging.gguffile import read_gguf
 from ukperf.imaging.models import INPUTS_FILE, TOLERANCE, Model, ModelFormat
 from ukperf.imaging.onnxfile import FLOAT, read_onnx
 from ukperf.imaging.tflitefile import FLOAT32, read_tflite
@@ -31,6 +33,7 @@ from ukperf.text import clean, shell
 CODE = frozenset({ModelFormat.SKLEARN, ModelFormat.TORCHSCRIPT})
 SIZE_MAX = 2 << 30  # what a protocol buffer may have, and more than a guest here takes
 ROWS = 32  # that are made where the model takes any number
+PROMPTS, PROMPT_TOKENS = 8, 16  # that a language model is asked
 NUMBERS_MAX = 1 << 26  # in all of them
 _ENDS = 1 << 20  # bytes read at the beginning and at the end of a file
 _LIST_MAX = 16 << 20  # bytes of an archive's list of contents
@@ -53,13 +56,15 @@ _COMPRESSED = (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b", b"BZh", b"\xf
 class ModelFile:
     """shape: of rows of float32 that it takes, None for a size that is open; None where it does not say.
 
-    suffix: the one by which runtimes know what it is. operators: DOMAIN:NAME, of ONNX.
+    suffix: the one by which runtimes know what it is. operators: DOMAIN:NAME, of ONNX. vocabulary: rows are tokens
+    below this; 0: any numbers.
     """
 
     format: ModelFormat
     suffix: str
     shape: tuple[int | None, ...] | None = None
     operators: frozenset[str] = frozenset()
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def given(path: Path, inputs: Path | None = None, cache: Cache | None = None) ->
     cache = cache or Cache()
     _check_size(path)
     about = examined(path)
-    rows = _read_rows(inputs) if inputs is not None else _made_rows(_shape(about, path))
+    rows = _read_rows(inputs) if inputs is not None else _made_rows(about, path)
     digest = cache.digests.file(path)
 
     def fill(folder: Path) -> None:
@@ -178,6 +183,12 @@ def _onnx(content: _Content, named: Path) -> ModelFile:
     return ModelFile(ModelFormat.ONNX, ".onnx", shape, operators)
 
 
+def _gguf(content: _Content, _named: Path) -> ModelFile:
+    facts = read_gguf(content.file, content.size)
+    shape = (PROMPTS, PROMPT_TOKENS) if facts.vocabulary else None
+    return ModelFile(ModelFormat.GGUF, ".gguf", shape, vocabulary=facts.vocabulary)
+
+
 def _archive(content: _Content, _named: Path) -> ModelFile:
     """What PyTorch writes: TorchScript has its source inside, torch.export its graph as JSON, weights alone neither."""
     at = content.tail.rfind(b"PK\x05\x06")
@@ -228,7 +239,7 @@ def _xgboost(content: _Content, _named: Path) -> ModelFile:
 _Reader = Callable[[_Content, Path], ModelFile]
 _READERS: tuple[tuple[Callable[[bytes], bool], _Reader], ...] = (
     (lambda head: head[4:8] == b"TFL3", _tflite),
-    (lambda head: head.startswith(b"GGUF"), lambda _content, _named: ModelFile(ModelFormat.GGUF, ".gguf")),
+    (lambda head: head.startswith(b"GGUF"), _gguf),
     (lambda head: head.startswith(b"PK\x03\x04"), _archive),
     (lambda head: head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"), _pickle),
     (lambda head: head.startswith(_COMPRESSED), _compressed),
@@ -248,8 +259,11 @@ def _shape(about: ModelFile, path: Path) -> tuple[int, ...]:
     return shape
 
 
-def _made_rows(shape: tuple[int, ...]) -> Rows:
-    """Numbers between -1 and 1, the same every time."""
+def _made_rows(about: ModelFile, path: Path) -> Rows:
+    """Numbers between -1 and 1, or of tokens; the same every time. Raises UkperfError where the file does not tell."""
+    shape = _shape(about, path)
+    if about.vocabulary:
+        return tokens(shape[0], shape[1], about.vocabulary)
     rows: Rows = (uniform(0, math.prod(shape)) * 2.0 - 1.0).astype(np.float32).reshape(shape)
     return rows
 

@@ -42,6 +42,7 @@ SUFFIXES = {
     ModelFormat.SKLEARN: ".pkl",
     ModelFormat.LIGHTGBM: ".txt",
     ModelFormat.XGBOOST: ".json",
+    ModelFormat.GGUF: ".gguf",
 }
 
 
@@ -75,16 +76,21 @@ WRITERS: Mapping[ModelFormat, Writer] = {
     ModelFormat.ONNX: Writer("write_onnx.py", "onnx", "onnx"),
     ModelFormat.TFLITE: Writer("write_tflite.py", "ai-edge-litert", "litert"),
     ModelFormat.TORCHSCRIPT: Writer("write_torchscript.py", "torch", "torch"),
+    ModelFormat.GGUF: Writer("write_gguf.py", "gguf", "llama"),
 }
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that can be made: what it is, and in which formats. fitted: by scikit-learn, and not from a counter."""
+    """A model that can be made: what it is, and in which formats. fitted: by scikit-learn, and not from a counter.
+
+    tolerance: the greatest difference from its expected output that is still the same answer.
+    """
 
     summary: str
     formats: tuple[ModelFormat, ...]
     fitted: bool = False
+    tolerance: float = TOLERANCE
 
 
 _OF_NETS = (ModelFormat.ONNX, ModelFormat.TFLITE, ModelFormat.TORCHSCRIPT)
@@ -95,6 +101,8 @@ MODELS: Mapping[str, KnownModel] = {
     "transformer": KnownModel("one block of an encoder, 16 places of 64 numbers, 4 heads", _OF_NETS),
     "nb": KnownModel("MultinomialNB, 64 words, 5 classes", (ModelFormat.SKLEARN, *_OF_NETS), fitted=True),
     "trees": KnownModel("ExtraTreesClassifier, 25 trees, 16 columns, 4 classes", _OF_TREES, fitted=True),
+    # llama.cpp keeps keys and values in half precision.
+    "decoder": KnownModel("two blocks of a language model, 16 tokens of 256", (ModelFormat.GGUF,), tolerance=4e-3),
 }
 
 
@@ -136,13 +144,13 @@ def made(
     folder = cache.entry("models", cache.key(description), fill)
     path = folder / f"model{SUFFIXES[format]}"
     digest = cache.digests.file(path)
-    return Model(name, format, path, digest, folder / INPUTS_FILE, folder / EXPECTED_FILE, TOLERANCE)
+    return Model(name, format, path, digest, folder / INPUTS_FILE, folder / EXPECTED_FILE, kind.tolerance)
 
 
 def _sources(writer: Writer | None) -> tuple[Path, ...]:
     """What decides what a model is."""
     here = Path(__file__).parent
-    ours = tuple(here / name for name in ("datasets.py", "nets.py", "forests.py", "fitted.py"))
+    ours = tuple(here / name for name in ("datasets.py", "nets.py", "forests.py", "decoders.py", "fitted.py"))
     return (*ours, *(script(name) for name in (("netfile.py", writer.script) if writer else ())))
 
 
@@ -169,16 +177,19 @@ def _fitted(name: str, cache: Cache, site: Site) -> Path:
 def _make(name: str, format: ModelFormat, folder: Path, fitted: Path | None, site: Site) -> None:
     import numpy as np
 
+    from ukperf.imaging import decoders, forests, nets
     from ukperf.imaging import fitted as classifiers
-    from ukperf.imaging import forests, nets
 
     target = folder / f"model{SUFFIXES[format]}"
-    model: nets.Net | forests.Forest
-    if fitted is None:
+    model: nets.Net | forests.Forest | decoders.Decoder
+    if fitted is not None:
+        model, rows = classifiers.read(name, fitted), classifiers.rows_of(name)
+    elif name in nets.NETS:
         model = nets.NETS[name]()
         rows = nets.inputs(model.shape)
     else:
-        model, rows = classifiers.read(name, fitted), classifiers.rows_of(name)
+        model = decoders.decoder()
+        rows = model.rows()
     np.save(folder / INPUTS_FILE, rows, allow_pickle=False)
     np.save(folder / EXPECTED_FILE, model.outputs(rows), allow_pickle=False)
     if fitted is not None and format is ModelFormat.SKLEARN:
