@@ -57,6 +57,7 @@ def boot(expected: str = "yes") -> Observation:
         (InferOptions("onnxruntime", threads=2), 1, "--threads 2 is more than the virtual CPUs that each guest has, 1"),
         (InferOptions("onnxruntime", threads=-1), 1, "--threads -1 is no number"),
         (InferOptions("onnxruntime", batch=1 << 30), 1, "--batch 1073741824 is not between 1 and"),
+        (InferOptions("onnxruntime", calls=1 << 30), 1, "--calls 1073741824 is not between 1 and"),
         (InferOptions("onnxrutime"), 1, "There is no runtime 'onnxrutime'"),
         (InferOptions("onnxruntime", interpreter=Path("/nowhere/python")), 1, "cannot be asked for its packages"),
     ],
@@ -137,6 +138,15 @@ def test_slow_models_are_asked_less_often_and_boots_get_the_time_for_it() -> Non
     assert chosen[0]["single row"].loops > chosen[1]["single row"].loops
     assert chosen[1]["batch"].values < chosen[0]["batch"].values
     assert inferring.timeout_s(slow, chosen[1], True) > 4 * 25 * 5.0 + inferring.timeout_s(quick, chosen[0], True) - 600
+
+
+def test_so_many_calls_as_were_asked_for_and_one_batch() -> None:
+    chosen = inferring.choose(Calibration({"single row": 1e-5, "batch": 1e-4}), emulated=True, calls=20)
+    assert {name: (asked.loops, asked.values, asked.warmups) for name, asked in chosen.items()} == {
+        "single row": (20, 1, 0),
+        "batch": (1, 1, 0),
+    }
+    assert inferring.choose(None, emulated=True, calls=20) == chosen
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ def command(
     batch: Annotated[
         int | None, typer.Option(metavar="N", help="Rows of one batch. Default: all of the model's.")
     ] = None,
+    calls: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Single rows of each boot, and one batch. Default: what takes some seconds."),
+    ] = None,
     bare: Annotated[
         bool, typer.Option("--bare", help="Give no guest a /proc/cpuinfo: what a user would meet there.")
     ] = False,
@@ -53,7 +57,7 @@ def command(
     from ukperf.paths import absolute
     from ukperf.workloads.infer import InferOptions
 
-    for name, value in (("--threads", threads), ("--batch", batch)):
+    for name, value in (("--threads", threads), ("--batch", batch), ("--calls", calls)):
         if value is not None and value < 1:
             raise UkperfError(f"{name} {value} is less than 1.")
     options = InferOptions(
@@ -63,6 +67,7 @@ def command(
         inputs=absolute(inputs) if inputs else None,
         threads=threads or 0,
         batch=batch or 0,
+        calls=calls or 0,
         bare=bare,
         interpreter=absolute(interpreter) if interpreter else None,
         timeout_s=shared.timeout_s(),

@@ -43,8 +43,8 @@ MAX_BATCH = 1 << 20
 @dataclass(frozen=True)
 class InferOptions:
     """runtime: of the registry `ukperf.runtimes`. model: made here, "": the first that it reads. threads: 0: the vCPUs;
-    batch: rows, 0: all. interpreter: where the runtime is installed, None: where ukperf is. bare: none is given a
-    /proc/cpuinfo."""
+    batch: rows, 0: all. calls: single rows, and then one batch, 0: as many as take some seconds. interpreter: where the
+    runtime is installed, None: where ukperf is. bare: none is given a /proc/cpuinfo."""
 
     runtime: str = option("", "The runtime.", "RUNTIME")
     model: str = option("", "A model that ukperf makes.", "NAME")
@@ -52,6 +52,7 @@ class InferOptions:
     inputs: Path | None = None
     threads: int = option(0, "Threads of the runtime.", "N")
     batch: int = option(0, "Rows of one batch.", "N")
+    calls: int = option(0, "Single rows of each boot, and one batch.", "N")
     bare: bool = option(False, "Give no guest a /proc/cpuinfo.")
     interpreter: Path | None = None
     timeout_s: float | None = None
@@ -67,6 +68,8 @@ class Infer(Workload):
     def prepare(self, options: InferOptions, request: Request, bench: Bench) -> Prepared:
         if not 0 <= options.batch <= MAX_BATCH:
             raise UkperfError(f"--batch {options.batch} is not between 1 and {MAX_BATCH:,}.")
+        if not 0 <= options.calls <= inferring.MAX_CALLS:
+            raise UkperfError(f"--calls {options.calls} is not between 1 and {inferring.MAX_CALLS:,}.")
         vcpus = request.machine.vcpus
         threads = options.threads or vcpus
         inferring.check_threads(threads, vcpus)
@@ -91,7 +94,7 @@ class Infer(Workload):
             bench.say(f"Calibrating {runtime.name} on this host: each part once.")
             known = inferring.calibrate(work, joining.listener(bench))
         emulated = accelerator in (Accelerator.TCG, Accelerator.ICOUNT)
-        repetitions = inferring.choose(known, emulated)
+        repetitions = inferring.choose(known, emulated, options.calls)
         made = inferring.packed(work, accelerator, repetitions)
         bench.say(_sentence(work, made))
         suited = joining.suited(own_model=code)

@@ -22,6 +22,7 @@ from ukperf.workloads.learning import GUEST_PARTS, Calibration, calibration_of, 
 IMPORT, LOAD, FIRST, ROW, BATCH = "import", "load", "first prediction", "single row", "batch"
 ENGINE = "engine "  # what checks' names begin with that say what ran
 _OWN = (("bench.py", ["infer"]), ("cpuinfo.py", ["infer"]))
+MAX_CALLS = 1 << 20
 _UNKNOWN_S = 1_800.0  # for a model that never ran here
 _BOOT_S = 240.0  # for the boot, and for reading a tree of half a gigabyte
 
@@ -85,8 +86,11 @@ def calibrate(work: Inference, watch: OnFrame | None = None, cache: Cache | None
     return calibration_of(run_here(packed(work, Accelerator.NATIVE, once, cache).program, watch, cache))
 
 
-def choose(known: Calibration | None, emulated: bool) -> dict[str, Repetitions]:
-    """How often single rows and batches are asked, the same for all guests. known: None for what never runs here."""
+def choose(known: Calibration | None, emulated: bool, calls: int = 0) -> dict[str, Repetitions]:
+    """How often single rows and batches are asked, the same for all guests. known: None for what never runs here.
+    calls: so many single rows, and one batch, whatever that takes; 0: what takes some seconds."""
+    if calls:
+        return {ROW: Repetitions(calls, 1, 0), BATCH: Repetitions(1, 1, 0)}
     if known is None:
         return {ROW: Repetitions(100 if emulated else 1_000, 1, 0), BATCH: Repetitions(1, 3, 1)}
     factor = SLOWDOWN if emulated else 1.0
