@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from ukperf.paths import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 240.0
-# What may be shared with the user's own cache: content-addressed, so nobody can tell. Not shared are sockets, locks
-# between runs, and what the truth check remembers.
+# What may be shared with the user's own cache: content-addressed, so nobody can tell. Not shared are sockets and locks
+# between runs; what the truth check remembers is copied.
 SHARED = ("kernels", "systems", "programs", "images", "digests", "locks", "tmp")
 SHARED += ("python", "python-environments", "trees", "disks", "archives", "datasets")
+VERDICT = "truth.json"
 MAIN = "import sys; sys.argv[0] = 'ukperf'; from ukperf.cli.main import run; run()"
 
 
@@ -119,13 +120,40 @@ def world(**options: Any) -> Iterator[World]:
         for name in SHARED:
             (shared / name).mkdir(parents=True, exist_ok=True)
             (ours.cache / name).symlink_to(shared / name)
-        if (shared / "libvirt-capabilities").is_dir():  # saves seconds of probing; libvirt itself checks that it fits
-            shutil.copytree(shared / "libvirt-capabilities", ours.cache / "libvirt-capabilities")
+        _take_over(shared, ours.cache)
         yield ours
+        if ours.user is None and ours.python == sys.executable:  # seen as this machine's user sees it
+            _hand_on(ours.cache)
         for pid in ours.vmms():  # a test failed
             os.kill(pid, signal.SIGKILL)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_over(shared: Path, ours: Path) -> None:
+    """What saves seconds of probing: libvirt itself checks that its capabilities fit, and ukperf that its verdict on
+    KVM is of this QEMU and this boot of the machine. Another worker may be writing them: what is half there is not
+    taken."""
+    with suppress(shutil.Error, OSError):
+        shutil.copytree(shared / "libvirt-capabilities", ours / "libvirt-capabilities")
+    for remembered in (shared / VERDICT, _session() / VERDICT):
+        with suppress(OSError):
+            shutil.copy2(remembered, ours / VERDICT)
+
+
+def _session() -> Path:
+    """A folder of this user's that all workers of one `scripts/test.sh` have."""
+    folder = Path(tempfile.gettempdir(), f"ukperf-tests-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _hand_on(ours: Path) -> None:
+    """What this world's truth check found, for the next worlds: a KVM that cannot be used costs seconds each time."""
+    with suppress(OSError):
+        whole = _session() / f"{VERDICT}.{os.getpid()}"
+        shutil.copy2(ours / VERDICT, whole)
+        whole.replace(_session() / VERDICT)
 
 
 def processes() -> Iterator[tuple[int, list[str]]]:

@@ -57,7 +57,7 @@ def named(names: list[str]) -> list[str]:
 def test_every_model_with_two_threads_gives_the_hosts_answers(name: str, libvirt_here: None) -> None:
     if name not in here(name):
         pytest.skip(f"no {name} kernel here: ukperf images pull {name}")
-    work = Work(learning.MODELS, dataset_folder("synthetic", 0.003), threads=2)
+    work = Work(learning.MODELS, dataset_folder("synthetic", 0.001), threads=2)
     rows = {f"{model} single-row": Repetitions(2, 1, 0) for model in learning.MODELS}
 
     def boot(guest: str, accelerator: Accelerator) -> Observation:
