@@ -24,9 +24,33 @@ APART = (
     "tests/real/test_sklearn_guests.py",
 )
 
-# Seconds on a quiet machine, of units from a quarter of a minute on; what is not here is short. Only the order matters.
+# Seconds, roughly, of units from a quarter of a minute on; what is not here is short. Only their order matters.
 SECONDS = {
     "tests/xenhost/": 400,
+    "tests/real/test_other_programs.py": 110,
+    "tests/real/test_run_guests.py::test_five_megabytes_of_output_come_through_every_guests_console": 100,
+    "tests/real/test_sklearn_guests.py::test_every_model_with_two_threads_gives_the_hosts_answers": 95,
+    "tests/real/test_sklearn_guests.py::test_a_guest_with_too_little_memory_is_told_how_much_would_do": 90,
+    "tests/real/test_python_scripts.py": 85,
+    "tests/real/test_why_not.py": 80,
+    "tests/real/test_syscalls.py": 75,
+    "tests/real/test_unikernels.py": 70,
+    "tests/real/test_infer_guests.py::test_onnxruntime_gives_the_same_bits_by_the_same_engine_in_every_guest": 65,
+    "tests/real/test_guestside.py": 60,
+    "tests/remote/test_remote_qemu.py": 60,
+    "tests/real/test_infer_guests.py::test_a_guest_without_cpuinfo_runs_another_engine_and_is_not_compared": 50,
+    "tests/real/test_faulty_guests.py": 45,
+    "tests/real/test_sklearn_guests.py::test_a_model_of_ones_own_is_measured_and_answers_alike": 40,
+    "tests/unit/test_models.py": 40,
+    "tests/real/test_sklearn_guests.py::test_two_builds_of_a_python_image_at_once_give_one_whole_image": 35,
+    "tests/real/test_sklearn.py": 35,
+    "tests/real/test_session_daemon.py": 30,
+    "tests/real/test_system_daemon.py": 30,
+    "tests/unit/test_docs.py": 30,
+    "tests/real/test_wheel.py": 25,
+    "tests/unit/test_cli.py": 25,
+    "tests/unit/test_packpython.py": 25,
+    "tests/real/test_sklearn_guests.py::test_a_model_is_code_and_runs_in_the_guest_alone": 20,
 }
 
 
