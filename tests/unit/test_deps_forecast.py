@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cprograms import compiled
+from test_modelfile import BOOSTED, PICKLE, TREES, node, onnx
 from typer.testing import CliRunner
 
 from ukperf import guests
@@ -22,6 +24,9 @@ from ukperf.deps.page import CompositionPage
 from ukperf.deps.subject import runtime_of, script_of, subject_of, trace_here
 from ukperf.deps.trying import Tried
 from ukperf.errors import UkperfError
+from ukperf.imaging import models
+from ukperf.imaging.distributions import is_installed, own_site
+from ukperf.imaging.models import ModelFormat
 from ukperf.imaging.pack import pack
 from ukperf.model import CallClass, CallTable, Observation, Outcome, Program, SystemCall
 from ukperf.reports.markdown import render
@@ -276,26 +281,67 @@ def test_a_package_is_packed_by_the_recipe_that_is_about_it() -> None:
     assert runtime_of(subject_of(["/bin/sh"], None)) is None
 
 
-def test_a_model_stands_for_the_runtime_that_loads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tmp_path / "m.onnx"
-    model.write_bytes(b"x")
+def test_a_model_stands_for_the_runtime_that_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, trees = tmp_path / "m.onnx", tmp_path / "trees.onnx"
+    model.write_bytes(onnx())
+    trees.write_bytes(onnx(node("TreeEnsembleClassifier", "ai.onnx.ml")))
+    (tmp_path / "m.txt").write_bytes(TREES)
+    (tmp_path / "m.json").write_bytes(BOOSTED)
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(subject_module, "is_installed", lambda name, site: name != "onnxruntime")
+    assert subject_of([str(model)], None).words == ("openvino",)
+    assert subject_of([str(tmp_path / "m.txt")], None).words == ("lightgbm",)
+    assert subject_of([str(tmp_path / "m.json")], None).words == ("xgboost-cpu",)
+    with pytest.raises(UkperfError, match="no package that loads trees"):
+        subject_of([str(trees)], None)
     monkeypatch.setattr(subject_module, "is_installed", lambda name, site: name == "onnxruntime")
     subject = subject_of([str(model)], None)
     assert (subject.words, subject.model) == (("onnxruntime",), model)
     source = script_of(subject).read_text()
-    assert "def load(path, threads):" in source and "load(sys.argv[1], 1)" in source
+    assert "def load(path, threads):" in source and "load(sys.argv[1], 1)" in source and "predict(rows_for(" in source
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
-    [("no.onnx", "cannot be read"), ("x.pkl", "is code"), ("x.pt", "is code"), ("x.tflite", "no package")],
+    ("name", "content", "why"),
+    [
+        ("no.onnx", None, "cannot be read"),
+        ("x.pkl", b"x", "is code"),
+        ("x.pt", b"x", "is code"),
+        ("x.h5", b"x", "is code"),
+        ("x.tflite", b"x", "no model that can be loaded"),
+        ("x.onnx", TREES, "called as onnx files are, and is lightgbm"),
+        ("x.onnx", PICKLE, "called as onnx files are, and is sklearn"),
+        ("x.onnx", onnx(), "no package"),
+    ],
 )
 def test_models_that_cannot_be_loaded_are_a_sentence(
-    name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, content: bytes | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subject_module, "is_installed", lambda name, site: False)
-    if name != "no.onnx":
-        (tmp_path / name).write_bytes(b"x")
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(UkperfError, match=why):
         subject_of([str(tmp_path / name)], None)
+
+
+def test_rows_are_for_models_only() -> None:
+    with pytest.raises(UkperfError, match="--inputs are rows for a model, and rich is none"):
+        subject_of(["rich"], None, inputs=Path("rows.npy"))
+
+
+@pytest.mark.parametrize("form", [ModelFormat.ONNX, ModelFormat.TFLITE])
+@here
+def test_a_model_is_asked_for_a_prediction_here_and_where_it_is_forecast(form: ModelFormat, tmp_path: Path) -> None:
+    """With rows of its shape it ends well, and with others it does not: so it did predict."""
+    if not is_installed(models.WRITERS[form].library, own_site()):
+        pytest.skip(f"{models.WRITERS[form].library} is not installed")
+    made = models.made("mlp", form)
+    path = tmp_path / made.path.name
+    path.write_bytes(made.path.read_bytes())
+    trace = trace_here(subject_of([str(path)], None), 60)
+    assert trace.status == 0 and "version" in trace.stdout, trace.last_line
+    program = subject_module.packed(subject_of([str(path)], None)).program
+    assert run_in_tree(program, ("/dev/", "/proc/", "/sys/"), (), 60).status == 0
+    np.save(tmp_path / "rows.npy", np.ones((2, 3), np.float32))
+    wrong = trace_here(subject_of([str(path)], None, inputs=tmp_path / "rows.npy"), 60)
+    assert wrong.status == 1

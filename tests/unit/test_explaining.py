@@ -280,3 +280,15 @@ def test_cached_files_are_memory_that_guests_may_have(tmp_path: Path, monkeypatc
     assert procfiles.available_mib() == 20338
     (tmp_path / "meminfo").write_text("")
     assert procfiles.available_mib() > 0
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_guest_that_died_of_nothing_said_is_tried_with_more_memory_where_the_program_is_known_to_end(
+    ends: bool, tmp_path: Path, packed: Callable[[], Packed]
+) -> None:
+    """What `ukperf infer` knows by its calibration: it does not run the program once more."""
+    silent = replace(FAILED, outcome=Outcome.CRASHED, exit_status=None, reason="it stopped", console_tail="")
+    result, bench = result_of(tmp_path, packed(), boot("linux", 0), silent), Bench(need=600)
+    explaining.explain(result, (), bench, ends=ends)  # type: ignore[arg-type]
+    why = explaining.explained(result.records, result.folder)[-1].why
+    assert (why is not None and why.sentence.startswith("it has too little memory: 256 MiB; with ")) is ends

@@ -23,6 +23,10 @@ Script = Annotated[Path | None, typer.Option(metavar="FILE", help="Of a package:
 File = Annotated[
     list[str] | None, typer.Option(metavar="HOST[:GUEST]", help="A file or folder that goes along into guests.")
 ]
+Inputs = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Rows for a model, float32 in a .npy. Default: made."),
+]
 Interpreter = Annotated[
     Path | None, typer.Option(metavar="PYTHON", help="Whose packages; the same version of Python as ukperf's.")
 ]
@@ -41,6 +45,7 @@ def command(
     confirm: Confirm = False,
     script: Script = None,
     file: File = None,
+    inputs: Inputs = None,
     interpreter: Interpreter = None,
     all_: All = False,
     html: Html = None,
@@ -52,7 +57,7 @@ def command(
     Libraries that were linked in are seen by their symbols, by texts in the files, by licence files and by what the
     runtime itself says. Each dependency that the paper names is seen, replaced by another, or gone. A name with a slash
     in it is a program; any other is a package if one of that name is installed, else a program. A model (.onnx,
-    .tflite) stands for the runtime that loads it.
+    .tflite, of LightGBM or XGBoost) stands for the runtime that loads it, and predicts a batch.
 
     --trace, --forecast and --confirm run it on this machine. A forecast runs it with a guest's files only and without
     the calls that the guest lacks (`ukperf syscalls`).
@@ -68,7 +73,7 @@ def command(
     from ukperf.reports import graph
     from ukperf.reports.markdown import render
 
-    meant = subject_of(subject, absolute(interpreter) if interpreter else None, script, file or ())
+    meant = subject_of(subject, absolute(interpreter) if interpreter else None, script, file or (), inputs)
     made = compose(meant)
     tried = None
     if trace or forecast or confirm:

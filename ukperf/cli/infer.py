@@ -42,6 +42,9 @@ def command(
         Path | None,
         typer.Option(metavar="PYTHON", help="Where the runtime is installed; the same version of Python as ukperf's."),
     ] = None,
+    why: Annotated[
+        bool, typer.Option("--why/--no-why", help="Where a guest cannot run it, try it with more memory.")
+    ] = True,
 ) -> None:
     """Run a model in the same machine-learning runtime inside each guest, and compare.
 
@@ -71,5 +74,6 @@ def command(
         bare=bare,
         interpreter=absolute(interpreter) if interpreter else None,
         timeout_s=shared.timeout_s(),
+        why=why,
     )
     run_workload("infer", options, shared.request(boots=6), shared.json)

@@ -16,25 +16,28 @@ from ukperf.errors import UkperfError
 from ukperf.files import open_regular, read_text, reason, write_atomically
 from ukperf.hosts.calltrace import CallTrace, trace_calls
 from ukperf.hosts.ownership import scratch
-from ukperf.imaging import runtimes
+from ukperf.imaging import modelfile, runtimes
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.closure import NO_PRUNING
 from ukperf.imaging.distributions import Site, is_installed, own_site, resolve, site_of, wanted_packages
 from ukperf.imaging.executable import look_up
+from ukperf.imaging.models import Model
 from ukperf.imaging.pack import FileToPack, Packed, pack
 from ukperf.imaging.packpython import pack_python
 from ukperf.imaging.runtimes import QUIET, Runtime
 from ukperf.workloads.run import DEFAULT_ENV
 
-_MODELS = {".onnx": "onnx", ".tflite": "tflite"}  # how a model's name ends → its format; no such file is code
-_CODE = (".pt", ".pth", ".pt2", ".pkl", ".pickle", ".joblib", ".npy", ".keras", ".h5")
-# Behind an adapter (workloads/infer), whose functions these are.
-_LOAD = """
+_CODE = (".keras", ".h5", ".npy")  # besides the formats of modelfile.CODE
+# Behind an adapter and rows.py (workloads/infer), whose functions these are.
+_PREDICT = """
+
 if __name__ == "__main__":
     import sys
+    from pathlib import Path
 
     import_()
     load(sys.argv[1], 1)
+    predict(rows_for(sys.modules["__main__"], Path(sys.argv[2])))
     print(sorted(engine().items()))
 """
 
@@ -43,7 +46,7 @@ if __name__ == "__main__":
 class Subject:
     """words: as they were typed; of a model the runtime's package. site: of a package, None for a program. script: what
     is run of a package; None: it is imported. files: HOST[:GUEST], for the script or the program. model: a file that
-    the package's runtime loads."""
+    the package's runtime loads; inputs: rows for it, None: they are made."""
 
     words: tuple[str, ...]
     site: Site | None
@@ -51,6 +54,7 @@ class Subject:
     script: Path | None = None
     files: tuple[str, ...] = ()
     model: Path | None = None
+    inputs: Path | None = None
 
     @property
     def is_package(self) -> bool:
@@ -58,13 +62,19 @@ class Subject:
 
 
 def subject_of(
-    words: Sequence[str], interpreter: Path | None, script: Path | None = None, files: Sequence[str] = ()
+    words: Sequence[str],
+    interpreter: Path | None,
+    script: Path | None = None,
+    files: Sequence[str] = (),
+    inputs: Path | None = None,
 ) -> Subject:
     """What is meant. interpreter: whose packages; None: ukperf's own. Raises UkperfError where a package is wanted by
-    what only packages have, and there is none of that name."""
+    what only packages have, and there is none of that name, and for models that nothing here may or can load."""
     site = site_of(interpreter) if interpreter is not None else own_site()
-    if len(words) == 1 and (kind := Path(words[0]).suffix.lower()) in (*_MODELS, *_CODE):
-        return _model(Path(words[0]), kind, site, interpreter)
+    if len(words) == 1 and _is_model(Path(words[0])):
+        return replace(_model(Path(words[0]), site, interpreter), inputs=inputs and inputs.absolute())
+    if inputs is not None:
+        raise UkperfError(f"--inputs are rows for a model, and {words[0]} is none.")
     is_package = "/" not in words[0] and is_installed(words[0], site)
     if not is_package and script is not None:
         raise UkperfError(f"{words[0]} is no package that {site.executable} has, so no script can use it.")
@@ -75,19 +85,28 @@ def subject_of(
     return Subject(tuple(words), site if is_package else None, interpreter, script, tuple(files))
 
 
-def _model(path: Path, kind: str, site: Site, interpreter: Path | None) -> Subject:
-    """A model and the first runtime that loads such and is installed."""
-    if kind in _CODE:
+def _is_model(path: Path) -> bool:
+    """By its name: a program with one of these would be odd."""
+    return path.suffix.lower() in _CODE or modelfile.format_by_name(path) is not None
+
+
+def _model(path: Path, site: Site, interpreter: Path | None) -> Subject:
+    """A model and the first runtime that takes such and is installed. What it is, its content says."""
+    about = None if path.suffix.lower() in _CODE else modelfile.format_by_name(path)
+    if about is not None and about not in modelfile.CODE:
+        try:
+            with open_regular(path):
+                pass
+        except OSError as error:
+            raise UkperfError(f"The model {path} cannot be read: {reason(error)}.") from error
+        facts = modelfile.examined(path)
+        about = facts.format
+    if about is None or about in modelfile.CODE:
         raise UkperfError(
             f"{path} is a model that is code, and ukperf loads none on this machine.",
             hint="Name the package that loads it: ukperf deps torch",
         )
-    try:
-        with open_regular(path):
-            pass
-    except OSError as error:
-        raise UkperfError(f"The model {path} cannot be read: {reason(error)}.") from error
-    able = [runtime for runtime in _runtimes() if _MODELS[kind] in runtime.formats]
+    able = [runtime for runtime in runtimes.reading(about) if not runtime.lacking(facts.operators)]
     for runtime in able:
         if is_installed(runtime.distributions[0], site):
             return Subject((runtime.distributions[0],), site, interpreter, model=path.absolute())
@@ -96,6 +115,12 @@ def _model(path: Path, kind: str, site: Site, interpreter: Path | None) -> Subje
         f"{site.executable} has no package that loads {path.name}: {names}.",
         hint="Name another Python by --interpreter.",
     )
+
+
+def ready_model(subject: Subject) -> Model | None:
+    """The model as it is now, and rows to ask it, in the cache; None of what is no model. Raises UkperfError where rows
+    are wanted and it does not tell what one looks like."""
+    return modelfile.given(subject.model, subject.inputs) if subject.model is not None else None
 
 
 def _runtimes() -> Iterator[Runtime]:
@@ -137,7 +162,9 @@ def trace_here(subject: Subject, timeout_s: float) -> CallTrace:
         # its own folder is where a script finds what it opens
         cwd = subject.script.absolute().parent if subject.script is not None else home
         words = [str(subject.site.executable), "-I", str(script_of(subject))]
-        return trace_calls(words + ([str(subject.model)] if subject.model else []), env, cwd, timeout_s)
+        model = ready_model(subject)
+        words += [str(model.path), str(model.inputs)] if model is not None else []
+        return trace_calls(words, env, cwd, timeout_s)
 
 
 def packed(subject: Subject) -> Packed:
@@ -148,12 +175,13 @@ def packed(subject: Subject) -> Packed:
         return pack(subject.words, files=files, env=DEFAULT_ENV.items())
     runtime = runtime_of(subject)
     env = {**DEFAULT_ENV, **QUIET, **(runtime.environment if runtime is not None else {})}
-    inside = f"/model{subject.model.suffix.lower()}" if subject.model is not None else ""
-    if subject.model is not None:
-        files.append(FileToPack(subject.model, inside))
+    model = ready_model(subject)
+    inside = [f"/model{model.path.suffix}", "/inputs.npy"] if model is not None else []
+    if model is not None:
+        files += [FileToPack(model.path, inside[0]), FileToPack(model.inputs, inside[1])]
     return pack_python(
         script_of(subject),
-        [inside] if inside else [],
+        inside,
         packages=[subject.words[0]],
         site=subject.site,
         pruning=runtime.pruning if runtime is not None else NO_PRUNING,
@@ -184,8 +212,8 @@ def script_of(subject: Subject) -> Path:
     if subject.model is not None:
         runtime = runtime_of(subject)
         assert runtime is not None
-        name = f"load-{runtime.name}"
-        source = read_text(runtime.adapter) + _LOAD
+        name = f"predict-{runtime.name}"
+        source = read_text(runtime.adapter) + "\n\n" + read_text(runtimes.ROWS) + _PREDICT
     else:
         modules = _modules(subject.words[0], subject.site)
         name = f"import-{'-'.join(modules)}"

@@ -104,24 +104,28 @@ def given(path: Path, inputs: Path | None = None, cache: Cache | None = None) ->
     return Model(clean(path.name, 80), about.format, model, digest, folder / INPUTS_FILE, None, TOLERANCE)
 
 
-def examined(path: Path, named: Path | None = None) -> ModelFile:
-    """What a file is by its content, checked against its name. named: what it was called. Raises UkperfError."""
-    named = named or path
+def format_by_name(path: Path) -> ModelFormat | None:
+    """The format that a file is called by; None where its name tells none."""
+    return next((form for form, suffixes in _NAMES.items() if path.suffix.lower() in suffixes), None)
+
+
+def examined(path: Path) -> ModelFile:
+    """What a file is by its content, checked against its name. Raises UkperfError."""
     try:
         with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             head = file.read(_ENDS)
             file.seek(max(0, size - _ENDS))
-            about = _of_content(_Content(file, size, head, file.read(_ENDS)), named)
+            about = _of_content(_Content(file, size, head, file.read(_ENDS)), path)
     # the last two are zipfile's words for damage, too
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, struct.error) as error:
-        raise UkperfError(f"{named} is no model that can be loaded: {clean(reason(error), 300)}.") from error
-    claimed = [form for form, suffixes in _NAMES.items() if named.suffix.lower() in suffixes]
-    if claimed and about.format not in claimed:
+        raise UkperfError(f"{path} is no model that can be loaded: {clean(reason(error), 300)}.") from error
+    claimed = format_by_name(path)
+    if claimed is not None and about.format is not claimed:
         raise UkperfError(
-            f"{named} is called as {claimed[0].value} files are, and is {about.format.value}.",
-            hint=f"Give it its own name: {shell('mv', named, named.with_suffix(about.suffix))}",
+            f"{path} is called as {claimed.value} files are, and is {about.format.value}.",
+            hint=f"Give it its own name: {shell('mv', path, path.with_suffix(about.suffix))}",
         )
     return about
 

@@ -90,6 +90,9 @@ def read(path: Path) -> Runtime:
 ours = SimpleNamespace(**{path.stem: partial(read, path) for path in sorted(data("workloads", "infer").glob("*.toml"))})
 
 
+ROWS = data("workloads", "infer", "rows.py")  # beside every adapter: rows of a file, as the adapter wants them
+
+
 def get(name: str) -> Runtime:
     """Raises UkperfError where there is none of that name, or it cannot be loaded."""
     runtime: Runtime = RUNTIMES.call(name, kind=Runtime)

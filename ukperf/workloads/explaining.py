@@ -66,17 +66,18 @@ class Again:
     limit_s: float = LIMIT_S
 
 
-def explain(result: Result, programs: Sequence[Again], bench: Bench) -> None:
+def explain(result: Result, programs: Sequence[Again], bench: Bench, *, ends: bool = False) -> None:
     """Find out why guests ran their programs in no boot, once a run; what keeps that from being found out is said.
 
-    programs: of the run, which are run on this machine for it, as whoever asked for the run may. Runs of others are
-    left alone.
+    programs: of the run, which are run on this machine for it, as whoever asked for the run may. ends: all
+    are known to end here, without being run. Runs of others are left alone.
     """
     known = read(result.folder)
     questions = {guest: r for guest, r in whynot.failing(result.records).items() if _is_open(result.plan, r, known)}
     if not questions:
         return
     search = _Search(result, questions, bench)
+    search.ends |= set(questions) if ends else set()
     calls = [partial(search.by_calls, again) for again in programs]
     steps: list[Callable[[], None]] = [search.by_memory, *calls, search.by_more_memory]
     refused: dict[str, None] = {}
@@ -103,11 +104,12 @@ def _is_open(plan: Plan, record: BootRecord, known: Explained) -> bool:
 
 
 class _Search:
-    """Looks for why some guests failed. whys: guest → what was found; guesses: what else is to be said."""
+    """Looks for why some guests failed. whys: guest → what was found; guesses: what else is to be said; ends: guests
+    whose program ends on this machine."""
 
     def __init__(self, result: Result, questions: Mapping[str, BootRecord], bench: Bench) -> None:
         self._result, self._questions, self._bench = result, questions, bench
-        self._ends: set[str] = set()  # guests whose program ends on this machine
+        self.ends: set[str] = set()
         self.whys: dict[str, Why] = {}
         self.guesses: dict[str, Why] = {}
 
@@ -144,7 +146,7 @@ class _Search:
         tracer = tracer_of(packed if again.less is None else again.less(), again.limit_s)
         plain = tracer.run({})
         if plain.outcome is Outcome.OK:
-            self._ends |= left.keys()
+            self.ends |= left.keys()
         tries = _Tries(tracer, plain)
         nowhere = not any(record.outcome is Outcome.OK for record in self._of_program(packed))
         for guest, record in left.items():
@@ -169,7 +171,7 @@ class _Search:
             if guest not in self.whys
             and _suspicion(record) is None
             and record.outcome in memory.SILENT_DEATHS
-            and guest in self._ends
+            and guest in self.ends
         ]
         if not left:
             return

@@ -29,7 +29,7 @@ from ukperf.model import (
 )
 from ukperf.reports.page import Page
 from ukperf.text import Say, many
-from ukperf.workloads import inferring, joining
+from ukperf.workloads import explaining, inferring, joining
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
 from ukperf.workloads.inferring import BATCH, FIRST, IMPORT, LOAD, Inference, PackedModel
 from ukperf.workloads.learning import benchmarks_only, throughput
@@ -44,7 +44,8 @@ MAX_BATCH = 1 << 20
 class InferOptions:
     """runtime: of the registry `ukperf.runtimes`. model: made here, "": the first that it reads. threads: 0: the vCPUs;
     batch: rows, 0: all. calls: single rows, and then one batch, 0: as many as take some seconds. interpreter: where the
-    runtime is installed, None: where ukperf is. bare: none is given a /proc/cpuinfo."""
+    runtime is installed, None: where ukperf is. bare: none is given a /proc/cpuinfo. why:
+    guests that ran it in no boot are tried with more memory."""
 
     runtime: str = option("", "The runtime.", "RUNTIME")
     model: str = option("", "A model that ukperf makes.", "NAME")
@@ -56,6 +57,7 @@ class InferOptions:
     bare: bool = option(False, "Give no guest a /proc/cpuinfo.")
     interpreter: Path | None = None
     timeout_s: float | None = None
+    why: bool = option(True, "Look for why a guest cannot run it.")
 
 
 class Infer(Workload):
@@ -140,7 +142,15 @@ class Infer(Workload):
         good = [record for record in result.records if record.outcome is Outcome.OK]
         return (*inferring.engine_lines(good), *notes_of(good))
 
+    def explained(self, records: Sequence[BootRecord], folder: Path) -> Sequence[BootRecord]:
+        return explaining.explained(records, folder)
+
     def finish(self, result: Result, bench: Bench) -> Finished:
+        options: InferOptions = self.options_of(result)
+        if options.why:
+            # whatever is no code was calibrated on this machine
+            explaining.explain(result, (), bench, ends=not _is_code(options))
+        result = replace(result, records=explaining.explained(result.records, result.folder))
         good = [record for record in result.records if record.outcome is Outcome.OK]
         notes = notes_of(good)
         plain = super().finish(result, bench)
@@ -157,6 +167,16 @@ class Infer(Workload):
         plain = super().page(finished, host, records, options, facts)
         rates = throughput(records, BATCH)
         return replace(plain, notes=tuple(inferring.engine_lines(records)), more={"rows_per_second": rates})
+
+
+def _is_code(options: InferOptions) -> bool:
+    """Is it a file that only guests load? One that is gone or another by now counts so."""
+    if options.model_file is None:
+        return False
+    try:
+        return modelfile.examined(options.model_file).format in modelfile.CODE
+    except UkperfError:
+        return True
 
 
 def model_for(options: InferOptions, runtime: Runtime, site: Site | None, say: Say) -> Model:

@@ -21,7 +21,7 @@ from ukperf.workloads.learning import GUEST_PARTS, Calibration, calibration_of, 
 
 IMPORT, LOAD, FIRST, ROW, BATCH = "import", "load", "first prediction", "single row", "batch"
 ENGINE = "engine "  # what checks' names begin with that say what ran
-_OWN = (("bench.py", ["infer"]), ("cpuinfo.py", ["infer"]))
+_OWN = (("bench.py", ["infer"]), ("cpuinfo.py", ["infer"]), ("rows.py", ["infer"]))
 MAX_CALLS = 1 << 20
 _UNKNOWN_S = 1_800.0  # for a model that never ran here
 _BOOT_S = 240.0  # for the boot, and for reading a tree of half a gigabyte

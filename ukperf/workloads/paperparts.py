@@ -177,7 +177,9 @@ def infer(options: PaperOptions, place: Place, model: str, request: Request, fol
     if few is not None and not is_contest(name, model):
         request = replace(request, limits=replace(request.limits, boots=few))
     machine = replace(request.machine, memory_mib=int(str(Infer.defaults["memory"])))
-    work = InferOptions(runtime=name, model=model, interpreter=place.interpreter, timeout_s=options.timeout_s)
+    work = InferOptions(
+        runtime=name, model=model, interpreter=place.interpreter, timeout_s=options.timeout_s, why=False
+    )
     asked = replace(request, machine=machine, folder=infer_folder(folder, name, model))
     try:
         bench.campaign(workloads.get(INFER), work, asked)

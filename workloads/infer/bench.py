@@ -28,8 +28,6 @@ sys.executable = sys.executable or f"{sys.prefix}/python"
 import argparse  # noqa: E402
 import hashlib  # noqa: E402
 import math  # noqa: E402
-from ast import literal_eval  # noqa: E402
-from typing import NamedTuple  # noqa: E402
 
 import cpuinfo  # noqa: E402
 from benchparts import (  # noqa: E402
@@ -41,9 +39,9 @@ from benchparts import (  # noqa: E402
     report_quantiles,
     status_of,
 )
+from rows import Array, read_npy, rows_for  # noqa: E402
 
 FIRST = "first prediction"
-LETTERS = {"f4": "f", "f8": "d", "i8": "q", "i4": "i", "u1": "B", "b1": "?"}  # NumPy's kinds of numbers → struct's
 DISTINCT_ROWS = 256  # rows that the single calls go round
 
 
@@ -88,38 +86,6 @@ def repeated(clock, name, settings, call, meta, each=None):
     WIRE.samples(name, clock.unit, batches[warmups:], loops, warmups=batches[:warmups], meta=meta)
     if each is not None:
         each([cost for kept, cost in took if kept])
-
-
-class Array(NamedTuple):
-    """Numbers as they are in memory: NumPy's word for their kind ("<f4"), how many in each direction, bytes."""
-
-    kind: str
-    shape: tuple
-    data: bytes
-
-    def numbers(self):
-        return memoryview(self.data).cast(LETTERS[self.kind[1:]])
-
-
-def read_npy(path):
-    """An array of a .npy file, in the order of C. NumPy is not needed: not every runtime does."""
-    content = path.read_bytes()
-    start = 10 if content[6] == 1 else 12
-    end = start + int.from_bytes(content[8:start], "little")
-    about = literal_eval(content[start:end].decode("latin-1"))
-    if about["fortran_order"]:
-        raise Refused(f"{path.name} is in the order of Fortran.")
-    return Array(about["descr"], about["shape"], content[end:])
-
-
-def rows_for(adapter):
-    """What is predicted, as the runtime wants it: an array of NumPy where the adapter does not say otherwise."""
-    inputs = read_npy(HERE / "inputs.npy")
-    if hasattr(adapter, "array"):
-        return adapter.array(*inputs)
-    import numpy as np
-
-    return np.frombuffer(inputs.data, inputs.kind).reshape(inputs.shape)
 
 
 def arrays_of(adapter, outputs):
@@ -185,7 +151,7 @@ def run(args):
     import adapter
 
     once(clock, "import", adapter.import_, {"cpuinfo": given})
-    rows = rows_for(adapter)
+    rows = rows_for(adapter, HERE / "inputs.npy")
     batch = args.batch or len(rows)
     once(clock, "load", lambda: adapter.load(str(HERE / ABOUT["model"]), args.threads))
     once(clock, FIRST, lambda: adapter.predict(rows[:1]))
