@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from records import run_of
-from test_modelfile import node, onnx
+from test_modelfile import node, onnx, part
 
 from ukperf import guests, workloads
 from ukperf.console import encode_frame
@@ -15,6 +15,7 @@ from ukperf.engine.campaign import EngineBench
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import good_boot
 from ukperf.imaging import modelfile, models, runtimes
+from ukperf.imaging.cache import Cache
 from ukperf.imaging.distributions import is_installed, own_site
 from ukperf.model import (
     Accelerator,
@@ -25,11 +26,13 @@ from ukperf.model import (
     Machine,
     Observation,
     Outcome,
+    Program,
     Request,
     Sample,
     Unit,
 )
 from ukperf.workloads import inferring, joining
+from ukperf.workloads.calibrating import DOES_NOT_RUN
 from ukperf.workloads.infer import InferOptions, model_for, notes_of
 from ukperf.workloads.learning import Calibration
 
@@ -200,3 +203,32 @@ def test_the_model_that_a_runtime_gets_unasked_is_one_that_it_takes(name: str) -
         pytest.skip(f"{writer.library} is not installed")
     model = model_for(InferOptions(name), runtime, None, print)
     assert model.format is form and not runtime.lacking(modelfile.examined(model.path).operators)
+
+
+SAID = (
+    "onnxruntime: Fail: [ONNXRuntimeError] : 1 : FAIL : Load model from /root/c/trees/65/copy-00/prog/bench/model.onnx "
+    "failed:/onnxruntime_src/onnxruntime/core/graph/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, const "
+    "onnxruntime::PathString&) Unsupported model IR version: 99, max supported IR version: 13"
+)
+
+
+def test_a_model_for_another_version_of_its_runtime_is_a_sentence_with_what_it_was_written_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new.onnx"
+    path.write_bytes(onnx()[:-4] + part(8, part(2, 99)))
+    model = modelfile.given(path, cache=Cache(tmp_path / "cache"))
+    work = inferring.Inference(runtimes.get("onnxruntime"), model)
+    program = Program("infer", "ab" * 32, tmp_path, True, ("/x",))
+    monkeypatch.setattr(inferring, "packed", lambda *_: inferring.PackedModel(program, 0, ()))
+
+    def fails(*_: object) -> Observation:
+        raise UkperfError(f"{DOES_NOT_RUN}{SAID}")
+
+    monkeypatch.setattr(inferring, "run_here", fails)
+    with pytest.raises(UkperfError) as caught:
+        inferring.calibrate(work)
+    assert caught.value.message == (
+        "onnxruntime does not take new.onnx (IR version 8, opset 99 of ai.onnx): onnxruntime: Fail: [ONNXRuntimeError] "
+        ": 1 : FAIL : Load model from model.onnx failed:Unsupported model IR version: 99, max supported IR version: 13"
+    )

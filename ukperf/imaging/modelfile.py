@@ -57,7 +57,7 @@ class ModelFile:
     """shape: of rows of float32 that it takes, None for a size that is open; None where it does not say.
 
     suffix: the one by which runtimes know what it is. operators: DOMAIN:NAME, of ONNX. vocabulary: rows are tokens
-    below this; 0: any numbers.
+    below this; 0: any numbers. written_for: versions that it asks of a runtime, for people.
     """
 
     format: ModelFormat
@@ -65,6 +65,7 @@ class ModelFile:
     shape: tuple[int | None, ...] | None = None
     operators: frozenset[str] = frozenset()
     vocabulary: int = 0
+    written_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,9 @@ def _onnx(content: _Content, named: Path) -> ModelFile:
     kinds = list(facts.inputs.values())
     shape = kinds[0][1] if len(kinds) == 1 and kinds[0][0] == FLOAT else None
     operators = frozenset(f"{domain or 'ai.onnx'}:{name}" for domain, name in facts.operators)
-    return ModelFile(ModelFormat.ONNX, ".onnx", shape, operators)
+    opsets = [f"opset {version} of {domain or 'ai.onnx'}" for domain, version in sorted(facts.opsets.items())[:5]]
+    versions = ", ".join([f"IR version {facts.ir_version}", *opsets])
+    return ModelFile(ModelFormat.ONNX, ".onnx", shape, operators, written_for=versions)
 
 
 def _gguf(content: _Content, _named: Path) -> ModelFile:

@@ -23,6 +23,7 @@ SLOWDOWN = 25.0  # emulation against native: 15 to 22 measured, on an idle machi
 VALUE_S = 0.1  # one pyperf value lasts at least this long
 TIMEOUT_S = 3600.0
 MEMORY_MIB = 1024
+DOES_NOT_RUN = "The program does not even run on this host: "
 LOOPS_MAX = 1 << 32  # pyperf's own bound
 
 
@@ -53,7 +54,7 @@ def run_here(
     if seen.outcome is not Outcome.OK:
         wrote = written_lines(seen.console_tail)
         raise UkperfError(
-            f"The program does not even run on this host: {seen.report.error or seen.reason}",
+            f"{DOES_NOT_RUN}{seen.report.error or seen.reason}",
             hint=f"It wrote: {clean(wrote[-1].strip(), 200)}" if wrote else None,
         )
     return seen

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.hosts.base import OnFrame
+from ukperf.imaging import modelfile
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.distributions import Site
 from ukperf.imaging.models import Model
@@ -16,7 +18,8 @@ from ukperf.imaging.pythontree import BENCH, tree_program
 from ukperf.imaging.runtimes import Runtime, tree_of
 from ukperf.model import Accelerator, BootRecord, Program, Repetitions
 from ukperf.resources import data
-from ukperf.workloads.calibrating import SLOWDOWN, repeated, run_here
+from ukperf.text import clean
+from ukperf.workloads.calibrating import DOES_NOT_RUN, SLOWDOWN, repeated, run_here
 from ukperf.workloads.learning import GUEST_PARTS, Calibration, calibration_of, rows
 
 IMPORT, LOAD, FIRST, ROW, BATCH = "import", "load", "first prediction", "single row", "batch"
@@ -83,7 +86,25 @@ def packed(
 def calibrate(work: Inference, watch: OnFrame | None = None, cache: Cache | None = None) -> Calibration:
     """Run everything once on this machine itself. Raises UkperfError with the runtime's own sentence where it fails."""
     once = {ROW: Repetitions(20, 1, 1), BATCH: Repetitions(1, 3, 0)}
-    return calibration_of(run_here(packed(work, Accelerator.NATIVE, once, cache).program, watch, cache))
+    program = packed(work, Accelerator.NATIVE, once, cache).program
+    try:
+        return calibration_of(run_here(program, watch, cache))
+    except UkperfError as error:
+        if work.model.expected is not None:
+            raise
+        raise _refused(work, error) from error
+
+
+def _refused(work: Inference, error: UkperfError) -> UkperfError:
+    """A model of the user's own that its runtime does not take: what it was written for is mostly the reason."""
+    versions = modelfile.examined(work.model.path).written_for
+    said = re.sub(r"(/[\w.@+-]+){2,}", lambda path: path[0].rpartition("/")[2], error.message)
+    said = re.sub(r"[\w.]+:\d+ [^\n]*?\) (?=[A-Z])", "", said)  # where in its sources it says so
+    return UkperfError(
+        f"{work.runtime.name} does not take {work.model.name}{f' ({versions})' if versions else ''}: "
+        f"{clean(said.removeprefix(DOES_NOT_RUN), 400)}",
+        hint="Another version of the runtime may take it; or save the model for the one that is there.",
+    )
 
 
 def choose(known: Calibration | None, emulated: bool, calls: int = 0) -> dict[str, Repetitions]:
