@@ -26,6 +26,14 @@ Interpreter = Annotated[
     Path | None,
     typer.Option(metavar="PYTHON", help="Where runtimes are installed; the same version of Python as ukperf's."),
 ]
+Calls = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Single rows of each boot of a runtime, and one batch. Default: what takes some seconds.",
+    ),
+]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the page as one HTML file too.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown instead of tables.")]
 
@@ -36,6 +44,7 @@ def command(
     guest: o.Guests = None,
     runtime: Runtimes = None,
     interpreter: Interpreter = None,
+    calls: Calls = None,
     boots: o.Boots = None,
     max_time: o.MaxTime = None,
     delta: o.Delta = 1.0,
@@ -93,6 +102,7 @@ def command(
         absolute(interpreter) if interpreter else None,
         runtime_boots=QUICK_RUNTIME_BOOTS if quick and boots is None else None,
         timeout_s=timeout_s,
+        calls=calls or 0,
     )
     request = Request(
         guests=o.with_baseline(guest, BASELINE),

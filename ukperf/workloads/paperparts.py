@@ -38,7 +38,7 @@ Depends = Callable[[str, Runtime, Path | None], Needs]  # (the paper's framework
 class PaperOptions:
     """parts: empty: all. runtimes: of the registry, empty: all. interpreter: where runtimes are installed, besides
     ukperf's own Python. runtime_boots: of runs that are no part of the contest of classifiers, None: as of all.
-    timeout_s: of boots with a runtime in them."""
+    timeout_s: of boots with a runtime in them. calls: as InferOptions has it."""
 
     learn: LearnOptions = field(default_factory=LearnOptions)
     parts: tuple[PaperPart, ...] = ()
@@ -46,6 +46,7 @@ class PaperOptions:
     interpreter: Path | None = None
     runtime_boots: int | None = None
     timeout_s: float | None = None
+    calls: int = 0
 
     @property
     def wanted(self) -> tuple[PaperPart, ...]:
@@ -178,7 +179,12 @@ def infer(options: PaperOptions, place: Place, model: str, request: Request, fol
         request = replace(request, limits=replace(request.limits, boots=few))
     machine = replace(request.machine, memory_mib=int(str(Infer.defaults["memory"])))
     work = InferOptions(
-        runtime=name, model=model, interpreter=place.interpreter, timeout_s=options.timeout_s, why=False
+        runtime=name,
+        model=model,
+        interpreter=place.interpreter,
+        timeout_s=options.timeout_s,
+        calls=options.calls,
+        why=False,
     )
     asked = replace(request, machine=machine, folder=infer_folder(folder, name, model))
     try:
