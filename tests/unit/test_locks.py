@@ -156,7 +156,9 @@ def test_a_folder_gets_its_name_when_all_in_it_is_durable(tmp_path: Path, monkey
 
     monkeypatch.setattr(files, "sync", noted)
     publish(tmp_path / "work", tmp_path / "home" / "it")
-    assert order == ["work not named", "file not named", "below not named", "home named"]
+    # All inside is durable before the name; in which order among themselves, several at once, says nothing.
+    assert sorted(order[:-1]) == ["below not named", "file not named", "work not named"]
+    assert order[-1] == "home named"
     assert (tmp_path / "home" / "it" / "below" / "file").read_text() == "x"
 
 
