@@ -97,6 +97,14 @@ def test_a_language_model_is_asked_tokens_that_it_has(tmp_path: Path) -> None:
     assert set(rows.ravel()) <= set(range(7)) and len(set(rows.ravel())) == 7
 
 
+@pytest.mark.parametrize("rows", [[[0, 7]], [[0.5]], [[-1]], [[float("nan")]], [0, 1]], ids=str)
+def test_a_language_model_is_asked_no_rows_that_are_no_tokens(rows: list[object], tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf(NAMED, SIZE))
+    np.save(tmp_path / "rows.npy", np.array(rows, np.float32))
+    with pytest.raises(UkperfError, match="no rows of token numbers below 7"):
+        modelfile.given(tmp_path / "m.gguf", tmp_path / "rows.npy", Cache(tmp_path / "cache"))
+
+
 def test_a_language_model_without_a_vocabulary_wants_rows(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(gguf(NAMED))
     with pytest.raises(UkperfError, match="does not tell what one row"):

@@ -306,7 +306,6 @@ def build(
     started = time.monotonic()
     image = guests.build(chosen, make(), BuildOptions(machine=MachineKind(machine)))
     took = time.monotonic() - started
-    files = {name: path for name in ("kernel", "initrd", "disk") if (path := getattr(image, name)) is not None}
     said = {
         "guest": image.guest,
         "workload": image.workload,
@@ -315,11 +314,11 @@ def build(
         "kernel_version": image.kernel_version,
         "kernel_digest": image.kernel_digest,
         "cmdline": image.cmdline,
-        "files": {name: {"path": path, "bytes": path.stat().st_size} for name, path in files.items()},
+        "files": {name: {"path": path, "bytes": path.stat().st_size} for name, path in image.files.items()},
         "seconds": round(took, 3),
     }
     kernel = f"kernel {image.kernel_version}, {took:.2g} s"
-    lines = [f"  {name}: {path} ({path.stat().st_size:,} bytes)" for name, path in files.items()]
+    lines = [f"  {name}: {path} ({path.stat().st_size:,} bytes)" for name, path in image.files.items()]
     made = f"Image {image.digest[:12]}: {image.guest} with {image.workload}, {kernel}."
     show_page(sentences(said, made, *lines), as_json)
 

@@ -86,7 +86,7 @@ def given(path: Path, inputs: Path | None = None, cache: Cache | None = None) ->
     cache = cache or Cache()
     _check_size(path)
     about = examined(path)
-    rows = _read_rows(inputs) if inputs is not None else _made_rows(about, path)
+    rows = _read_rows(inputs, about.vocabulary) if inputs is not None else _made_rows(about, path)
     digest = cache.digests.file(path)
 
     def fill(folder: Path) -> None:
@@ -275,12 +275,19 @@ def _made_rows(about: ModelFile, path: Path) -> Rows:
     return rows
 
 
-def _read_rows(path: Path) -> Rows:
-    """Raises UkperfError for what is no .npy of float32 with a row."""
+def _read_rows(path: Path, vocabulary: int) -> Rows:
+    """Raises UkperfError for what is no .npy of float32 with a row, or has other than tokens where those are asked."""
     try:
         rows = np.load(io.BytesIO(read_bytes(path, 4 * NUMBERS_MAX)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UkperfError(f"The rows {path} cannot be read: {clean(reason(error), 200)}.") from error
     if not isinstance(rows, np.ndarray) or rows.dtype != np.float32 or rows.ndim < 1 or not rows.size:
         raise UkperfError(f"{path} has no rows of float32.", hint="Write it by numpy.save('rows.npy', rows).")
+    if vocabulary and (
+        rows.ndim != 2 or (rows != np.floor(rows)).any() or not (0 <= rows.min() <= rows.max() < vocabulary)
+    ):
+        raise UkperfError(
+            f"{path} has no rows of token numbers below {vocabulary:,}, which this model is asked.",
+            hint="A row is a prompt, all of one length: whole numbers as float32.",
+        )
     return np.ascontiguousarray(rows)

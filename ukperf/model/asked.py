@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -181,18 +181,17 @@ class Image:
         """In the order in which the guest finds them."""
         return tuple(path for path in (self.disk, self.system) if path is not None)
 
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """What its machine reads, by the names of the fields."""
+        names = ("kernel", "initrd", "disk", "system")
+        return {name: path for name in names if (path := getattr(self, name)) is not None}
+
     def with_files(self, place: Callable[[Path], Path]) -> Image:
         """The image with each file that its machine reads where `place` puts it."""
-
-        def placed(path: Path | None) -> Path | None:
-            return None if path is None else place(path)
-
+        put = {name: place(path) for name, path in self.files.items()}
         return replace(
-            self,
-            kernel=placed(self.kernel),
-            initrd=placed(self.initrd),
-            disk=placed(self.disk),
-            system=placed(self.system),
+            self, kernel=put.get("kernel"), initrd=put.get("initrd"), disk=put.get("disk"), system=put.get("system")
         )
 
     def executed_by(self, accelerator: Accelerator) -> Accelerator:

@@ -1,6 +1,7 @@
 """llama.cpp by its Python package: rows are token numbers, and a row gives the logits behind its last token."""
 
 KEPT = {}
+KINDS = {"0": "float32", "1": "float16"}  # of weights, as GGUF numbers them; others are quantized
 
 
 def import_():
@@ -38,9 +39,10 @@ def predict(rows):
 
 def engine():
     module, model = KEPT["module"], KEPT["model"]
+    kind = model.metadata.get("general.file_type", "unknown")
     return {
         "version": module.__version__,
         "build": " ".join(module.llama_print_system_info().decode().split()),
-        "precision": model.metadata.get("general.file_type", "unknown"),
+        "precision": KINDS.get(kind, f"GGUF's file type {kind}"),
         "threads": KEPT["threads"],
     }
