@@ -133,6 +133,4 @@ def command(
     if PaperPart.LEARNING in options.wanted and paper.answer is not None:
         refuse_if_none_good(paper.answer.result)
         refuse_if_not_compared(paper.answer.result)
-    if PaperPart.RUNTIMES in options.wanted and paper.runtimes and not paper.runs_somewhere:
-        why = next(iter(paper.problems), "Every boot failed.")
-        raise UkperfError(f"No runtime ran anywhere. {why}")
+    paper.check(options)

@@ -66,6 +66,9 @@ def claim_parts(claims: Sequence[ClaimLine]) -> Iterator[Part]:
     said = ", ".join(f"{verdict.value} {counts[verdict]}" for verdict in Holding if counts[verdict])
     yield SPACE
     yield Line(f"What the paper says, {len(claims)} claims: {said}.", Tone.STRONG)
+    yield Line(
+        "Kernels and libraries are those of this machine: what does not hold here may have held in 2021.", Tone.DIM
+    )
     for claim in claims:
         yield SPACE
         yield Line(f"“{claim.quote}” ({claim.where})")

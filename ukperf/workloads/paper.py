@@ -52,10 +52,11 @@ class Paper:
     problems: tuple[str, ...] = ()
     detail: Path | None = None  # a run below the folder that `ukperf report` shows
 
-    @property
-    def runs_somewhere(self) -> bool:
-        """Did a runtime run in any guest?"""
-        return any(line.running is InGuest.RUNS for line in self.runtimes)
+    def check(self, options: PaperOptions) -> None:
+        """Raises UkperfError where runtimes were to run, and none ran in any guest."""
+        ran = any(line.running is InGuest.RUNS for line in self.runtimes)
+        if PaperPart.RUNTIMES in options.wanted and self.runtimes and not ran:
+            raise UkperfError(f"No runtime ran anywhere. {next(iter(self.problems), 'Every boot failed.')}")
 
 
 def reproduce(options: PaperOptions, request: Request, folder: Path, bench: Bench, depends: Depends) -> Paper:
