@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from html import unescape
 from pathlib import Path
@@ -543,3 +544,20 @@ def test_a_need_is_refuted_only_by_what_was_seen_to_run_without_it() -> None:
 def test_its_own_tables_refute_the_advantage() -> None:
     [line] = [line for line in verdicts(Measured()) if line.name == "advantage in its tables"]
     assert line.verdict is Holding.FAILS and "slower in 3 of its 4 rows" in line.because and "0.9 %" in line.because
+
+
+@pytest.mark.parametrize(
+    ("running", "parts", "refused"),
+    [
+        (InGuest.FAILS, (), True),
+        (InGuest.FAILS, (PaperPart.RUNTIMES,), True),
+        (InGuest.FAILS, (PaperPart.CALLS,), False),  # it was measured before, and was not asked for now
+        (InGuest.RUNS, (), False),
+    ],
+)
+def test_runtimes_that_ran_nowhere_are_an_error_where_they_were_asked_for(
+    running: InGuest, parts: tuple[PaperPart, ...], refused: bool, tmp_path: Path
+) -> None:
+    made = Paper(tmp_path, (), None, (), runtimes=(RuntimeLine("onnxruntime", "mlp", "nanos", running),))
+    with pytest.raises(UkperfError, match="No runtime ran anywhere") if refused else nullcontext():
+        made.check(PaperOptions(parts=parts))
