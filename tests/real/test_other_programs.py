@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed"),
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
 ]
-GUESTS = ("linux", "nanos", "unikraft")
+GUESTS = ("linux", "linux-lean", "nanos", "unikraft")
 KEPT = 4096  # bytes of what a program writes
 OWN_IN_RUN = 20_000  # instructions that the library may add to what is measured
 LUA = "local t = {} for i = 1, 2000 do t[i] = i * i end print(#t, t[2000], io.read('a') == '', '\\r\\n')"

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed"),
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
 ]
-GUESTS = ("linux", "nanos", "unikraft")
+GUESTS = ("linux", "linux-lean", "nanos", "unikraft")
 MEMORY_MIB = 512
 PLAIN = """
 import sys, os, helper

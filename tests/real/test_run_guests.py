@@ -36,7 +36,7 @@ def here(*names: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 def test_one_program_in_every_guest_is_timed_and_did_the_same_work(uk: World) -> None:
-    sqlite, names = needs("sqlite3"), here("linux", "nanos", "unikraft")
+    sqlite, names = needs("sqlite3"), here("linux", "linux-lean", "nanos", "unikraft")
     uk.path("data").mkdir(exist_ok=True)
     uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
     chosen = [word for name in names for word in ("-g", name)]
@@ -54,7 +54,7 @@ def test_one_program_in_every_guest_is_timed_and_did_the_same_work(uk: World) ->
 
 @pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 def test_a_data_file_of_50_mb_is_read_alike_in_every_guest(uk: World) -> None:
-    names = here("linux", "nanos", "unikraft")
+    names = here("linux", "linux-lean", "nanos", "unikraft")
     uk.path("data").mkdir(exist_ok=True)
     uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
     data = uk.path("big")
@@ -72,7 +72,7 @@ def test_a_data_file_of_50_mb_is_read_alike_in_every_guest(uk: World) -> None:
 
 @pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 def test_five_megabytes_of_output_come_through_every_guests_console(uk: World) -> None:
-    names = here("linux", "nanos", "unikraft")
+    names = here("linux", "linux-lean", "nanos", "unikraft")
     uk.path("data").mkdir(exist_ok=True)
     uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
     written = b"".join(b"line %010d\n" % number for number in range((5 << 20) // 16))

@@ -203,7 +203,9 @@ def test_linux_needs_modules_for_a_disk(cache: Cache, options: BuildOptions, tmp
 
     linux = Linux(cache)
     with pytest.raises(UkperfError, match="has no modules"):
-        disk_initramfs(linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "x", Disk("/dev/vda", ()))
+        disk_initramfs(
+            linux.kernel(options), linux.init(), boot_program(cache), tmp_path / "x", Disk("/dev/vda", ("virtio_blk",))
+        )
 
 
 def test_a_disk_on_xen_has_xens_name_and_driver(

@@ -134,13 +134,12 @@ class Linux(Guest):
 
 def for_accelerator(guest: Guest, options: BuildOptions) -> str:
     """What emulation wants on a Linux kernel's command line."""
-    # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
-    if options.accelerator is Accelerator.ICOUNT:
-        return str(guest.recipe.extra["icount_cmdline"])
+    # icount's words: the kernel's place in memory is random, and with it the number of instructions that it executes.
+    words = str(guest.recipe.extra.get(f"{options.accelerator}_cmdline", ""))
     # On a machine with no clock to measure its counter by, a busy host makes Linux hang without it (hosttsc.py).
     if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
-        return f"tsc_early_khz={tsc_khz(guest.cache)}"
-    return ""
+        return join_cmdline(words, f"tsc_early_khz={tsc_khz(guest.cache)}")
+    return words
 
 
 def own_part(cache: Cache, source: Path) -> Path:
@@ -194,11 +193,11 @@ class Disk:
 def disk_initramfs(kernel: LinuxKernel, init: Path, program: Program, target: Path, disk: Disk) -> None:
     """Writes the initramfs of a guest whose program is in the ext4 file system of a disk.
 
-    Raises UkperfError when the kernel came without its modules.
+    Raises UkperfError when the kernel came without modules that it needs.
     """
-    if kernel.modules is None:
+    if disk.modules and kernel.modules is None:
         raise UkperfError(f"The kernel {kernel.vmlinuz} has no modules, which a disk needs.", hint=distro.PULL_HINT)
-    modules = kmodules.load_order(kernel.modules, disk.modules)
+    modules = kmodules.load_order(kernel.modules, disk.modules) if kernel.modules else []
     paths = [f"/{name}.ko" for name, _ in modules]
     contents: dict[str, Path | bytes] = {f"/{name}.ko": data for name, data in modules}
     contents |= {"/init": init, "/ukperf.conf": init_conf(program, disk=disk.device, modules=paths)}

@@ -57,6 +57,7 @@ class Kernels(StrEnum):
     OWN = "own"  # made here, or there is none
     PULLED = "pulled"  # `images pull` gets the one that there is; who wants the guest has asked for that
     STORED = "stored"  # `images pull` and `images add` put them into the kernel store
+    BUILT = "built"  # `images build-kernel` and `images add` do
 
 
 class Role(StrEnum):
@@ -120,9 +121,13 @@ class GuestFile:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Reads and checks a recipe. Raises UkperfError when a key is missing or of the wrong kind."""
+    """Reads and checks a recipe. `like` names the guest whose recipe says what this one does not; roles are no part of
+    that. Raises UkperfError when a key is missing or of the wrong kind."""
     try:
         values = tomllib.loads(read_text(path))
+        if "like" in values:
+            other = tomllib.loads(read_text(path.parent.parent / str(values.pop("like")) / path.name))
+            values = {**{name: value for name, value in other.items() if name != "role"}, **values}
         own = {item.name for item in fields(Recipe)} - {"extra"}
         recipe = decode(Recipe, {name: value for name, value in values.items() if name in own})
         return replace(recipe, extra={name: value for name, value in values.items() if name not in own})

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from ukperf.files import read_bytes
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.download import Client
+from ukperf.imaging.kernelbuild import Built
 from ukperf.imaging.kernelfile import KernelKind, inspect, inspect_bytes
 from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelOrigin, KernelStore, StoredKernel, check_version
 from ukperf.imaging.pull import PinOf, Pulled, mirror_variable, pins
 from ukperf.model import DEFAULT_PLATFORM, Image, MachineKind, Platform, Program
+from ukperf.text import Say
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class StoredGuest(Guest):
         super().__init__(cache)
         self.store = store or KernelStore()
         self._entry: StoredKernel | None = None  # what is booted, wherever its files are
+
+    @property
+    def get_one(self) -> str:
+        """How a kernel is had, for who has none."""
+        return f"Get one: ukperf images pull {self.name}, or: ukperf images add {self.name} {self.add_options}"
 
     def availability(self, options: BuildOptions) -> Availability:
         try:
@@ -126,7 +133,7 @@ class StoredGuest(Guest):
         if entry is None:
             raise UkperfError(
                 f"There is no {self.name} kernel yet.",
-                hint=f"Get one: ukperf images pull {self.name}, or: ukperf images add {self.name} {self.add_options}",
+                hint=self.get_one,
             )
         return _files_of(entry)
 
@@ -186,6 +193,13 @@ class StoredGuest(Guest):
         Raises UkperfError when anything is not as it should be, above all a digest that is not the pinned one.
         """
         raise UkperfError(f"There is nothing to pull for the guest {self.name}.")
+
+    def build_kernel(self, *, say: Say, progress: Callable[[str], None], check: Check | None) -> Built:
+        """Builds a kernel into the store, unless it is there. say: gets what is worth knowing; progress: what is going
+        on; check: as KernelStore.add. Raises UkperfError when anything fails; the store is as it was then."""
+        raise UkperfError(
+            f"ukperf builds no kernels of {self.name}: its project does.", hint=f"Type: ukperf images pull {self.name}"
+        )
 
     def pins(self, platform: str) -> Mapping[str, str]:
         """Version → digest, as the recipe has them, of what is downloaded for a platform."""

@@ -157,10 +157,14 @@ def compile_c(
     command = [compiler.path, *flags, f"-ffile-prefix-map={base}=.", "-o", str(output), *map(str, sources)]
     done = _run(command, base)
     if done.returncode != 0:
-        raise UkperfError(
-            f"{compiler.path} could not build {sources[0].name}: {_reason(done.stderr, done.returncode)}.",
-            hint=_MEMORY if done.returncode < 0 else _hint(done.stderr),
-        )
+        why, hint = why_failed(done.stderr, done.returncode)
+        raise UkperfError(f"{compiler.path} could not build {sources[0].name}: {why}.", hint=hint)
+
+
+def why_failed(output: str, status: int) -> tuple[str, str | None]:
+    """The line of a build's output that says why it failed, without its full stop; and what helps, where that is
+    known."""
+    return _reason(output, status), _MEMORY if status < 0 else _hint(output)
 
 
 def _does_not_run(path: str, said: str) -> UkperfError:

@@ -1,25 +1,18 @@
-"""The Linux guest's kernel: the distribution's own cloud kernel, taken apart in our cache, never installed.
-
-apt checks what it downloads against the distribution's signed lists; neither root nor the package system's own folders
-are needed, because apt is given folders of ours where its own lists are empty.
-"""
+"""The Linux guest's kernel: the distribution's own cloud kernel, taken apart in our cache, never installed."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ukperf.errors import UkperfError
+from ukperf.imaging.apt import Apt, apt
 from ukperf.imaging.archives import members
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.kernelfile import kernel_version
-from ukperf.paths import TMP, is_plain
 
 # What stands for "the kernel for virtual machines": Debian's, then Ubuntu's.
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual", "linux-image-kvm")
@@ -31,7 +24,7 @@ _WANTED = re.compile(
     r"|(usr/)?lib/modules/[^/]+/kernel/drivers/(virtio/.*|block/(virtio_blk|xen-blkfront)\..*)"
     r"|(usr/)?lib/modules/[^/]+/kernel/(net/9p|fs/(9p|netfs|fscache))/.*"
 )
-_TIMEOUT_S = 600
+_INSTEAD = "Or name a kernel: --kernel linux=PATH (a bzImage with ext4, 8250 and virtio)."
 PACKAGE_MAX, FILES_MAX = 4 << 30, 100_000  # an unpacked package's; Ubuntu's with all modules have a quarter of it
 
 
@@ -73,102 +66,38 @@ def pull_kernel(cache: Cache) -> LinuxKernel:
 
     Raises UkperfError where there is no apt, no such package, or no network.
     """
-    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise UkperfError(
-                f"There is no {tool} to get a Linux kernel with.",
-                hint="Name a kernel yourself: --kernel linux=PATH (a bzImage with ext4, 8250 and virtio).",
-            )
-    cache.root.mkdir(parents=True, exist_ok=True)
-    # apt's parts tell each other paths line by line: after a line feed it would write elsewhere.
-    with tempfile.TemporaryDirectory(dir=cache.root if is_plain(cache.root) else TMP, prefix="apt-") as folder:
-        apt = _Apt(Path(folder))
-        packages = apt.kernel_packages()
-        description = {"packages": apt.versions(packages), "layout": 1}
-        cache.entry(_KIND, Cache.key(description), lambda target: apt.unpack(packages, target))
+    with apt(cache, "a Linux kernel", _INSTEAD) as ours:
+        packages = _kernel_packages(ours)
+        description = {"packages": [str(ours.package(name)) for name in packages], "layout": 1}
+        cache.entry(_KIND, Cache.key(description), lambda target: _unpack(ours, packages, target))
     kernel = find_kernel(cache)
     if kernel is None:
         raise UkperfError(f"The packages {', '.join(packages)} hold no kernel.", hint="Use --kernel linux=PATH.")
     return kernel
 
 
-class _Apt:
-    """apt-get and apt-cache, writing only to `folder`."""
+def _kernel_packages(apt: Apt) -> list[str]:
+    """The packages that hold the kernel and its modules, by what the metapackage depends on."""
+    for attempt in range(2):
+        for meta in META_PACKAGES:
+            depends = apt.depends(meta)
+            image = next((name for name in depends if re.match(r"linux-image-(unsigned-)?\d", name)), None)
+            if image is not None:
+                return [image, *(name for name in apt.depends(image) if re.match(r"linux-modules-\d", name))]
+        if attempt == 0:
+            apt.own_lists()
+    raise UkperfError(
+        f"apt knows none of {', '.join(META_PACKAGES)}.",
+        hint=f"Check the network and run: sudo apt-get update. {_INSTEAD}",
+    )
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        # Without this, apt run by root warns that its own user cannot enter our folder.
-        self.options = ["-o", "APT::Sandbox::User=root", "-o", "Dpkg::Use-Pty=0"]
 
-    def kernel_packages(self) -> list[str]:
-        """The packages that hold the kernel and its modules, by what the metapackage depends on."""
-        for attempt in range(2):
-            for meta in META_PACKAGES:
-                depends = self._depends(meta)
-                image = next((name for name in depends if re.match(r"linux-image-(unsigned-)?\d", name)), None)
-                if image is not None:
-                    return [image, *(name for name in self._depends(image) if re.match(r"linux-modules-\d", name))]
-            if attempt == 0:
-                self._own_lists()
-        raise UkperfError(
-            f"apt knows none of {', '.join(META_PACKAGES)}.",
-            hint="Check the network and run: sudo apt-get update. Or name a kernel: --kernel linux=PATH",
-        )
-
-    def versions(self, packages: Sequence[str]) -> list[str]:
-        """name=version=sha256 of what would be downloaded: the key in the cache."""
-        lines = []
-        for package in packages:
-            text = self._run("apt-cache", "show", "--no-all-versions", package)
-            facts = dict(re.findall(r"^(Version|SHA256): (\S+)$", text, flags=re.MULTILINE))
-            lines.append(f"{package}={facts.get('Version', '?')}={facts.get('SHA256', '?')}")
-        return lines
-
-    def unpack(self, packages: Sequence[str], target: Path) -> None:
-        """Downloads packages and puts their kernel and the modules that we may need under target."""
-        self._run("apt-get", "download", *packages)
-        for package in packages:
-            _extract(next(self.folder.glob(f"{package}_*.deb")), target)
-        if not list((target / "boot").glob("vmlinuz-*")):
-            raise UkperfError(f"The package {packages[0]} holds no kernel.", hint="Use --kernel linux=PATH.")
-
-    def _own_lists(self) -> None:
-        """Where the system's package lists are empty (a fresh container): lists of our own, thrown away afterwards."""
-        for name in ("lists/partial", "archives/partial"):
-            (self.folder / name).mkdir(parents=True)
-        self.options += ["-o", f"Dir::State::Lists={self.folder}/lists", "-o", f"Dir::Cache={self.folder}"]
-        self._run("apt-get", "update", "-q")
-
-    def _depends(self, package: str) -> list[str]:
-        done = self._start("apt-cache", "depends", "--important", package)
-        return re.findall(r"^\s*\|?Depends: ([^<\s]\S*)$", done.stdout, flags=re.MULTILINE)
-
-    def _run(self, tool: str, *arguments: str) -> str:
-        done = self._start(tool, *arguments)
-        if done.returncode != 0:
-            reasons = [line[3:] for line in done.stderr.splitlines() if line.startswith("E: ")]
-            raise UkperfError(
-                f"{tool} {arguments[0]} failed: {(reasons or ['status ' + str(done.returncode)])[0][:300]}",
-                hint="Check the network, and run: sudo apt-get update. Or name a kernel: --kernel linux=PATH",
-            )
-        return done.stdout
-
-    def _start(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(
-                [tool, *self.options, *arguments],
-                check=False,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                cwd=self.folder,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise UkperfError(
-                f"{tool} {arguments[0]} took longer than {_TIMEOUT_S} seconds.", hint="Check the network."
-            ) from error
+def _unpack(apt: Apt, packages: Sequence[str], target: Path) -> None:
+    """Downloads packages and puts their kernel and the modules that we may need under target."""
+    for file in apt.download(packages):
+        _extract(file, target)
+    if not list((target / "boot").glob("vmlinuz-*")):
+        raise UkperfError(f"The package {packages[0]} holds no kernel.", hint="Use --kernel linux=PATH.")
 
 
 def _extract(package: Path, target: Path) -> None:
