@@ -236,7 +236,7 @@ class _Make:
 
         jobs = len(os.sched_getaffinity(0))
         self._make(f"-j{jobs}", "vmlinux", on_line=count)
-        kernel = self.output / "kernel"
+        kernel = self.output / "kernel.stripped"
         ended = longrun.run(["strip", "-s", "-o", str(kernel), str(self.output / "vmlinux")], timeout_s=_TIMEOUT_S)
         self._check("strip", ended)
         return kernel
