@@ -20,10 +20,10 @@ from fakekernels import elf
 
 from ukperf import guests
 from ukperf.errors import UkperfError
-from ukperf.imaging import kconfig, kernelbuild, kernelsource, longrun
+from ukperf.imaging import cleaning, kconfig, kernelbuild, kernelsource, longrun
 from ukperf.imaging.apt import Apt
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.kernelbuild import Built, Making, Order
+from ukperf.imaging.kernelbuild import BuiltKernel, Making, Order
 from ukperf.imaging.kernelstore import Check, KernelStore, StoredKernel
 from ukperf.resources import data
 from ukperf.signals import Ended
@@ -80,7 +80,7 @@ class Bench:
     said: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
 
-    def build(self, progress: Callable[[str], None] | None = None, check: Check | None = None) -> Built:
+    def build(self, progress: Callable[[str], None] | None = None, check: Check | None = None) -> BuiltKernel:
         options = self.folder / "options.toml"
         making = Making("linux-lean", options, self.order, self.cache, self.said.append, progress or self.shown.append)
         (self.folder / "apt").mkdir(exist_ok=True)
@@ -290,6 +290,17 @@ def test_no_linux_source_is_said(bench: Bench) -> None:
     bench.order = Order("linux-sauce", (), 3, 1)
     with pytest.raises(UkperfError, match="apt knows no package linux-sauce"):
         bench.build()
+
+
+def test_images_clean_knows_what_a_build_left_and_leaves_what_is_in_use(bench: Bench) -> None:
+    bench.tell("stops-3", "error: x\n")
+    with pytest.raises(UkperfError):
+        bench.build()
+    entries = [entry for entry in cleaning.entries(bench.cache.root) if entry.kind == kernelbuild.FOLDER]
+    assert len(entries) == 1
+    assert [entry.key for entry in cleaning.clean(bench.cache.root).in_use] == [entries[0].key], (
+        "it is ours until we end"
+    )
 
 
 def test_two_builds_at_once_are_one_too_many(bench: Bench) -> None:

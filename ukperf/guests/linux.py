@@ -134,12 +134,13 @@ class Linux(Guest):
 
 def for_accelerator(guest: Guest, options: BuildOptions) -> str:
     """What emulation wants on a Linux kernel's command line."""
-    # icount's words: the kernel's place in memory is random, and with it the number of instructions that it executes.
-    words = str(guest.recipe.extra.get(f"{options.accelerator}_cmdline", ""))
+    # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
+    if options.accelerator is Accelerator.ICOUNT:
+        return str(guest.recipe.extra["icount_cmdline"])
     # On a machine with no clock to measure its counter by, a busy host makes Linux hang without it (hosttsc.py).
     if options.accelerator is Accelerator.TCG and options.machine is MachineKind.MICROVM and not options.remote:
-        return join_cmdline(words, f"tsc_early_khz={tsc_khz(guest.cache)}")
-    return words
+        return f"tsc_early_khz={tsc_khz(guest.cache)}"
+    return ""
 
 
 def own_part(cache: Cache, source: Path) -> Path:

@@ -12,7 +12,7 @@ from ukperf.guests.linux import Linux
 from ukperf.guests.stored import StoredGuest
 from ukperf.imaging import kernelbuild, kernelsource
 from ukperf.imaging.apt import apt
-from ukperf.imaging.kernelbuild import Built, Making, Order
+from ukperf.imaging.kernelbuild import BuiltKernel, Making, Order
 from ukperf.imaging.kernelfile import kernel_version
 from ukperf.imaging.kernelstore import Check
 from ukperf.model import Image, Program
@@ -42,7 +42,7 @@ class LinuxLean(StoredGuest):
         image = linux.build(program, replace(options, kernel=files.kernel))
         return replace(image, kernel_version=files.version)
 
-    def build_kernel(self, *, say: Say, progress: Callable[[str], None], check: Check | None) -> Built:
+    def build_kernel(self, *, say: Say, progress: Callable[[str], None], check: Check | None) -> BuiltKernel:
         """Builds the kernel from the distribution's source, unless it is in the store. Raises UkperfError as
         `kernelbuild.build`."""
         order = decode(Order, self.recipe.extra["build"])

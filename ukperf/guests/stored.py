@@ -15,7 +15,7 @@ from ukperf.files import read_bytes
 from ukperf.guests.base import Availability, BuildOptions, Guest
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.download import Client
-from ukperf.imaging.kernelbuild import Built
+from ukperf.imaging.kernelbuild import BuiltKernel
 from ukperf.imaging.kernelfile import KernelKind, inspect, inspect_bytes
 from ukperf.imaging.kernelstore import KERNEL_MAX, Check, KernelOrigin, KernelStore, StoredKernel, check_version
 from ukperf.imaging.pull import PinOf, Pulled, mirror_variable, pins
@@ -194,7 +194,7 @@ class StoredGuest(Guest):
         """
         raise UkperfError(f"There is nothing to pull for the guest {self.name}.")
 
-    def build_kernel(self, *, say: Say, progress: Callable[[str], None], check: Check | None) -> Built:
+    def build_kernel(self, *, say: Say, progress: Callable[[str], None], check: Check | None) -> BuiltKernel:
         """Builds a kernel into the store, unless it is there. say: gets what is worth knowing; progress: what is going
         on; check: as KernelStore.add. Raises UkperfError when anything fails; the store is as it was then."""
         raise UkperfError(

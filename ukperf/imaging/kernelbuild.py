@@ -78,7 +78,7 @@ class Making:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltKernel:
     """What came of it. seconds: that it took; 0 where the store had it. missed: options that are not as wanted."""
 
     entry: StoredKernel
@@ -86,7 +86,7 @@ class Built:
     missed: tuple[Missed, ...]
 
 
-def build(making: Making, source: Source, store: KernelStore, check: Check | None = None) -> Built:
+def build(making: Making, source: Source, store: KernelStore, check: Check | None = None) -> BuiltKernel:
     """The kernel in the store, built if it is not there yet. check: as KernelStore.add.
 
     Raises UkperfError when a tool, memory or space is missing, the source cannot be had, or the kernel cannot be built;
@@ -101,7 +101,7 @@ def build(making: Making, source: Source, store: KernelStore, check: Check | Non
     there = store.find(making.guest, version)
     if there is not None:
         files = {file.role: there.path(file.role) for file in there.files}
-        return Built(store.add(making.guest, version, files, origin=origin, check=check), 0.0, ())
+        return BuiltKernel(store.add(making.guest, version, files, origin=origin, check=check), 0.0, ())
     started = time.monotonic()
     place = _Place(making, key)
     with place.locked():
@@ -117,7 +117,7 @@ def build(making: Making, source: Source, store: KernelStore, check: Check | Non
         files = {"kernel": kernel, "config": work.config}
         entry = store.add(making.guest, version, files, origin=origin, replacing=True, check=check)
         place.clear()
-    return Built(entry, time.monotonic() - started, missed)
+    return BuiltKernel(entry, time.monotonic() - started, missed)
 
 
 @dataclass(frozen=True)
