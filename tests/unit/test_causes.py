@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cprograms import compiled
 from records import boot, failed
 
 from ukperf.hosts.calltrace import CallTrace
-from ukperf.imaging.pack import pack
+from ukperf.imaging.pack import FileToPack, pack
 from ukperf.imaging.packpython import pack_python
 from ukperf.model import BootRecord, CallClass, CallTable, Cause, Outcome, SystemCall, Why
 from ukperf.workloads import tracing, whynot
@@ -124,6 +124,35 @@ def test_several_calls_together_are_said_as_a_guess() -> None:
     assert why is not None and not why.sure and "one or several of alarm, socket" in why.sentence
 
 
+def without(outcome: Outcome, asked: list[Sequence[str]]) -> whynot.Without:
+    def tried(paths: Sequence[str]) -> Traced:
+        asked.append(paths)
+        return replace(OK, outcome=outcome)
+
+    return tried
+
+
+def test_files_that_were_not_packed_are_the_cause_where_it_fails_here_without_them_too() -> None:
+    missing, asked = ["/etc/localtime", "/opt/data.csv", "/opt/more.csv"], list[Sequence[str]]()
+    why = whynot.by_files(FAILED, missing, without(Outcome.FAILED, asked))
+    assert why is not None and (why.cause, why.sure, asked) == (Cause.FILES, True, [missing])
+    assert why.sentence.startswith("it reads /opt/data.csv and 2 more files, which were not packed: --file ")
+    alone = whynot.by_files(FAILED, ["/opt/\x1b[2Jdata"], without(Outcome.CRASHED, asked))
+    assert alone is not None and "\x1b" not in alone.sentence and ", which was not packed" in alone.sentence
+
+
+def test_files_without_which_it_ends_well_here_or_otherwise_than_in_the_guest_are_not_blamed() -> None:
+    assert whynot.by_files(FAILED, ["/opt/data.csv"], without(Outcome.OK, [])) is None
+    assert whynot.by_files(HUNG, ["/opt/data.csv"], without(Outcome.FAILED, [])) is None
+
+
+def test_nothing_is_tried_where_no_file_is_missing_and_little_where_many_are() -> None:
+    asked = list[Sequence[str]]()
+    assert whynot.by_files(FAILED, [], without(Outcome.FAILED, asked)) is None and not asked
+    assert whynot.by_files(FAILED, ["/x"] * 9_999, without(Outcome.FAILED, asked)) is not None
+    assert len(asked[0]) == whynot.MOST_FILES
+
+
 def test_a_program_that_fails_here_too_is_not_the_guests_fault() -> None:
     here = replace(OK, outcome=Outcome.FAILED, reason=FAILED.reason, exit_status=3)
     same = whynot.by_this_machine(replace(FAILED, exit_status=3), here)
@@ -211,6 +240,33 @@ def test_a_program_is_run_with_the_answers_of_a_guest(tmp_path: Path) -> None:
     assert plain.outcome is Outcome.OK and {"alarm", "pause"} <= plain.calls and 1 <= plain.took_s < 10
     assert tracer.run({"rseq": "error=38"}).outcome is Outcome.OK
     assert tracer.run({"alarm": "retval=0"}, 2.0).outcome is Outcome.HUNG
+
+
+READS = """
+#include <fcntl.h>
+#include <sys/stat.h>
+int main(void) {
+    struct stat data;
+    int made = open("%s/made", O_CREAT | O_WRONLY, 0600), packed = open("/etc/passwd", O_RDONLY);
+    return made < 0 || packed < 0 || stat("%s/own/data", &data) || open("%s/own/data", O_RDONLY) < 0;
+}"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_what_a_program_reads_and_was_not_packed_is_told_and_taken_away(tmp_path: Path) -> None:
+    """What it makes itself, and what is among its files, is not missing in a guest."""
+    compiled(tmp_path / "reads", READS.replace("%s", str(tmp_path)))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/data").write_text("1")
+    tracer = tracing.tracer_of(pack(["./reads"], files=[FileToPack(Path("/etc/passwd"))], base=tmp_path))
+    plain = tracer.run({})
+    assert plain.outcome is Outcome.OK and "/etc/passwd" in plain.read
+    missing = [path for path in tracer.not_packed(plain) if not path.startswith("/etc/ld.so")]
+    assert missing == [str(tmp_path / "own" / "data")]
+    gone = tracer.run({}, absent=missing)
+    assert (gone.outcome, gone.exit_status) == (Outcome.FAILED, 1)
+    assert tracer.run({}, absent=[str(tmp_path / "nobody")]).outcome is Outcome.OK
 
 
 SCRIPT = """

@@ -43,6 +43,21 @@ _OPTIONS = ("-f", "-q", "-s", "0", "-e", "verbose=clone3")
 ENTERING = frozenset({"chroot", "chdir", "execve"})
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _NONE: Mapping[str, str] = {}
+_ENV = "/usr/bin/env"
+_FINDING = (
+    "open",
+    "openat",
+    "openat2",
+    "stat",
+    "lstat",
+    "newfstatat",
+    "statx",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "readlink",
+    "readlinkat",
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +65,10 @@ class CallTrace:
     """What was seen of one run.
 
     calls: how often each was made. errors: (call, errno) → how often. ioctls: command → whether it ever succeeded.
-    paths: absolute paths that were looked at, in whatever way; opened: those that were opened or tried to be; both with
-    whether it ever succeeded. executed: other programs. threads, processes: that it made. status: its exit status, None
-    where a signal ended it (`signal`: its name) or we did. ended_for: why we ended it, "" otherwise. stdout, stderr:
-    the last of what it wrote.
+    paths: absolute paths that were looked at, in whatever way; opened: those that were opened or tried to be; made:
+    those of these that it asked to be made; all with whether it ever succeeded. executed: other programs. threads,
+    processes: that it made. status: its exit status, None where a signal ended it (`signal`: its name) or we did.
+    ended_for: why we ended it, "" otherwise. stdout, stderr: the last of what it wrote.
     """
 
     calls: Mapping[str, int]
@@ -61,6 +76,7 @@ class CallTrace:
     ioctls: Mapping[str, bool] = field(default_factory=dict)
     paths: Mapping[str, bool] = field(default_factory=dict)
     opened: Mapping[str, bool] = field(default_factory=dict)
+    made: Mapping[str, bool] = field(default_factory=dict)
     executed: tuple[str, ...] = ()
     threads: int = 0
     processes: int = 0
@@ -104,13 +120,15 @@ def trace_calls(
     through: Sequence[str] = (),
     missing: Iterable[str] = (),
     answers: Mapping[str, str] = _NONE,
+    absent: Sequence[str] = (),
 ) -> CallTrace:
     """Run a program under strace until it has ended, and say what it asked for. cwd: its folder.
 
     before: words that strace itself is started by (a program that prepares name spaces and then executes it). through:
     words that the program is executed by, whose calls are noted no more than strace's own. missing: calls that are
     answered with ENOSYS instead of being made. answers: call → another answer, `error=95` or `retval=0`. Of what
-    `through` does (ENTERING) the first of each kind is made in any case.
+    `through` does (ENTERING) the first of each kind is made in any case. absent: absolute paths that are answered as if
+    nothing were there; then nothing else is answered or noted but how the program ends.
 
     Raises UkperfError where strace is not there or may not trace, and where the program cannot be executed.
     """
@@ -123,11 +141,14 @@ def trace_calls(
             # What the loader obeys is for the program alone.
             own = {name: value for name, value in env.items() if name.startswith("LD_")}
             theirs = [word for name, value in own.items() for word in ("-E", f"{name}={value}")]
-            answered = _injection({**dict.fromkeys(missing, "error=ENOSYS"), **answers}, bool(through))
+            if absent:
+                answered, through = _absence(absent), (*through, _ENV)
+            else:
+                answered = _injection({**dict.fromkeys(missing, "error=ENOSYS"), **answers}, bool(through))
             options = [*_OPTIONS, *answered, *theirs, "-o", str(fifo)]
-            words = ("/usr/bin/env", f"--chdir={cwd}", *before, strace, *options, "--", *through, *argv)
+            words = (_ENV, f"--chdir={cwd}", *before, strace, *options, "--", *through, *argv)
             others = {name: value for name, value in env.items() if name not in own}
-            reader = TraceReader(execs=2 if through else 1)
+            reader = TraceReader(execs=2 if through and not absent else 1)
             return _traced(words, children.marked(others), trace, argv[0], timeout_s, reader)
 
 
@@ -137,6 +158,13 @@ def _injection(answers: Mapping[str, str], through: bool) -> list[str]:
     known = [(name, answer) for name, answer in sorted(answers.items()) if _NAME.fullmatch(name)]
     spared = {name: f":when={3 if name == 'execve' else 2}+" for name in ENTERING} if through else {}
     return [word for name, answer in known for word in ("-e", f"inject=?{name}:{answer}{spared.get(name, '')}")]
+
+
+def _absence(paths: Sequence[str]) -> list[str]:
+    """Options for paths where nothing is. strace then looks at calls with these paths alone, so it executes the program
+    by another, which is one of them and by which the trace begins."""
+    named = [word for path in (_ENV, *paths) for word in ("-P", path)]
+    return [*named, "-e", f"inject={','.join(f'?{name}' for name in _FINDING)}:error=ENOENT"]
 
 
 @dataclass
@@ -194,6 +222,7 @@ def _traced(
         ioctls=reader.ioctls,
         paths=reader.paths,
         opened=reader.opened,
+        made=reader.made,
         executed=tuple(reader.executed),
         threads=reader.threads,
         processes=reader.processes,

@@ -52,8 +52,9 @@ class TraceReader:
 
     calls: how often each was made. errors: (call, errno) → how often. ioctls: by command. paths: absolute ones that
     were looked at, and whether that ever succeeded; /proc/PID is /proc/self, whose ever it is. opened: those of them
-    that were opened or tried to be. executed: other programs. live: numbers of threads that have not ended. execs: how
-    many programs have to be executed until the one that is meant runs; what is before it is none of its.
+    that were opened or tried to be; made: those of these that are made where they are not there. executed: other
+    programs. live: numbers of threads that have not ended. execs: how many programs have to be executed until the one
+    that is meant runs; what is before it is none of its.
     """
 
     execs: int = 1
@@ -62,6 +63,7 @@ class TraceReader:
     ioctls: dict[str, bool] = field(default_factory=dict)
     paths: dict[str, bool] = field(default_factory=dict)
     opened: dict[str, bool] = field(default_factory=dict)
+    made: dict[str, bool] = field(default_factory=dict)
     executed: dict[str, bool] = field(default_factory=dict)
     threads: int = 0
     processes: int = 0
@@ -135,6 +137,8 @@ class TraceReader:
                 _note(self.paths, path, good, PATHS_MAX)
                 if name in _OPENING:
                     _note(self.opened, path, good, PATHS_MAX)
+                    if name == "creat" or "O_CREAT" in text:
+                        _note(self.made, path, good, PATHS_MAX)
                 if name.startswith("execve"):
                     _note(self.executed, path, good, NAMES_MAX)
 

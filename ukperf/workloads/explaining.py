@@ -151,6 +151,8 @@ class _Search:
         nowhere = not any(record.outcome is Outcome.OK for record in self._of_program(packed))
         for guest, record in left.items():
             why = whynot.by_this_machine(record, plain) if nowhere else None
+            if why is None and plain.outcome is Outcome.OK:
+                why = whynot.by_files(record, tracer.not_packed(plain), tries.without)
             if why is None:
                 lacks = whynot.lacking(_table(self._result.plan, guest, self._bench))
                 why = whynot.by_calls(guest, record, plain, lacks, tries.run)
@@ -194,7 +196,7 @@ class _Tries:
     """Runs with a guest's answers, each made once. plain: the run without."""
 
     def __init__(self, tracer: Tracer, plain: Traced) -> None:
-        self._tracer, self._done = tracer, dict[str, Traced]()
+        self._tracer, self._done, self._without = tracer, dict[str, Traced](), dict[tuple[str, ...], Traced]()
         self._patience_s = min(tracer.limit_s, max(LEAST_S, PATIENCE * plain.took_s))
 
     def run(self, answers: Mapping[str, str]) -> Traced:
@@ -202,6 +204,12 @@ class _Tries:
         if key not in self._done:
             self._done[key] = self._tracer.run(answers, self._patience_s)
         return self._done[key]
+
+    def without(self, paths: Sequence[str]) -> Traced:
+        key = tuple(paths)
+        if key not in self._without:
+            self._without[key] = self._tracer.run({}, self._patience_s, key)
+        return self._without[key]
 
 
 def _table(plan: Plan, guest: str, bench: Bench) -> CallTable:

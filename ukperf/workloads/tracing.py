@@ -7,10 +7,11 @@ folder, and libraries start no more threads than they would on a guest's one CPU
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ukperf import guests
 from ukperf.guests.base import BuildOptions
@@ -18,9 +19,11 @@ from ukperf.guests.recipes import Role
 from ukperf.hosts.calltrace import CallTrace, trace_calls
 from ukperf.hosts.ownership import scratch
 from ukperf.hosts.owntree import as_packed
+from ukperf.hosts.straceout import SPECIAL
 from ukperf.imaging.pack import Packed
 from ukperf.imaging.runtimes import QUIET
 from ukperf.model import Accelerator, Image, Outcome
+from ukperf.paths import cache_dir
 
 LIMIT_S = 10.0  # of one run
 PYTHON_LIMIT_S = 60.0  # the same, of a script: strace makes imports several times as long
@@ -31,13 +34,15 @@ PROCESSES = ("fork", "vfork", "clone", "clone3")  # by which programs start proc
 @dataclass(frozen=True)
 class Traced:
     """One run. reason: of an outcome that is not OK, as a host says it; took_s: until it ended, or was ended; calls:
-    those that it made; processes, threads: did it start others?"""
+    those that it made; read: absolute paths that it opened and would not have made; processes, threads: did it start
+    others?"""
 
     outcome: Outcome
     reason: str = ""
     exit_status: int | None = None
     took_s: float = 0.0
     calls: frozenset[str] = frozenset()
+    read: tuple[str, ...] = ()
     processes: bool = False
     threads: bool = False
 
@@ -49,9 +54,10 @@ class Tracer:
     image: Image
     limit_s: float = LIMIT_S
 
-    def run(self, answers: Mapping[str, str], timeout_s: float | None = None) -> Traced:
+    def run(self, answers: Mapping[str, str], timeout_s: float | None = None, absent: Sequence[str] = ()) -> Traced:
         """answers: call → what strace answers in the kernel's place, as `error=38` or `retval=0`. timeout_s: None:
-        limit_s.
+        limit_s. absent: paths where nothing is to be, nor their folders as far as the program has none of
+        them itself; with them nothing else is answered.
 
         Raises UkperfError where there is no strace, or it may not trace.
         """
@@ -62,8 +68,26 @@ class Tracer:
                 own["HOME"] = str(home)
             before = time.monotonic()
             env = {**QUIET, **_ONE_THREAD, **own}
-            seen = trace_calls(image.argv, env, Path("/"), timeout_s or self.limit_s, answers=answers)
+            limit_s = timeout_s or self.limit_s
+            seen = trace_calls(image.argv, env, Path("/"), limit_s, answers=answers, absent=self._with_folders(absent))
             return traced(seen, time.monotonic() - before)
+
+    def _with_folders(self, paths: Sequence[str]) -> tuple[str, ...]:
+        root = str(self.image.tree or "")
+        folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents}
+        return (*paths, *sorted(folder for folder in folders if not os.path.lexists(root + folder)))
+
+    def not_packed(self, run: Traced) -> tuple[str, ...]:
+        """Regular files of this machine that a run read and that are not among the program's own: a guest has none of
+        them."""
+        root, ours = str(self.image.tree or ""), str(cache_dir())
+        return tuple(
+            path
+            for path in run.read
+            if not path.startswith((*SPECIAL, f"{ours}/", f"{root}/"))
+            and Path(path).is_file()
+            and not os.path.lexists(root + path)
+        )
 
 
 def tracer_of(packed: Packed, limit_s: float = LIMIT_S) -> Tracer:
@@ -81,4 +105,6 @@ def traced(seen: CallTrace, took_s: float) -> Traced:
         outcome, reason = Outcome.CRASHED, f"its program was killed by {seen.signal}"
     elif seen.status:
         outcome, reason = Outcome.FAILED, f"its program exited with status {seen.status}"
-    return Traced(outcome, reason, seen.status, took_s, frozenset(seen.calls), seen.processes > 0, seen.threads > 0)
+    read = tuple(path for path, good in seen.opened.items() if good and path not in seen.made)
+    calls = frozenset(seen.calls)
+    return Traced(outcome, reason, seen.status, took_s, calls, read, seen.processes > 0, seen.threads > 0)

@@ -21,6 +21,10 @@ SHOWN = 160  # characters of a line
 MOST_TRIED = 12  # calls that are tried one by one
 FOREVER = frozenset({Outcome.HUNG, Outcome.SILENT})
 Try = Callable[[Mapping[str, str]], Traced]  # a run with these answers
+Without = Callable[[Sequence[str]], Traced]  # a run for which these paths are not there
+MOST_FILES = 500  # that a run is tried without
+# What the C library looks for by itself, and does without.
+_ASIDE = re.compile(r"/etc/|/usr/share/(?:locale|zoneinfo)|/usr/lib/locale/|.*/gconv/")
 
 # By these a program waits for a signal, or has one sent to itself later: call → the signal, where it is always one.
 WAITS = {
@@ -114,6 +118,21 @@ def by_calls(guest: str, record: BootRecord, plain: Traced, lacks: Mapping[str, 
     names = ", ".join([*(["fork"] if no_fork else []), *answers][:MOST_TRIED])
     evidence = f"with all of them answered so, {_proof(record)}"
     return Why(Cause.CALL, f"it lacks system calls of {guest}, one or several of {names}", evidence, sure=False)
+
+
+def by_files(record: BootRecord, missing: Sequence[str], tried: Without) -> Why | None:
+    """The files that the program reads on this machine and that were not packed with it, where it ends without them as
+    it ended in the guest; None where they do not matter. missing: their paths, in the order in which they were read."""
+    if not missing or not _alike(tried(missing[:MOST_FILES]), record):
+        return None
+    telling = [path for path in missing if not _ASIDE.match(path)] or list(missing)
+    more = f" and {len(missing) - 1:,} more files" if len(missing) > 1 else ""
+    them, were = ("them", "were") if more else ("it", "was")
+    return Why(
+        Cause.FILES,
+        f"it reads {clean(telling[0], SHOWN)}{more}, which {were} not packed: --file packs files and folders",
+        f"without {them}, {_proof(record)}",
+    )
 
 
 def by_this_machine(record: BootRecord, plain: Traced) -> Why | None:
