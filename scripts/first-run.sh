@@ -11,5 +11,4 @@ for word in "$@"; do
     if [ "$word" = --offline ]; then offline=yes; else set -- "$@" "$word"; fi
 done
 setup ''
-ensure_unikernels
 exec "$root/.venv/bin/ukperf" boot-time "$@"

@@ -53,148 +53,16 @@ find_python() {
     die "ukperf needs Python 3.11 or newer, and no python3 on the PATH is: install one and run this again."
 }
 
-has_qemu() { qemu-system-x86_64 --version >/dev/null 2>&1; }
-
-# has_driver NAME: libvirt's drivers are plug-ins of its library; without qemu's file qemu:///embed cannot be opened.
-has_driver() {
-    for dir in /usr/lib/*/libvirt /usr/lib64/libvirt /usr/lib/libvirt /usr/local/lib/*/libvirt /usr/local/lib*/libvirt; do
-        [ ! -e "$dir/connection-driver/libvirt_driver_$1.so" ] || return 0
-    done
-    return 1
-}
-
-# The guests' programs are static position-independent executables, so that is what the compiler must make.
-has_compiler() {
-    probe=$(mktemp -d) || return 1
-    printf 'int main(void) { return 0; }\n' >"$probe/probe.c"
-    if gcc -O1 -static-pie -fPIE -o "$probe/probe" "$probe/probe.c" >>"$log" 2>&1; then works=0; else works=1; fi
-    rm -rf "$probe"
-    return $works
-}
-
-# has_program NAME: on the path, or where root's programs are.
-has_program() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1; }
-has_libvirt_headers() { pkg-config --exists libvirt >/dev/null 2>&1; }
-has_python_headers() {
-    "$python" -c 'import pathlib, sys, sysconfig
-sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").is_file())' >/dev/null 2>&1
-}
-can_make_venv() { "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; }
 has_libvirt_python() { "$root/.venv/bin/python" -c 'import libvirt' >/dev/null 2>&1; }
 
-# Sets $missing: Debian's (and Ubuntu's) names of the packages whose effect is not there.
-find_missing() {
-    missing=
-    has_qemu || missing="$missing qemu-system-x86"
-    has_driver qemu || missing="$missing libvirt-daemon-driver-qemu"
-    has_compiler || missing="$missing gcc libc6-dev"
-    has_program mke2fs || missing="$missing e2fsprogs"
-    # An interpreter of the distribution gets what it lacks from the distribution; any other brings its own.
-    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    base=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-    if ! venv_works && ! can_make_venv; then
-        case $base in
-            /usr/bin/*) missing="$missing python$version-venv" ;;
-            *) die "$base cannot make virtual environments (no venv or ensurepip module): use a complete Python." ;;
-        esac
-    fi
-    if ! has_libvirt_python; then # its package is compiled against libvirt's and Python's headers
-        pkg-config --version >/dev/null 2>&1 || missing="$missing pkg-config"
-        has_libvirt_headers || missing="$missing libvirt-dev"
-        if ! has_python_headers; then
-            case $base in
-                /usr/bin/*) missing="$missing python$version-dev" ;;
-                *) die "$base has no Python.h, which libvirt's Python package is compiled with: use a complete Python." ;;
-            esac
-        fi
-    fi
-    missing=${missing# }
-}
-
-# ---- installing what is not --------------------------------------------------------------------------------------
-
-# as_root COMMAND...: run it as root, or fail. sudo may ask for a password on the terminal only.
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; elif [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
-}
-
-# Package scripts look for invoke-rc.d and deb-systemd-invoke on dpkg's path. Ours come first and start no service,
-# so that installing QEMU or libvirt never leaves a daemon running.
-apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y \
-        -o DPkg::Lock::Timeout=300 -o "DPkg::Path=$root/scripts/no-services:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
-}
-
-# Package lists of this week are good enough; older ones may name files that the mirror no longer has. The folder's
-# own time says when it was filled: the files carry the mirror's times.
-lists_are_fresh() {
-    [ -n "$(find /var/lib/apt/lists -maxdepth 0 -mtime -7 2>/dev/null)" ] &&
-        [ -n "$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -n 1)" ]
-}
-
-apt_install() {
-    if lists_are_fresh; then
-        apt install --no-install-recommends "$@" && return 0
-    fi
-    apt update && apt install --no-install-recommends "$@"
-}
-
+# install_system_packages [PURPOSE...]: what ukperf itself needs of the system, and what these purposes need. Which
+# packages these are, how it is seen that they are missing, and how apt is asked stands in the one file that
+# `ukperf setup` has it from; it runs by itself, since there may be no virtual environment yet.
 install_system_packages() {
-    find_missing
-    [ -n "$missing" ] || return 0
-    refuse_offline "$missing (what Debian calls it) is missing"
-    ask="apt-get install --no-install-recommends $missing"
-    command -v apt-get >/dev/null 2>&1 ||
-        die "this machine has no apt-get; install what Debian calls $missing, then run this again."
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null 2>&1 || die "packages are missing and only root can add them: run '$ask' as root, then this again."
-        as_root true || die "packages are missing and sudo refused: run '$ask' as root, then this again."
-    fi
-    # shellcheck disable=SC2086 # a list of words
-    step "installing $missing (apt)" apt_install $missing
-    asked=$missing
-    find_missing
-    [ -z "$missing" ] || die "apt installed $asked, yet what $missing should bring still does not work here."
-}
-
-is_package() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
-
-# What only tests want: they make hosts of their own, hold our archives against GNU's, and run programs that know
-# nothing of ukperf. Without it they are skipped.
-install_for_tests() {
-    wanted=
-    has_program libvirtd || wanted="$wanted libvirt-daemon"
-    # A package of its own where libvirt's daemon comes without it; elsewhere the daemon's, which was just named.
-    has_driver storage || ! is_package libvirt-daemon-driver-storage || wanted="$wanted libvirt-daemon-driver-storage"
-    has_program ssh || wanted="$wanted openssh-client"
-    has_program cpio || wanted="$wanted cpio"
-    has_program lua5.4 || wanted="$wanted lua5.4"
-    has_program sqlite3 || wanted="$wanted sqlite3"
-    has_program strace || wanted="$wanted strace"
-    wanted=${wanted# }
-    [ -n "$wanted" ] || return 0
-    if command -v apt-get >/dev/null 2>&1 && as_root true 2>/dev/null; then
-        # shellcheck disable=SC2086 # a list of words
-        step "installing $wanted for the tests (apt)" apt_install $wanted
-    else
-        say "tests that want $wanted are skipped, since nobody here may install it."
-    fi
-}
-
-# As root, libvirt's QEMU driver does not load unless the user and the group that it was built for exist, although we
-# have it use neither. The distributions' libvirt-daemon-system makes them, and brings a daemon with it.
-ensure_qemu_user() {
-    [ "$(id -u)" = 0 ] || return 0
-    why="without which libvirt's QEMU driver does not load for root"
-    if grep -qi ubuntu /etc/os-release && ! getent group kvm >/dev/null; then # containers have no udev, which makes it
-        step "adding the system group kvm, $why" groupadd --system kvm
-    fi
-    ! getent passwd libvirt-qemu >/dev/null || return 0
-    if getent group libvirt-qemu >/dev/null; then group='--gid libvirt-qemu'; else group=--user-group; fi
-    # shellcheck disable=SC2086 # one or two words
-    step "adding the system user libvirt-qemu, $why" \
-        useradd --system $group --no-create-home --home-dir /var/lib/libvirt --shell /usr/sbin/nologin \
-        --comment 'Libvirt Qemu' libvirt-qemu
+    venv_works || set -- venv "$@"
+    has_libvirt_python || set -- compile "$@" # pip compiles it
+    [ "$offline" = no ] || set -- --offline "$@"
+    "$python" -I "$root/ukperf/doctor/system.py" --log "$log" "$@" run || exit $?
 }
 
 # ---- the virtual environment -------------------------------------------------------------------------------------
@@ -221,7 +89,7 @@ PYTHON
 pip_install() { "$root/.venv/bin/python" -m pip install --disable-pip-version-check --no-input -e "$root${1:+[$1]}"; }
 
 ensure_venv() {
-    venv_works || step "making .venv with Python $version" "$python" -m venv --clear "$root/.venv"
+    venv_works || step "making .venv with $("$python" --version)" "$python" -m venv --clear "$root/.venv"
     packages_are_there "$1" && return 0
     refuse_offline "Python packages are missing in .venv"
     rm -f "$root/.venv/ukperf-pyproject"
@@ -231,35 +99,25 @@ ensure_venv() {
     packages_are_there "$1" || { tail -n 25 "$log" >&2; die "pip is content, yet ukperf does not start; the log is $log."; }
 }
 
-# The Linux guest's kernel is the distribution's own, in the user's cache; whoever calls this has asked for it.
-ensure_linux_kernel() {
-    "$root/.venv/bin/python" -c 'import sys
-from ukperf import guests
-from ukperf.guests.base import BuildOptions
-sys.exit(not guests.get("linux").availability(BuildOptions()).ok)' >>"$log" 2>&1 && return 0
-    refuse_offline "the Linux guest's kernel is missing"
-    step "getting the Linux guest's kernel (apt, into your cache)" "$root/.venv/bin/ukperf" images pull linux
-}
-
-# The other guests' kernels are their projects': each is asked for the newest one where none is here, shortly, and what
-# cannot be had is said (status 2) and left out.
-ensure_unikernels() {
-    [ "$offline" = no ] || return 0
+# setup_guests [OPTION...]: the rest is what `ukperf setup` does for an installed ukperf. It says itself what it cannot do.
+setup_guests() {
+    [ "$offline" = no ] || set -- --offline "$@"
     status=0
-    "$root/.venv/bin/ukperf" images pull --missing >&2 || status=$?
-    [ $status -lt 128 ] || exit $status
+    "$root/.venv/bin/ukperf" setup --yes --quiet "$@" >&2 || status=$?
+    [ $status = 0 ] || [ $status = 70 ] || exit $status # 70: a fault of ours is no reason to measure nothing
 }
 
-# setup EXTRA: make this machine able to run ukperf, with the optional packages EXTRA of pyproject.toml ('': none).
+# setup EXTRA [OPTION...]: make this machine able to run ukperf, with the optional packages EXTRA of pyproject.toml ('':
+# none); OPTIONs go to `ukperf setup`.
 setup() {
+    extra=$1
+    shift
     [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || die "ukperf runs on x86-64 Linux, and this is $(uname -s) on $(uname -m)."
     lock
     open_log
     find_python
-    install_system_packages
-    [ "$1" != dev ] || install_for_tests
-    ensure_qemu_user
-    ensure_venv "$1"
-    ensure_linux_kernel
+    if [ "$extra" = dev ]; then install_system_packages tests; else install_system_packages; fi
+    ensure_venv "$extra"
+    setup_guests "$@"
     unlock
 }

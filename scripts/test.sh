@@ -5,7 +5,7 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 . "$root/scripts/lib.sh"
-setup dev
+setup dev --guest linux
 cd "$root"
 # Whatever tests put into temporary folders is gone when they end. In /tmp, since paths of sockets must be short.
 TMPDIR=$(mktemp -d)

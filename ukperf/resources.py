@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -19,7 +20,7 @@ def data_root() -> Path:
             return root
     raise UkperfError(
         f"The folders images/ and workloads/ are missing beside {_PACKAGE}.",
-        hint="Install ukperf again, or run it from a complete checkout.",
+        hint=hints.AGAIN,
     )
 
 
@@ -30,5 +31,5 @@ def data(*parts: str) -> Path:
     """
     path = data_root().joinpath(*parts)
     if not path.exists():
-        raise UkperfError(f"{path} is missing.", hint="Install ukperf again, or run it from a complete checkout.")
+        raise UkperfError(f"{path} is missing.", hint=hints.AGAIN)
     return path

@@ -178,7 +178,7 @@ def test_without_libvirt_the_sentence_says_how_to_get_it(shell: Shell, monkeypat
     monkeypatch.setitem(sys.modules, "libvirt", None)
     err = shell.refusal("boot-time", "-g", "floor", "--connect", "qemu:///system", "--share-host")
     assert "libvirt cannot be loaded" in err
-    assert "first-run.sh" in err
+    assert "ukperf setup" in err
 
 
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\nexit 0\n", b"\x7fELF", b"MZ" + b"\0" * 4096])

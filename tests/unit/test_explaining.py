@@ -170,7 +170,7 @@ def test_without_strace_it_is_said_how_to_get_it(
         calltrace.shutil, "which", lambda name, **more: None if name == "strace" else which(name, **more)
     )
     look(result, packed, bench)
-    assert "apt install strace" in bench.said[-1]
+    assert "apt-get install strace" in bench.said[-1]
 
 
 def test_what_a_program_wrote_is_shown_where_nothing_better_is_known(tmp_path: Path) -> None:

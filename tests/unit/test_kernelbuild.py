@@ -273,14 +273,14 @@ def test_a_missing_tool_is_said_with_its_package(bench: Bench, tool: str, packag
     (bench.apt.bin / tool).unlink()
     with pytest.raises(UkperfError, match=f"this machine lacks {tool}") as caught:
         bench.build()
-    assert caught.value.hint == f"Type: sudo apt-get install {package}"
+    assert caught.value.hint == f"Debian, Ubuntu: sudo apt-get install {package}"
 
 
 def test_a_missing_header_and_a_missing_compiler_are_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.apt.script("cc", 'case "$*" in *--version*) echo 1;; *) exit 1;; esac\n')
     with pytest.raises(UkperfError, match=r"lacks the header gelf.h") as caught:
         bench.build()
-    assert caught.value.hint == "Type: sudo apt-get install libelf-dev"
+    assert caught.value.hint == "Debian, Ubuntu: sudo apt-get install libelf-dev"
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(UkperfError, match="no C compiler"):
         bench.build()

@@ -44,12 +44,13 @@ OWNERS = {
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
 }
 # `""` is the package itself: its version.
-SHARED = {"", "decode", "model", "errors", "files", "patterns", "registry", "signals", "templates", "text"}
+SHARED = {"", "decode", "model", "errors", "files", "hints", "patterns", "registry", "signals", "templates", "text"}
 # Rooms of ours that a room may import, besides the shared nouns and itself.
 MAY_IMPORT = {
     "": {"runs"},  # ukperf.load, inside the function
     "errors": set[str](),
     "files": set[str](),
+    "hints": set[str](),
     "templates": set[str](),
     "text": set[str](),
     "patterns": set[str](),
@@ -110,6 +111,7 @@ OPENERS = {
     "files.py": "",
     "workloads/syscall_probe.py": "a table of our own package",
     "cli/main.py": "/dev/null",
+    "doctor/system.py": "its log, the package lists' folder and /etc/os-release; it runs alone, without our package",
     "hosts/calltrace.py": "the pipe that strace writes to",
     "hosts/children.py": "/proc",
     "hosts/command.py": "both ends of pipes and terminals",
@@ -142,6 +144,7 @@ MOVING = {"flock", "lockf", "fsync", "fdatasync", "ftruncate", "rename", "rename
 # Who says what only hosts/ knows, and which: "qemu", "xen", or the parts of an address.
 SAYING = {
     "model/asked.py": "accelerators, machine types and platforms, as people type them and records keep them",
+    "doctor/system.py": "names of packages, and of what they bring",
     "engine/plan.py": "keys of plans of the old format, to leave them out",
     "imaging/cache.py": "names of fields that are part of every image's digest",
     "imaging/distro.py": "a module of Linux",
@@ -451,6 +454,7 @@ def test_extensions_are_listed_in_pyproject_alone(kind: str) -> None:
 
 # A file outside of their room in which a name stands all the same, and why: another thing is called so, or it is data.
 NAMED_ELSEWHERE = {
+    ("guests", "doctor/system.py", "ubuntu"): "a distribution, as /etc/os-release names it",
     ("guests", "hosts/__init__.py", "native"): "the host driver",
     ("guests", "hosts/xen.py", "linux"): "libvirt's word for a kind of Xen's domains",
     ("guests", "hosts/xen.py", "native"): "libvirt's word for a mode of a timer",

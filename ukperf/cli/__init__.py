@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "plan": "ukperf.cli.plan",
     "export": "ukperf.cli.export",
     "doctor": "ukperf.cli.doctor",
+    "setup": "ukperf.cli.setup",
     "images": "ukperf.cli.images",
     "selftest": "ukperf.cli.selftest",
 }

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.text import clean
 
@@ -81,7 +82,7 @@ def root(scratch: Path) -> Path:
 def _unshare() -> tuple[str, ...]:
     path = shutil.which("unshare")
     if path is None:
-        raise UkperfError("A forecast needs unshare, which is not on this machine.", hint="apt install util-linux")
+        raise UkperfError("A forecast needs unshare, which is not on this machine.", hint=hints.packages("util-linux"))
     user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     words = (path, *user, "--mount", "--propagation", "private", "--")
     try:

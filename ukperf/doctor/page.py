@@ -37,7 +37,7 @@ class DoctorPage(Page):
                 ]
             )
         yield SPACE
-        yield Line(_verdict(self.diagnosis))
+        yield Line(verdict(self.diagnosis))
 
     def said(self) -> Mapping[str, object]:
         """truth.slowdown is guest cycles over native cycles."""
@@ -55,7 +55,8 @@ def _table(findings: list[tuple[Cell, str, str, str]]) -> Table:
     return Table(_COLUMNS, tuple(rows), bare=True, gap=1)
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
+def verdict(diagnosis: Diagnosis) -> str:
+    """Can the main job run here, and by what?"""
     if not diagnosis.ok:
         return "`ukperf boot-time` cannot run here: get what is missing first."
     accelerator = diagnosis.accelerator

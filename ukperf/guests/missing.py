@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ukperf import guests
 from ukperf.errors import UkperfError
+from ukperf.guests.base import Guest
 from ukperf.guests.stored import Pull, StoredGuest
 from ukperf.imaging.download import Client
 from ukperf.imaging.kernelstore import Check
@@ -26,14 +27,19 @@ class FirstPull:
     reason: str = ""
 
 
-def missing() -> tuple[StoredGuest, ...]:
-    """The guests of a run that names none whose kernels can be pulled, and of which none is in the store."""
-    candidates = (guest for guest in guests.by_default() if isinstance(guest, StoredGuest) and guest.place)
+def missing(of: Iterable[Guest] | None = None) -> tuple[StoredGuest, ...]:
+    """The guests whose kernels can be pulled, and of which none is in the store. of: among these; else among those of a
+    run that names none."""
+    chosen = guests.by_default() if of is None else of
+    candidates = (guest for guest in chosen if isinstance(guest, StoredGuest) and guest.place)
     return tuple(guest for guest in candidates if guest.store.find(guest.name) is None)
 
 
 def pull_missing(
-    check: Check | None, say: Say, client: Callable[[], Client] = lambda: Client(TOTAL_S, REACH_S, TRIES)
+    check: Check | None,
+    say: Say,
+    client: Callable[[], Client] = lambda: Client(TOTAL_S, REACH_S, TRIES),
+    of: Sequence[StoredGuest] | None = None,
 ) -> tuple[FirstPull, ...]:
     """Pull the newest kernel of each guest that is `missing`, one after the other; which and from where is said before.
 
@@ -41,7 +47,7 @@ def pull_missing(
     the store is as it was then.
     """
     asked = []
-    for guest in missing():
+    for guest in missing(of):
         say(f"fetching {guest.name}'s newest kernel from {guest.place}")
         try:
             asked.append(FirstPull(guest.name, guest.place, guest.pull(client=client(), check=check)))

@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+from ukperf import hints
 from ukperf.decode import Within, decode
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
@@ -132,7 +133,7 @@ def load_recipe(path: Path) -> Recipe:
         recipe = decode(Recipe, {name: value for name, value in values.items() if name in own})
         return replace(recipe, extra={name: value for name, value in values.items() if name not in own})
     except (OSError, ValueError) as error:
-        raise UkperfError(f"The recipe {path} is damaged: {reason(error)}.", hint="Install ukperf again.") from error
+        raise UkperfError(f"The recipe {path} is damaged: {reason(error)}.", hint=hints.AGAIN) from error
 
 
 def files() -> dict[str, Path]:

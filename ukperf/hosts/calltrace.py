@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.files import read_text
 from ukperf.hosts import children
@@ -105,7 +106,7 @@ def find_strace() -> str:
     if path is None:
         raise UkperfError(
             "System calls are traced by strace, which is not on this machine.",
-            hint="Debian, Ubuntu: sudo apt install strace",
+            hint=hints.packages("strace"),
         )
     return path
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from ukperf import hints
 from ukperf.errors import HostError
 from ukperf.hosts import DEFAULT
 from ukperf.hosts.embed import embedded_root, private_environment
@@ -41,7 +42,7 @@ def load_libvirt() -> Any:
     except ImportError as error:
         raise HostError(
             f"libvirt cannot be loaded ({error}).",
-            hint="Install libvirt and libvirt-python: scripts/first-run.sh does.",
+            hint=hints.setup("libvirt-daemon-driver-qemu"),
         ) from error
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     return libvirt

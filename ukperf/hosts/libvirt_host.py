@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ukperf import hints
 from ukperf.errors import HostError
 from ukperf.files import file_identity
 from ukperf.hosts import children, remains
@@ -351,9 +352,7 @@ def emulator_path() -> str:
     """
     path = shutil.which(EMULATOR)
     if path is None:
-        raise HostError(
-            f"{EMULATOR} is not installed.", hint="Run scripts/first-run.sh, or: apt-get install qemu-system-x86"
-        )
+        raise HostError(f"{EMULATOR} is not installed.", hint=hints.setup("qemu-system-x86"))
     return path
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
+from ukperf import hints
 from ukperf.errors import HostError
 from ukperf.files import open_regular
 from ukperf.hosts.connection import first_line, load_libvirt
@@ -196,9 +197,9 @@ class Pool:
         if self._has_no_driver(error):
             return HostError(
                 f"libvirt at {self._uri} has no storage driver, and guests' files are brought there by it.",
-                hint="Install its package on that machine and restart its daemon: apt install "
-                "libvirt-daemon-driver-storage (where there is no such package: libvirt-daemon). Or say --shared-path "
-                "where the host sees the same files under the same path.",
+                hint="Install its package on that machine and restart its daemon. "
+                f"{hints.packages('libvirt-daemon-driver-storage')} (where there is none: libvirt-daemon). Or "
+                "say --shared-path where the host sees the same files under the same path.",
             )
         return HostError(
             f"{self._uri}: {what}: {first_line(error)}.", hint=f"Look at it: virsh -c {self._uri} pool-info {POOL}"

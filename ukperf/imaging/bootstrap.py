@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.decode import decode
 from ukperf.errors import UkperfError
 from ukperf.files import copy, open_regular, read_json, read_text, reason, size_text
@@ -138,7 +139,7 @@ def find_tool() -> str:
     if tool is None:
         raise UkperfError(
             "mmdebstrap, which builds root file systems, is not installed.",
-            hint="Install it (Debian, Ubuntu: sudo apt-get install mmdebstrap).",
+            hint=hints.packages("mmdebstrap"),
         )
     return tool
 
@@ -150,7 +151,7 @@ def unshare_or_root() -> str:
     if uid == 0:  # which needs no help to map ids
         return "root" if forbidden else "unshare"
     if shutil.which("newuidmap") is None:
-        tried, hint = "newuidmap is not installed", "Install it: sudo apt-get install uidmap"
+        tried, hint = "newuidmap is not installed", hints.packages("uidmap")
     elif not _has_range(uid):
         tried = "this user has no range of ids in /etc/subuid"
         hint = f"Give it one: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user(uid)}"

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from ukperf import hints
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import copy, open_regular, reason
@@ -259,7 +260,7 @@ def _build_launcher(source: Path, inputs: Inputs, root: Path) -> None:
     if compiler is None:
         raise UkperfError(
             f"{sys.executable} is not position independent, and there is no C compiler for a launcher around it.",
-            hint="Install one (Debian, Ubuntu: apt install gcc), or run ukperf with another Python.",
+            hint=f"{hints.setup('gcc', 'libc6-dev')}; or run ukperf with another Python.",
         )
     target = root / PREFIX / "python"
     command = [compiler, "-O2", "-fPIE", "-pie", "-s", "-Wl,--build-id=none", "-o", str(target), str(source)]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 
-_HINT = "Install one with: sudo apt-get install gcc libc6-dev"
+_HINT = hints.setup("gcc", "libc6-dev")
 _TIMEOUT_S = 120
 _ROOM = "Make room there, and in the folder for temporary files (TMPDIR, else /tmp)."
 _MEMORY = "The machine has not enough memory for the compiler: end what else runs."

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 
 FORMAT = 1  # raise when the same tree gives another image
@@ -85,7 +86,7 @@ def tool_path(name: str) -> str:
     """One of e2fsprogs' tools, which are not in every user's PATH. Raises UkperfError where it is missing."""
     tool = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if tool is None:
-        raise UkperfError(f"{name} is not installed.", hint="Install it (Debian, Ubuntu: apt install e2fsprogs).")
+        raise UkperfError(f"{name} is not installed.", hint=hints.setup("e2fsprogs"))
     return tool
 
 

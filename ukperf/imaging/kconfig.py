@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.decode import decode
 from ukperf.errors import UkperfError
 from ukperf.files import SMALL, read_bytes, read_text, reason
@@ -72,7 +73,7 @@ def read_options(path: Path) -> Options:
         options = decode(Options, tomllib.loads(read_text(path)))
         _check(options)
     except (OSError, ValueError) as error:
-        raise UkperfError(f"The options {path} are damaged: {reason(error)}.", hint="Install ukperf again.") from error
+        raise UkperfError(f"The options {path} are damaged: {reason(error)}.", hint=hints.AGAIN) from error
     return options
 
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.files import locked, write_atomically
 from ukperf.imaging import kconfig, longrun
@@ -25,7 +26,7 @@ from ukperf.imaging.kconfig import Missed
 from ukperf.imaging.kernelsource import Source
 from ukperf.imaging.kernelstore import Check, KernelOrigin, KernelStore, StoredKernel
 from ukperf.paths import is_plain, make_dir
-from ukperf.text import Say, shell
+from ukperf.text import Say
 
 FOLDER = "kernel-builds"  # in the cache
 _LAYOUT = 1  # of what is done with a source: part of each build's digest
@@ -268,10 +269,9 @@ def _need_tools() -> Compiler:
     if not _has_header(compiler, header):
         missing[f"the header {header}"] = package
     if missing:
-        packages = shell(*dict.fromkeys(missing.values()))
         raise UkperfError(
             f"To build a kernel, this machine lacks {', '.join(missing)}.",
-            hint=f"Type: sudo apt-get install {packages}",
+            hint=hints.packages(*dict.fromkeys(missing.values())),
         )
     return compiler
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes, read_text, reason, size_text
 
@@ -99,7 +100,7 @@ def _unpacked(unpacker: _Unpacker, packed: bytes) -> bytes:
 def _zstd(name: str, packed: bytes) -> bytes:
     tool = shutil.which("zstd")
     if tool is None:
-        raise UkperfError(f"{name} is compressed with zstd.", hint="Install it: sudo apt-get install zstd")
+        raise UkperfError(f"{name} is compressed with zstd.", hint=hints.packages("zstd"))
     with tempfile.TemporaryFile() as source:
         source.write(packed)
         source.seek(0)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.imaging.elf import LibrarySearch, read_elf
 
@@ -62,7 +63,7 @@ def find_interpreter(executable: Path | None = None, search: LibrarySearch | Non
     if library_path is None:
         raise UkperfError(
             f"{path} is not position independent, so Unikraft cannot load it, and there is no {library} beside it.",
-            hint=f"Install it (Debian, Ubuntu: apt install libpython{version}), or run ukperf with another Python.",
+            hint=f"{hints.packages(f'libpython{version}')}; or run ukperf with another Python.",
         )
     return Interpreter(library_path, True, version)
 

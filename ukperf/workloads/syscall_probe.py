@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import c_program
@@ -63,7 +64,7 @@ def table_names() -> dict[int, str]:
     text = data("workloads", "syscalls", "table.h").read_text(encoding="ascii")
     names = {int(number): name for number, name in _TABLE_LINE.findall(text)}
     if not names:
-        raise UkperfError("The table of system calls is empty.", hint="Install ukperf again.")
+        raise UkperfError("The table of system calls is empty.", hint=hints.AGAIN)
     return names
 
 
