@@ -20,7 +20,8 @@ from test_gate import CASES, Said, said
 from ukperf.errors import UkperfError
 from ukperf.model import Unit
 from ukperf.reports.compare_table import ComparePage
-from ukperf.reports.terminal import LONGEST_NAME, cut, render
+from ukperf.reports.names import LONGEST_NAME, cut
+from ukperf.reports.terminal import render
 from ukperf.runs.loaded import load, sides
 from ukperf.runs.pyperffile import LARGE_BYTES, read_pyperf
 from ukperf.stats.between import compare_pairs

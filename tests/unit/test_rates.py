@@ -17,8 +17,8 @@ from ukperf.cli.main import app
 from ukperf.console import FrameDecoder, assemble, encode_frame
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Sample, Unit, Verdict
+from ukperf.reports.answers import answers
 from ukperf.reports.exports import Exportable, export
-from ukperf.reports.story import answers
 from ukperf.reports.units import with_unit
 from ukperf.runs.pyperffile import read_pyperf
 from ukperf.stats.drift import drifts

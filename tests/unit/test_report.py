@@ -19,9 +19,10 @@ from test_compare import big, cli
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.reports.answers import answers
 from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.html import report
-from ukperf.reports.story import Origin, answers, last_lines, stories_of
+from ukperf.reports.story import Origin, last_lines, stories_of
 from ukperf.reports.svg import Scale
 from ukperf.stats.summary import summarize
 

@@ -57,7 +57,7 @@ def test_failures_and_facts_are_under_the_table() -> None:
     records[0] = failed(records[0])
     text = printed(records, 200, False)
     assert f"{records[0].trial.guest}: 1 of 20 boots failed (1 hung): no end in 120 s" in text
-    assert "accelerator tcg; machine q35; seed 1; 20 blocks; 39 good boots; 1 failed" in text
+    assert "\nOn: accelerator tcg.\nHow: machine q35; seed 1.\nEnded: 20 blocks; 39 good boots; 1 failed; equi" in text
 
 
 def test_instructions_are_never_shown_as_time() -> None:

@@ -36,6 +36,6 @@ def command(
     if min_memory:
         from ukperf.imaging.programs import boot_program
 
-        show_least_memory(replace(request, program=boot_program(), check_clocks=True), shared.json)
+        show_least_memory(replace(request, program=boot_program(), check_clocks=True), shared.json, shared.brief)
         return
-    run_workload("boot", NoOptions(), request, shared.json)
+    run_workload("boot", NoOptions(), request, shared.json, shared.brief)

@@ -34,6 +34,9 @@ def command(
         bool, typer.Option("--allow-missing", help="Pass although benchmarks of the baseline are gone.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Print the answer and the table alone. JSON is always whole.")
+    ] = False,
 ) -> None:
     """Exit with status 1 if RUN is slower than the baseline by more than ± delta, with the family's error rate kept.
 
@@ -65,7 +68,7 @@ def command(
         raise UkperfError(f"Nothing can be compared: {reasons}.")
     refused = [f"{len(verdict.untested)} could not be tested"] if verdict.untested and not allow_untested else []
     refused += [f"{len(verdict.missing)} gone"] if verdict.missing and not allow_missing else []
-    show_page(CheckPage(comparisons, pairs, used, verdict, wanted, tuple(refused)), json)
+    show_page(CheckPage(comparisons, pairs, used, verdict, wanted, tuple(refused)), json, brief=brief)
     if verdict.failed:
         raise typer.Exit(1)
     if refused:

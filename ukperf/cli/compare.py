@@ -33,6 +33,9 @@ def command(
         float | None, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Print the answer and the table alone. JSON is always whole.")
+    ] = False,
 ) -> None:
     """Compare runs with each other, guests inside a run, or files of pyperf and hyperfine.
 
@@ -64,7 +67,7 @@ def command(
             host: RunPage(summary, facts={**loaded.facts, **({"host": host} if host else {})})
             for host, summary in summaries.items()
         }
-        show_pages(pages, json)
+        show_pages(pages, json, brief=brief)
         return
     if len(run) == 1 and not against:
         raise UkperfError("--control divides runs that are compared, and there is one.", hint="Name two runs.")
@@ -73,4 +76,4 @@ def command(
         pairs = [(relative_to(side, control), relative_to(base, control)) for side, base in pairs]
     used = margin(delta, 0.01)
     suite = compare_pairs(suites(pairs), used)
-    show_page(ComparePage(compare_pairs(pairs, used), pairs, used, suite=suite), json)
+    show_page(ComparePage(compare_pairs(pairs, used), pairs, used, suite=suite), json, brief=brief)

@@ -94,4 +94,4 @@ def command(
     if markdown:
         print(render(page), end="")
     else:
-        show_page(page, shared.json)
+        show_page(page, shared.json, brief=shared.brief)

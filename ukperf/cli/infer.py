@@ -76,4 +76,4 @@ def command(
         timeout_s=shared.timeout_s(),
         why=why,
     )
-    run_workload("infer", options, shared.request(boots=6), shared.json)
+    run_workload("infer", options, shared.request(boots=6), shared.json, shared.brief)

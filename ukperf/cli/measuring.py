@@ -38,6 +38,7 @@ class Shared:
     variant: o.Variants = None
     run: o.RunDir = None
     json: o.Json = False
+    brief: o.Brief = False
     share_host: o.ShareHost = False
     shared_path: o.SharedPath = False
     without: frozenset[str] = frozenset()

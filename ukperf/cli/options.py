@@ -125,6 +125,7 @@ RunDir = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: one in your data folder.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Brief = Annotated[bool, typer.Option("--brief", help="Print the answer and the table alone. JSON is always whole.")]
 SharedPath = Annotated[
     bool,
     typer.Option("--shared-path", help="Remote hosts see this machine's files under the same paths: upload nothing."),

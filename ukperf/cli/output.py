@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ukperf.workloads.base import Finished, Workload
 
 
-def run_workload(name: str, options: object, request: Request, as_json: bool) -> None:
+def run_workload(name: str, options: object, request: Request, as_json: bool, brief: bool = False) -> None:
     """Measure a workload and show what it found.
 
     Raises UkperfError as `measure` and `show` do.
@@ -28,11 +28,11 @@ def run_workload(name: str, options: object, request: Request, as_json: bool) ->
     workload = workloads.get(name)
     with progress(request.limits) as observer:
         finished = measure(workload, options, request, say=sayer(), observer=observer)
-    show(workload, finished, options, as_json=as_json)
+    show(workload, finished, options, as_json=as_json, brief=brief)
 
 
-def show(workload: Workload, finished: Finished, options: object, *, as_json: bool) -> None:
-    """Write suite.json and print the answer to standard output.
+def show(workload: Workload, finished: Finished, options: object, *, as_json: bool, brief: bool = False) -> None:
+    """Write suite.json and print the answer to standard output. brief: without notes.
 
     Raises UkperfError (status 2) after printing if not one boot was good, or nothing could be compared.
     """
@@ -42,9 +42,10 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     wrote = save_suite(result, campaign.facts(workload, finished))
     if not workload.shows_failures:
         refuse_if_none_good(result)
-    show_pages(campaign.pages(workload, finished, options), as_json, {**finished.more, "run": str(result.folder)})
+    shown = campaign.pages(workload, finished, options)
+    show_pages(shown, as_json, {**finished.more, "run": str(result.folder)}, brief=brief)
     if not as_json:
-        for note in finished.notes:
+        for note in () if brief else finished.notes:
             print(note)
         use = " (suite.json is for python -m pyperf)" if wrote else ""
         print(f"Run: {shell(result.folder)}{use}")
@@ -52,9 +53,9 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     refuse_if_not_compared(result)
 
 
-def show_page(page: Page, as_json: bool) -> None:
+def show_page(page: Page, as_json: bool, *, brief: bool = False) -> None:
     """Print a page to standard output, as tables or as JSON."""
-    show_pages({"": page}, as_json)
+    show_pages({"": page}, as_json, brief=brief)
 
 
 def write_html(path: Path, pages: Sequence[Page], title: str) -> None:
@@ -74,8 +75,10 @@ def write_text(path: Path, text: str) -> None:
         raise UkperfError(f"{path} cannot be written: {reason(error)}.") from error
 
 
-def show_pages(pages: Mapping[str, Page], as_json: bool, more: Mapping[str, object] | None = None) -> None:
-    """The same for each host's page of a run. more: members of the JSON besides."""
+def show_pages(
+    pages: Mapping[str, Page], as_json: bool, more: Mapping[str, object] | None = None, *, brief: bool = False
+) -> None:
+    """The same for each host's page of a run. more: members of the JSON besides. brief: answers and tables alone."""
     if as_json:
         from ukperf.reports.jsonout import encode
 
@@ -84,7 +87,7 @@ def show_pages(pages: Mapping[str, Page], as_json: bool, more: Mapping[str, obje
     from ukperf.reports.terminal import render, stdout_console
 
     for page in pages.values():
-        render(page, stdout_console())
+        render(page, stdout_console(), brief=brief)
 
 
 def one_answer(pages: Mapping[str, Page], more: Mapping[str, object]) -> object:
@@ -155,7 +158,7 @@ def refuse_if_not_compared(result: Result) -> None:
         )
 
 
-def show_least_memory(request: Request, as_json: bool) -> None:
+def show_least_memory(request: Request, as_json: bool, brief: bool) -> None:
     """Bisect, and print the least memory of each guest.
 
     Raises UkperfError (status 2) after printing if a guest did not even boot with all the memory that it may have.
@@ -169,7 +172,7 @@ def show_least_memory(request: Request, as_json: bool) -> None:
     with status("building and checking") as update:
         bench = EngineBench(sayer(), share_host=request.share_host)
         plan, least = measure(request, bench, report=lambda guest, mib: update(f"{guest}: {mib} MiB"))
-    show_page(LeastMemoryPage(least, facts=facts_of(plan)), as_json)
+    show_page(LeastMemoryPage(least, facts=facts_of(plan)), as_json, brief=brief)
     hopeless = [item.guest for item in least if item.least_mib is None]
     if hopeless:
         raise UkperfError(

@@ -21,6 +21,7 @@ def command(
         float | None, typer.Option(metavar="PCT", help="Differences within ± PCT percent count as equivalent.")
     ] = None,
     json: o.Json = False,
+    brief: o.Brief = False,
 ) -> None:
     """Say what a run found: the answer first, then every comparison, every boot, failures, and how to reproduce it.
 
@@ -40,7 +41,7 @@ def command(
 
         several = len(stories) > 1
         titles = {story.host: f"Host {story.host or 'local'}" if several else "" for story in stories}
-        show_pages({story.host: ReportPage(story, title=titles[story.host]) for story in stories}, json)
+        show_pages({story.host: ReportPage(story, title=titles[story.host]) for story in stories}, json, brief=brief)
         return
     from ukperf.files import write_atomically
     from ukperf.reports import html as pages

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def command(
     run: Annotated[Path, typer.Argument(metavar="DIR", help="The run's folder.")],
     json: o.Json = False,
+    brief: o.Brief = False,
     share_host: o.ShareHost = False,
 ) -> None:
     """Go on with a run that was broken off, and show its table; a finished run is only shown again.
@@ -35,7 +36,7 @@ def command(
     with progress(plan.limits) as observer:
         finished = go_on(workload, folder, say=o.sayer(), observer=observer, share_host=share_host)
     _say_damaged(finished.result)
-    show(workload, finished, workload.options_of(finished.result), as_json=json)
+    show(workload, finished, workload.options_of(finished.result), as_json=json, brief=brief)
 
 
 def _say_damaged(result: Result) -> None:

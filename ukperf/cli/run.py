@@ -115,4 +115,4 @@ def command(
         pyperf=pyperf,
         why=why,
     )
-    run_workload("run", options, shared.request(), shared.json)
+    run_workload("run", options, shared.request(), shared.json, shared.brief)

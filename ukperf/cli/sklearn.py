@@ -63,4 +63,4 @@ def command(
         threads=shared.vcpus if threads is None else threads,
         timeout_s=shared.timeout_s(),
     )
-    run_workload("sklearn", options, shared.request(boots=6 if quick else 10), shared.json)
+    run_workload("sklearn", options, shared.request(boots=6 if quick else 10), shared.json, shared.brief)

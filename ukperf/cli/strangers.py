@@ -64,7 +64,7 @@ def command_of(name: str) -> Callable[..., None]:
 
         typed = {key: tuple(value or ()) if isinstance(value, list) else value for key, value in words.items()}
         chosen = {key: value for key, value in typed.items() if value is not None}
-        run_workload(name, workload.Options(**chosen), shared.request(boots=boots), shared.json)
+        run_workload(name, workload.Options(**chosen), shared.request(boots=boots), shared.json, shared.brief)
 
     command.__doc__ = inspect.getdoc(type(workload)) or f"The workload {name}."
     shared = inspect.Parameter("shared", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Shared)

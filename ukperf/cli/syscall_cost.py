@@ -44,7 +44,11 @@ def command(
         from ukperf.reports.costtable import OperationsPage, Row
         from ukperf.workloads.costs import list_operations
 
-        show_page(OperationsPage([Row(op.name, op.group, op.what) for op in list_operations(only)]), shared.json)
+        show_page(
+            OperationsPage([Row(op.name, op.group, op.what) for op in list_operations(only)]),
+            shared.json,
+            brief=shared.brief,
+        )
         return
     options = CostOptions(only, cycles, scale, vsyscall, fresh)
-    run_workload("syscall_cost", options, shared.request(), shared.json)
+    run_workload("syscall_cost", options, shared.request(), shared.json, shared.brief)

@@ -61,6 +61,7 @@ def command(
             for host, tables in hosts.items()
         },
         shared.json,
+        brief=shared.brief,
     )
 
 

@@ -122,7 +122,7 @@ class CallListPage(CallsPage):
             if call.name in wanted:
                 cells = [table.call(call.nr) for table in self.tables]
                 rows.append((Cell(str(call.nr)), Cell(call.name), *map(_cell, cells)))
-        yield Table(columns, tuple(rows))
+        yield Table(columns, tuple(rows), keys=2)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ukperf.model import Comparison, Estimate, Verdict, verdict_word
+from ukperf.reports.answers import of_all, sentence
+from ukperf.reports.names import cut
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.spans import span_of
 from ukperf.reports.table import OPTIONAL_STOPPING, comparison_said, difference
-from ukperf.reports.terminal import cut
 from ukperf.reports.units import common_scale, number, with_unit
 from ukperf.stats.between import Side
 from ukperf.stats.estimate import estimate_of
@@ -27,6 +29,11 @@ class ComparePage(Page):
     sides: Sequence[tuple[Side, Side]]
     delta: float
     suite: Sequence[Comparison] = field(default=(), kw_only=True)  # one figure for all benchmarks: a family of its own
+
+    def answers(self) -> Sequence[str]:
+        of = f"{_units(self.sides)} a side"
+        whole = [sentence(c, self.delta, of=of) for c in self.suite if c.ratio is not None]
+        return (*whole, *of_all(self.comparisons, self.delta, of))
 
     def body(self) -> Iterator[Part]:
         """A group for each pair of sides: medians of both, ratio with its interval, verdict; warnings below, once
@@ -89,12 +96,18 @@ class CheckPage(ComparePage):
                 yield Line(f"{title}: {listed(names)}: {why}.", Tone.UNSURE)
         for doubt in gate.doubts:
             yield Line(f"Note: {doubt}.")
+        yield Line(self._answer(), wraps=False)
+
+    def answers(self) -> Sequence[str]:
+        return (self._answer(),)
+
+    def _answer(self) -> str:
+        gate = self.gate
         tested = f"{len(gate.tested)} tested"
-        words = ", ".join(_spoken(word, gate.tested) for word in self.wanted)
-        answer = f"check: {'not passed' if self.refused else 'passed'} ({words}: none of {tested})"
         if gate.failed:
-            answer = f"check: failed ({listed(list(map(cut, gate.failed)), 20)}; {tested})"
-        yield Line(answer, wraps=False)
+            return f"check: failed ({listed(list(map(cut, gate.failed)), 20)}; {tested})"
+        words = ", ".join(_spoken(word, gate.tested) for word in self.wanted)
+        return f"check: {'not passed' if self.refused else 'passed'} ({words}: none of {tested})"
 
     def said(self) -> Mapping[str, object]:
         gate = self.gate
@@ -124,12 +137,13 @@ def _table(comparisons: Sequence[Comparison], known: Mapping[str, Side]) -> Tabl
         Column("sides"),
         Column("benchmark", cuts=True),
         Column("baseline", right=True),
-        Column("compared", right=True),
+        Column("compared", right=True, stays=True),
         Column("ratio", right=True),
-        Column("95 % interval"),
-        Column("verdict"),
+        Column("95 % interval", stays=True),
+        Column("verdict", stays=True),
     )
-    return Table(columns, tuple(rows), grouped=True)
+    spans = tuple(span_of(c.ratio, c.low, c.high) for c in comparisons)
+    return Table(columns, tuple(rows), grouped=True, fold=4, spans=spans)
 
 
 def _counted(sides: Sequence[Side]) -> str:

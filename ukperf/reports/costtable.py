@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ukperf.model import Comparison, Estimate
+from ukperf.reports.answers import of_all
 from ukperf.reports.jsonout import Json, members
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_line, table, tone_of
-from ukperf.reports.table import comparison_said
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines, table, tone_of
+from ukperf.reports.table import comparison_said, ended
 from ukperf.reports.units import interval, number
 from ukperf.stats.summary import GuestSummary, RunSummary
 from ukperf.stats.within_boot import BootRatio
@@ -67,11 +68,17 @@ class CostPage(Page):
     summary: RunSummary
     view: View
 
+    def answers(self) -> Sequence[str]:
+        names = {self.view.benchmark(row): row.name for row in self.view.rows}
+        chosen = [replace(c, benchmark=names[c.benchmark]) for c in self.summary.comparisons if c.benchmark in names]
+        return of_all(chosen, self.summary.delta)
+
     def body(self) -> Iterator[Part]:
         yield _table(self.summary, self.view)
         for claim in self.view.claims:
             yield Line(claim_text(claim))
-        for note in _notes(self.summary, self.view, self.facts):
+        yield from fact_lines(self.facts, ended(self.summary))
+        for note in _notes(self.view):
             yield Line(note, Tone.DIM)
         for warning in _warnings(self.summary):
             yield Line(f"Note: {warning}", Tone.UNSURE)
@@ -133,7 +140,8 @@ def _table(summary: RunSummary, view: View) -> Table:
     groups = dict.fromkeys(row.group for row in known)
     columns = [Column("group"), Column("operation"), Column(summary.baseline, right=True)]
     for guest in others:
-        columns += [Column(guest, right=True), Column("÷", right=True), Column("95 % interval"), Column("verdict")]
+        columns += [Column(guest, right=True), Column("÷", right=True, stays=True)]
+        columns += [Column("95 % interval", stays=True), Column("verdict", stays=True)]
     rows = [_row(summary, view, row, others) for group in groups for row in known if row.group == group]
     scale = "function calls" if view.as_calls else _SHOWN[view.unit][1]
     return Table(tuple(columns), tuple(rows), grouped=True, corner=scale)
@@ -176,15 +184,11 @@ def _compared(comparison: Comparison | None) -> tuple[Cell, Cell, Cell]:
     )
 
 
-def _notes(summary: RunSummary, view: View, facts: Mapping[str, str]) -> list[str]:
-    what = fact_line(facts)
-    boots = sum(guest.boots for guest in summary.guests)
-    failed = sum(count for guest in summary.guests for count in guest.failures.values())
-    notes = [f"{what}; {many(summary.blocks, 'block')}; {many(boots, 'good boot')}; {failed} failed."]
-    notes.append("A boot's figure is the median of its batches; a guest's is the median of its boots.")
-    notes.append(
-        ".raw: the syscall instruction; .libc, .vdso: the C library; .vsyscall: Unikraft's function-call entry."
-    )
+def _notes(view: View) -> list[str]:
+    notes = [
+        "A boot's figure is the median of its batches; a guest's is the median of its boots.",
+        ".raw: the syscall instruction; .libc, .vdso: the C library; .vsyscall: Unikraft's function-call entry.",
+    ]
     if view.unit == "instructions":
         notes.append("Instructions that the guest executed, not time. Operations that sleep count idle time as well.")
     if view.as_calls:

@@ -7,7 +7,7 @@ what JSON has. Nothing here knows how it is drawn: `terminal`, `markdown`, `html
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -54,13 +54,18 @@ class Cell:
 @dataclass(frozen=True)
 class Column:
     """least: cells that it takes on a terminal at least. cuts: its names may be cut there; nothing else ever is.
-    wraps: the last column, with sentences that may take several lines."""
+    wraps: the last column, with sentences that may take several lines. stays: where a terminal breaks the table into
+    blocks, it stays beside the column before it."""
 
     title: str
     right: bool = False
     least: int = 0
     cuts: bool = False
     wraps: bool = False
+    stays: bool = False
+
+
+Span: TypeAlias = tuple[float, float, float]  # a ratio's interval: its low end, the ratio, its high end; all above 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,9 @@ class Table:
     """Every row has a cell for each column.
 
     grouped: rows with the same first cell belong together; a terminal prints that cell once, above them. corner: what
-    stands above their names there. fold: the column at which a terminal that is too narrow breaks rows in two. bare: a
+    stands above their names there. fold: the column at which a terminal that is too narrow breaks rows in two. keys:
+    how many columns, that of groups not counted, say what a row is: they stand in each block of a table that a terminal
+    breaks into blocks. spans: one for each row, or nothing: what a terminal that is wide draws beside it. bare: a
     terminal needs no titles. gap: cells between columns there.
     """
 
@@ -77,6 +84,8 @@ class Table:
     grouped: bool = False
     corner: str = ""
     fold: int | None = None
+    keys: int = 1
+    spans: tuple[Span | None, ...] = ()
     bare: bool = False
     gap: int = 2
 
@@ -117,9 +126,25 @@ def table(titles: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[
     return Table(columns, tuple(tuple(Cell(cell) for cell in row) for row in rows))
 
 
-def fact_line(facts: Mapping[str, str]) -> str:
-    """`accelerator tcg; machine q35`."""
-    return "; ".join(f"{name} {value}" for name, value in facts.items())
+# What a fact is about, by its name: what was run, and how. The rest is about what it ran on.
+_RAN = (" kernel", " is", " command")  # how such a name ends
+_HOW = ("machine", "firmware", "console", "launch", "pinned", "seed")
+_END = "ended"
+
+
+def fact_lines(facts: Mapping[str, str], ended: Sequence[str] = ()) -> Iterator[Line]:
+    """What was run, on what, how, and how it ended: a line for each that has something to say.
+
+    facts: name → value; each line has them in their order. ended: what else there is to say of the end.
+    """
+    groups: dict[str, list[str]] = {"Ran": [], "On": [], "How": [], "Ended": []}
+    for name, value in facts.items():
+        group = "How" if name in _HOW else "Ran" if name.endswith(_RAN) else "Ended" if name == _END else "On"
+        groups[group].append(value if group == "Ended" else f"{name} {value}")
+    groups["Ended"] += ended
+    for lead, said in groups.items():
+        if said:
+            yield Line("; ".join(said) + ".", Tone.DIM, lead=f"{lead}: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +160,22 @@ class Page(ABC):
     @abstractmethod
     def body(self) -> Iterable[Part]:
         """Tables, lines and quotes, in the order of reading."""
+
+    def answers(self) -> Sequence[str]:
+        """What was found, in a sentence or a few."""
+        return ()
+
+    def brief(self) -> Iterator[Part]:
+        """The answers and the tables, and of everything else only how much of it warns."""
+        if self.title:
+            yield Line(self.title, wraps=False)
+        for answer in self.answers():
+            yield Line(answer, Tone.STRONG)
+        parts = list(self.body())
+        yield from (part for part in parts if isinstance(part, Table))
+        notes = sum(isinstance(part, Line) and part.tone is Tone.UNSURE for part in parts) + len(self.notes)
+        if notes:
+            yield Line(f"Without --brief there {_more(notes)} to this.", Tone.DIM)
 
     @abstractmethod
     def said(self) -> object:
@@ -159,6 +200,10 @@ class Page(ABC):
             return data
         assert isinstance(data, dict)
         return {**data, **{name: plain(value) for name, value in self.more.items()}}
+
+
+def _more(notes: int) -> str:
+    return "is a note" if notes == 1 else f"are {notes} notes"
 
 
 @dataclass(frozen=True)

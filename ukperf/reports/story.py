@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ukperf.model import BootRecord, Comparison, Outcome, Unit, Verdict, cost_of
+from ukperf.model import BootRecord, Outcome
+from ukperf.reports.answers import answers
 from ukperf.reports.page import SPACE, Line, Page, Part, Quote, Tone
 from ukperf.reports.plan_table import percent
 from ukperf.reports.table import RunPage
-from ukperf.reports.units import alike, interval, number
 from ukperf.stats.drift import DriftResult, drifts
 from ukperf.stats.perboot import PHASES, Series
 from ukperf.stats.summary import RunSummary, by_host, summarize
@@ -125,66 +124,6 @@ def _story(
     )
 
 
-def answers(summary: RunSummary) -> tuple[str, ...]:
-    """A sentence for each guest and primary benchmark; for many benchmarks one that counts the verdicts."""
-    samples = [name for name in summary.benchmarks if name not in PHASES]
-    wanted = samples or ["total"]
-    chosen = [c for c in summary.comparisons if c.benchmark in wanted]
-    if not chosen:
-        boots = sum(guest.boots for guest in summary.guests)
-        return (f"{many(boots, 'good boot')}, and nothing to compare.",)
-    if len(chosen) <= 6:
-        return tuple(_sentence(c, summary) for c in chosen)
-    sentences = []
-    for guest in dict.fromkeys(c.guest for c in chosen):
-        mine = [c for c in chosen if c.guest == guest]
-        kinds = [f"{word} in {n}" for word, n in Counter(c.word for c in mine).items()]
-        sentences.append(f"Against {summary.baseline}, {guest} is {', '.join(kinds)} of {len(mine)} benchmarks.")
-    return tuple(sentences)
-
-
-def _sentence(comparison: Comparison, summary: RunSummary) -> str:
-    guest, baseline, name = comparison.guest, comparison.baseline, comparison.benchmark
-    what = _to_boot(summary, guest, baseline) if name == "total" else f"for {name}"
-    if comparison.ratio is None:
-        why = comparison.warnings[0] if comparison.warnings else "no value"
-        return f"{guest} and {baseline} cannot be compared {what}: {why}."
-    spread = (comparison.high or 0) - (comparison.low or 0) if comparison.low is not None else 0.0
-    figures = f"{number(comparison.ratio, spread)} ×"
-    if comparison.low is not None and comparison.high is not None and comparison.low < comparison.high:
-        low, high = number(comparison.low, spread), number(comparison.high, spread)
-        ends = f"{low} to {high}" if not alike(low, high) else interval((comparison.low, comparison.high))
-        figures += f", 95 % interval {ends}"
-    figures = f"({figures}, {many(comparison.n, 'block')})"
-    noun = _noun(summary, guest, name)
-    percent = number(100 * abs(comparison.ratio - 1), 100 * spread)
-    if cost_of(comparison.unit) < 0 and comparison.verdict in (Verdict.FASTER, Verdict.SLOWER):
-        return f"The rate of {guest} is {percent} % {comparison.word} than that of {baseline} {what} {figures}."
-    if comparison.verdict is Verdict.FASTER:
-        less = "less" if noun == "time" else "fewer"
-        return f"{guest} takes {percent} % {less} {noun} than {baseline} {what} {figures}."
-    if comparison.verdict is Verdict.SLOWER:
-        return f"{guest} takes {percent} % more {noun} than {baseline} {what} {figures}."
-    if comparison.verdict is Verdict.EQUIVALENT:
-        return f"{guest} and {baseline} are equivalent {what} within ±{100 * summary.delta:g} % {figures}."
-    needed = f"; {comparison.boots_needed:,} blocks would settle it" if comparison.boots_needed else ""
-    return f"{guest} and {baseline} cannot be told apart {what} {figures}{needed}."
-
-
-def _to_boot(summary: RunSummary, guest: str, baseline: str) -> str:
-    """What `total` is of two guests: a counted one, and that of a guest which the host ends, has no power-off in it."""
-    sides = [guest_summary for name in (guest, baseline) if (guest_summary := summary.guest(name)) is not None]
-    whole = all(side.unit is Unit.SECONDS and not side.ended_by_host for side in sides)
-    return "to boot and stop" if whole else "to boot and run its program"
-
-
-def _noun(summary: RunSummary, guest: str, benchmark: str) -> str:
-    side = summary.guest(guest)
-    estimate = side.estimates.get(benchmark) if side else None
-    unit = estimate.unit if estimate else Unit.SECONDS
-    return {Unit.SECONDS: "time", Unit.BYTES: "bytes"}.get(unit, unit.value)
-
-
 def _failure(record: BootRecord) -> Failure:
     trial = record.trial
     return Failure(
@@ -215,6 +154,12 @@ class ReportPage(Page):
     """The answers, the table, drift, variance; failures with their consoles."""
 
     story: Story
+
+    def answers(self) -> Sequence[str]:
+        return self.story.answers
+
+    def brief(self) -> Iterator[Part]:
+        yield from RunPage(self.story.summary, title=self.title).brief()
 
     def body(self) -> Iterator[Part]:
         story = self.story

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ukperf.model import PHASE_EVENTS, Comparison, Estimate, Phase, Unit, Why
+from ukperf.reports.answers import answers
 from ukperf.reports.jsonout import Json, members, plain
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_line, tone_of
+from ukperf.reports.names import cut
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines, tone_of
+from ukperf.reports.spans import span_of
 from ukperf.reports.units import common_scale, interval, number, scale_for
 from ukperf.stats.perboot import PHASES
 from ukperf.text import many
@@ -39,6 +42,7 @@ _COUNTED_EVENTS = {
     "total": ("reset", "exit"),
 }
 MOST_WHYS = 3
+MOST_TITLE = 24  # cells of a name in the title of a column
 # Who goes on until a verdict comes gives chance more than one chance (docs/statistics.md, "Boots that it needs").
 OPTIONAL_STOPPING = (
     "Boots needed are those of a new run: going on with this one until a verdict comes calls equal guests different in "
@@ -52,13 +56,23 @@ class RunPage(Page):
 
     summary: RunSummary
 
+    def answers(self) -> Sequence[str]:
+        return answers(self.summary)
+
+    def brief(self) -> Iterator[Part]:
+        yield from super().brief()
+        for guest in self.summary.guests:
+            if guest.failures:
+                lost, tried = sum(guest.failures.values()), many(guest.tried, "boot")
+                yield Line(f"{lost} of {tried} of {guest.guest} failed.", Tone.UNSURE)
+
     def body(self) -> Iterator[Part]:
         summary = self.summary
         yield figures(summary)
         for guest in summary.guests:
             if guest.failures:
                 yield Line(_failures(guest), Tone.UNSURE)
-        yield Line(_what(summary, self.facts))
+        yield from fact_lines(self.facts, ended(summary))
         for name, words in legend(summary).items():
             yield Line(f"{name}: {words}", Tone.DIM)
         if any(e.unit is Unit.INSTRUCTIONS for guest in summary.guests for e in guest.estimates.values()):
@@ -106,7 +120,7 @@ def _unit_of(summary: RunSummary, comparison: Comparison) -> str | None:
 
 def figures(summary: RunSummary) -> Table:
     """Guests and benchmarks: median, ratio to the baseline, verdict."""
-    rows = []
+    rows, spans = [], []
     for guest in summary.guests:
         for benchmark in summary.benchmarks:
             estimate = guest.estimates.get(benchmark)
@@ -115,16 +129,17 @@ def figures(summary: RunSummary) -> Table:
                 continue  # neither a figure, nor a reason why there is none
             cells = (*location(guest, benchmark, _scale(summary, benchmark)), *difference(comparison))
             rows.append((Cell(guest.guest), Cell(benchmark), *cells))
+            spans.append(span_of(comparison.ratio, comparison.low, comparison.high) if comparison else None)
     columns = (
-        Column("guest"),
-        Column("benchmark"),
+        Column("guest", cuts=True),
+        Column("benchmark", cuts=True),
         Column("median", right=True),
-        Column("95 % interval"),
-        Column(f"÷ {summary.baseline}", right=True),
-        Column("95 % interval"),
-        Column("verdict"),
+        Column("95 % interval", stays=True),
+        Column(f"÷ {cut(summary.baseline, MOST_TITLE)}", right=True),
+        Column("95 % interval", stays=True),
+        Column("verdict", stays=True),
     )
-    return Table(columns, tuple(rows), grouped=True, fold=4)
+    return Table(columns, tuple(rows), grouped=True, fold=4, spans=tuple(spans))
 
 
 def _scale(summary: RunSummary, benchmark: str) -> tuple[float, str] | None:
@@ -197,18 +212,18 @@ def _cause(guest: GuestSummary, why: Why) -> str:
     return f"why: {why.words}"
 
 
-def _what(summary: RunSummary, facts: Mapping[str, str]) -> str:
+def ended(summary: RunSummary) -> list[str]:
+    """What a run came to: blocks, boots, clocks, and the margin of `equivalent` where there is something to compare."""
     boots = sum(guest.boots for guest in summary.guests)
     failed = sum(sum(guest.failures.values()) for guest in summary.guests)
-    parts = [fact_line(facts)] if facts else []
+    parts = [many(summary.blocks, "block"), many(boots, "good boot"), f"{failed} failed"]
+    if any(c.ratio is not None for c in summary.comparisons):
+        parts.append(f"equivalent within ±{100 * summary.delta:g} %")
     clocks = [f"{guest.guest} {_clock(guest.clock)}" for guest in summary.guests if guest.clock is not None]
     if clocks:
         counted = any(guest.unit is Unit.INSTRUCTIONS for guest in summary.guests)
         parts.append(f"guest clock ÷ {'instructions' if counted else 'host clock'} {', '.join(clocks)}")
-    parts += [many(summary.blocks, "block"), many(boots, "good boot"), f"{failed} failed"]
-    if any(c.ratio is not None for c in summary.comparisons):
-        parts.append(f"equivalent within ±{100 * summary.delta:g} %")
-    return "; ".join(parts) + "."
+    return parts
 
 
 def comparison_warnings(summary: RunSummary) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ukperf.errors import UkperfError
 from ukperf.hosts.procfiles import available_mib
 from ukperf.model import BootProtocol, BootRecord, Event, Outcome, Plan, Request
-from ukperf.reports.page import Line, Page, Part, fact_line, table
+from ukperf.reports.page import Line, Page, Part, fact_lines, table
 from ukperf.workloads.base import Bench, Repeats
 
 LEAST_MIB = 1
@@ -55,7 +55,7 @@ class LeastMemoryPage(Page):
             for item in self.least
         ]
         yield table(("", "least memory", "VMM peak", "boots"), rows, right=(1, 2, 3))
-        yield Line(f"{fact_line(self.facts)}.")
+        yield from fact_lines(self.facts)
         yield Line("least memory: with it, three boots out of three reached main; with 1 MiB less, one did not.")
 
     def said(self) -> Mapping[str, object]:
