@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import random
 import re
@@ -9,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,10 +23,12 @@ from test_compare import big, cli
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Sample, Unit
 from ukperf.reports.answers import answers
+from ukperf.reports.charts import run_ratios
 from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.html import report
+from ukperf.reports.pictures import Axis
 from ukperf.reports.story import Origin, last_lines, stories_of
-from ukperf.reports.svg import Scale
+from ukperf.reports.svg import NARROW, Scale, ticks
 from ukperf.stats.summary import summarize
 
 FACTS = {"accelerator": "tcg", "seed": "1"}
@@ -57,8 +62,8 @@ def html(records: list[BootRecord], origin: Origin | None = None) -> str:
 
 def parsed(text: str) -> Wellformed:
     parser = Wellformed()
-    # the style sheet is no markup
-    parser.feed(re.sub(r"<style>.*?</style>", "<style></style>", text, flags=re.S))
+    # style sheet and script are no markup
+    parser.feed(re.sub(r"<(style|script)>.*?</\1>", r"<\1></\1>", text, flags=re.S))
     assert not parser.open or parser.open == ["p"]
     return parser
 
@@ -99,7 +104,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:
     records[3] = failed(records[3])
     text = html(records, Origin("ukperf boot-time --seed 1", "1", "today", (("linux", "image", "ab" * 32),)))
     seen = parsed(text).seen
-    assert seen.count("svg") >= 5 and "script" not in seen and "link" not in seen and "img" not in seen
+    assert seen.count("svg") >= 5 and seen.count("script") == 1 and "link" not in seen and "img" not in seen
     assert not re.search(r'(src|href|url\()\s*=?\s*["\']?(https?:)?//', text.replace("http://www.w3.org/2000/svg", ""))
     for words in ("ukperf boot-time --seed 1", "ab" * 32, "1 of 40 boots failed", "panic: &lt;&amp;&gt; ·[31m", "ICC"):
         assert words in text
@@ -110,7 +115,11 @@ def test_every_good_boot_is_a_dot_and_every_failed_one_a_cross() -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5})
     records[3] = failed(records[3])
     text = html(records)
-    assert text.count('class="boot g') == 39 and text.count(">×</text>") == 1
+    every, order = text.partition("<h2>Over the run</h2>")[::2]
+    row = every.partition("<h3>total</h3>")[2].partition("</figure>")[0]
+    assert sorted(map(int, re.findall(r'data-b="b(\d+)"', row))) == [i for i in range(40) if i != 3]
+    assert re.findall(r'<svg class="lost" data-b="b(\d+)"', order) == ["3"]
+    assert {f"b{i}" for i in range(40)} <= set(re.findall(r'<tr id="(b\d+)">', text))
 
 
 @settings(deadline=None, max_examples=40)
@@ -166,9 +175,9 @@ def test_odd_runs_have_a_report_too(records: list[BootRecord]) -> None:
 
 @given(st.floats(1e-9, 1e9), st.floats(1.0001, 1e9), st.booleans())
 def test_ticks_lie_on_their_scale(low: float, factor: float, log: bool) -> None:
-    scale = Scale(low, low * factor, 0, 100, log)
+    scale = Scale(low, low * factor, log)
     ticks = scale.ticks()
-    assert len(ticks) <= 12 and all(-3 <= scale(t) <= 103 for t in ticks)
+    assert len(ticks) <= 14 and all(0 <= scale(t) <= 1 for t in ticks)
 
 
 def test_the_command_writes_the_file_or_tells_it_here(tmp_path: Path) -> None:
@@ -199,14 +208,42 @@ def test_the_ends_of_an_interval_that_is_almost_none_are_not_said_twice() -> Non
     assert "95 % interval ± " in answer, answer
 
 
-def test_no_label_of_an_axis_is_cut_at_the_left() -> None:
-    text = html(run_of({"linux": 1.5e9, "nanos": 5e8}, sigma=0, unit=Unit.INSTRUCTIONS))
-    labels = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end"[^>]*>([^<]*M instr)</text>', text)
-    assert any(label == "1,500 M instr" for _, label in labels)
-    assert all(float(x) >= 6 * len(label) for x, label in labels)
+def test_text_of_charts_is_html_and_never_svg() -> None:
+    text = html(run_of({"linux": 1.5e9, "nanos": 5e8}, samples=["fit"], unit=Unit.INSTRUCTIONS))
+    assert "<text" not in text and text.count("<svg") > 10
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1.0001, 1e9), st.booleans(), st.sampled_from([None, *Unit]))
+def test_labels_of_an_axis_do_not_touch_on_a_phone(low: float, factor: float, log: bool, unit: Unit | None) -> None:
+    shown, _ = ticks(Axis(low, low * factor, log, unit))
+    ends = [
+        (middle - tick.half, middle + tick.half)
+        for tick in shown
+        if not tick.wide
+        for middle in [min(max(tick.share * NARROW, tick.half), NARROW - tick.half)]
+    ]
+    assert ends and all(left[1] < right[0] for left, right in pairwise(ends))
+
+
+def test_the_pages_script_is_the_only_one_that_it_allows() -> None:
+    text = html([boot("linux", 0)])
+    [script] = re.findall(r"<script>(.*?)</script>", text, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text and "script-src 'unsafe" not in text
+
+
+def test_all_comparisons_stand_on_one_axis_with_their_verdicts_beside_them() -> None:
+    [story] = stories_of(
+        run_of({"linux": 1.0, "nanos": 0.5, "floor": 0.001}), FACTS, title="run", baseline="linux", delta=0.01
+    )
+    chart = run_ratios(story, rates=False)
+    assert chart is not None and len(chart.rows) == len(story.summary.comparisons) == 10
+    assert chart.rows[0].group == "total" and chart.axis.low < 0.001 and chart.axis.high > 1 and chart.axis.log
+    assert {word.text for row in chart.rows for word in row.words} >= {"faster"}
+    assert chart.axis.band == (1 / 1.01, 1.01) and chart.axis.one == 1.0
 
 
 def test_a_section_without_anything_in_it_has_no_heading() -> None:
     noisy = run_of({"linux": 1.0})
     quiet = [replace(record, noise={}) for record in noisy]
-    assert "How noisy" in html(noisy) and "How noisy" not in html(quiet) and "sha256" not in html(quiet)
+    assert "How noisy" in html(noisy) and "How noisy" not in html(quiet) and "<th>sha256" not in html(quiet)

@@ -11,7 +11,8 @@ from ukperf.errors import UkperfError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ukperf.model import BootRecord
+    from ukperf.model import BootRecord, Plan, Result
+    from ukperf.reports.pictures import Picture
     from ukperf.reports.story import Story
     from ukperf.runs.loaded import LoadedRun
 
@@ -57,6 +58,7 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
             summary=replace(
                 story.summary, warnings=(*run.omissions(), *_remarks(run, story.host), *story.summary.warnings)
             ),
+            pictures=_pictures(run, story),
         )
         for story in stories
     ]
@@ -79,11 +81,26 @@ def _remarks(run: LoadedRun, host: str) -> Sequence[str]:
     if run.plan is None:
         return ()
     from ukperf import workloads
+
+    return workloads.of_run(run.plan.workload).remarks(_result(run, run.plan, host))
+
+
+def _pictures(run: LoadedRun, story: Story) -> tuple[Picture, ...]:
+    """What the run's workload draws of one host's boots."""
+    if run.plan is None:
+        return ()
+    from ukperf import workloads
+
+    workload = workloads.of_run(run.plan.workload)
+    return tuple(workload.pictures(_result(run, run.plan, story.host), story.summary))
+
+
+def _result(run: LoadedRun, plan: Plan, host: str) -> Result:
+    """One host's boots, as they are on disk."""
     from ukperf.model import Result
     from ukperf.stats.summary import by_host
 
-    records = tuple(by_host(run.records).get(host, ()))
-    return workloads.of_run(run.plan.workload).remarks(Result(run.path, run.plan, records, "", run.damaged))
+    return Result(run.path, plan, tuple(by_host(run.records).get(host, ())), "", run.damaged)
 
 
 def opened(path: str | Path) -> LoadedRun:

@@ -15,6 +15,7 @@ from ukperf.reports import graph
 from ukperf.reports.graph import Graph, Node
 from ukperf.reports.jsonout import members
 from ukperf.reports.page import SPACE, Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.pictures import Graphic, Picture
 from ukperf.text import many
 
 ALIKE_MAX = 3  # files beside each other that need the same are one line where they are more
@@ -81,9 +82,9 @@ class CompositionPage(Page):
         run = members(self.tried) if self.tried is not None else {}
         return {**members(self.made), "size": self.made.size, **{name: run[name] for name in run if name != "notes"}}
 
-    def drawings(self) -> Iterable[str]:
+    def pictures(self) -> Iterable[Picture]:
         made = self.made
-        yield graph.svg(composition_graph(made), f"What {made.subject} is made of")
+        yield Graphic(graph.svg(composition_graph(made), f"What {made.subject} is made of"))
 
     # ---- parts ----
 

@@ -1,235 +1,346 @@
-"""The drawings of the HTML report: intervals, boots over time, distributions, phases."""
+"""The charts of a run: ratios with intervals, every boot as a dot, drift, parts stacked, levels, variance.
+
+Each is made of typed figures and has one axis for all its rows. Workloads make theirs with the same functions.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ukperf.model import Comparison, Outcome, Unit, Verdict
+from ukperf.model import Comparison, Estimate, Outcome, Unit, Verdict
+from ukperf.reports.page import Tone, tone_of
+from ukperf.reports.pictures import PARTS, Axis, Box, Chart, Dot, Level, Mark, Middle, Span, Strip, Words, colours
+from ukperf.reports.plan_table import percent
 from ukperf.reports.story import Story
-from ukperf.reports.svg import WIDTH, Scale, figure, padded, tag, text, title
-from ukperf.reports.units import interval, number, scale_for, with_unit
-from ukperf.stats.perboot import final_records
+from ukperf.reports.svg import LARGEST, padded
+from ukperf.reports.table import difference
+from ukperf.reports.units import common_scale, interval, number, with_unit
+from ukperf.stats.drift import DriftResult
+from ukperf.stats.perboot import Series, final_records
+from ukperf.stats.summary import RunSummary
+from ukperf.stats.variance import SampleParts
 from ukperf.text import many
 
-_CLASS = {
+MOST_ROWS = 160  # of one chart; tables have the rest
+MOST_DOTS = 2_000  # boots that are drawn of a run: a page of so many stays under 4 MB
+FAR = 30.0  # an interval that goes so many times further than every ratio is cut off at the chart's edge
+_STACKED = ("vmm", "kernel", "init", "stop")
+_CSS = {
     Verdict.FASTER: "faster",
     Verdict.SLOWER: "slower",
     Verdict.EQUIVALENT: "equivalent",
     Verdict.INCONCLUSIVE: "inconclusive",
 }
-_LEFT, _RIGHT = 12.0, WIDTH - 12.0
-_STACKED = ("vmm", "kernel", "init", "stop")
-MOST_DOTS = 20_000
-CHARACTER = 6.5  # how wide one is in `.t`, at most about
 
 
-def colours(story: Story) -> Mapping[str, str]:
-    """Guest → CSS class of its colour, the same in every drawing of the page."""
-    return {guest.guest: f"g{i % 8}" for i, guest in enumerate(story.summary.guests)}
+def guest_classes(summary: RunSummary) -> dict[str, str]:
+    """Guest → CSS class of its colour, the same in every chart of the page."""
+    return colours(tuple(guest.guest for guest in summary.guests))
 
 
-def forest(story: Story, guest: str) -> str:
-    """Every comparison of a guest: its interval on a logarithmic axis of ratios, the margin of equivalence behind."""
-    drawn = [c for c in story.summary.comparisons if c.guest == guest and _drawable(c)]
-    if not drawn:
-        return ""
-    edges = [1.0, *(v for c in drawn for v in (c.ratio, c.low, c.high) if v)]
-    scale = Scale(*padded(edges, 0.08, log=True), _LEFT, _RIGHT, log=True)
-    row, top = 34.0, 8.0
-    bottom = top + row * len(drawn)
-    low, high = scale(1 / (1 + story.summary.delta)), scale(1 + story.summary.delta)
-    parts = [
-        tag("rect", x=low, y=top, width=max(high - low, 0.5), height=bottom - top, class_="margin"),
-        tag("line", x1=scale(1), x2=scale(1), y1=top, y2=bottom, class_="one"),
-    ]
-    for i, comparison in enumerate(drawn):
-        parts.append(_interval_row(comparison, scale, top + row * i))
-    for value in scale.ticks():
-        parts.append(tag("line", x1=scale(value), x2=scale(value), y1=bottom, y2=bottom + 4, class_="axis"))
-        parts.append(text(scale(value), bottom + 16, f"{value:g}", "middle", "t dim"))
-    parts.append(tag("line", x1=_LEFT, x2=_RIGHT, y1=bottom, y2=bottom, class_="axis"))
-    label = f"{guest} ÷ {story.summary.baseline}: ratios with 95 % intervals"
-    return figure(bottom + 22, parts, label)
+# ---- ratios ----
 
 
-def _drawable(comparison: Comparison) -> bool:
-    return comparison.ratio is not None and math.isfinite(comparison.ratio) and comparison.ratio > 0
+def ratios(
+    comparisons: Sequence[Comparison], delta: float, title: str, about: str = "", names: Mapping[str, str] | None = None
+) -> Chart | None:
+    """Comparisons on one axis of ratios, by benchmark, the band of equivalence behind, verdicts beside. None: nothing
+    can be drawn. names: benchmark → what it is called."""
+    shown = [c for c in comparisons if _ratio(c) is not None][:MOST_ROWS]
+    if not shown:
+        return None
+    centres = [ratio for c in shown if (ratio := _ratio(c)) is not None]
+    least, most = min([1.0, *centres]) / FAR, max([1.0, *centres]) * FAR
+    ends = [min(max(v, least), most) for c in shown for v in (c.low, c.high) if v is not None and v > 0]
+    band = (1 / (1 + delta), 1 + delta)
+    low, high = padded([*centres, *ends, *band], 0.05, log=True)
+    axis = Axis(low, high, log=True, title="ratio", one=1.0, band=band)
+    rows = tuple(_ratio_row(c, (names or {}).get(c.benchmark, c.benchmark)) for c in shown)
+    without = sum(_ratio(c) is None for c in comparisons)
+    left = len(comparisons) - len(shown) - without
+    notes = [f"{many(left, 'comparison')} more {'is' if left == 1 else 'are'} in the table."] if left else []
+    if without:
+        notes.append(f"{many(without, 'comparison')} {'has' if without == 1 else 'have'} no ratio; the table says why.")
+    return Chart(title, axis, rows, about, notes=tuple(notes))
 
 
-def _interval_row(comparison: Comparison, scale: Scale, y: float) -> str:
-    ratio = comparison.ratio or 1.0
-    low, high = comparison.low or ratio, comparison.high or ratio
-    name = _CLASS.get(comparison.verdict, "inconclusive")
-    spread = high - low
-    figures = f"{number(ratio, spread)} {interval((comparison.low, comparison.high))} {comparison.word}"
-    return tag(
-        "g",
-        title(f"{comparison.guest} ÷ {comparison.baseline}, {comparison.benchmark}: {figures}")
-        + text(_LEFT, y + 12, comparison.benchmark)
-        + text(_RIGHT, y + 12, figures, "end", f"t {name}")
-        + tag("line", x1=scale(low), x2=scale(high), y1=y + 22, y2=y + 22, class_=f"bar {name}")
-        + tag("circle", cx=scale(ratio), cy=y + 22, r=4, class_=f"dot {name}"),
+def _ratio(comparison: Comparison) -> float | None:
+    ratio = comparison.ratio
+    return ratio if ratio is not None and 1e-300 < ratio < 1e300 else None
+
+
+def _ratio_row(comparison: Comparison, benchmark: str) -> Strip:
+    ratio = _ratio(comparison)
+    assert ratio is not None
+    css = _CSS.get(comparison.verdict, "inconclusive")
+    low = comparison.low if comparison.low is not None else ratio
+    high = comparison.high if comparison.high is not None else ratio
+    value, span, verdict = difference(comparison)
+    figures = value.text if span.text in ("", "–") else f"{value.text} {span.text}"
+    words = (Words(figures), Words(verdict.text, tone_of(comparison.verdict)))
+    said = f"{comparison.guest} ÷ {comparison.baseline}, {benchmark}: {figures}, {comparison.word}"
+    marks = (Span(low, high, 0.5, css), Dot(ratio, 0.5, css, size=4.5))
+    return Strip(comparison.guest, marks, words, group=benchmark, said=said)
+
+
+def run_ratios(story: Story, rates: bool) -> Chart | None:
+    """Every comparison of a run: what it was made for first, then its phases."""
+    summary = story.summary
+    order = list(dict.fromkeys([*story.primary, *reversed(summary.benchmarks)]))
+    chosen = sorted(summary.comparisons, key=lambda c: order.index(c.benchmark) if c.benchmark in order else len(order))
+    about = (
+        f"Guest ÷ {summary.baseline}: geometric means over boots with 95 % intervals, paired over blocks, Holm over "
+        f"all of them. Left of the line at 1 is less{'; of rates, more is better' if rates else ''}. The band is "
+        f"±{100 * summary.delta:g} %, inside which guests count as equivalent."
     )
+    return ratios(chosen, summary.delta, f"Every guest against {summary.baseline}", about)
 
 
-def timeline(story: Story, benchmark: str) -> str:
-    """Every boot of a benchmark in the order of execution, coloured by guest; failed boots are crosses below."""
-    points: list[tuple[int, float, str, Unit]] = []
-    for guest in story.summary.guests:
-        series = story.series[guest.guest].get(benchmark)
-        order = {b: r.trial.index for b, r in final_records(story.records, guest.guest).items()}
-        if series is not None:
-            rows = zip(series.blocks, series.values, strict=True)
-            points += [(order[b], v, guest.guest, series.unit) for b, v in rows if math.isfinite(v) and v > 0]
-    if not points:
-        return ""
-    unit = max((p[3] for p in points), key=[p[3] for p in points].count)
-    points = [p for p in points if p[3] is unit][:MOST_DOTS]
-    values = [p[1] for p in points]
-    log = max(values) / min(values) > 4
-    last = max(r.trial.index for r in story.records)
-    up = Scale(*padded(values, 0.08, log), 188, 14, log)
-    labels = _value_labels(up, unit, max(values))
-    left = max(60.0, _LEFT + CHARACTER * max(map(len, labels.values()), default=0))
-    across = Scale(0, max(last, 1), left + 12, _RIGHT - 6)
-    classes = colours(story)
-    parts = _value_axis(up, labels, left)
-    parts += [
-        tag(
-            "circle",
-            title(f"{guest}, boot {index}: {with_unit(value, unit)}"),
-            cx=across(index),
-            cy=up(value),
-            r=2.6,
-            class_=f"boot {classes[guest]}",
-        )
-        for index, value, guest, _ in points
-    ]
-    for record in story.records:
-        if record.outcome is not Outcome.OK:
-            what = f"{record.trial.guest}, boot {record.trial.index}: {record.outcome.value}"
-            cross = text(across(record.trial.index), 203, "×", "middle", f"t lost {classes[record.trial.guest]}")
-            parts.append(tag("g", title(what) + cross))
-    parts.append(text(left + 12, 220, "boot 0", "start", "t dim"))
-    parts.append(text(_RIGHT, 220, f"boot {last}", "end", "t dim"))
-    return figure(228, parts, f"{benchmark}: every boot in the order of execution")
+# ---- boots ----
 
 
-def _value_labels(up: Scale, unit: Unit, largest: float) -> dict[float, str]:
-    """Tick → what stands beside it."""
-    labels = {}
-    for value in up.ticks(5):
-        divisor, symbol = scale_for(value if up.log else largest, unit)
-        labels[value] = f"{value / divisor:,.4g} {symbol}"
-    return labels
+def drawn_boots(story: Story) -> frozenset[int]:
+    """Boots, by the index of their trials, that are drawn and listed: all, or of very many some, evenly, and those that
+    failed."""
+    indices = [record.trial.index for record in story.records]
+    step = math.ceil(len(indices) / MOST_DOTS) or 1
+    failed = [record.trial.index for record in story.records if record.outcome is not Outcome.OK]
+    return frozenset([*indices[::step], *failed[:MOST_DOTS]])
 
 
-def _value_axis(up: Scale, labels: Mapping[float, str], left: float) -> list[str]:
-    """Lines across, and their labels in front of them."""
-    parts = []
-    for value, label in labels.items():
-        parts.append(tag("line", x1=left + 2, x2=_RIGHT, y1=up(value), y2=up(value), class_="grid"))
-        parts.append(text(left - 2, up(value) + 4, label, "end", "t dim"))
-    return parts
-
-
-def distributions(story: Story, benchmark: str) -> str:
-    """A histogram for each guest on its own scale, median marked; the bins are those of Freedman and Diaconis."""
-    classes = colours(story)
-    parts: list[str] = []
-    y = 0.0
-    for guest in story.summary.guests:
-        series = story.series[guest.guest].get(benchmark)
-        values = np.array([v for v in series.values if math.isfinite(v)]) if series else np.array([])
-        if series is None or values.size < 2:
-            continue
-        parts.append(_histogram(guest.guest, values, series.unit, classes[guest.guest], y))
-        y += 92
-    return figure(y, parts, f"{benchmark}: distribution over boots") if parts else ""
-
-
-def _histogram(guest: str, values: NDArray[np.float64], unit: Unit, class_: str, y: float) -> str:
-    middle = float(np.median(values))
-    head = text(_LEFT, y + 14, f"{guest}: median {with_unit(middle, unit)}, {many(values.size, 'boot')}")
-    if values.max() == values.min():
-        return head + text(_LEFT, y + 36, "every boot the same", "start", "t dim")
-    low, high = np.quantile(values, [0.25, 0.75])
-    width = 2 * (high - low) / np.cbrt(values.size)
-    span = values.max() - values.min()
-    # numpy's own "fd" would make billions of bins for one boot that is far from very quiet others
-    bins = 60 if span > 60 * width else max(5, math.ceil(span / width))
-    counts, edges = np.histogram(values, bins=max(1, min(bins, int(span / np.spacing(np.abs(values).max()) / 4))))
-    across = Scale(*padded(values.tolist(), 0.03), _LEFT, _RIGHT)
-    base, tall = y + 72, 48.0
-    bars = "".join(
-        tag(
-            "rect",
-            title(f"{many(int(count), 'boot')} from {with_unit(float(a), unit)} to {with_unit(float(b), unit)}"),
-            x=across(float(a)),
-            y=base - tall * count / counts.max(),
-            width=max(across(float(b)) - across(float(a)) - 0.6, 0.6),
-            height=tall * count / counts.max(),
-            class_=f"fill {class_}",
-        )
-        for count, a, b in zip(counts.tolist(), edges[:-1], edges[1:], strict=True)
-        if count
-    )
-    mark = tag("line", x1=across(middle), x2=across(middle), y1=base - tall - 3, y2=base, class_="one")
-    ends = text(_LEFT, base + 13, with_unit(float(values.min()), unit), "start", "t dim")
-    ends += text(_RIGHT, base + 13, with_unit(float(values.max()), unit), "end", "t dim")
-    return head + bars + mark + tag("line", x1=_LEFT, x2=_RIGHT, y1=base, y2=base, class_="axis") + ends
-
-
-def phases(story: Story) -> str:
-    """Medians of the phases, end to end, a bar for each guest; guests in another unit than the first are left out."""
+def boots(story: Story, benchmark: str) -> Chart | None:
+    """Every boot of a benchmark as a dot, a row for each guest; the line across is the median."""
+    unit, there = _series(story, benchmark)
+    values = [v for series in there.values() for v in series.values if _drawable(v)]
+    if not values:
+        return None
+    log = min(values) > 0 and max(values) / min(values) > 6
+    classes, drawn = guest_classes(story.summary), drawn_boots(story)
+    low, high = padded(values, 0.04, log)
+    scale = common_scale(values, unit)
     rows = []
-    for guest in story.summary.guests:
-        lengths = [(p, guest.estimates[p].value) for p in _STACKED if p in guest.estimates]
-        if lengths and guest.unit is story.summary.guests[0].unit:
-            rows.append((guest.guest, lengths, guest.unit))
-    if not rows:
-        return ""
-    widest = max(sum(value for _, value in lengths) for _, lengths, _ in rows)
-    across = Scale(0, widest or 1.0, _LEFT, _RIGHT)
-    parts: list[str] = []
-    for i, (name, lengths, unit) in enumerate(rows):
-        y, at = 40.0 * i, 0.0
-        parts.append(text(_LEFT, y + 13, name))
-        parts.append(text(_RIGHT, y + 13, with_unit(sum(value for _, value in lengths), unit), "end", "t dim"))
-        for phase, value in lengths:
-            box = tag(
-                "rect",
-                title(f"{name}, {phase}: {with_unit(value, unit)}"),
-                x=across(at),
-                y=y + 18,
-                width=max(across(at + value) - across(at), 0.0),
-                height=14,
-                class_=f"fill p{_STACKED.index(phase)}",
-            )
-            parts.append(box)
+    for guest, series in there.items():
+        order = {block: r.trial.index for block, r in final_records(story.records, guest).items()}
+        dots = [
+            Dot(value, 0.18 + 0.64 * (order[block] * 0.6180339887 % 1), classes[guest], order[block])
+            for block, value in zip(series.blocks, series.values, strict=True)
+            if _drawable(value) and order[block] in drawn
+        ]
+        estimate = _estimate(story.summary, guest, benchmark)
+        middle = (Middle(estimate.value),) if estimate is not None and _drawable(estimate.value) else ()
+        words = _median_words(estimate, series, unit if log else None, scale)
+        shown = [v for v in series.values if _drawable(v)]
+        said = f"{guest}, {benchmark}: {many(len(shown), 'boot')}"
+        if shown:
+            said += f" from {with_unit(min(shown), unit)} to {with_unit(max(shown), unit)}"
+        rows.append(Strip(guest, (*dots, *middle), words, css=classes[guest], said=said))
+    return Chart(benchmark, Axis(low, high, log, unit), tuple(rows), tall=40)
+
+
+def _series(story: Story, benchmark: str) -> tuple[Unit, dict[str, Series]]:
+    """The unit that most guests have it in, and the series of those."""
+    known = {g.guest: s for g in story.summary.guests if (s := story.series[g.guest].get(benchmark)) and s.values}
+    units = [series.unit for series in known.values()]
+    unit = max(units, key=units.count) if units else Unit.SECONDS
+    return unit, {guest: series for guest, series in known.items() if series.unit is unit}
+
+
+def _drawable(value: float) -> bool:
+    return 0 <= value < LARGEST and (value == 0 or value > 1e-300)
+
+
+def _estimate(summary: RunSummary, guest: str, benchmark: str) -> Estimate | None:
+    known = summary.guest(guest)
+    return known.estimates.get(benchmark) if known else None
+
+
+def _median_words(
+    estimate: Estimate | None, series: Series, unit: Unit | None, scale: tuple[float, str]
+) -> tuple[Words, ...]:
+    """unit: each value has its own scale; None: all have `scale`, as the axis has."""
+    if estimate is None or not math.isfinite(estimate.value):
+        return ()
+    if unit is not None:
+        middle = with_unit(estimate.value, unit)
+    else:
+        spread = max(series.values) - min(series.values)
+        middle = f"{number(estimate.value / scale[0], spread / scale[0])} {scale[1]}".rstrip()
+    alike = len(series.values) > 1 and max(series.values) == min(series.values)
+    count = f"{'all of ' if alike else ''}{many(len(series.values), 'boot')}"
+    return (Words(f"median {middle}" if not alike else middle), Words(count, Tone.DIM))
+
+
+def drift(story: Story, benchmark: str, result: DriftResult | None) -> Chart | None:
+    """Every boot against the median of its guest, over the blocks, on one scale. Failed ones are crosses."""
+    _, there = _series(story, benchmark)
+    classes, drawn = guest_classes(story.summary), drawn_boots(story)
+    places = {r.trial.index: r.trial.block + r.trial.position / (len(there) or 1) for r in story.records}
+    points: dict[str, list[tuple[int, float]]] = {}
+    for guest, series in there.items():
+        estimate = _estimate(story.summary, guest, benchmark)
+        if estimate is None or not 1e-300 < estimate.value < LARGEST:
+            continue
+        order = {block: r.trial.index for block, r in final_records(story.records, guest).items()}
+        pairs = zip(series.blocks, series.values, strict=True)
+        points[guest] = [(order[b], value / estimate.value - 1) for b, value in pairs if _drawable(value)]
+    sizes = [abs(away) for rows in points.values() for _, away in rows if math.isfinite(away)]
+    blocks = [record.trial.block for record in story.records]
+    if not sizes or max(blocks) < 3:
+        return None
+    most = max(*sizes, 1e-9)
+    step = _round_down(most)
+    rows = []
+    for guest, pairs_of in points.items():
+        lost = [r.trial.index for r in story.records if r.trial.guest == guest and r.outcome is not Outcome.OK]
+        marks: list[Mark] = [Level(_up(away, most), away == 0) for away in (step, 0.0, -step)]
+        marks += [
+            Dot(places[index], _up(away, most), classes[guest], index, 2.6)
+            for index, away in pairs_of
+            if index in drawn and math.isfinite(away)
+        ]
+        marks += [Dot(places[index], 0.93, classes[guest], index, lost=True) for index in lost if index in drawn]
+        farthest = max((abs(away) for _, away in pairs_of), default=0.0)
+        count = many(len(pairs_of), "boot")
+        said = f"{guest}, {benchmark} over the run: {count} within {percent(farthest)} of its median"
+        words = (Words(f"within ±{percent(farthest)}" if farthest else "every boot the same", Tone.DIM),)
+        rows.append(Strip(guest, tuple(marks), words, css=classes[guest], said=said))
+    axis = Axis(min(blocks) - 0.2, max(blocks) + 1.2, title="block", whole=True)
+    lines = f"The lines are the median of each guest, and {percent(step)} above and below it."
+    notes = (result.sentence(),) if result is not None else ()
+    return Chart(benchmark, axis, tuple(rows), lines if most > 1e-9 else "", tall=72, notes=notes)
+
+
+def _up(away: float, most: float) -> float:
+    return 0.5 - 0.42 * max(-1.0, min(away / most, 1.0))
+
+
+def _round_down(value: float) -> float:
+    """The largest of 1, 2, 5 × 10ⁿ that is not above it."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return float(max(m * power for m in (1, 2, 5) if m * power <= value * 1.0001))
+
+
+# ---- parts of a whole ----
+
+
+def stacked(summary: RunSummary, parts: Sequence[str], title: str, about: str = "") -> Chart | None:
+    """Medians of benchmarks end to end, a bar for each guest; guests in another unit than most are left out."""
+    lengths = {
+        guest.guest: {p: e for p in parts if (e := guest.estimates.get(p)) is not None and _drawable(e.value)}
+        for guest in summary.guests
+    }
+    units = [e.unit for known in lengths.values() for e in known.values()]
+    if not units:
+        return None
+    unit = max(units, key=units.count)
+    there = [p for p in parts if any(p in known for known in lengths.values())]
+    css = {part: f"p{i % PARTS}" for i, part in enumerate(there)}
+    rows, widest = [], 0.0
+    for guest, known in lengths.items():
+        mine = {part: e.value for part, e in known.items() if e.unit is unit}
+        total = min(math.fsum(mine.values()), LARGEST) if mine else 0.0
+        if not mine:
+            continue
+        widest, at = max(widest, total), 0.0
+        boxes = []
+        for part, value in mine.items():
+            boxes.append(Box(at, at + value, css[part], f"{guest}, {part}: {with_unit(value, unit)}"))
             at += value
-    return figure(40.0 * len(rows) + 2, parts, "medians of the phases, end to end")
+        words = [Words(with_unit(total, unit), Tone.STRONG)]
+        words += [Words(with_unit(value, unit), css=css[part]) for part, value in mine.items()]
+        said = f"{guest}: " + ", ".join(f"{part} {with_unit(value, unit)}" for part, value in mine.items())
+        rows.append(Strip(guest, tuple(boxes), tuple(words), said=said))
+    axis = Axis(0.0, widest * 1.01 or 1.0, unit=unit)
+    return Chart(title, axis, tuple(rows), about, tall=34, keys=tuple((css[part], part) for part in there))
 
 
-def legend(items: Sequence[tuple[str, str]]) -> str:
-    """(CSS class, name) pairs as a row of coloured squares, in HTML."""
-    return "".join(f'<span class="key"><i class="{class_}"></i>{_plain(name)}</span>' for class_, name in items)
+def phases(summary: RunSummary) -> Chart | None:
+    """A boot's phases end to end."""
+    return stacked(summary, _STACKED, "Phases, end to end", "Medians of the phases, one after the other.")
 
 
-def _plain(name: str) -> str:
-    from html import escape
+def variance(parts: Sequence[SampleParts]) -> Chart | None:
+    """Which share of each benchmark's variance lies between boots, and which between the iterations of a boot."""
+    rows = []
+    for part in parts[:MOST_ROWS]:
+        if (icc := part.parts.icc) is None:
+            continue
+        boxes = (Box(0.0, 100 * icc, "p1", f"between boots: {icc:.0%}"), Box(100 * icc, 100.0, "p2"))
+        words = (
+            Words(f"σ {percent(part.parts.between_boots)}", css="p1"),
+            Words(f"σ {percent(part.parts.between_iterations)}", css="p2"),
+        )
+        said = f"{part.guest}, {part.benchmark}: {round(100 * icc)} % of the variance lies between boots"
+        rows.append(Strip(part.guest, boxes, words, group=part.benchmark, said=said))
+    if not rows:
+        return None
+    keys = (("p1", "between boots"), ("p2", "between the iterations of a boot"))
+    rows.sort(key=lambda row: row.group)
+    return Chart("Where the variance lies", Axis(0.0, 100.0, suffix=" %"), tuple(rows), keys=keys, tall=26)
 
-    return escape(name)
+
+# ---- levels ----
 
 
-def phase_legend(story: Story) -> str:
-    there = {name for guest in story.summary.guests for name in guest.estimates}
-    return legend([(f"p{i}", name) for i, name in enumerate(_STACKED) if name in there])
+@dataclass(frozen=True)
+class LevelLine:
+    """One row of `levels`. benchmark: its name in the summary; missing: guest → why it has no figure."""
+
+    name: str
+    benchmark: str
+    group: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def guest_legend(story: Story) -> str:
-    return legend([(class_, guest) for guest, class_ in colours(story).items()])
+def levels(summary: RunSummary, lines: Iterable[LevelLine], title: str, about: str = "") -> Chart | None:
+    """Medians with their intervals, all guests in one row, on one axis: what costs how much, and where."""
+    given = list(lines)
+    estimates = {(g.guest, line.benchmark): g.estimates.get(line.benchmark) for g in summary.guests for line in given}
+    units = [e.unit for e in estimates.values() if e is not None]
+    if not units:
+        return None
+    unit = max(units, key=units.count)
+    known = {
+        key: e
+        for key, e in estimates.items()
+        if e is not None and e.unit is unit and e.value > 0 and _drawable(e.value)
+    }
+    if not known:
+        return None
+    shown = [line for line in given if any((g.guest, line.benchmark) in known for g in summary.guests)]
+    ends = [v for e in known.values() for v in (e.low, e.high) if v is not None and 1e-300 < v < LARGEST]
+    values = [*(e.value for e in known.values()), *ends]
+    classes = guest_classes(summary)
+    rows = tuple(_level_row(line, known, classes, unit) for line in shown[:MOST_ROWS])
+    left = len(shown) - len(rows)
+    log = max(values) / min(values) > 6
+    low, high = padded(values, 0.03, log)
+    axis = Axis(low if log else 0.0, high, log, unit)
+    notes = (f"{left} more are in the table.",) if left else ()
+    keys = tuple((css, guest) for guest, css in classes.items())
+    return Chart(title, axis, rows, about, tall=max(28, 11 * len(classes) + 6), keys=keys, notes=notes)
+
+
+def _level_row(
+    line: LevelLine, known: Mapping[tuple[str, str], Estimate], classes: Mapping[str, str], unit: Unit
+) -> Strip:
+    marks: list[Mark] = []
+    words: list[Words] = []
+    said: list[str] = []
+    for i, (guest, css) in enumerate(classes.items()):
+        estimate = known.get((guest, line.benchmark))
+        if estimate is None:
+            if guest in line.missing:
+                words.append(Words(line.missing[guest], Tone.DIM, css))
+                said.append(f"{guest} {line.missing[guest]}")
+            continue
+        y = (i + 1) / (len(classes) + 1)
+        if estimate.low is not None and estimate.high is not None and 0 < estimate.low < estimate.high < LARGEST:
+            marks.append(Span(estimate.low, estimate.high, y, css))
+        marks.append(Dot(estimate.value, y, css, size=4.0))
+        words.append(Words(with_unit(estimate.value, unit), css=css))
+        bounds = interval((estimate.low, estimate.high), 1.0)
+        said.append(f"{guest} {with_unit(estimate.value, unit)}" + (" exactly" if bounds == "exact" else ""))
+    return Strip(line.name, tuple(marks), tuple(words), group=line.group, said=f"{line.name}: {', '.join(said)}")

@@ -16,7 +16,7 @@ from ukperf.stats.within_boot import BootRatio
 from ukperf.text import many
 
 SCALE = "call.direct"
-_GROUPS = {
+GROUPS = {
     "call": "function calls (no system call)",
     "entry": "into the kernel and back",
     "time": "time",
@@ -148,7 +148,7 @@ def _table(summary: RunSummary, view: View) -> Table:
 
 
 def _row(summary: RunSummary, view: View, row: Row, others: Sequence[str]) -> tuple[Cell, ...]:
-    cells = [Cell(_GROUPS.get(row.group, row.group)), Cell(row.name), _value(summary, view, row, summary.baseline)]
+    cells = [Cell(GROUPS.get(row.group, row.group)), Cell(row.name), _value(summary, view, row, summary.baseline)]
     for guest in others:
         comparison = summary.comparison(guest, view.benchmark(row))
         cells += [_value(summary, view, row, guest), *_compared(comparison)]

@@ -1,7 +1,9 @@
-"""The report as one HTML file: no script, no request to anywhere, readable on a phone, in light and dark."""
+"""The report as one HTML file: no request to anywhere, readable without scripts, on a phone, in light and dark."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -10,22 +12,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import ukperf
-from ukperf.model import cost_of
+from ukperf.model import BootRecord, cost_of
 from ukperf.reports import charts
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Quote, Table, table
+from ukperf.reports.pictures import Chart, Graphic, Picture
 from ukperf.reports.plan_table import percent
-from ukperf.reports.story import Story, failures
+from ukperf.reports.story import Story, failures, last_lines
+from ukperf.reports.svg import marks_of, ticks
 from ukperf.reports.table import RunPage
-from ukperf.reports.units import number
-from ukperf.text import clean
+from ukperf.reports.units import number, with_unit
+from ukperf.stats.perboot import final_records
+from ukperf.text import clean, many
 
 _KIND: dict[type, str] = {Table: "table", Line: "line", Quote: "quote"}
-MOST_CHARTS = 8  # timelines and distributions of a run with many benchmarks; the table has them all
+MOST_CHARTS = 8  # benchmarks whose boots are drawn; tables have them all
+MOST_DRIFTS = 3
+MOST_COLUMNS = 10  # benchmarks in the table of boots
+MOST_TAIL = 240  # characters of a boot's console there
 
 
 def report(stories: Sequence[Story]) -> str:
     """A run's report, the whole file. stories: one for each host, at least one."""
-    views = [_view(story) for story in stories]
+    views = [_view(story, f"{'' if i == 0 else i}b") for i, story in enumerate(stories)]
     return _filled("report.html.j2", stories=views, title=stories[0].title)
 
 
@@ -35,9 +43,7 @@ def document(pages: Sequence[Page], title: str) -> str:
 
 
 def _body(page: Page) -> Markup:
-    return fragment(page.parts()) + Markup("").join(
-        Markup('<div class="scroll">{}</div>\n').format(Markup(drawing)) for drawing in page.drawings()
-    )
+    return fragment(page.parts()) + Markup("").join(drawn(picture) for picture in page.pictures())
 
 
 def fragment(parts: Iterable[Part]) -> Markup:
@@ -47,9 +53,37 @@ def fragment(parts: Iterable[Part]) -> Markup:
     )
 
 
+def drawn(picture: Picture | None, boots: str = "") -> Markup:
+    """A picture, or nothing. boots: what the ids of the page's boots begin with."""
+    if picture is None:
+        return Markup("")
+    if isinstance(picture, Graphic):
+        return Markup('<div class="scroll" tabindex="0">{}</div>\n').format(Markup(picture.svg))
+    return _chart(picture, boots)
+
+
+def _chart(chart: Chart, boots: str) -> Markup:
+    at, unit = ticks(chart.axis)
+    strips = [Markup(marks_of(row, chart.axis, at, boots)) for row in chart.rows]
+    filled = _templates().get_template("chart.html.j2")
+    return Markup(filled.render(chart=chart, ticks=at, unit=unit, strips=strips))
+
+
 def _filled(template: str, **values: object) -> str:
-    whole = _templates().get_template(template).render(version=ukperf.__version__, **values)
+    script, sha = _script()
+    made = _templates().get_template(template)
+    whole = made.render(version=ukperf.__version__, script=script, script_hash=sha, **values)
     return clean(whole, keep="\n\t")
+
+
+@cache
+def _script() -> tuple[Markup, Markup]:
+    """The page's only script, and the digest by which the page allows no other."""
+    environment = _templates()
+    assert environment.loader is not None
+    source = environment.loader.get_source(environment, "page.js")[0]
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return Markup(source), Markup(f"sha256-{digest}")
 
 
 @cache
@@ -63,27 +97,71 @@ def _templates() -> Environment:
     )
 
 
-def _view(story: Story) -> dict[str, object]:
-    guests = [guest.guest for guest in story.summary.guests]
-    shown = list(dict.fromkeys(["total", *story.primary]))[:MOST_CHARTS]
+def _view(story: Story, boots: str) -> dict[str, object]:
+    rates = any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons)
+    primary = list(dict.fromkeys([*story.primary, "total"]))
+    shown = list(dict.fromkeys([*primary, *story.summary.benchmarks]))[:MOST_CHARTS]
+    listed = charts.drawn_boots(story)
+    left = len(story.records) - len(listed)
     return {
         "story": story,
-        "summary": story.summary,
-        "forests": [(g, Markup(svg)) for g in guests if (svg := charts.forest(story, g))],
-        "timelines": [(b, Markup(svg)) for b in shown if (svg := charts.timeline(story, b))],
-        "distributions": [(b, Markup(svg)) for b in shown if (svg := charts.distributions(story, b))],
-        "phases": Markup(charts.phases(story)),
-        "phase_legend": Markup(charts.phase_legend(story)),
-        "guest_legend": Markup(charts.guest_legend(story)),
+        "ratios": drawn(charts.run_ratios(story, rates)),
+        "own": [drawn(picture, boots) for picture in story.pictures],
+        "boots": [drawn(chart, boots) for name in shown if (chart := charts.boots(story, name))],
+        "drift": [
+            drawn(chart, boots)
+            for name in primary[:MOST_DRIFTS]
+            if (chart := charts.drift(story, name, story.drifts.get(name)))
+        ],
+        "left_out": f"Of {many(len(story.records), 'boot')} every so many are drawn, {left:,} are not." if left else "",
+        "table": _boots(story, listed, boots),
         "figures": fragment(_figures(story).parts()),
         "drifted": [result.sentence() for result in story.drifts.values() if result.drifted],
-        "rates": any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons),
-        "quiet": [name for name, result in story.drifts.items() if not result.drifted],
         "variance": fragment(_variance(story)),
+        "variance_chart": drawn(charts.variance(story.parts)),
         "failures": fragment(failures(story)),
         "noise": fragment(_noise(story)),
         "digests": fragment(_digests(story)),
     }
+
+
+def _boots(story: Story, listed: frozenset[int], boots: str) -> Markup:
+    """A row for each boot: what its dots say, for those who have no script, no pointer or no eyes for dots."""
+    benchmarks = list(dict.fromkeys([*story.primary, *story.summary.benchmarks]))[:MOST_COLUMNS]
+    noises = [noise.name for noise in story.noise]
+    titles = ["boot no.", "block", "place in block", "guest", "outcome", *benchmarks, *noises, "console"]
+    final = {
+        g.guest: {r.trial.index for r in final_records(story.records, g.guest).values()} for g in story.summary.guests
+    }
+    values = {
+        (guest, name): (series.unit, series.by_block())
+        for guest, known in story.series.items()
+        for name, series in known.items()
+    }
+
+    def cells(record: BootRecord) -> Iterator[str]:
+        trial = record.trial
+        yield from (str(trial.index), str(trial.block), str(trial.position + 1), trial.guest, record.outcome.value)
+        counts = trial.index in final.get(trial.guest, ())
+        for name in benchmarks:
+            unit, by_block = values.get((trial.guest, name), (record.unit, {}))
+            value = by_block.get(trial.block) if counts else None
+            yield "" if value is None else with_unit(value, unit)
+        for name in noises:
+            yield number(record.noise[name]) if name in record.noise else ""
+
+    rows = [
+        (f"{boots}{record.trial.index}", list(cells(record)), _tail(record))
+        for record in story.records
+        if record.trial.index in listed
+    ]
+    right = {0, 1, 2, *range(5, len(titles) - 1)}
+    return Markup(_templates().get_template("boots.html.j2").render(titles=titles, rows=rows, right=right))
+
+
+def _tail(record: BootRecord) -> str:
+    lines = [line for line in last_lines(record.console_tail).splitlines() if line.strip()][-3:]
+    return "\n".join(lines)[-MOST_TAIL:]
 
 
 def _noise(story: Story) -> Iterator[Table]:

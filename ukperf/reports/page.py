@@ -10,10 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ukperf.model import Verdict
 from ukperf.reports.jsonout import Json, plain
+
+if TYPE_CHECKING:
+    from ukperf.reports.pictures import Picture
 
 
 class Tone(StrEnum):
@@ -181,8 +184,8 @@ class Page(ABC):
     def said(self) -> object:
         """What JSON has: anything that `jsonout.plain` takes."""
 
-    def drawings(self) -> Iterable[str]:
-        """SVG that HTML has below."""
+    def pictures(self) -> Iterable[Picture]:
+        """What HTML has below."""
         return ()
 
     def parts(self) -> Iterator[Part]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ukperf.model import BootRecord, Outcome
 from ukperf.reports.answers import answers
 from ukperf.reports.page import SPACE, Line, Page, Part, Quote, Tone
+from ukperf.reports.pictures import Picture
 from ukperf.reports.plan_table import percent
 from ukperf.reports.table import RunPage
 from ukperf.stats.drift import DriftResult, drifts
@@ -60,7 +61,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Story:
-    """One host's part of a run."""
+    """One host's part of a run. pictures: those that its workload has of it."""
 
     host: str
     title: str
@@ -74,6 +75,7 @@ class Story:
     failures: tuple[Failure, ...]
     noise: tuple[Noise, ...]
     origin: Origin = field(default_factory=Origin)
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def primary(self) -> tuple[str, ...]:

@@ -30,9 +30,10 @@ from ukperf.model import (
     Trial,
 )
 from ukperf.reports.page import Page
+from ukperf.reports.pictures import Picture
 from ukperf.reports.table import RunPage
-from ukperf.stats.perboot import without_phases
-from ukperf.stats.summary import summarize
+from ukperf.stats.perboot import PHASES, without_phases
+from ukperf.stats.summary import RunSummary, summarize
 from ukperf.text import Say
 from ukperf.workloads import records_of
 
@@ -211,6 +212,17 @@ class Workload(ABC):
         """Sentences for `ukperf report` about what a table does not say. result: as it is on disk, with one host's
         records; nothing is booted for them."""
         return ()
+
+    def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
+        """What the HTML report draws of one host's records besides ratios and boots: what they are made of. result: as
+        for `remarks`; summary: of what is compared."""
+        from ukperf.reports import charts  # heavy, and only `report --html` draws
+
+        samples = [charts.LevelLine(name, name) for name in summary.benchmarks if name not in PHASES]
+        drawn = [charts.phases(summary)]
+        if len(samples) > 1:
+            drawn.append(charts.levels(summary, samples, "Each benchmark in every guest"))
+        return tuple(chart for chart in drawn if chart is not None)
 
     def finish(self, result: Result, bench: Bench) -> Finished:
         """What is shown of a run, after its last boot or when it is shown again."""

@@ -28,6 +28,8 @@ from ukperf.model import (
     Unit,
 )
 from ukperf.reports.page import Page
+from ukperf.reports.pictures import Picture
+from ukperf.stats.summary import RunSummary
 from ukperf.text import Say, many
 from ukperf.workloads import explaining, inferring, joining
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
@@ -141,6 +143,19 @@ class Infer(Workload):
     def remarks(self, result: Result) -> Sequence[str]:
         good = [record for record in result.records if record.outcome is Outcome.OK]
         return (*inferring.engine_lines(good), *notes_of(good))
+
+    def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
+        """What comes before the first answer, end to end; and all parts in every guest."""
+        from ukperf.reports import charts
+
+        before = "What a guest does before it answers for the first time, one part after the other."
+        drawn = (
+            charts.stacked(summary, (IMPORT, LOAD, FIRST), "From the import to the first prediction", before),
+            charts.levels(
+                summary, [charts.LevelLine(name, name) for name in summary.benchmarks], "Each part in every guest"
+            ),
+        )
+        return tuple(chart for chart in drawn if chart is not None)
 
     def explained(self, records: Sequence[BootRecord], folder: Path) -> Sequence[BootRecord]:
         return explaining.explained(records, folder)

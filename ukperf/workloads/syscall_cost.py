@@ -10,9 +10,10 @@ from typing import Any
 
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Request, Result, Unit
-from ukperf.reports.costtable import SCALE, Claim, CostPage, Row, View, claim_text
+from ukperf.reports.costtable import GROUPS, SCALE, Claim, CostPage, Row, View, claim_text
 from ukperf.reports.page import Page
-from ukperf.stats.summary import summarize
+from ukperf.reports.pictures import Picture
+from ukperf.stats.summary import RunSummary, summarize
 from ukperf.stats.within_boot import boot_ratios
 from ukperf.workloads import costs
 from ukperf.workloads.base import Bench, Finished, Prepared, Workload
@@ -61,6 +62,26 @@ class SyscallCost(Workload):
             if without:
                 said.append(f"{finding.guest} has no figure for {', '.join(without)}.")
         return said
+
+    def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
+        """Every operation in every guest, by groups."""
+        from ukperf.reports import charts
+
+        try:
+            known = costs.read_scouted(result.folder)
+        except UkperfError:
+            return ()
+        host = result.records[0].host if result.records else ""
+        groups = {op.group: None for op in known.operations}
+        lines = [
+            charts.LevelLine(op.name, f"{op.name}/p50", GROUPS.get(group, group), costs.missing(known, host, op.name))
+            for group in groups
+            for op in known.operations
+            if op.group == group
+        ]
+        about = "A boot's figure is the median of its batches; a guest's is the median of its boots, with its interval."
+        chart = charts.levels(summary, lines, "Every operation in every guest", about)
+        return () if chart is None else (chart,)
 
     def options_of(self, result: Result) -> Any:
         if result.plan.parameters:

@@ -1,0 +1,57 @@
+"use strict";
+/* A dot says which boot it is. All that is shown stands in the table of boots, which needs no script. */
+(function () {
+  const tip = document.getElementById("tip");
+  let hot = [];
+  function make(name, text, parent) {
+    const made = document.createElement(name);
+    made.textContent = text;
+    parent.appendChild(made);
+  }
+  function hide() {
+    tip.hidden = true;
+    hot.forEach((dot) => dot.classList.remove("hot"));
+    hot = [];
+  }
+  function show(dot) {
+    const row = document.getElementById(dot.dataset.b);
+    if (!row) return;
+    hide();
+    hot = Array.from(document.querySelectorAll('[data-b="' + dot.dataset.b + '"]'));
+    hot.forEach((one) => one.classList.add("hot"));
+    const titles = row.closest("table").rows[0].cells;
+    const list = document.createElement("dl");
+    tip.replaceChildren(list);
+    Array.from(row.cells).forEach((cell, at) => {
+      const text = cell.textContent.trim();
+      if (!text) return;
+      if (cell.className === "console") make("pre", text, tip);
+      else { make("dt", titles[at].textContent, list); make("dd", text, list); }
+    });
+    tip.hidden = false;
+    const at = dot.getBoundingClientRect(), size = tip.getBoundingClientRect();
+    const below = at.bottom + 10 + size.height < innerHeight;
+    tip.style.left = Math.max(8, Math.min(at.left + 10, innerWidth - size.width - 8)) + "px";
+    tip.style.top = Math.max(8, below ? at.bottom + 10 : at.top - size.height - 10) + "px";
+  }
+  function dotOf(event) { return event.target.closest ? event.target.closest("[data-b]") : null; }
+  document.addEventListener("pointerover", (event) => { const dot = dotOf(event); if (dot) show(dot); });
+  document.addEventListener("pointerout", (event) => { if (dotOf(event) && event.pointerType === "mouse") hide(); });
+  document.addEventListener("click", (event) => { const dot = dotOf(event); if (dot) show(dot); else hide(); });
+  document.querySelectorAll(".plot > svg").forEach((svg) => {
+    const dots = Array.from(svg.querySelectorAll("[data-b]"));
+    if (!dots.length) return;
+    svg.setAttribute("tabindex", "0");
+    svg.setAttribute("aria-label", svg.getAttribute("aria-label") + "; arrow keys go from boot to boot");
+    let at = -1;
+    svg.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (!step) return;
+      event.preventDefault();
+      at = Math.max(0, Math.min(at + step, dots.length - 1));
+      show(dots[at]);
+    });
+    svg.addEventListener("blur", hide);
+  });
+})();
