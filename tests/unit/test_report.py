@@ -26,7 +26,7 @@ from ukperf.reports.answers import answers
 from ukperf.reports.charts import run_ratios
 from ukperf.reports.exports import EXPORTS, Exportable, export
 from ukperf.reports.html import report
-from ukperf.reports.pictures import Axis
+from ukperf.reports.pictures import ChartAxis
 from ukperf.reports.story import Origin, last_lines, stories_of
 from ukperf.reports.svg import NARROW, Scale, ticks
 from ukperf.stats.summary import summarize
@@ -215,7 +215,7 @@ def test_text_of_charts_is_html_and_never_svg() -> None:
 
 @given(st.floats(1e-9, 1e9), st.floats(1.0001, 1e9), st.booleans(), st.sampled_from([None, *Unit]))
 def test_labels_of_an_axis_do_not_touch_on_a_phone(low: float, factor: float, log: bool, unit: Unit | None) -> None:
-    shown, _ = ticks(Axis(low, low * factor, log, unit))
+    shown, _ = ticks(ChartAxis(low, low * factor, log, unit))
     ends = [
         (middle - tick.half, middle + tick.half)
         for tick in shown

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ukperf.model import Comparison, Estimate, Outcome, Unit, Verdict
 from ukperf.reports.page import Tone, tone_of
-from ukperf.reports.pictures import PARTS, Axis, Box, Chart, Dot, Level, Mark, Middle, Span, Strip, Words, colours
+from ukperf.reports.pictures import PARTS, Box, Chart, ChartAxis, Dot, Level, Mark, Middle, Span, Strip, Words, colours
 from ukperf.reports.plan_table import percent
 from ukperf.reports.story import Story
 from ukperf.reports.svg import LARGEST, padded
@@ -56,7 +56,7 @@ def ratios(
     ends = [min(max(v, least), most) for c in shown for v in (c.low, c.high) if v is not None and v > 0]
     band = (1 / (1 + delta), 1 + delta)
     low, high = padded([*centres, *ends, *band], 0.05, log=True)
-    axis = Axis(low, high, log=True, title="ratio", one=1.0, band=band)
+    axis = ChartAxis(low, high, log=True, title="ratio", one=1.0, band=band)
     rows = tuple(_ratio_row(c, (names or {}).get(c.benchmark, c.benchmark)) for c in shown)
     without = sum(_ratio(c) is None for c in comparisons)
     left = len(comparisons) - len(shown) - without
@@ -136,7 +136,7 @@ def boots(story: Story, benchmark: str) -> Chart | None:
         if shown:
             said += f" from {with_unit(min(shown), unit)} to {with_unit(max(shown), unit)}"
         rows.append(Strip(guest, (*dots, *middle), words, css=classes[guest], said=said))
-    return Chart(benchmark, Axis(low, high, log, unit), tuple(rows), tall=40)
+    return Chart(benchmark, ChartAxis(low, high, log, unit), tuple(rows), tall=40)
 
 
 def _series(story: Story, benchmark: str) -> tuple[Unit, dict[str, Series]]:
@@ -206,7 +206,7 @@ def drift(story: Story, benchmark: str, result: DriftResult | None) -> Chart | N
         said = f"{guest}, {benchmark} over the run: {count} within {percent(farthest)} of its median"
         words = (Words(f"within ±{percent(farthest)}" if farthest else "every boot the same", Tone.DIM),)
         rows.append(Strip(guest, tuple(marks), words, css=classes[guest], said=said))
-    axis = Axis(min(blocks) - 0.2, max(blocks) + 1.2, title="block", whole=True)
+    axis = ChartAxis(min(blocks) - 0.2, max(blocks) + 1.2, title="block", whole=True)
     lines = f"The lines are the median of each guest, and {percent(step)} above and below it."
     notes = (result.sentence(),) if result is not None else ()
     return Chart(benchmark, axis, tuple(rows), lines if most > 1e-9 else "", tall=72, notes=notes)
@@ -252,7 +252,7 @@ def stacked(summary: RunSummary, parts: Sequence[str], title: str, about: str = 
         words += [Words(with_unit(value, unit), css=css[part]) for part, value in mine.items()]
         said = f"{guest}: " + ", ".join(f"{part} {with_unit(value, unit)}" for part, value in mine.items())
         rows.append(Strip(guest, tuple(boxes), tuple(words), said=said))
-    axis = Axis(0.0, widest * 1.01 or 1.0, unit=unit)
+    axis = ChartAxis(0.0, widest * 1.01 or 1.0, unit=unit)
     return Chart(title, axis, tuple(rows), about, tall=34, keys=tuple((css[part], part) for part in there))
 
 
@@ -278,7 +278,7 @@ def variance(parts: Sequence[SampleParts]) -> Chart | None:
         return None
     keys = (("p1", "between boots"), ("p2", "between the iterations of a boot"))
     rows.sort(key=lambda row: row.group)
-    return Chart("Where the variance lies", Axis(0.0, 100.0, suffix=" %"), tuple(rows), keys=keys, tall=26)
+    return Chart("Where the variance lies", ChartAxis(0.0, 100.0, suffix=" %"), tuple(rows), keys=keys, tall=26)
 
 
 # ---- levels ----
@@ -317,7 +317,7 @@ def levels(summary: RunSummary, lines: Iterable[LevelLine], title: str, about: s
     left = len(shown) - len(rows)
     log = max(values) / min(values) > 6
     low, high = padded(values, 0.03, log)
-    axis = Axis(low if log else 0.0, high, log, unit)
+    axis = ChartAxis(low if log else 0.0, high, log, unit)
     notes = (f"{left} more are in the table.",) if left else ()
     keys = tuple((css, guest) for guest, css in classes.items())
     return Chart(title, axis, rows, about, tall=max(28, 11 * len(classes) + 6), keys=keys, notes=notes)

@@ -89,7 +89,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """low, high: its ends; log: both are positive. unit: of its values; None: plain numbers, like ratios.
 
     one: where a line stands; band: what is shaded. suffix: behind each number.
@@ -111,7 +111,7 @@ class Chart:
     """tall: px of a row. keys: what its colours are, CSS class → name."""
 
     title: str
-    axis: Axis
+    axis: ChartAxis
     rows: tuple[Strip, ...]
     about: str = ""
     tall: int = 28

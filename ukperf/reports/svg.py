@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ukperf.reports.pictures import Axis, Box, Dot, Level, Mark, Middle, Span, Strip
+from ukperf.reports.pictures import Box, ChartAxis, Dot, Level, Mark, Middle, Span, Strip
 from ukperf.reports.units import scale_for
 
 CHARACTER = 7.8  # px, how wide one of a tick's label is at most: DejaVu Sans at 12 px, the widest that is usual
@@ -114,7 +114,7 @@ class Tick:
     wide: bool
 
 
-def ticks(axis: Axis) -> tuple[list[Tick], str]:
+def ticks(axis: ChartAxis) -> tuple[list[Tick], str]:
     """Ticks whose labels do not touch each other, and the unit that stands beside the axis."""
     scale = Scale(axis.low, axis.high, axis.log)
     values = [v for v in scale.ticks() if not axis.whole or v == int(v)]
@@ -139,7 +139,7 @@ def _touches(tick: Tick, others: Iterable[Tick], width: int) -> bool:
     return any(abs(middle(tick) - middle(other)) < tick.half + other.half + 6 for other in others)
 
 
-def _labels(axis: Axis, values: Sequence[float]) -> tuple[dict[float, str], str]:
+def _labels(axis: ChartAxis, values: Sequence[float]) -> tuple[dict[float, str], str]:
     if axis.unit is None:
         return {v: plain(v) + axis.suffix for v in values}, axis.title
     if axis.log:
@@ -164,7 +164,7 @@ def plain(value: float) -> str:
 # ---- a row of marks ----
 
 
-def marks_of(row: Strip, axis: Axis, at: Sequence[Tick], boots: str = "") -> str:
+def marks_of(row: Strip, axis: ChartAxis, at: Sequence[Tick], boots: str = "") -> str:
     """The marks of one row, as wide and as tall as the box around it. boots: what ids of boots begin with."""
     scale = Scale(axis.low, axis.high, axis.log)
     parts: list[str] = []
