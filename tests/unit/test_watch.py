@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -441,3 +441,66 @@ def test_a_guest_that_says_nothing_leaves_an_empty_log(guest: Guest, tmp_path: P
 def test_a_machine_that_is_awake_has_not_slept_since() -> None:
     before = watching.asleep_ns()
     assert abs(watching.asleep_ns() - before) < watching.SLEPT_S * 1e9
+
+
+class Endless:
+    """A console that has one more piece until that is enough, and then says how its guest ended."""
+
+    quiet_s = 0.02
+
+    def __init__(self, piece: bytes, stop: Stop, enough: Callable[[float], bool]) -> None:
+        """enough: is told for how many seconds it has been writing."""
+        self._piece, self._stop, self._enough = piece, stop, enough
+        self._descriptor = os.eventfd(1)
+        self._began, self._pieces = 0, 0
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def rest(self, _taken: int) -> bytes:
+        return b""
+
+    def seconds(self) -> float:
+        return (time.monotonic_ns() - self._began) / 1e9
+
+    def read(self) -> tuple[int, bytes]:
+        at = time.monotonic_ns()
+        self._pieces += 1
+        if self._pieces == 1:
+            self._began = at
+            return at, MAIN + self._piece
+        if self._enough(self.seconds()):
+            self._stop.give(at)
+            self._enough = lambda _: False
+            return at, self._piece + EXIT
+        return at, self._piece
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@pytest.mark.parametrize(("piece", "naps"), [(b"x", True), (b"x" * 4096, False)], ids=["bytes", "pages"])
+def test_a_guest_that_writes_byte_by_byte_without_a_pause_is_looked_after_less_often_and_hardly_late(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, piece: bytes, naps: bool
+) -> None:
+    slept: list[tuple[float, float]] = []  # seconds, and how long it had been writing
+    source = Endless(piece, guest.stop, lambda wrote: wrote > (10 if naps and not slept else 0.2))
+    monkeypatch.setattr(time, "sleep", lambda seconds: slept.append((seconds, source.seconds())))
+    spec = replace(SPEC, console_limit=1 << 40)
+    watch = Watch(spec, source, guest.stop, {Event.START: 1, Event.CREATED: 2, Event.RESUMED: 3})
+    watch.run()
+    source.close()
+    seen = watch.observe()
+    assert seen.outcome is Outcome.OK
+    assert bool(slept) is naps
+    assert all(0 < nap <= min(watching.NAP_S, watching.NAP_PART * wrote) for nap, wrote in slept)
+
+
+def test_after_a_pause_a_guest_is_read_at_once_again(guest: Guest) -> None:
+    guest.says(MAIN)
+    later = threading.Timer(2 * watching.ENDED_S, lambda: guest.says(EXIT).stops())
+    later.start()
+    watch, seen = guest.watched()
+    later.join()
+    assert seen.outcome is Outcome.OK
+    assert watch._torrent[1:] == [1, len(EXIT)]  # of what came before the pause nothing is left

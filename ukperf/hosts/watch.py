@@ -42,6 +42,14 @@ SLEPT_S = 0.1  # the two clocks are read one after the other
 # waits at most so long, or until there is a CHUNK of it.
 PAUSE_S = 0.001
 LATEST_S = 0.01
+# An emulated serial port hands over byte by byte, and to be woken for each costs as much as the guest's writing it. A
+# guest that writes on and on is looked after less often: what it wrote is stamped late by a thousandth of the time for
+# which it has done so, and by NAP_S at most. In that time it must not fill the socket, which holds some 270 such bytes.
+NAP_S = 0.0005
+NAP_PART = 0.001
+ENDED_S = 0.05  # a pause of that length ends it; a busy machine brings about shorter ones
+LEAST_NAP_S = 0.0001  # a shorter one would be much longer than it was meant to be
+SMALL = 512  # bytes of a read, on average: who hands over more at once is read as it comes
 _OF_PEAK = re.compile(rb'"(main|exit)"')  # frames after which a process may be gone, and its peak with it
 
 
@@ -137,6 +145,7 @@ class Watch:
         self._unread: deque[tuple[int, bytes]] = deque()  # stamped, and not yet looked at
         self._waiting = 0  # bytes of that
         self._heard = 0.0  # when the last bytes came, time.monotonic()
+        self._torrent: list[int] = []  # while it writes and writes: since when (ns), reads, bytes
         self._vmm_ended: int | None = None
         self._stalled_s = 0.0
         self._slept_before = asleep_ns()
@@ -162,7 +171,7 @@ class Watch:
                     continue  # there may be more time, after an exit frame
                 self._time_out()
                 return
-            ready = dict(poll.poll(min(left, PAUSE_S if self._unread else MAX_WAIT_S) * 1000))
+            ready = self._wait(poll, left)
             woken = time.monotonic_ns()
             stopped = self.stop.stopped_at() if self.stop.fileno() in ready else None
             signals.check()
@@ -241,12 +250,25 @@ class Watch:
         at, data = got
         if not data:
             return False
-        self._heard = time.monotonic()
+        heard, self._heard = self._heard, time.monotonic()
+        if self._heard - heard > ENDED_S:
+            self._torrent.clear()
         self._unread.append((at, data))
         self._waiting += len(data)
+        since, reads, size = self._torrent or (at, 0, 0)
+        self._torrent[:] = since, reads + 1, size + len(data)
         if self.sample_rss is not None and _OF_PEAK.search(data):
             self.peak_rss = self.sample_rss() or self.peak_rss
         return True
+
+    def _wait(self, poll: select.poll, left: float) -> dict[int, int]:
+        """What is readable, waited for; nothing after `left` seconds, or after less."""
+        if self._torrent:
+            since, reads, size = self._torrent
+            nap = min(NAP_S, NAP_PART * (time.monotonic_ns() - since) / 1e9)
+            if nap >= LEAST_NAP_S and size <= SMALL * reads:
+                time.sleep(nap)
+        return dict(poll.poll(min(left, PAUSE_S if self._unread else MAX_WAIT_S) * 1000))
 
     def _is_late(self, now: int) -> bool:
         return bool(self._unread) and (self._waiting >= CHUNK or now - self._unread[0][0] >= LATEST_S * 1e9)
