@@ -64,7 +64,7 @@ PLANS = st.builds(
     launch=st.sampled_from(Launch),
     hosts=st.lists(TEXT, min_size=1, max_size=2).map(tuple),
     seed=st.integers(-(2**63), 2**63),
-    limits=st.builds(Limits, st.integers(1, 10**5), st.none() | FRACTIONS, st.none() | FRACTIONS),
+    limits=st.builds(Limits, st.integers(1, 10**5), st.none() | FRACTIONS, st.none() | FRACTIONS, st.booleans()),
     delta=FRACTIONS,
     memory_mib=st.dictionaries(NAMES, st.integers(1, 10**6), max_size=2),
     command=st.lists(TEXT, max_size=3).map(tuple),

@@ -185,6 +185,14 @@ def test_every_outcome_but_ok_is_retried(tmp_path: Path) -> None:
         assert len(bench.records) == (1 if outcome is Outcome.OK else 2)
 
 
+def test_without_retries_a_failure_stays_one_and_the_next_block_begins(tmp_path: Path) -> None:
+    plan = plan_of(boots=2)
+    bench = Bench(tmp_path, replace(plan, limits=replace(plan.limits, retry=False)))
+    bench.run(failing({(0, "linux", 0), (1, "nanos", 0)}, bench))
+    assert bench.done == expected(2)
+    assert [record.outcome for record in bench.records].count(Outcome.HUNG) == 2
+
+
 def tried(bench: Bench, guest: str) -> list[tuple[int, int]]:
     return [(block, attempt) for block, name, attempt in bench.done if name == guest]
 

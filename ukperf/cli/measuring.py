@@ -23,6 +23,7 @@ class Shared:
     boots: o.Boots = None
     precision: o.Precision = None
     max_time: o.MaxTime = None
+    retry: o.Retry = True
     delta: o.Delta = 1.0
     seed: o.Seed = None
     accel: o.Accel = Accelerator.AUTO
@@ -90,7 +91,7 @@ class Shared:
             few = boots if self.boots is None and self.precision is None else self.boots
             asked = replace(
                 asked,
-                limits=o.limits(few, self.precision, self.max_time),
+                limits=o.limits(few, self.precision, self.max_time, retry=self.retry),
                 delta=o.percent(self.delta, "--delta"),
                 seed=self.seed,
                 folder=absolute(self.run) if self.run else None,
@@ -98,7 +99,7 @@ class Shared:
         return asked
 
 
-CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "delta", "seed", "run"})
+CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "retry", "delta", "seed", "run"})
 
 
 def measuring(

@@ -78,6 +78,9 @@ Precision = Annotated[
     float | None, typer.Option(metavar="PCT", help="Go on until every ratio is known to ± PCT percent, with 95 %.")
 ]
 MaxTime = Annotated[str | None, typer.Option(metavar="TIME", help="Start no new block after TIME: 90, 90s, 15m or 2h.")]
+Retry = Annotated[
+    bool, typer.Option("--retry/--no-retry", help="Boot a guest once more, in the same block, when its boot failed.")
+]
 Seed = Annotated[
     int | None,
     typer.Option(
@@ -135,8 +138,8 @@ ShareHost = Annotated[
 ]
 
 
-def limits(boots: int | None, precision: float | None, max_time: str | None) -> Limits:
-    """--boots, --precision, --max-time.
+def limits(boots: int | None, precision: float | None, max_time: str | None, *, retry: bool = True) -> Limits:
+    """--boots, --precision, --max-time, --retry.
 
     Raises UkperfError for counts and times that cannot be meant.
     """
@@ -149,7 +152,7 @@ def limits(boots: int | None, precision: float | None, max_time: str | None) -> 
     seconds = None if max_time is None else parse_time(max_time)
     if boots is None and precision is None:
         boots = 20
-    return Limits(boots, None if precision is None else precision / 100, seconds)
+    return Limits(boots, None if precision is None else precision / 100, seconds, retry)
 
 
 def parse_time(text: str) -> float:

@@ -129,14 +129,17 @@ class Runner:
         return self._before + (0.0 if self._started is None else self.clock() - self._started)
 
     def _todo(self, block: int) -> list[tuple[int, int, str, int]]:
-        """(block, position, guest, attempt) of the trials that a block lacks: first attempts, then one retry each."""
+        """(block, position, guest, attempt) of the trials that a block lacks: first attempts, then one retry each,
+        if the plan has retries."""
         hopeful = self._hopeful(block)
         order = [(place, g) for place, g in enumerate(self._order(block)) if g in hopeful]
         first = [(block, place, guest, 0) for place, guest in order if (block, guest) not in self._tried]
         again = [
             (block, place, guest, 1)
             for place, guest in order
-            if len(tried := self._tried.get((block, guest), [])) == 1 and tried[0] is not Outcome.OK
+            if self.plan.limits.retry
+            and len(tried := self._tried.get((block, guest), [])) == 1
+            and tried[0] is not Outcome.OK
         ]
         return first + again
 

@@ -15,11 +15,13 @@ INDEPENDENT, BALANCED = 1, 2
 
 @dataclass(frozen=True)
 class Limits:
-    """When a run is enough: after `boots` blocks, or when ratios are known to ± precision; at most max_time_s."""
+    """When a run is enough: after `boots` blocks, or when ratios are known to ± precision; at most max_time_s. retry: a
+    boot that failed is made once more in its block."""
 
     boots: int | None = 20
     precision: float | None = None  # 0.01: ± 1 %
     max_time_s: float | None = None
+    retry: bool = True
 
 
 NO_PROGRAM = Program("", "", Path(), is_tree=False, argv=())  # of a request until its workload has said which
