@@ -104,7 +104,7 @@ def test_the_interface_is_told_by_its_docstrings(site: Path) -> None:
 
 def test_links_of_the_checkout_lead_to_pages_or_are_text(site: Path) -> None:
     start = (site / "index.html").read_text()
-    assert re.search(r'href="icount.html">icount: exact figures[^<]*</a> says why', start)
+    assert re.search(r'href="icount.html">icount: exact figures[^<]*</a>\s+says why', start)
     assert 'href="statistics.html"' in start and 'href="contributing.html"' in start
     for path, text in pages(site):
         body = text.partition("<article")[2].partition("</article>")[0]
