@@ -133,7 +133,7 @@ RATE = "sha256=^sha256 .* ([0-9.]+)k$:kB/s:higher"
 
 def test_the_alarm_that_openssl_waits_for_in_unikraft_is_named_everywhere(uk: World) -> None:
     words = ("--output", "may-differ", "--metric", RATE, "--", *OPENSSL)
-    page = run_until_it_waits(uk, (10, 30), *words, status=0)
+    page = run_until_it_waits(uk, (10, 40, 150), *words, status=0)
     outcomes = {r["trial"]["guest"]: r["outcome"] for r in journal(Path(page["run"]))}
     assert outcomes.pop("unikraft") == "hung" and set(outcomes.values()) == {"ok"}
     why = whys(page)["unikraft"]
@@ -235,7 +235,7 @@ def test_a_python_script_that_starts_a_process_is_told_that_unikernels_have_no_f
 def test_the_alarm_that_a_python_script_waits_for_is_named(uk: World) -> None:
     uk.path("s.py").write_text(ALARM)
     words = ("--python", "--", str(uk.path("s.py")))
-    page = run_until_it_waits(uk, (15, 60), *words, names=("unikraft",), status=2)
+    page = run_until_it_waits(uk, (15, 120), *words, names=("unikraft",), status=2)
     why = whys(page)["unikraft"]
     assert (why["cause"], why["sure"]) == ("wait", True)
     assert why["sentence"] == "it waits for SIGALRM, which never comes: unikraft's alarm does nothing"
