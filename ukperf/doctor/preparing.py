@@ -14,7 +14,7 @@ from ukperf.guests.missing import FirstPull, missing, pull_missing
 from ukperf.guests.stored import StoredGuest
 from ukperf.imaging.kernelstore import Check
 from ukperf.paths import cache_dir, make_dir
-from ukperf.text import Say
+from ukperf.text import Say, shell
 
 _LOG_BYTES = 1 << 20  # of the log of older setups; it is begun anew then
 
@@ -55,8 +55,7 @@ def lacking(names: Sequence[str] = ()) -> Lacking:
         needs = system.missing([system.Purpose.RUN])
     except system.Trouble as trouble:
         raise _told(trouble) from trouble
-    pulled = tuple(guest for guest in missing(chosen))
-    return Lacking(needs, system.missing_accounts(), tuple(fetched), pulled)
+    return Lacking(needs, system.missing_accounts(), tuple(fetched), missing(chosen))
 
 
 def refuse_offline(what: Lacking) -> None:
@@ -73,7 +72,7 @@ def refuse_offline(what: Lacking) -> None:
 def line_for_root(what: Lacking) -> str:
     """What a person types instead."""
     lines = [hints.apt(what.packages, without_recommended=True)] if what.needs else []
-    return " && ".join([*lines, *(f"sudo {' '.join(account.command)}" for account in what.accounts)])
+    return " && ".join([*lines, *(shell("sudo", *account.command) for account in what.accounts)])
 
 
 def get_system(what: Lacking) -> None:
