@@ -230,6 +230,12 @@ def test_where_there_is_no_apt_the_names_are_said(machine: Machine, shell: Shell
     assert "This machine has no apt-get." in shell.refusal("setup", "--yes")
 
 
+def test_another_processor_gets_one_sentence(machine: Machine, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = os.uname_result(("Linux", "host", "6.1", "#1", "aarch64"))
+    monkeypatch.setattr(os, "uname", lambda: there)
+    assert shell.refusal("setup") == "ukperf: ukperf runs on x86-64 Linux, and this is Linux on aarch64.\n"
+
+
 # ---- the part that runs by itself --------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ class Lacking:
 
 def lacking(names: Sequence[str] = ()) -> Lacking:
     """names: the guests whose kernels count; empty: those of a run that names none. Raises UkperfError."""
+    here = os.uname()
+    if (here.sysname, here.machine) != ("Linux", "x86_64"):
+        raise UkperfError(f"ukperf runs on x86-64 Linux, and this is {here.sysname} on {here.machine}.")
     chosen = [guests.get(name) for name in names] if names else list(guests.by_default())
     fetched = [guest for guest in chosen if guest.fetches and not guest.availability(BuildOptions()).ok]
     try:
