@@ -108,10 +108,10 @@ class Machine:
             digest = subprocess.run(["sha256sum"], stdin=project, capture_output=True, text=True, check=True).stdout
         (self.checkout / ".venv" / "ukperf-pyproject").write_text(digest)
 
-    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", str(self.checkout / "scripts" / script), *arguments],
-            env={"PATH": str(self.bin), "HOME": str(self.home), "TMPDIR": str(self.tmp)},
+            env={"PATH": str(self.bin), "HOME": str(self.home), "TMPDIR": str(self.tmp), **environment},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -288,6 +288,20 @@ def test_libvirts_storage_driver_is_installed_for_tests_where_it_is_a_package(
     assert machine.run("test.sh").returncode == 0
     installs = [call for call in machine.called("apt-get") if " install " in call]
     assert [call.split()[-1] for call in installs] == (["libvirt-daemon-driver-storage"] if wanted else [])
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_browser_is_installed_for_ci_alone(machine: Machine, asked: bool) -> None:
+    machine.with_everything()
+    machine.add("sudo", '[ "$1" != -n ] || shift; exec "$@"')
+    machine.add(
+        "apt-get", f'case "$*" in *chromium*) {shutil.which("cp")} {machine.bin}/cpio {machine.bin}/chromium ;; esac'
+    )
+    machine.add("apt-cache", "echo '  Candidate: 156.0'")
+    environment = {"UKPERF_SLOW_TESTS": "1"} if asked else {}
+    done = machine.run("test.sh", **environment)
+    assert done.returncode == 0, done.stderr
+    assert any("chromium" in call for call in machine.called("apt-get")) is asked
 
 
 def test_tests_run_without_what_nobody_may_install(machine: Machine) -> None:

@@ -44,20 +44,25 @@ def guest_classes(summary: RunSummary) -> dict[str, str]:
 
 
 def ratios(
-    comparisons: Sequence[Comparison], delta: float, title: str, about: str = "", names: Mapping[str, str] | None = None
+    comparisons: Sequence[Comparison],
+    delta: float | None,
+    title: str,
+    about: str = "",
+    paper: Mapping[tuple[str, str], float] | None = None,
 ) -> Chart | None:
     """Comparisons on one axis of ratios, by benchmark, the band of equivalence behind, verdicts beside. None: nothing
-    can be drawn. names: benchmark → what it is called."""
+    can be drawn. paper: (guest, benchmark) → the ratio that a paper says, a line across."""
     shown = [c for c in comparisons if _ratio(c) is not None][:MOST_ROWS]
     if not shown:
         return None
-    centres = [ratio for c in shown if (ratio := _ratio(c)) is not None]
+    theirs = {key: value for key, value in (paper or {}).items() if 1e-300 < value < 1e300}
+    centres = [*(ratio for c in shown if (ratio := _ratio(c)) is not None), *theirs.values()]
     least, most = min([1.0, *centres]) / FAR, max([1.0, *centres]) * FAR
     ends = [min(max(v, least), most) for c in shown for v in (c.low, c.high) if v is not None and v > 0]
-    band = (1 / (1 + delta), 1 + delta)
-    low, high = padded([*centres, *ends, *band], 0.05, log=True)
+    band = None if delta is None else (1 / (1 + delta), 1 + delta)
+    low, high = padded([1.0, *centres, *ends, *(band or ())], 0.05, log=True)
     axis = ChartAxis(low, high, log=True, title="ratio", one=1.0, band=band)
-    rows = tuple(_ratio_row(c, (names or {}).get(c.benchmark, c.benchmark)) for c in shown)
+    rows = tuple(_ratio_row(c, theirs.get((c.guest, c.benchmark))) for c in shown)
     without = sum(_ratio(c) is None for c in comparisons)
     left = len(comparisons) - len(shown) - without
     notes = [f"{many(left, 'comparison')} more {'is' if left == 1 else 'are'} in the table."] if left else []
@@ -71,18 +76,21 @@ def _ratio(comparison: Comparison) -> float | None:
     return ratio if ratio is not None and 1e-300 < ratio < 1e300 else None
 
 
-def _ratio_row(comparison: Comparison, benchmark: str) -> Strip:
-    ratio = _ratio(comparison)
+def _ratio_row(comparison: Comparison, theirs: float | None) -> Strip:
+    ratio, benchmark = _ratio(comparison), comparison.benchmark
     assert ratio is not None
     css = _CSS.get(comparison.verdict, "inconclusive")
     low = comparison.low if comparison.low is not None else ratio
     high = comparison.high if comparison.high is not None else ratio
     value, span, verdict = difference(comparison)
     figures = value.text if span.text in ("", "–") else f"{value.text} {span.text}"
-    words = (Words(figures), Words(verdict.text, tone_of(comparison.verdict)))
+    words = [Words(figures), Words(verdict.text, tone_of(comparison.verdict))]
     said = f"{comparison.guest} ÷ {comparison.baseline}, {benchmark}: {figures}, {comparison.word}"
-    marks = (Span(low, high, 0.5, css), Dot(ratio, 0.5, css, size=4.5))
-    return Strip(comparison.guest, marks, words, group=benchmark, said=said)
+    marks: list[Mark] = [Span(low, high, 0.5, css), Dot(ratio, 0.5, css, size=4.5)]
+    if theirs is not None:
+        marks.append(Middle(theirs))
+        words.append(Words(f"paper {theirs:.3g}", Tone.DIM))
+    return Strip(comparison.guest, tuple(marks), tuple(words), group=benchmark, said=said)
 
 
 def run_ratios(story: Story, rates: bool) -> Chart | None:
@@ -258,7 +266,12 @@ def stacked(summary: RunSummary, parts: Sequence[str], title: str, about: str = 
 
 def phases(summary: RunSummary) -> Chart | None:
     """A boot's phases end to end."""
-    return stacked(summary, _STACKED, "Phases, end to end", "Medians of the phases, one after the other.")
+    return stacked(
+        summary,
+        _STACKED,
+        "Phases, end to end",
+        "Medians, one after the other; bold is their sum, which need not be the median of the totals.",
+    )
 
 
 def variance(parts: Sequence[SampleParts]) -> Chart | None:

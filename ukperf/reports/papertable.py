@@ -4,7 +4,7 @@ and each of its claims with a verdict."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ukperf.model import Comparison, Estimate, Unit
 from ukperf.reports.calltable import CallsPage
@@ -13,6 +13,7 @@ from ukperf.reports.jsonout import members
 from ukperf.reports.page import SPACE, Cell, Column, Line, Page, Part, Table, Tone
 from ukperf.reports.paperclaims import ClaimLine, Needs, claim_parts, needs_parts
 from ukperf.reports.paperinfer import ExchangeLine, LatencyLine, RuntimeLine, classifier_parts, runtime_parts
+from ukperf.reports.pictures import Picture
 from ukperf.reports.table import difference
 from ukperf.reports.units import interval, number, with_unit
 
@@ -88,6 +89,26 @@ class PaperPage(Page):
         if self.counted:
             yield SPACE
             yield Line("instr: instructions that the guest executed (icount), not time.", Tone.DIM)
+
+    def pictures(self) -> Iterator[Picture]:
+        """Every ratio that was measured, on one axis, and the paper's where it has one."""
+        from ukperf.reports.charts import ratios  # heavy, and only HTML draws
+
+        named = [
+            (replace(c, benchmark=f"Table {line.table}: {line.benchmark}"), line.paper_ratio)
+            for line in self.lines
+            if (c := line.comparison) is not None
+        ]
+        named += [(replace(c, benchmark=f"boot: {c.benchmark}"), None) for c in self.boots]
+        named += [
+            (replace(c, benchmark=f"{line.runtime}, {line.model}: {name}"), None)
+            for line in self.runtimes
+            for name, c in line.comparisons.items()
+        ]
+        theirs = {(c.guest, c.benchmark): ratio for c, ratio in named if ratio is not None}
+        about = f"Guest ÷ {self.baseline} with 95 % intervals, on one axis; the line across is what the paper says."
+        if chart := ratios([c for c, _ in named], None, f"Every guest against {self.baseline}", about, theirs):
+            yield chart
 
     def _learning(self) -> Iterator[Part]:
         if not self.lines:
