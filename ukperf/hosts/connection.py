@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _REFUSALS = (
     ("Connection refused", "Is libvirtd there, and does it listen? For ssh nothing needs to: say …+ssh://…"),
     ("Cannot read CA certificate", "Without +ssh or +tcp libvirt wants TLS certificates; say …+ssh://… to use ssh."),
 )
+
+MOST_OPENINGS = 10  # of the embedded driver, after which it stays open
 
 _loop_started = threading.Event()
 
@@ -83,6 +86,50 @@ def is_embedded(uri: str) -> bool:
     return uri.split("?", 1)[0] == EMBED
 
 
+class _Embedded:
+    """The libvirt inside this process, of which there is one at a time.
+
+    Each opening registers libvirt's driver once more, and libvirt has room for some twenty in all ("Too many drivers,
+    cannot register QEMU"). So from the last opening that it may make, a process keeps its libvirt until it ends.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+        self._stack = ExitStack()
+        self._openings = 0
+
+    @contextmanager
+    def used(self, uri: str) -> Iterator[Any]:
+        """A connection for the length of a with block. Raises HostError where it cannot be opened."""
+        if self._connection is not None and not self._connection.ukperf_root.is_dir():
+            self._close()  # somebody emptied the cache
+        if self._connection is None:
+            self._open(uri)
+        try:
+            yield self._connection
+        finally:
+            if self._openings < MOST_OPENINGS:
+                self._close()
+
+    def _open(self, uri: str) -> None:
+        self._openings += 1
+        if self._openings == MOST_OPENINGS:
+            atexit.register(self._close)
+        with ExitStack() as stack:
+            root = stack.enter_context(embedded_root())
+            with private_environment(root):
+                self._connection = stack.enter_context(_open(f"{EMBED}?root={root}", uri))
+            self._connection.ukperf_root = root
+            self._stack = stack.pop_all()
+
+    def _close(self) -> None:
+        self._connection = None
+        self._stack.close()
+
+
+_embedded = _Embedded()
+
+
 @contextmanager
 def connect(uri: str) -> Iterator[Any]:
     """An open virConnect with a running event loop.
@@ -100,10 +147,7 @@ def connect(uri: str) -> Iterator[Any]:
                 "/sys is not there, and without it libvirt starts no guest.",
                 hint="In a chroot: mount -t sysfs sysfs /sys",
             )
-        with embedded_root() as root, ExitStack() as stack:
-            with private_environment(root):
-                connection = stack.enter_context(_open(f"{EMBED}?root={root}", uri))
-            connection.ukperf_root = root
+        with _embedded.used(uri) as connection:
             yield connection
     else:
         with _open(uri, uri) as connection:
