@@ -137,7 +137,7 @@ def test_a_guest_with_too_little_memory_is_told_how_much_would_do(learner: World
     if not here("unikraft"):
         pytest.skip("no unikraft kernel here: ukperf images pull unikraft")
     run = learner.path("run")
-    words = ("--memory", "160", "--scale", "0.003", "--model", "multinomialnb", "--run", run)
+    words = ("--memory", "160", "--scale", "0.003", "--model", "multinomialnb", "--no-rows", "--run", run)
     answer = learner.json("sklearn", "-g", "native", "-g", "unikraft", "--baseline", "native", *HOW, *words, status=2)
     (advice,) = [note for note in answer["notes"] if "MiB" in note]
     assert advice.startswith("unikraft does not get through with 160 MiB; with ")
@@ -148,7 +148,7 @@ def test_a_guest_with_too_little_memory_is_told_how_much_would_do(learner: World
 
 def test_a_resumed_run_says_what_the_whole_one_would_have_said(learner: World) -> None:
     run = learner.path("run")
-    words = ("-g", "native", "--baseline", "native", "--boots", "4", "--scale", "0.003")
+    words = ("-g", "native", "--baseline", "native", "--boots", "4", "--scale", "0.003", "--no-rows")
     process = learner.start("sklearn", *words, "--model", "multinomialnb", "--run", run)
     wait_for(lambda: journal(run), "first record", process)
     process.kill()
@@ -156,6 +156,8 @@ def test_a_resumed_run_says_what_the_whole_one_would_have_said(learner: World) -
     assert len(journal(run)) < 4, "it ended while we looked: the machine is too fast for this test"
     answer = learner.json("resume", run)
     assert answer["blocks"] == 4
+    measured = {sample["benchmark"] for record in journal(run) for sample in record["samples"]}
+    assert "multinomialnb test" in measured and not any("single-row" in name for name in measured)
     assert answer["data"]["name"] == "synthetic-0.003"
     (note,) = answer["notes"]
     assert note == "Same work: native and this host itself gave the same 2 answers (digests, accuracy)."

@@ -13,6 +13,9 @@ Scale = Annotated[
     float | None,
     typer.Option(metavar="FACTOR", help="Shrink the synthetic data. Default: 1; 0.02 under emulation."),
 ]
+Rows = Annotated[
+    bool, typer.Option("--rows/--no-rows", help="Ask single rows too. Without, most of a boot's time is saved.")
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Six boots of each guest: a first look.")]
 
 
@@ -38,6 +41,7 @@ def command(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of BLAS and OpenMP. Default: --vcpus.")
     ] = None,
+    rows: Rows = True,
     quick: Quick = False,
 ) -> None:
     """Train and test scikit-learn models inside each guest, ask single rows, and compare.
@@ -61,6 +65,7 @@ def command(
         model_file=absolute(model_file) if model_file else None,
         packages=tuple(package or ()),
         threads=shared.vcpus if threads is None else threads,
+        single_rows=rows,
         timeout_s=shared.timeout_s(),
     )
     run_workload("sklearn", options, shared.request(boots=6 if quick else 10), shared.json, shared.brief)
