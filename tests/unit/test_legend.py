@@ -11,7 +11,7 @@ import pytest
 from records import run_of, save_run
 from rich.console import Console
 
-from ukperf.cli.runtools import again, tell
+from ukperf.cli.runtools import tell
 from ukperf.engine.plan import PLAN
 from ukperf.engine.plan import load as load_plan
 from ukperf.errors import UkperfError
@@ -21,6 +21,7 @@ from ukperf.reports.story import ReportPage
 from ukperf.reports.table import RunPage, legend, phase_events
 from ukperf.reports.terminal import render
 from ukperf.runs.loaded import load
+from ukperf.runs.reproduce import again
 from ukperf.stats.summary import summarize
 
 

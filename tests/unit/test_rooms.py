@@ -77,7 +77,7 @@ MAY_IMPORT = {
         "stats",
         "workloads",
     },
-    "runs": {"engine", "guests", "stats"},
+    "runs": {"engine", "guests", "hosts", "paths", "stats"},
     "doctor": {"engine", "guests", "hosts", "imaging", "paths", "reports", "resources"},
     "workloads": {
         "console",
@@ -113,6 +113,8 @@ OPENERS = {
     "cli/main.py": "/dev/null",
     "doctor/system.py": "its log, the package lists' folder and /etc/os-release; it runs alone, without our package",
     "hosts/calltrace.py": "the pipe that strace writes to",
+    "runs/bundle.py": "an archive in memory",
+    "runs/unpack.py": "files that it makes in a folder of its own",
     "hosts/children.py": "/proc",
     "hosts/command.py": "both ends of pipes and terminals",
     "hosts/connection.py": "connections",

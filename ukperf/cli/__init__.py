@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "check": "ukperf.cli.check",
     "plan": "ukperf.cli.plan",
     "export": "ukperf.cli.export",
+    "bundle": "ukperf.cli.bundle",
     "doctor": "ukperf.cli.doctor",
     "setup": "ukperf.cli.setup",
     "images": "ukperf.cli.images",

@@ -28,9 +28,16 @@ def command(
     from ukperf import workloads
     from ukperf.engine import plan as plans
     from ukperf.engine.campaign import go_on
+    from ukperf.errors import UkperfError
     from ukperf.reports.progress import progress
+    from ukperf.runs.unpack import bundle_in
+    from ukperf.text import shell
 
     folder = run.absolute()
+    if bundle_in(folder) is not None:
+        raise UkperfError(
+            f"{run} is a bundle, and a bundle is only read.", hint=f"What was measured: ukperf report {shell(run)}"
+        )
     plan = plans.load(folder)
     workload = workloads.of_run(plan.workload)
     with progress(plan.limits) as observer:

@@ -35,6 +35,7 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
     Raises UkperfError as `stats.summary.summarize` does.
     """
     from ukperf.reports.story import Origin, stories_of
+    from ukperf.runs.reproduce import again
     from ukperf.text import shell
 
     origin = Origin()
@@ -64,18 +65,6 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
     ]
 
 
-def again(command: Sequence[str], seed: int) -> list[str]:
-    """The words that make such a run anew: its seed among them, and not the folder, which is taken."""
-    words = list(command)
-    for i in reversed(range(len(words))):
-        if words[i] == "--run":
-            del words[i : i + 2]
-        elif words[i].startswith("--run="):
-            del words[i]
-    has_seed = any(word == "--seed" or word.startswith("--seed=") for word in words)
-    return words if has_seed or not words else [*words, "--seed", str(seed)]
-
-
 def _remarks(run: LoadedRun, host: str) -> Sequence[str]:
     """What the run's workload has to say of one host's boots."""
     if run.plan is None:
@@ -100,7 +89,7 @@ def _result(run: LoadedRun, plan: Plan, host: str) -> Result:
     from ukperf.model import Result
     from ukperf.stats.summary import by_host
 
-    return Result(run.path, plan, tuple(by_host(run.records).get(host, ())), "", run.damaged)
+    return Result(run.folder, plan, tuple(by_host(run.records).get(host, ())), "", run.damaged)
 
 
 def opened(path: str | Path) -> LoadedRun:
@@ -118,5 +107,5 @@ def _shown(run: LoadedRun) -> Sequence[BootRecord]:
     from ukperf import workloads
 
     workload = workloads.of_run(run.plan.workload)
-    records = workload.explained(run.records, run.path)
+    records = workload.explained(run.records, run.folder)
     return workloads.records_of(workload, workload.shown_in_report(records, run.plan.accelerator))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ukperf.errors import HostError, UkperfError
 from ukperf.model import BootProtocol
@@ -33,6 +34,15 @@ DRIVERS: Registry[Driver] = Registry("ukperf.hosts", "host driver")
 def _driver_of(uri: str) -> str:
     """The driver's name in a URI: `qemu` of qemu+ssh://host/system, `native` of native."""
     return uri.partition(":")[0].partition("+")[0]
+
+
+def parts_of(uri: str) -> tuple[str, str]:
+    """User and host in a connection's URI; "" for what is not in it."""
+    try:
+        parts = urlsplit(uri)
+        return parts.username or "", parts.hostname or ""
+    except ValueError:
+        return "", ""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.runs.pyperffile import file_label, read_pyperf
+from ukperf.runs.unpack import SUFFIX, Unpacked, bundle_in, holds
 from ukperf.stats.between import Side
 from ukperf.stats.perboot import Series, collect, final_records, merged, sample_name, without_phases
 from ukperf.stats.provenance import facts_over
@@ -35,7 +36,7 @@ class LoadedRun:
     context: guest → what must be alike to be compared with it. Times are in seconds; under icount everything is in
     guest instructions: `unit(guest, benchmark)` says which. damaged: lines of the journal that could not be read.
     left_out: guest → benchmark → why it has no value here. plain: a file that names no guest; its guest is called as
-    the file is.
+    the file is. unpacked: a bundle that the run is in; inside: its name there, where it was named.
     """
 
     path: Path
@@ -49,10 +50,17 @@ class LoadedRun:
     left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     plain: bool = False
+    unpacked: Unpacked | None = None
+    inside: str = ""
 
     @property
     def label(self) -> str:
         return run_label(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of a run are."""
+        return self.path if self.unpacked is None else self.unpacked.run(self.inside)
 
     @property
     def guests(self) -> tuple[str, ...]:
@@ -183,11 +191,12 @@ class LoadedRun:
 
 def run_label(path: Path) -> str:
     """A run's short name: its folder's, or its file's without the suffix."""
-    return path.name if path.is_dir() else file_label(path)
+    return path.name if path.is_dir() else file_label(path.with_name(path.name.removesuffix(SUFFIX) or path.name))
 
 
 def load(path: str | Path) -> LoadedRun:
-    """Open a run's folder, or a file of pyperf or hyperfine (its processes are the boots).
+    """Open a run's folder, a run in a bundle (FILE, or FILE/RUN where it holds several), or a file of pyperf or
+    hyperfine (its processes are the boots).
 
     In a file that names no guest, the guest is called as the file is: `telco` in telco.json.
 
@@ -196,6 +205,9 @@ def load(path: str | Path) -> LoadedRun:
     where = Path(path)
     if where.is_dir():
         return _folder(where)
+    if (bundled := bundle_in(where)) is not None:
+        unpacked = Unpacked(bundled[0])
+        return replace(_folder(unpacked.run(bundled[1])), path=where, unpacked=unpacked, inside=bundled[1])
     if not where.exists():
         run, guest = _split(str(path))
         if guest is None:
@@ -338,14 +350,19 @@ def _side(run: LoadedRun, guest: str, label: str) -> Side:
 
 def _split(word: str) -> tuple[Path, str | None]:
     """RUN or RUN:GUEST. A word that is neither is a path as it stands, so that what is missing is named whole."""
-    if Path(word).exists():
+    if is_there(Path(word)):
         return Path(word), None
     parts = word.split(":")  # both a path and a guest (nanos:0.1.55) may have colons: the longest path that is there
     for cut in range(len(parts) - 1, 0, -1):
         path = ":".join(parts[:cut])
-        if path and Path(path).exists():
+        if path and is_there(Path(path)):
             return Path(path), ":".join(parts[cut:])
     return Path(word), None
+
+
+def is_there(path: Path) -> bool:
+    """Is there a folder or a file, or a run of that name in a bundle?"""
+    return path.exists() or holds(path)
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
