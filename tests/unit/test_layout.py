@@ -79,7 +79,12 @@ def costs(folder: Path) -> Path:
     ]
     sizes = {op.name: 10.0 ** (i % 5) for i, op in enumerate(operations)}
     records = run_of({"linux": 300.0, "nanos": 900.0, "unikraft": 31.0}, 6, unit=Unit.INSTRUCTIONS)
-    save_run(folder, with_samples(records, sizes, {"quantiles": "0.5"}))
+    without = {"operation4.raw", "operation5.raw"}
+    measured = [
+        replace(r, samples=tuple(s for s in r.samples if r.trial.guest != "nanos" or s.benchmark not in without))
+        for r in with_samples(records, sizes, {"quantiles": "0.5"})
+    ]
+    save_run(folder, measured)
     save(replace(load(folder), workload="syscall_cost", accelerator=Accelerator.ICOUNT), folder)
     finding = Finding("nanos", (), {"operation4.raw": 38}, {"operation5.raw": "hangs"}, 2)
     (folder / FOUND).write_text(Scouted(tuple(operations), {"": {"nanos": finding}}).text())
@@ -205,6 +210,21 @@ def test_a_dot_says_which_boot_it_is(width: int, browser: chromium.Chromium, pag
     assert 0 <= left < right <= width
     browser.point(1, 1)
     assert browser.evaluate(f"{TIP}.hidden")
+
+
+def test_a_tap_beside_a_dot_means_one_of_that_row(browser: chromium.Chromium, pages: Mapping[str, Path]) -> None:
+    browser.open(pages["exact"], 360)
+    browser.ask("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        browser.evaluate(f"{DOT}.scrollIntoView({{block: 'center'}})")
+        x, y = browser.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({DOT}.getBoundingClientRect())")
+        browser.tap(x + 12, y)
+        assert not browser.evaluate(f"{TIP}.hidden")
+        assert browser.evaluate(f"[...{DOT}.closest('svg').querySelectorAll('.hot')].length") == 1
+        browser.tap(5, 5)
+        assert browser.evaluate(f"{TIP}.hidden")
+    finally:
+        browser.ask("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 def test_arrow_keys_walk_over_the_boots_of_a_row(browser: chromium.Chromium, pages: Mapping[str, Path]) -> None:

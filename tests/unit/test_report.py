@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import boot, failed, run_of, save_run
 from test_compare import big, cli
+from test_layout import costs, predictions
 
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Sample, Unit
@@ -241,6 +242,20 @@ def test_all_comparisons_stand_on_one_axis_with_their_verdicts_beside_them() -> 
     assert chart.rows[0].group == "total" and chart.axis.low < 0.001 and chart.axis.high > 1 and chart.axis.log
     assert {word.text for row in chart.rows for word in row.words} >= {"faster"}
     assert chart.axis.band == (1 / 1.01, 1.01) and chart.axis.one == 1.0
+
+
+def test_workloads_bring_pictures_of_their_own(tmp_path: Path) -> None:
+    texts = {}
+    for make in (costs, predictions, lambda folder: save_run(folder, run_of({"linux": 1.0, "nanos": 0.5}))):
+        folder = make(tmp_path / f"run{len(texts)}")
+        cli("report", folder, "--html")
+        texts[folder.name] = (folder / "report.html").read_text()
+    titles = [re.findall(r"<h3>([^<]*)</h3>", text.partition("<h2>All figures")[0]) for text in texts.values()]
+    first = "Every guest against linux"
+    assert titles[0] == [first, "Every operation in every guest"]
+    assert titles[1] == [first, "From the import to the first prediction", "Each part in every guest"]
+    assert titles[2] == [first, "Phases, end to end"]
+    assert "</i>hangs</span>" in texts["run0"] and "</i>ENOSYS</span>" in texts["run0"]
 
 
 def test_a_section_without_anything_in_it_has_no_heading() -> None:

@@ -64,10 +64,13 @@ def ratios(
     axis = ChartAxis(low, high, log=True, title="ratio", one=1.0, band=band)
     rows = tuple(_ratio_row(c, theirs.get((c.guest, c.benchmark))) for c in shown)
     without = sum(_ratio(c) is None for c in comparisons)
+    far = any(v is not None and not least <= v <= most for c in shown for v in (c.low, c.high))
     left = len(comparisons) - len(shown) - without
     notes = [f"{many(left, 'comparison')} more {'is' if left == 1 else 'are'} in the table."] if left else []
     if without:
         notes.append(f"{many(without, 'comparison')} {'has' if without == 1 else 'have'} no ratio; the table says why.")
+    if far:
+        notes.append("An interval that reaches an edge of the picture goes on beyond it.")
     return Chart(title, axis, rows, about, notes=tuple(notes))
 
 
@@ -128,11 +131,13 @@ def boots(story: Story, benchmark: str) -> Chart | None:
     classes, drawn = guest_classes(story.summary), drawn_boots(story)
     low, high = padded(values, 0.04, log)
     scale = common_scale(values, unit)
+    most = max(len(series.values) for series in there.values())
+    size = 3.0 if most <= 60 else 2.0  # px: many lie over each other
     rows = []
     for guest, series in there.items():
         order = {block: r.trial.index for block, r in final_records(story.records, guest).items()}
         dots = [
-            Dot(value, 0.18 + 0.64 * (order[block] * 0.6180339887 % 1), classes[guest], order[block])
+            Dot(value, 0.18 + 0.64 * (order[block] * 0.6180339887 % 1), classes[guest], order[block], size)
             for block, value in zip(series.blocks, series.values, strict=True)
             if _drawable(value) and order[block] in drawn
         ]
@@ -144,7 +149,7 @@ def boots(story: Story, benchmark: str) -> Chart | None:
         if shown:
             said += f" from {with_unit(min(shown), unit)} to {with_unit(max(shown), unit)}"
         rows.append(Strip(guest, (*dots, *middle), words, css=classes[guest], said=said))
-    return Chart(benchmark, ChartAxis(low, high, log, unit), tuple(rows), tall=40)
+    return Chart(benchmark, ChartAxis(low, high, log, unit), tuple(rows), tall=40 if most <= 60 else 56)
 
 
 def _series(story: Story, benchmark: str) -> tuple[Unit, dict[str, Series]]:
@@ -215,7 +220,7 @@ def drift(story: Story, benchmark: str, result: DriftResult | None) -> Chart | N
         words = (Words(f"within ±{percent(farthest)}" if farthest else "every boot the same", Tone.DIM),)
         rows.append(Strip(guest, tuple(marks), words, css=classes[guest], said=said))
     axis = ChartAxis(min(blocks) - 0.2, max(blocks) + 1.2, title="block", whole=True)
-    lines = f"The lines are the median of each guest, and {percent(step)} above and below it."
+    lines = f"The lines are the median of each guest, and {100 * step:g} % above and below it."
     notes = (result.sentence(),) if result is not None else ()
     return Chart(benchmark, axis, tuple(rows), lines if most > 1e-9 else "", tall=72, notes=notes)
 

@@ -175,8 +175,10 @@ def marks_of(row: Strip, axis: ChartAxis, at: Sequence[Tick], boots: str = "") -
         parts.append(_upright(tick.share, "line"))
     if axis.one is not None:
         parts.append(_upright(scale(axis.one), "one"))
-    parts += [_mark(mark, scale, boots) for mark in row.marks if not isinstance(mark, Dot)]
+    below = [mark for mark in row.marks if not isinstance(mark, Dot | Middle)]
+    parts += [_mark(mark, scale) for mark in below]
     parts += _dots([mark for mark in row.marks if isinstance(mark, Dot)], scale, boots)
+    parts += [_mark(mark, scale) for mark in row.marks if isinstance(mark, Middle)]
     label = escape(row.said or ", ".join(word for word in (row.group, row.name) if word))
     return f'<svg role="img" aria-label="{label}" width="100%" height="100%">{"".join(parts)}</svg>'
 
@@ -189,7 +191,7 @@ def _upright(share: float, css: str) -> str:
     return f'<line class="{css}" x1="{_at(share)}" x2="{_at(share)}" y1="0" y2="100%"/>'
 
 
-def _mark(mark: Mark, scale: Scale, boots: str) -> str:
+def _mark(mark: Mark, scale: Scale) -> str:
     match mark:
         case Span(low, high, y, css, thick):
             ends = f'x1="{_at(scale(low))}" x2="{_at(scale(high))}" y1="{_at(y)}" y2="{_at(y)}"'

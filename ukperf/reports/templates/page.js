@@ -37,7 +37,21 @@
   function dotOf(event) { return event.target.closest ? event.target.closest("[data-b]") : null; }
   document.addEventListener("pointerover", (event) => { const dot = dotOf(event); if (dot) show(dot); });
   document.addEventListener("pointerout", (event) => { if (dotOf(event) && event.pointerType === "mouse") hide(); });
-  document.addEventListener("click", (event) => { const dot = dotOf(event); if (dot) show(dot); else hide(); });
+  /* A finger is wider than a dot: of a row that is tapped the nearest one is meant. */
+  function nearest(event) {
+    const row = event.target.closest && event.target.closest(".plot");
+    let best = null, least = 24;
+    if (row) row.querySelectorAll("[data-b]").forEach((dot) => {
+      const r = dot.getBoundingClientRect();
+      const far = Math.hypot(r.left + r.width / 2 - event.clientX, r.top + r.height / 2 - event.clientY);
+      if (far < least) { best = dot; least = far; }
+    });
+    return best;
+  }
+  document.addEventListener("click", (event) => {
+    const dot = dotOf(event) || nearest(event);
+    if (dot) show(dot); else hide();
+  });
   document.querySelectorAll(".plot > svg").forEach((svg) => {
     const dots = Array.from(svg.querySelectorAll("[data-b]"));
     if (!dots.length) return;
