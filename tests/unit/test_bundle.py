@@ -151,6 +151,17 @@ def test_a_bundle_is_not_gone_on_with(tmp_path: Path, shell: Shell) -> None:
         assert "is not as your ukperf wrote it" in shell.refusal("resume", str(unpacked.run()))
 
 
+def test_a_run_in_which_nothing_went_well_can_be_handed_on(tmp_path: Path, shell: Shell) -> None:
+    broken, lost, target = tmp_path / "broken", run(tmp_path / "lost"), tmp_path / "b.tar.gz"
+    save_run(broken, [failed(record) for record in run_of({"linux": 1.0, "nanos": 0.5}, 2)])
+    (lost / JOURNAL).write_bytes(b"")
+    assert shell("bundle", str(broken), str(lost), "-o", str(target))[0] == 0
+    pages = {name for name in members(target) if name.endswith(".html")}
+    assert pages == {f"{TOP}/runs/broken/report.html"}
+    assert "4 of 4 boots failed" in shell("report", f"{target}/broken")[1]
+    assert "has no boots" in shell.refusal("report", f"{target}/lost")
+
+
 def test_only_folders_of_runs_become_a_bundle(tmp_path: Path, shell: Shell) -> None:
     folder, target = run(tmp_path / "one"), tmp_path / "one.tar.gz"
     bundle([folder], target, plain)

@@ -77,7 +77,8 @@ def bundle(folders: Sequence[Path], target: Path, draw: Draw, *, with_names: boo
             for name, run in named.items():
                 left_out += _copied(run, top / RUNS / name, scrub)
                 copy = _checked(run, top / RUNS / name)
-                write_atomically(top / RUNS / name / PAGE, draw(copy.path), durable=False)
+                if copy.records:  # of a run that was broken off before its first boot there is nothing to draw
+                    write_atomically(top / RUNS / name / PAGE, draw(copy.path), durable=False)
             copies = {name: load(top / RUNS / name) for name in named}
             write_atomically(top / AGAIN, reproduce(copies, with_names=with_names), durable=False)
             members = sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.is_file())
