@@ -30,6 +30,7 @@ INTERFACE = {
     "Exports": ["ukperf.reports.exports", "ukperf.runs.loaded"],
 }
 THEIRS = '<script src="https://unpkg.com/iframe-worker/shim"></script>'
+_PICTURE = re.compile(r'\b(src|srcset)="docs/')  # of a page of the root
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
@@ -57,7 +58,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return f"[{text}]({posixpath.relpath(there, posixpath.dirname(place) or '.')}{anchor})"
         return link[0] if path.startswith("docs/") else text
 
-    return _LINK.sub(turned, markdown)
+    markdown = _LINK.sub(turned, markdown)
+    return _PICTURE.sub(r'\1="', markdown) if "/" not in origin else markdown
 
 
 def _title(path: str) -> str:

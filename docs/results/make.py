@@ -1,0 +1,183 @@
+"""Turns the runs beside this script into the tables of README and docs/, and into README's pictures.
+
+    python docs/results/make.py            writes the tables
+    python docs/results/make.py --check    writes nothing; status 1 where a table is not what the runs say
+    python docs/results/make.py --pictures writes the pictures too (needs matplotlib: pip install -e '.[docs]')
+
+No figure in those tables is written by hand: who doubts one reads its run (`ukperf report
+docs/results/runs/NAME.tar.gz`), or makes it again (docs/results/README.md has the commands). tests/unit/test_results.py
+holds that they agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ukperf.model import Unit
+from ukperf.reports.units import interval, number, with_unit
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RUNS = HERE / "runs"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+MARK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.S)
+UKPERF = (sys.executable, "-c", "from ukperf.cli.main import run; run()")
+BASELINE = "linux"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A column: what one benchmark of one run says of each guest."""
+
+    title: str
+    run: str
+    benchmark: str
+
+
+BOOT = Asked("boot", "boot", "total")
+CALL = Asked("system call (`getuid`)", "syscalls", "getuid.raw/p50")
+TRAIN = Asked("scikit-learn: train", "sklearn", "multinomialnb train")
+TEST = Asked("test", "sklearn", "multinomialnb test")
+START = Asked("ONNX Runtime: import to first prediction", "onnx", "import to first prediction")
+ROW = Asked("one row", "onnx", "single row")
+OVERVIEW = (BOOT, CALL, START, ROW)
+
+
+def bundle(run: str) -> Path:
+    return RUNS / f"{run}.tar.gz"
+
+
+@cache
+def report(run: str) -> dict[str, Any]:
+    """What `ukperf report RUN --json` says."""
+    command = (*UKPERF, "report", str(bundle(run)), "--json")
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def guests(runs: Sequence[str]) -> list[str]:
+    """Those of the runs, the baseline first."""
+    names = dict.fromkeys(guest["guest"] for run in runs for guest in report(run)["guests"])
+    return sorted(names, key=lambda name: name != BASELINE)
+
+
+def comparison(run: str, guest: str, benchmark: str) -> Mapping[str, Any] | None:
+    rows = report(run)["comparisons"]
+    return next((row for row in rows if (row["guest"], row["benchmark"]) == (guest, benchmark)), None)
+
+
+def value(run: str, guest: str, benchmark: str) -> str:
+    """The median with its unit, `–` where there is none."""
+    row = next((row for row in report(run)["guests"] if row["guest"] == guest), None)
+    estimate = (row or {"estimates": {}})["estimates"].get(benchmark)
+    return "–" if estimate is None else with_unit(estimate["value"], Unit(estimate["unit"]))
+
+
+def against(run: str, guest: str, benchmark: str) -> str:
+    """Ratio, interval and verdict in a cell."""
+    row = comparison(run, guest, benchmark)
+    if row is None or row["ratio"] is None:
+        return "–"
+    surely = "**" if row["verdict"] in ("faster", "slower") else ""
+    return f"{surely}{number(row['ratio'])}×{surely} {row['word']}<br><sub>{_bounds(row)}</sub>"
+
+
+def _bounds(row: Mapping[str, Any]) -> str:
+    """The interval in few characters: as per cent to both sides where that is less than one."""
+    low, high = row["low"], row["high"]
+    if low is None or low == high:
+        return interval((low, high))
+    per_cent = 50 * (high - low) / row["ratio"]
+    return f"± {per_cent:.1g} %" if per_cent < 1 else interval((low, high), 1.0, high - low)
+
+
+def grid(columns: Sequence[Asked], suffix: str) -> Iterator[str]:
+    """Guests × columns: the baseline's own figures, the others' ratios to them."""
+    runs = [f"{column.run}-{suffix}" for column in columns]
+    yield f"| guest | {' | '.join(column.title for column in columns)} |"
+    yield f"|---|{'--:|' * len(columns)}"
+    for guest in guests(runs):
+        cell = value if guest == BASELINE else against
+        cells = [cell(run, guest, column.benchmark) for run, column in zip(runs, columns, strict=True)]
+        yield f"| `{guest}` | {' | '.join(cells)} |"
+
+
+def one_run(run: str, benchmarks: Sequence[str]) -> Iterator[str]:
+    """The same of several benchmarks of one run."""
+    yield from grid([Asked(name, run.rpartition("-")[0], name) for name in benchmarks], run.rpartition("-")[2])
+
+
+def overview_facts() -> Iterator[str]:
+    """On what the overview was measured, in two sentences."""
+    runs = [report(f"{column.run}-icount") for column in OVERVIEW]
+    boots = sorted({run["blocks"] for run in runs})
+    facts = {name: said for run in runs for name, said in run["facts"].items()}
+    kernels = ", ".join(f"{name.removesuffix(' kernel')} {said}" for name, said in facts.items() if "kernel" in name)
+    yield (
+        f"{' or '.join(map(str, boots))} boots of each guest, in random order. Figures are guest instructions, counted "
+        f"by QEMU {facts['qemu']} (`--accel icount`), not time; machine {facts['machine'].split(',')[0]}, one vCPU; "
+        f"kernels: {kernels}."
+    )
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "overview-facts": overview_facts,
+    "overview-icount": lambda: grid(OVERVIEW, "icount"),
+    "overview-tcg": lambda: grid(OVERVIEW, "tcg"),
+    "boot-icount": lambda: one_run("boot-icount", ("kernel", "init", "stop", "total")),
+    "onnx-icount": lambda: one_run(
+        "onnx-icount", ("import", "load", "first prediction", "single row", "batch", "peak memory, VMM")
+    ),
+    "syscalls-icount": lambda: one_run("syscalls-icount", ("getppid.raw/p50", "getuid.raw/p50", "getrandom16.raw/p50")),
+    "sklearn-icount": lambda: one_run(
+        "sklearn-icount",
+        tuple(f"{model} {work}" for model in ("multinomialnb", "extratrees") for work in ("train", "test")),
+    ),
+    "litert-icount": lambda: one_run("litert-icount", ("import", "load", "first prediction", "single row")),
+    "litert-bare-icount": lambda: one_run("litert-bare-icount", ("import", "load", "first prediction", "single row")),
+}
+
+
+def filled(text: str) -> str:
+    """A page with every table as the runs say it. Raises KeyError for a table that nobody makes."""
+
+    def table(mark: re.Match[str]) -> str:
+        return f"{mark[1]}{chr(10).join(TABLES[mark['name']]())}\n{mark[3]}"
+
+    return MARK.sub(table, text)
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description="Tables and pictures from the runs in docs/results/runs.")
+    words.add_argument("--check", action="store_true", help="write nothing; status 1 where a table is stale")
+    words.add_argument("--pictures", action="store_true", help="draw the pictures too")
+    asked = words.parse_args()
+    stale = []
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = filled(before)
+        if before != after:
+            stale.append(page)
+            if not asked.check:
+                page.write_text(after, encoding="utf-8")
+    for page in stale:
+        print(f"{page.relative_to(ROOT)} {'is not what the runs say' if asked.check else 'was written'}")
+    if asked.pictures:
+        from pictures import draw_all
+
+        draw_all(HERE)
+    return int(bool(stale) and asked.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""README's pictures, drawn from the runs by matplotlib, and a terminal's screen by rich; called by make.py."""
+
+from __future__ import annotations
+
+import math
+import os
+import pty
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from make import BASELINE, OVERVIEW, UKPERF, Asked, bundle, comparison, guests
+from rich.console import Console
+from rich.text import Text
+
+from ukperf.reports.units import number
+
+mpl.use("svg")
+import matplotlib.pyplot as plt
+
+COLUMNS = 110  # of the terminal
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours of a picture on a page of one kind."""
+
+    name: str
+    ink: str
+    faint: str
+    mark: str
+    band: str
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What matplotlib is told. The salt keeps names in the file the same, paths need no font where it is shown."""
+        ink = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), self.ink)
+        return {"svg.hashsalt": "ukperf", "svg.fonttype": "path", "font.size": 9, "axes.edgecolor": self.faint, **ink}
+
+
+LOOKS = (
+    Look("light", "#1f2328", "#8c959f", "#0969da", "#0969da22"),
+    Look("dark", "#e6edf3", "#6e7681", "#58a6ff", "#58a6ff33"),
+)
+
+
+def draw_all(folder: Path) -> None:
+    """All pictures, into this folder."""
+    for look in LOOKS:
+        overview(OVERVIEW, "icount", look, folder / f"overview-{look.name}.svg")
+    terminal("boot-icount", folder / "terminal.svg")
+
+
+def overview(columns: Sequence[Asked], suffix: str, look: Look, path: Path) -> None:
+    """A panel for each column, guests on one axis that all share: ratio to the baseline with its interval."""
+    runs = [f"{column.run}-{suffix}" for column in columns]
+    names = [name for name in guests(runs) if name != BASELINE]
+    rows = {
+        (run, name): comparison(run, name, column.benchmark)
+        for run, column in zip(runs, columns, strict=True)
+        for name in names
+    }
+    ratios = [row["ratio"] for row in rows.values() if row is not None and row["ratio"]]
+    limits = min(0.8, *ratios) / 1.6, max(1.25, *ratios) * 1.6
+    with plt.rc_context(look.settings):
+        figure, panels = plt.subplots(1, len(columns), figsize=(11, 0.9 + 0.34 * len(names)), sharey=True, sharex=True)
+        for axes, run, column in zip(panels, runs, columns, strict=True):
+            _prepare(axes, limits, column.title.replace("`", ""), look)
+            for place, name in enumerate(names):
+                _mark(axes, rows[run, name], place, limits, look)
+        panels[0].set_yticks(range(len(names)), names)
+        panels[0].invert_yaxis()
+        figure.supxlabel(f"÷ {BASELINE}: less is better", fontsize=8.5, color=look.ink)
+        figure.tight_layout(w_pad=0.6)
+        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+
+
+def _prepare(axes: Any, limits: tuple[float, float], title: str, look: Look) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(limits)
+    axes.axvspan(0.99, 1.01, color=look.band, lw=0)
+    axes.axvline(1, color=look.faint, lw=0.8)
+    axes.set_title(title, fontsize=8.5)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=look.faint, alpha=0.25, lw=0.5)
+
+
+def _mark(axes: Any, row: Mapping[str, Any] | None, place: int, limits: tuple[float, float], look: Look) -> None:
+    """Dot, interval, and the ratio on the side where there is more room."""
+    middle = math.sqrt(limits[0] * limits[1])
+    if row is None or row["ratio"] is None:
+        axes.text(middle, place, "–", ha="center", va="center", color=look.faint)
+        return
+    ratio, low, high = row["ratio"], row["low"] or row["ratio"], row["high"] or row["ratio"]
+    axes.plot([low, high], [place, place], color=look.mark, lw=2, solid_capstyle="butt")
+    axes.plot([ratio], [place], "o", color=look.mark, ms=4.5)
+    right = ratio < middle
+    axes.text(high * 1.25 if right else low / 1.25, place, number(ratio), ha="left" if right else "right", va="center")
+
+
+def terminal(run: str, path: Path) -> None:
+    """What a terminal shows of `ukperf report --brief RUN`, with its colours."""
+    console = Console(record=True, width=COLUMNS, file=StringIO())
+    console.print(
+        Text.from_ansi(
+            f"$ ukperf report --brief {run}.tar.gz\n{_shown((*UKPERF, 'report', '--brief', str(bundle(run))))}"
+        )
+    )
+    path.write_text(console.export_svg(title="ukperf", unique_id="ukperf"), encoding="utf-8")
+
+
+def _shown(command: Sequence[str]) -> str:
+    """What a command writes to a terminal of COLUMNS columns."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "COLUMNS": str(COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=env)
+    os.close(theirs)
+    pieces: list[bytes] = []
+    try:
+        while piece := os.read(ours, 65_536):
+            pieces.append(piece)
+    except OSError:  # EIO: the other end is closed
+        pass
+    finally:
+        os.close(ours)
+        process.wait()
+    return b"".join(pieces).decode("utf-8", "replace").replace("\r\n", "\n")
