@@ -57,24 +57,25 @@ def draw_all(folder: Path) -> None:
 
 def overview(columns: Sequence[Asked], suffix: str, look: Look, path: Path) -> None:
     """A panel for each column, guests on one axis that all share: ratio to the baseline with its interval."""
-    runs = [f"{column.run}-{suffix}" for column in columns]
-    names = [name for name in guests(runs) if name != BASELINE]
+    names = [name for name in guests([f"{column.run}-{suffix}" for column in columns]) if name != BASELINE]
     rows = {
-        (run, name): comparison(run, name, column.benchmark)
-        for run, column in zip(runs, columns, strict=True)
+        (column, name): comparison(f"{column.run}-{suffix}", name, column.benchmark)
+        for column in columns
         for name in names
     }
     ratios = [row["ratio"] for row in rows.values() if row is not None and row["ratio"]]
     limits = min(0.8, *ratios) / 1.6, max(1.25, *ratios) * 1.6
+    across = math.ceil(len(columns) / 2)  # two rows: it is read on phones too
     with plt.rc_context(look.settings):
-        figure, panels = plt.subplots(1, len(columns), figsize=(11, 0.9 + 0.34 * len(names)), sharey=True, sharex=True)
-        for axes, run, column in zip(panels, runs, columns, strict=True):
+        size = (4 * across, 2 * (0.75 + 0.27 * len(names)))
+        figure, panels = plt.subplots(2, across, figsize=size, sharey=True, sharex=True, squeeze=False)
+        for axes, column in zip(panels.flat, columns, strict=False):
             _prepare(axes, limits, column.title.replace("`", ""), look)
             for place, name in enumerate(names):
-                _mark(axes, rows[run, name], place, limits, look)
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].invert_yaxis()
-        figure.supxlabel(f"÷ {BASELINE}: less is better", fontsize=8.5, color=look.ink)
+                _mark(axes, rows[column, name], place, limits, look)
+        panels[0][0].set_yticks(range(len(names)), names)
+        panels[0][0].invert_yaxis()
+        figure.supxlabel(f"÷ {BASELINE}: less is better", fontsize=9, color=look.ink)
         figure.tight_layout(w_pad=0.6)
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
@@ -85,7 +86,7 @@ def _prepare(axes: Any, limits: tuple[float, float], title: str, look: Look) -> 
     axes.set_xlim(limits)
     axes.axvspan(0.99, 1.01, color=look.band, lw=0)
     axes.axvline(1, color=look.faint, lw=0.8)
-    axes.set_title(title, fontsize=8.5)
+    axes.set_title(title, fontsize=9)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
