@@ -496,11 +496,21 @@ def test_a_factor_holds_from_it_on_and_fails_below_it(value: float, width: float
         assert (got is Holding.HOLDS, got is Holding.FAILS) == (low >= 20, high < 20)
 
 
+FEW = Claim(
+    next(c.costs for c in CLAIMS if c.factor == 20),
+    BootRatio("nanos", "nanos noop.raw", "nanos call.direct", 30.0, None, None, 2),
+)
+
+
 def test_a_factor_without_an_interval_or_without_its_costs_is_not_shown() -> None:
-    words = next(c.costs for c in CLAIMS if c.factor == 20)
-    few = Claim(words, BootRatio("nanos", "nanos noop.raw", "nanos call.direct", 30.0, None, None, 2))
-    assert judged(Rule.FACTOR, Measured(costs=[few]), "20 times") is Holding.NOT_SHOWN
-    assert judged(Rule.FACTOR, Measured(costs=[few]), "60 times") is Holding.NOT_MEASURED
+    assert judged(Rule.FACTOR, Measured(costs=[FEW]), "20 times") is Holding.NOT_SHOWN
+    assert judged(Rule.FACTOR, Measured(costs=[FEW]), "60 times") is Holding.NOT_MEASURED
+
+
+@pytest.mark.parametrize(("costs", "why"), [([FEW], "no kernel here has a function-call entry"), ([], "--part costs")])
+def test_a_factor_whose_part_was_measured_does_not_ask_for_that_part(costs: list[Claim], why: str) -> None:
+    (line,) = (line for line in verdicts(Measured(costs=costs)) if line.name == "60 times")
+    assert line.verdict is Holding.NOT_MEASURED and why in line.because
 
 
 def test_every_factor_is_measured_by_a_known_cost() -> None:

@@ -164,7 +164,7 @@ def _factor(claim: PaperClaim, measured: Measured) -> Judged:
     """An interval that lies above the factor, for any of the ratios, confirms `up to`; all below refute it."""
     ratios = [each.measured for each in measured.costs if each.said == claim.costs]
     if not ratios:
-        return _untried(PaperPart.COSTS)
+        return (Holding.NOT_MEASURED, claim.why) if measured.costs and claim.why else _untried(PaperPart.COSTS)
     because = "; ".join(
         f"{r.over} ÷ {r.under} is {number(r.ratio)}{f' {interval((r.low, r.high))}' if r.low is not None else ''}"
         for r in ratios
