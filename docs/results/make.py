@@ -16,6 +16,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -53,7 +54,16 @@ OVERVIEW = (BOOT, CALL, START, ROW)
 
 
 def bundle(run: str) -> Path:
-    return RUNS / f"{run}.tar.gz"
+    """The file of a run; of `several/one` the run `one` in the bundle `several`."""
+    name, _, member = run.partition("/")
+    return Path(RUNS / f"{name}.tar.gz", member)
+
+
+def members(name: str) -> list[str]:
+    """The runs in a bundle of several, as `report` takes them."""
+    with tarfile.open(RUNS / f"{name}.tar.gz") as archive:
+        runs = sorted({path.split("/")[2] for path in archive.getnames() if path.startswith("ukperf-bundle/runs/")})
+    return [f"{name}/{run}" for run in runs]
 
 
 @cache
@@ -88,6 +98,8 @@ def against(run: str, guest: str, benchmark: str) -> str:
     row = comparison(run, guest, benchmark)
     if row is None or row["ratio"] is None:
         return "–"
+    if row["low"] is None:
+        return f"{number(row['ratio'])}×"  # too few boots for more
     surely = "**" if row["verdict"] in ("faster", "slower") else ""
     return f"{surely}{number(row['ratio'])}×{surely} {row['word']}<br><sub>{_bounds(row)}</sub>"
 
@@ -95,7 +107,7 @@ def against(run: str, guest: str, benchmark: str) -> str:
 def _bounds(row: Mapping[str, Any]) -> str:
     """The interval in few characters: as per cent to both sides where that is less than one."""
     low, high = row["low"], row["high"]
-    if low is None or low == high:
+    if low == high:
         return interval((low, high))
     per_cent = 50 * (high - low) / row["ratio"]
     return f"± {per_cent:.1g} %" if per_cent < 1 else interval((low, high), 1.0, high - low)
@@ -117,6 +129,21 @@ def one_run(run: str, benchmarks: Sequence[str]) -> Iterator[str]:
     yield from grid([Asked(name, run.rpartition("-")[0], name) for name in benchmarks], run.rpartition("-")[2])
 
 
+def runtimes() -> Iterator[str]:
+    """Each runtime of `ukperf paper` with its model: guests' way to the first prediction, and one row after that."""
+    names = [name for name in guests(members("paper-infer")) if name != BASELINE]
+    yield f"| runtime, model | {BASELINE} | {' | '.join(names)} | one row: {BASELINE} | {' | '.join(names)} |"
+    yield f"|---|--:|{'--:|' * len(names)}--:|{'--:|' * len(names)}"
+    for run in members("paper-infer"):
+        runtime, _, model = run.partition("/")[2].rpartition("-")
+        cells = [
+            cell
+            for benchmark in ("import to first prediction", "single row")
+            for cell in (value(run, BASELINE, benchmark), *(against(run, name, benchmark) for name in names))
+        ]
+        yield f"| {runtime}, {model} | {' | '.join(cells)} |"
+
+
 def overview_facts() -> Iterator[str]:
     """On what the overview was measured, in two sentences."""
     runs = [report(f"{column.run}-icount") for column in OVERVIEW]
@@ -130,6 +157,7 @@ def overview_facts() -> Iterator[str]:
     )
 
 
+_CLASSIFIERS = tuple(f"{model} {work}" for model in ("multinomialnb", "extratrees") for work in ("train", "test"))
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "overview-facts": overview_facts,
     "overview-icount": lambda: grid(OVERVIEW, "icount"),
@@ -139,10 +167,9 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
         "onnx-icount", ("import", "load", "first prediction", "single row", "batch", "peak memory, VMM")
     ),
     "syscalls-icount": lambda: one_run("syscalls-icount", ("getppid.raw/p50", "getuid.raw/p50", "getrandom16.raw/p50")),
-    "sklearn-icount": lambda: one_run(
-        "sklearn-icount",
-        tuple(f"{model} {work}" for model in ("multinomialnb", "extratrees") for work in ("train", "test")),
-    ),
+    "runtimes": runtimes,
+    "paper-sklearn": lambda: one_run("paper-sklearn", _CLASSIFIERS),
+    "sklearn-icount": lambda: one_run("sklearn-icount", _CLASSIFIERS),
     "litert-icount": lambda: one_run("litert-icount", ("import", "load", "first prediction", "single row")),
     "litert-bare-icount": lambda: one_run("litert-bare-icount", ("import", "load", "first prediction", "single row")),
 }
