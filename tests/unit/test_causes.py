@@ -14,7 +14,7 @@ from records import boot, failed
 from ukperf.hosts.calltrace import CallTrace
 from ukperf.imaging.pack import FileToPack, pack
 from ukperf.imaging.packpython import pack_python
-from ukperf.model import BootRecord, CallClass, CallTable, Cause, Outcome, SystemCall, Why
+from ukperf.model import BootProtocol, BootRecord, CallClass, CallTable, Cause, Image, Outcome, SystemCall, Why
 from ukperf.workloads import tracing, whynot
 from ukperf.workloads.tracing import Traced
 
@@ -267,6 +267,20 @@ def test_what_a_program_reads_and_was_not_packed_is_told_and_taken_away(tmp_path
     gone = tracer.run({}, absent=missing)
     assert (gone.outcome, gone.exit_status) == (Outcome.FAILED, 1)
     assert tracer.run({}, absent=[str(tmp_path / "nobody")]).outcome is Outcome.OK
+
+
+def test_the_copies_that_a_program_ran_from_are_its_own_also_in_a_cache_that_is_reached_by_a_link(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    for name in ("root", "copy-00"):
+        (tmp_path / "real" / name).mkdir()
+        (tmp_path / "real" / name / "m.pyc").write_text("")
+    (tmp_path / "theirs").write_text("")
+    image = Image("native", "run", "", "", BootProtocol.EXEC, tree=tmp_path / "linked" / "root")
+    read = tuple(str(tmp_path / path) for path in ("linked/copy-00/m.pyc", "real/copy-00/m.pyc", "theirs"))
+    assert tracing.Tracer(image).not_packed(replace(OK, read=read)) == (str(tmp_path / "theirs"),)
 
 
 SCRIPT = """

@@ -80,13 +80,14 @@ class Tracer:
     def not_packed(self, run: Traced) -> tuple[str, ...]:
         """Regular files of this machine that a run read and that are not among the program's own: a guest has none of
         them."""
-        root, ours = str(self.image.tree or ""), str(cache_dir())
+        root = str(self.image.tree or "")
+        # The copies that it ran from are beside its files. Caches may be reached by links.
+        ours = [folder for folder in (self.image.tree and self.image.tree.parent, cache_dir()) if folder is not None]
+        own = tuple(f"{path}/" for folder in ours for path in (folder, folder.resolve()))
         return tuple(
             path
             for path in run.read
-            if not path.startswith((*SPECIAL, f"{ours}/", f"{root}/"))
-            and Path(path).is_file()
-            and not os.path.lexists(root + path)
+            if not path.startswith((*SPECIAL, *own)) and Path(path).is_file() and not os.path.lexists(root + path)
         )
 
 
