@@ -269,7 +269,7 @@ def test_what_a_program_reads_and_was_not_packed_is_told_and_taken_away(tmp_path
     assert tracer.run({}, absent=[str(tmp_path / "nobody")]).outcome is Outcome.OK
 
 
-def test_the_copies_that_a_program_ran_from_are_its_own_also_in_a_cache_that_is_reached_by_a_link(
+def test_copies_that_a_program_ran_from_are_its_own_also_in_a_cache_reached_by_a_link(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "real").mkdir()
