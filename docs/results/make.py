@@ -49,7 +49,7 @@ CALL = Asked("system call (`getuid`)", "syscalls", "getuid.raw/p50")
 TRAIN = Asked("scikit-learn: train", "sklearn", "multinomialnb train")
 TEST = Asked("test", "sklearn", "multinomialnb test")
 START = Asked("ONNX Runtime: import to first prediction", "onnx", "import to first prediction")
-ROW = Asked("one row", "onnx", "single row")
+ROW = Asked("ONNX Runtime: one prediction, warm", "onnx", "single row")
 OVERVIEW = (BOOT, CALL, START, ROW)
 
 
@@ -101,7 +101,7 @@ def against(run: str, guest: str, benchmark: str) -> str:
     if row["low"] is None:
         return f"{number(row['ratio'])}×"  # too few boots for more
     surely = "**" if row["verdict"] in ("faster", "slower") else ""
-    return f"{surely}{number(row['ratio'])}×{surely} {row['word']}<br><sub>{_bounds(row)}</sub>"
+    return f"{surely}{number(row['ratio'])}×{surely} ({row['word']})<br><sub>{_bounds(row)}</sub>"
 
 
 def _bounds(row: Mapping[str, Any]) -> str:
