@@ -186,6 +186,86 @@ def test_links_locks_and_other_bundles_in_a_run_stay_out(tmp_path: Path) -> None
     assert not any(b"secret" in data for data in members(target).values())
 
 
+def test_a_run_that_cannot_be_read_whole_is_said_by_the_name_of_the_file(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, target = run(tmp_path / "one"), str(tmp_path / "one.tar.gz")
+    for name in (PLAN, JOURNAL):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+        assert f"{folder / name} is a link" in shell.refusal("bundle", str(folder), "--with-names", "-o", target)
+        (folder / name).unlink()
+        (tmp_path / name).rename(folder / name)
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop is no run's folder" in shell.refusal("bundle", str(tmp_path / "loop"), "-o", target)
+
+    def denied(path: Path, limit: int) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("ukperf.runs.bundle.read_bytes", denied)
+    log = folder / "console" / "00000-linux.log"
+    assert f"{log} cannot be read: Permission denied" in shell.refusal("bundle", str(folder), "-o", target)
+    assert not Path(target).exists()
+
+
+def test_a_run_that_is_written_meanwhile_is_not_called_one_with_names(tmp_path: Path) -> None:
+    one, two = run(tmp_path / "one"), run(tmp_path / "two", seed=2)
+    journal = two / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+
+    def draw(folder: Path) -> str:
+        journal.write_bytes(whole)
+        return plain(folder)
+
+    with pytest.raises(UkperfError, match="two is being written"):
+        bundle([one, two], tmp_path / "both.tar.gz", draw)
+    assert not (tmp_path / "both.tar.gz").exists()
+
+
+def test_the_line_to_read_a_bundle_can_be_typed_whatever_its_name(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = shell("bundle", "one", "-o", "-x.tar.gz")
+    assert status == 0 and out.splitlines()[-1] == "Read it: ukperf report ./-x.tar.gz"
+    assert "Write: -o there/one.tar.gz" in shell.refusal("bundle", "one", "-o", "there/one")
+
+
+def test_a_bundle_that_may_not_be_read_is_one_still(
+    good: bytes, tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "good.tar.gz"
+    path.write_bytes(good)
+
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(unpack, "open_regular", denied)
+    for name in (path, path / "one"):
+        assert "cannot be unpacked: Permission denied" in shell.refusal("report", str(name))
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path, shell: Shell) -> None:
+    folder, target = run(tmp_path / "one"), tmp_path / "one.tar.gz"
+    bundle([folder], target, plain)
+    (tmp_path / "linked.html").symlink_to(target)
+    suite = tmp_path / "suite.json"
+    assert shell("export", str(folder), "-f", "pyperf", "-o", str(suite))[0] == 0
+    for read, written in (
+        (target, target),
+        (target / "one", tmp_path / "linked.html"),
+        (folder, folder / JOURNAL),
+        (folder, folder / PLAN),
+        (suite, suite),
+    ):
+        before = written.read_bytes()
+        for words in (("report", "--html"), ("export", "-f", "csv")):
+            assert "would be lost" in shell.refusal(*words, str(read), "-o", str(written))
+        assert written.read_bytes() == before
+
+
 # -- names -------------------------------------------------------------------------------------------------------------
 
 

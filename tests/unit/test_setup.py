@@ -22,6 +22,8 @@ from test_scripts import TOOLS
 
 from ukperf import guests
 from ukperf.doctor import checks, preparing, system
+from ukperf.doctor.system import Need
+from ukperf.errors import UkperfError
 from ukperf.guests.base import Guest
 from ukperf.guests.missing import missing
 from ukperf.hosts.libvirt_host import EMULATOR
@@ -173,6 +175,10 @@ def test_offline_only_looks(machine: Machine, shell: Shell, able: None) -> None:
     machine.without_qemu()
     machine.with_sudo()
     assert "qemu-system-x86 is missing, and --offline asks nobody" in shell.refusal("setup", "--offline", "--yes")
+    needs = (Need("one", ("first",), lambda: False), Need("two", ("second",), lambda: False))
+    lacking = preparing.Lacking(needs, (), (), ())
+    with pytest.raises(UkperfError, match="first, second are missing"):
+        preparing.refuse_offline(lacking)
     assert machine.called("apt-get") == []
 
 

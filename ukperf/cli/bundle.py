@@ -47,6 +47,6 @@ def command(
         lines.append(f"Left out, being no plain files of a run: {', '.join(written.left_out[:8])}")
     if not with_names:
         lines.append("Names that ukperf knows were replaced. Look through it before you publish it.")
-    first = shell(output) if len(written.runs) == 1 else shell(output / written.runs[0])
-    lines.append(f"Read it: ukperf report {first}")
+    first = str(output if len(written.runs) == 1 else output / written.runs[0])
+    lines.append(f"Read it: ukperf report {shell(f'./{first}' if first.startswith('-') else first)}")
     show_page(sentences({"bundle": output, **members(written)}, *lines), json)

@@ -49,6 +49,7 @@ def command(
 
     One value a boot wherever the other tool takes its values as independent; pyperf gets every iteration.
     """
+    from ukperf.cli.runtools import spare
     from ukperf.errors import UkperfError
     from ukperf.files import write_atomically
     from ukperf.reports.exports import Exportable, export
@@ -74,6 +75,6 @@ def command(
         print(text, end="")
         return
     try:
-        write_atomically(output, text)
+        write_atomically(spare(loaded, output), text)
     except OSError as error:
         raise UkperfError(f"{output} cannot be written: {error.strerror}.") from error

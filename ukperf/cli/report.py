@@ -27,7 +27,7 @@ def command(
 
     The HTML file needs no network and nothing beside it; it opens on a phone, in light and dark.
     """
-    from ukperf.cli.runtools import margin, tell
+    from ukperf.cli.runtools import margin, spare, tell
     from ukperf.errors import UkperfError
     from ukperf.runs.loaded import load
 
@@ -48,7 +48,7 @@ def command(
 
     if output is None and not loaded.path.is_dir():
         raise UkperfError(f"{run} is a file, so the report needs a name.", hint="Add --output FILE.")
-    target = output or loaded.path / "report.html"
+    target = spare(loaded, output or loaded.path / "report.html")
     try:
         write_atomically(target, pages.report(stories))
     except OSError as error:

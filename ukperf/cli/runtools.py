@@ -29,6 +29,24 @@ def margin(percent: float | None, default: float) -> float:
     return percent / 100
 
 
+def spare(run: LoadedRun, target: Path) -> Path:
+    """`target`. Raises UkperfError where it is what the run was read from: a bundle or file, a folder's plan or
+    journal."""
+    from contextlib import suppress
+
+    from ukperf.engine.journal import JOURNAL
+    from ukperf.engine.plan import PLAN
+
+    source = run.path if run.unpacked is None else run.unpacked.path
+    for path in (source, source / PLAN, source / JOURNAL):
+        same = False
+        with suppress(OSError):  # not there
+            same = not target.is_dir() and target.samefile(path)
+        if same:
+            raise UkperfError(f"{target} is what this reads, and would be lost.", hint="Give --output another name.")
+    return target
+
+
 def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
     """A run's stories, one a host, with how to do it again.
 

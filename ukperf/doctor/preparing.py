@@ -67,8 +67,9 @@ def refuse_offline(what: Lacking) -> None:
     out."""
     gone = [*what.packages, *(f"the {guest.name} guest's kernel" for guest in what.fetched)]
     if gone:
+        verb = "is" if len(gone) == 1 else "are"
         raise UkperfError(
-            f"{', '.join(gone)} is missing, and --offline asks nobody: run this without it once.",
+            f"{', '.join(gone)} {verb} missing, and --offline asks nobody: run this without it once.",
             hint=line_for_root(what) if what.needs else None,
         )
 

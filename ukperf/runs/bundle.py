@@ -10,15 +10,18 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import ukperf
 from ukperf.decode import encode
+from ukperf.engine.journal import JOURNAL
 from ukperf.engine.plan import PLAN, SEAL
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes, reason, size_text, write_atomically
@@ -66,8 +69,8 @@ def bundle(folders: Sequence[Path], target: Path, draw: Draw, *, with_names: boo
     measured, for more than a bundle may hold, and if the target cannot be written.
     """
     if not target.name.endswith(SUFFIX):
-        raise UkperfError(f"{target} does not end in {SUFFIX}.", hint=f"Write: -o {shell(target.name + SUFFIX)}")
-    runs = [_opened(folder) for folder in dict.fromkeys(path.resolve() for path in folders)]
+        raise UkperfError(f"{target} does not end in {SUFFIX}.", hint=f"Write: -o {shell(f'{target}{SUFFIX}')}")
+    runs = [_opened(folder) for folder in dict.fromkeys(Path(os.path.realpath(path)) for path in folders)]
     scrub = None if with_names else Scrub(secrets_of(runs))
     named = _named(runs, scrub)
     try:
@@ -114,12 +117,19 @@ def _copied(run: LoadedRun, target: Path, scrub: Scrub | None) -> list[str]:
     """The files of a run, without names; those that were left out are returned. Links are never followed."""
     left_out = []
     room = MOST_BYTES
-    for path, name in _files(run.path):
+    with _reading(run.path):
+        files = list(_files(run.path))
+    for path, name in files:
+        if path is None and name in (PLAN, JOURNAL):
+            raise UkperfError(
+                f"{run.path / name} is a link, and links are not followed.", hint="Put the file itself there."
+            )
         said = name if scrub is None else "/".join(map(scrub.text, name.split("/")))
         if path is None or not member_name(f"{RUNS}/{target.name}/{said}"):
             left_out.append(name)
             continue
-        data = read_bytes(path, room)
+        with _reading(path):
+            data = read_bytes(path, room)
         data = _unsealed(data) if name == PLAN else data
         data = data if scrub is None else scrub.file(path.name, data)
         room -= len(data)
@@ -128,6 +138,15 @@ def _copied(run: LoadedRun, target: Path, scrub: Scrub | None) -> list[str]:
         (target / said).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target / said, data, durable=False)
     return left_out
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Faults of a file that is read name it, and not the bundle."""
+    try:
+        yield
+    except OSError as error:
+        raise UkperfError(f"{error.filename or path} cannot be read: {reason(error)}.") from error
 
 
 def _files(folder: Path, below: str = "") -> Iterator[tuple[Path | None, str]]:
@@ -160,13 +179,16 @@ def _checked(run: LoadedRun, folder: Path) -> LoadedRun:
     except UkperfError as error:
         why = f"Names cannot be taken out of {run.path} without breaking it: {error.message}"
         raise UkperfError(why, hint=hint) from error
-    if [_figures(copy), copy.guests, copy.damaged] != [_figures(run), run.guests, run.damaged]:
+    if _figures(copy) != _figures(run):
+        if _figures(load(run.path)) != _figures(run):
+            raise UkperfError(f"{run.path} is being written.", hint="Wait for its end, or try again.")
         raise UkperfError(f"Names cannot be taken out of {run.path} without changing what was measured.", hint=hint)
     return copy
 
 
 def _figures(run: LoadedRun) -> list[object]:
-    return [(r.trial, r.outcome, dict(r.phases), [(s.benchmark, s.values) for s in r.samples]) for r in run.records]
+    boots = [(r.trial, r.outcome, dict(r.phases), [(s.benchmark, s.values) for s in r.samples]) for r in run.records]
+    return [boots, run.guests, run.damaged]
 
 
 def _packed(top: Path, members: Sequence[str], runs: tuple[str, ...], with_names: bool) -> bytes:

@@ -91,7 +91,7 @@ class Unpacked:
         """The folder of a run; name: "" where there is but one. Raises UkperfError where it is not there."""
         there = self.index.runs
         if not name and len(there) > 1:
-            ways = ", ".join(f"{self.path}/{one}" for one in there[:5])
+            ways = ", ".join(f"{self.path}/{one}" for one in there[:5]) + (", …" if len(there) > 5 else "")
             raise UkperfError(f"{self.path} holds {len(there)} runs, and one is wanted.", hint=f"Give one: {ways}")
         if name and name not in there:
             raise UkperfError(f"{self.path} holds no run {clean(name, 80)!r}.", hint=meant(name, there, "It holds"))
@@ -100,10 +100,10 @@ class Unpacked:
 
 def is_bundle(path: Path) -> bool:
     """Does a file look like a bundle, whole or not: by its name, or as a tar in gzip?"""
+    if path.name.endswith(SUFFIX):
+        return path.is_file()
     try:
         with open_regular(path) as file:
-            if path.name.endswith(SUFFIX):
-                return True
             start = file.read(4096)
             if not start.startswith(b"\x1f\x8b"):
                 return False
