@@ -67,9 +67,9 @@ def members(name: str) -> list[str]:
 
 
 @cache
-def report(run: str) -> dict[str, Any]:
-    """What `ukperf report RUN --json` says."""
-    command = (*UKPERF, "report", str(bundle(run)), "--json")
+def report(run: str, baseline: str = BASELINE) -> dict[str, Any]:
+    """What `ukperf report RUN --baseline BASELINE --json` says."""
+    command = (*UKPERF, "report", str(bundle(run)), "--baseline", baseline, "--json")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -81,8 +81,8 @@ def guests(runs: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: name != BASELINE)
 
 
-def comparison(run: str, guest: str, benchmark: str) -> Mapping[str, Any] | None:
-    rows = report(run)["comparisons"]
+def comparison(run: str, guest: str, benchmark: str, baseline: str = BASELINE) -> Mapping[str, Any] | None:
+    rows = report(run, baseline)["comparisons"]
     return next((row for row in rows if (row["guest"], row["benchmark"]) == (guest, benchmark)), None)
 
 
@@ -93,9 +93,9 @@ def value(run: str, guest: str, benchmark: str) -> str:
     return "–" if estimate is None else with_unit(estimate["value"], Unit(estimate["unit"]))
 
 
-def against(run: str, guest: str, benchmark: str) -> str:
+def against(run: str, guest: str, benchmark: str, baseline: str = BASELINE) -> str:
     """Ratio, interval and verdict in a cell."""
-    row = comparison(run, guest, benchmark)
+    row = comparison(run, guest, benchmark, baseline)
     if row is None or row["ratio"] is None:
         return "–"
     if row["low"] is None:
@@ -144,6 +144,15 @@ def runtimes() -> Iterator[str]:
         yield f"| {runtime}, {model} | {' | '.join(cells)} |"
 
 
+def classifiers() -> Iterator[str]:
+    """The paper's models beside both baselines: a kernel with a tiny init, and a whole distribution."""
+    yield f"| guest ÷ baseline | {' | '.join(_CLASSIFIERS)} |"
+    yield f"|---|{'--:|' * len(_CLASSIFIERS)}"
+    for guest, baseline in (("nanos", "linux"), ("nanos", "debian"), ("debian", "linux")):
+        cells = [against("sklearn-icount", guest, benchmark, baseline) for benchmark in _CLASSIFIERS]
+        yield f"| `{guest}` ÷ `{baseline}` | {' | '.join(cells)} |"
+
+
 def overview_facts() -> Iterator[str]:
     """On what the overview was measured, in two sentences."""
     runs = [report(f"{column.run}-icount") for column in OVERVIEW]
@@ -169,7 +178,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "syscalls-icount": lambda: one_run("syscalls-icount", ("getppid.raw/p50", "getuid.raw/p50", "getrandom16.raw/p50")),
     "runtimes": runtimes,
     "paper-sklearn": lambda: one_run("paper-sklearn", _CLASSIFIERS),
-    "sklearn-icount": lambda: one_run("sklearn-icount", _CLASSIFIERS),
+    "sklearn-icount": classifiers,
     "litert-icount": lambda: one_run("litert-icount", ("import", "load", "first prediction", "single row")),
     "litert-bare-icount": lambda: one_run("litert-bare-icount", ("import", "load", "first prediction", "single row")),
 }
