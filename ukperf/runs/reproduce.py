@@ -35,7 +35,7 @@ def reproduce(runs: Mapping[str, LoadedRun], *, with_names: bool) -> str:
 
 def again(command: Sequence[str], seed: int) -> list[str]:
     """The words that make such a run anew: its seed among them, and not the folder, which is taken."""
-    words = list(command)
+    words = ["ukperf", *command[1:]] if command else []  # a plan may be anybody's, and name any program
     for i in reversed(range(len(words))):
         if words[i] == "--run":
             del words[i : i + 2]
