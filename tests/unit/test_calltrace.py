@@ -149,8 +149,14 @@ def shell(script: str, timeout_s: float = 20, **options: object) -> CallTrace:
 
 
 def processes_called(name: str) -> list[str]:
-    done = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, errors="replace", check=True)
-    return [line for line in done.stdout.splitlines() if name in line and not line.startswith("Z")]
+    """Those that stay: what is killed needs a processor once more to go, and on a busy machine waits for it."""
+    deadline = time.monotonic() + 20
+    while True:
+        done = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, errors="replace", check=True)
+        left = [line for line in done.stdout.splitlines() if name in line and not line.startswith("Z")]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
 
 
 @traced

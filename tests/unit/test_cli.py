@@ -33,6 +33,7 @@ class Shell:
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self._capsys, self._patch = folder, capsys, monkeypatch
+        monkeypatch.setattr(main, "_end_in_order", lambda: None)  # this process is pytest's
 
     def __call__(self, *words: str) -> tuple[int, str, str]:
         """(exit status, standard output, standard error)"""
@@ -78,7 +79,6 @@ def shell(
 ) -> Iterator[Shell]:
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(cache))
     monkeypatch.setenv("UKPERF_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(main, "_end_in_order", lambda: None)
     yield Shell(tmp_path, capsys, monkeypatch)
 
 
