@@ -156,7 +156,8 @@ def test_nothing_is_tried_where_no_file_is_missing_and_little_where_many_are() -
 def test_a_program_that_fails_here_too_is_not_the_guests_fault() -> None:
     here = replace(OK, outcome=Outcome.FAILED, reason=FAILED.reason, exit_status=3)
     same = whynot.by_this_machine(replace(FAILED, exit_status=3), here)
-    assert same == Why(Cause.PROGRAM, "it fails on this machine itself too: its program exited with status 3")
+    said = "it fails on this machine too, in the folder that it has in guests (--cwd): its program exited with status 3"
+    assert same == Why(Cause.PROGRAM, said)
     other = whynot.by_this_machine(CRASHED, here)
     assert other is not None and not other.sure
     assert whynot.by_this_machine(FAILED, OK) is None

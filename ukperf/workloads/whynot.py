@@ -141,7 +141,8 @@ def by_this_machine(record: BootRecord, plain: Traced) -> Why | None:
     if plain.outcome not in (Outcome.FAILED, Outcome.CRASHED):
         return None
     alike = plain.exit_status == record.exit_status and (plain.outcome, plain.reason) == (record.outcome, record.reason)
-    return Why(Cause.PROGRAM, f"it fails on this machine itself too: {plain.reason}", sure=alike)
+    where = "in the folder that it has in guests (--cwd)"  # a relative path means another file there
+    return Why(Cause.PROGRAM, f"it fails on this machine too, {where}: {plain.reason}", sure=alike)
 
 
 def _telling(name: str) -> tuple[bool, str]:
