@@ -14,6 +14,10 @@ from ukperf.hosts.libvirt_host import open_host
 for number in range(25):
     with open_host("qemu:///embed") as host:
         print(number, host.facts()["connection"], flush=True)
+        if number in (3, 14):
+            with open_host("qemu:///embed") as beside:
+                assert beside.facts()["qemu"] == host.facts()["qemu"]
+            assert host.facts()["qemu"]
 """
 
 

@@ -34,8 +34,8 @@ UNIKERNELS = ("nanos", "unikraft")
 
 
 @pytest.fixture(scope="module")
-def linux() -> Iterator[OpenBoots]:
-    """One embedded libvirt for all tests: a process has only one."""
+def linux(libvirt_here: None) -> Iterator[OpenBoots]:
+    """One embedded libvirt for all tests."""
     there = [name for name in UNIKERNELS if guests.get(name).availability(BuildOptions()).ok]
     request = Request(program=prober(), guests=("linux", *there), accelerator=Accelerator.TCG, share_host=True)
     try:

@@ -111,6 +111,7 @@ def test_libvirt_is_given_the_very_root_that_was_made(
         yield SimpleNamespace()
 
     monkeypatch.setattr(connection, "_open", opened)
+    monkeypatch.setattr(connection, "_embedded", connection._Embedded())
     with connection.connect(connection.EMBED) as made:
         assert parse_qs(urlsplit(addresses[0]).query) == {"root": [str(made.ukperf_root)]}
         assert (made.ukperf_root / "etc" / "qemu.conf").is_file()

@@ -97,24 +97,40 @@ class _Embedded:
         self._connection: Any = None
         self._stack = ExitStack()
         self._openings = 0
+        self._in_use = self._kept = False
 
     @contextmanager
     def used(self, uri: str) -> Iterator[Any]:
         """A connection for the length of a with block. Raises HostError where it cannot be opened."""
+        if self._in_use:  # beside it, in the same root: libvirt takes no other
+            with self._another(uri) as connection:
+                yield connection
+            return
         if self._connection is not None and not self._connection.ukperf_root.is_dir():
             self._close()  # somebody emptied the cache
         if self._connection is None:
             self._open(uri)
+        self._in_use = True
         try:
             yield self._connection
         finally:
+            self._in_use = False
             if self._openings < MOST_OPENINGS:
                 self._close()
+            elif not self._kept:
+                self._kept = True
+                atexit.register(self._close)
+
+    @contextmanager
+    def _another(self, uri: str) -> Iterator[Any]:
+        self._openings += 1
+        root = self._connection.ukperf_root
+        with private_environment(root), _open(f"{EMBED}?root={root}", uri) as connection:
+            connection.ukperf_root = root
+            yield connection
 
     def _open(self, uri: str) -> None:
         self._openings += 1
-        if self._openings == MOST_OPENINGS:
-            atexit.register(self._close)
         with ExitStack() as stack:
             root = stack.enter_context(embedded_root())
             with private_environment(root):
