@@ -159,7 +159,19 @@ def test_a_run_in_which_nothing_went_well_can_be_handed_on(tmp_path: Path, shell
     pages = {name for name in members(target) if name.endswith(".html")}
     assert pages == {f"{TOP}/runs/broken/report.html"}
     assert "4 of 4 boots failed" in shell("report", f"{target}/broken")[1]
-    assert "has no boots" in shell.refusal("report", f"{target}/lost")
+
+
+@pytest.mark.parametrize(
+    "command", ["report", "report --html", "compare", "plan", "check --baseline=GOOD", "export -f csv"]
+)
+def test_a_bundled_run_without_boots_is_not_to_be_resumed(tmp_path: Path, shell: Shell, command: str) -> None:
+    good, lost, target = run(tmp_path / "good"), run(tmp_path / "lost"), tmp_path / "b.tar.gz"
+    (lost / JOURNAL).write_bytes(b"")
+    bundle([good, lost], target, plain)
+    words = command.replace("GOOD", str(good)).split()
+    said = shell.refusal(*words, f"{target}/lost")
+    assert "has no boots" in said and "a bundle is only read" in said and "resume" not in said
+    assert f"ukperf resume {lost}" in shell.refusal(*words, str(lost))
 
 
 def test_the_command_of_somebody_elses_run_is_one_of_ukperfs(tmp_path: Path, shell: Shell) -> None:
@@ -451,6 +463,26 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     }
     names = [info.name for info in infos]
     assert names[0] == f"{TOP}/{INDEX}" and names[1:] == sorted(names[1:])
+
+
+def test_whoever_bundles_a_run_gets_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HOME was in the run is known from the run; where the cache was elsewhere, that is."""
+    for number, cache in enumerate(("measurer/.cache/ukperf", "big disk/kept")):
+        home, folder = tmp_path / "homes" / "measurer", run(tmp_path / f"run{number}")
+        plan = load_plan(folder)
+        kernel = tmp_path / "homes" / cache / "kernels" / "linux" / ("ab" * 32) / "boot" / "vmlinuz"
+        images = {guest: replace(image, kernel=kernel) for guest, image in plan.images.items()}
+        command = ("ukperf", "boot-time", *([] if number else ["--kernel", f"linux={home}/k"]))
+        save(replace(plan, images=images, files={str(kernel): "cd" * 32}, command=command), folder)
+        made = []
+        for user in (home, tmp_path / "homes" / "reader", tmp_path):
+            monkeypatch.setenv("HOME", str(user))
+            target = tmp_path / f"{number}-{len(made)}.tar.gz"
+            bundle([folder], target, plain)
+            made.append(target.read_bytes())
+        assert made[0] == made[1] == made[2]
+        plan_of = json.loads(members(target)[f"{TOP}/runs/run{number}/plan.json"])
+        assert list(plan_of["files"]) == [f"UKPERF_CACHE/kernels/linux/{'ab' * 32}/boot/vmlinuz"]
 
 
 # -- hostile ones ------------------------------------------------------------------------------------------------------

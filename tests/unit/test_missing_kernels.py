@@ -53,8 +53,8 @@ def test_one_is_pulled_and_the_other_is_one_sentence(shell: Shell, monkeypatch: 
         assert err.splitlines() == [
             f"ukperf: fetching nanos's newest kernel from {server.url}",
             f"ukperf: fetching unikraft's newest kernel from {NOWHERE}",
-            f"ukperf: unikraft is left out: {NOWHERE}/v2/unikraft.org/base/manifests/latest could not be downloaded: "
-            "no connection (2 tries).",
+            f"ukperf: No unikraft kernel was added: {NOWHERE}/v2/unikraft.org/base/manifests/latest could not be "
+            "downloaded: no connection (2 tries).",
         ]
         assert "trusted on first use: sha256:" in out and "--version 0.1.54 --sha256" in out
         assert KernelStore().find("nanos") is not None

@@ -166,7 +166,7 @@ def _pull_missing(probe: bool, as_json: bool) -> None:
     asked = pull_missing(partial(kernelprobe.check_boots, say=say) if probe else None, say)
     for one in asked:
         if one.pull is None:
-            say(f"{one.guest} is left out: {one.reason}")
+            say(f"No {one.guest} kernel was added: {one.reason}")
     kernels = [{**members(_facts(one.pull.entry)), "first_use": one.pull.first_use} for one in asked if one.pull]
     refused = [{"guest": one.guest, "from": one.place, "reason": one.reason} for one in asked if one.pull is None]
     lines = [line for one in asked if one.pull for line in _pulled(one.pull, KernelStore())]

@@ -28,7 +28,6 @@ def command(
     from ukperf.reports.plan_table import PlanPage
     from ukperf.runs.loaded import load
     from ukperf.stats.variance import plan, plan_alone, sample_parts
-    from ukperf.text import shell
 
     if not 0 < effect < 1000:
         raise UkperfError(f"--effect {effect:g} is not between 0 and 1000 percent.")
@@ -37,7 +36,7 @@ def command(
     loaded = load(run)
     divisor = loaded.baseline_or(baseline)
     if not loaded.records:
-        raise UkperfError(f"{run} has no boots.", hint=f"Go on with it: ukperf resume {shell(run)}")
+        raise loaded.without_boots()
     alone = plan_alone(loaded.records, effect / 100, power / 100) if len(loaded.guests) == 1 else []
     plans = plan(loaded.records, divisor, effect / 100, power / 100)
     parts = sample_parts(loaded.records)

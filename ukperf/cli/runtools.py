@@ -50,8 +50,10 @@ def spare(run: LoadedRun, target: Path) -> Path:
 def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
     """A run's stories, one a host, with how to do it again.
 
-    Raises UkperfError as `stats.summary.summarize` does.
+    Raises UkperfError for a run without boots, and as `stats.summary.summarize` does.
     """
+    if not run.records:
+        raise run.without_boots()
     from ukperf.reports.story import Origin, stories_of
     from ukperf.runs.reproduce import again
     from ukperf.text import shell

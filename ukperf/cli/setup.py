@@ -79,7 +79,7 @@ def _get_kernels(what: Lacking) -> None:
     say = o.sayer()
     for one in preparing.get_kernels(what, partial(kernelprobe.check_boots, say=say), say):
         if one.pull is None:
-            say(f"{one.guest} is left out: {one.reason}")
+            say(f"No {one.guest} kernel was added: {one.reason}")
         else:
             first = ", trusted on first use" if one.pull.first_use else ""
             say(f"{one.guest} {one.pull.entry.version} is here{first}")

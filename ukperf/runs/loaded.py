@@ -121,10 +121,12 @@ class LoadedRun:
     def summary(self, baseline: str | None = None, delta: float | None = None) -> RunSummary:
         """Estimates, comparisons and verdicts, as the table shows them.
 
-        Raises as `stats.summary.summarize` and `baseline_or`.
+        Raises as `stats.summary.summarize` and `baseline_or`, and for a run without boots.
         """
         from ukperf.stats.summary import summarize
 
+        if not self.records:
+            raise self.without_boots()
         whole = summarize(self.records, self.baseline_or(baseline), self.delta if delta is None else delta)
         return replace(whole, warnings=(*whole.warnings, *self.omissions()))
 
@@ -132,10 +134,12 @@ class LoadedRun:
         """Host → summary, for runs on more than one host. Raises as `summary`."""
         from ukperf.stats.summary import by_host, summarize
 
+        if not self.records:
+            raise self.without_boots()
         used = self.delta if delta is None else delta
         return {
             host: replace(summary, warnings=(*summary.warnings, *self.omissions()))
-            for host, part in (by_host(self.records) or {"": []}).items()
+            for host, part in by_host(self.records).items()
             for summary in [summarize(part, self.baseline_or(baseline), used)]
         }
 
@@ -170,9 +174,17 @@ class LoadedRun:
             guest="" if self.plain else guest,
         )
 
+    def without_boots(self) -> UkperfError:
+        """What is said of a run that was broken off before its first boot."""
+        if self.unpacked is not None:
+            hint = "It was broken off before its first boot, and a bundle is only read: ask who made it for another."
+        else:
+            hint = f"Go on with it: ukperf resume {shell(self.path)}"
+        return UkperfError(f"{self.path} has no boots.", hint=hint)
+
     def _known(self, guest: str) -> str:
         if not self.records:
-            raise UkperfError(f"{self.path} has no boots.", hint=f"Go on with it: ukperf resume {shell(self.path)}")
+            raise self.without_boots()
         if guest not in self.guests:
             if self.plain:
                 raise UkperfError(
@@ -278,7 +290,7 @@ def sides(words: Sequence[str], opened_by: Callable[[Path], LoadedRun] = load) -
     for (path, guest), label in zip(parts, labels, strict=True):
         run = opened.get(path) or opened_by(path)
         if not run.records:
-            raise UkperfError(f"{path} has no boots.", hint=f"Go on with it: ukperf resume {shell(path)}")
+            raise run.without_boots()
         alone = alone or run.plain
         chosen.append((run, guest, label))
         if alone:  # sides are small: a large file is let go before the next one is read

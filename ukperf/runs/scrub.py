@@ -2,7 +2,8 @@
 
 What is known is replaced wherever it stands, exactly: nothing is guessed. Known are this user's and this machine's own
 names, and those that the runs themselves name (the host names in their facts, the users and hosts of connections, home
-folders in paths). A name that says nothing about anybody, like root, or that is a guest's, stays.
+folders in paths, ukperf's folders by what is in them): so that the bytes do not depend on who bundles, and with which
+HOME. A name that says nothing about anybody, like root, or that is a guest's, stays.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ _NOBODYS = {
 }
 _LEAST, _CLEAR = 3, 5  # letters of a name that is replaced at all, and inside of other words too
 _HOMES = re.compile(r"(?<![\w.~-])(/(?:home|Users)/([^/\s\"'\\:]+))")
+# where ukperf kept its things when the run was made: by custom, or its cache by what is in it
+_CUSTOM = re.compile(r"(/.*?)/\.(cache|local/share|config)/ukperf(?=/|\Z)")
+_CACHED = re.compile(r"(/.+?)/(?:kernels/[^/]+|images/[0-9a-f]+)/[0-9a-f]{64}/")
+_KINDS = {"cache": "UKPERF_CACHE", "local/share": "UKPERF_DATA", "config": "UKPERF_CONFIG"}
 _HEX = re.compile(r"[0-9a-f]+")  # may be a part of any digest
 _HOSTNAME = "hostname"  # how the names of such facts end, in plans, boots and suites
 
@@ -125,6 +130,9 @@ def secrets_of(runs: Sequence[LoadedRun]) -> Secrets:
             for home, user in _HOMES.findall(text):
                 paths.setdefault(home, HOME)
                 users.append(user)
+            for folder, stands in _folders(text):
+                paths.setdefault(folder, stands)
+                users += [Path(folder).name] if stands == HOME else []
             user, host = parts_of(text)
             users += [user] if user else []
             hosts += [host] if host else []
@@ -135,6 +143,15 @@ def secrets_of(runs: Sequence[LoadedRun]) -> Secrets:
         number = numbers.setdefault(host.partition(".")[0], len(numbers) + 1)
         names |= {host: f"{HOST}{number}", host.partition(".")[0]: f"{HOST}{number}"}
     return Secrets({path: stands for path, stands in paths.items() if len(path) > 1}, names)
+
+
+def _folders(text: str) -> Iterator[tuple[str, str]]:
+    """The home folder, and those of ukperf's, that a path of a plan lies in."""
+    if custom := _CUSTOM.match(text):
+        yield custom[1], HOME
+        yield custom[0], _KINDS[custom[2]]
+    elif cached := _CACHED.match(text):
+        yield cached[1], _KINDS["cache"]
 
 
 def telling(name: str) -> bool:

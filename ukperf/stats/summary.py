@@ -100,7 +100,7 @@ def summarize(
     Raises UkperfError for no records, records from more than one host, or a margin outside (0, 1).
     """
     if not records:
-        raise UkperfError("The run has no boots.", hint="Run it again, or `ukperf resume` it.")
+        raise UkperfError("The run has no boots.", hint="Run it again.")
     if not 0 < delta < 1:
         raise UkperfError(f"The margin of equivalence must lie between 0 and 100 %, and {100 * delta:g} % does not.")
     hosts = {record.host for record in records}
