@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.imaging import models, modelscripts
 from ukperf.imaging.cache import Cache
@@ -139,7 +140,7 @@ def test_a_missing_library_is_one_sentence_with_the_line_to_type(
         UkperfError, match=r"^onnx, which writes such models, is not installed where ukperf is"
     ) as caught:
         models.made("mlp", ModelFormat.ONNX, Cache(tmp_path / "c"))
-    assert caught.value.hint == "Type: pip install 'ukperf[onnx]'"
+    assert caught.value.hint == f"Type: {hints.extra('onnx')}"
     other = Site(Path("/there/python"), (str(tmp_path),))
     with pytest.raises(UkperfError, match=r"not installed for /there/python.*/there/python -m pip install onnx"):
         models.made("mlp", ModelFormat.ONNX, Cache(tmp_path / "c"), site=other)

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.imaging import closure, runtimes
 from ukperf.imaging.cache import Cache
@@ -117,7 +118,7 @@ def test_a_runtime_that_is_not_installed_is_one_sentence_with_the_line_to_type()
     missing = replace(runtime, distributions=("there-is-no-such-runtime",))
     with pytest.raises(UkperfError, match=r"^onnxruntime is not installed where ukperf is\.") as caught:
         runtimes.tree_of(missing)
-    assert caught.value.hint == "Type: pip install 'ukperf[onnx]'"
+    assert caught.value.hint == f"Type: {hints.extra('onnx')}"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
 from ukperf.imaging.python_env import PRUNED_SUFFIXES, TreeFile
@@ -258,7 +259,7 @@ def distribution_files(dist: Distribution) -> Iterator[TreeFile]:
     if not record or not any(p.name == "RECORD" for p in record):
         raise UkperfError(
             f"{name} has no list of its files (RECORD), so it cannot be packed.",
-            hint=f"Install it from a wheel into ukperf's environment: pip install --force-reinstall {name}.",
+            hint=f"Install it from a wheel into ukperf's environment: {hints.pip('--force-reinstall', name)}",
         )
     for entry in sorted(record, key=str):
         relative = PurePosixPath(entry.as_posix())

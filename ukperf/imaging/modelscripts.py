@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.imaging.distributions import Site, own_site
 from ukperf.resources import data
@@ -35,7 +36,7 @@ def version_of(library: str, extra: str, site: Site | None) -> str:
     """
     if there := version(library, site or own_site()):
         return there
-    hint = f"pip install 'ukperf[{extra}]'" if site is None else site.installing([library])
+    hint = hints.extra(extra) if site is None else site.installing([library])
     where = "where ukperf is" if site is None else f"for {site.executable}"
     raise UkperfError(f"{library}, which writes such models, is not installed {where}.", hint=f"Type: {hint}")
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+from ukperf import hints
 from ukperf.decode import decode
 from ukperf.errors import UkperfError
 from ukperf.files import read_text, reason
@@ -25,7 +26,7 @@ from ukperf.imaging.models import ModelFormat
 from ukperf.imaging.pythontree import python_tree
 from ukperf.registry import OURS, Registry
 from ukperf.resources import data
-from ukperf.text import clean, shell
+from ukperf.text import clean
 
 MAX_BYTES = 64 << 10  # of a recipe
 
@@ -129,5 +130,5 @@ def missing(runtime: Runtime, site: Site | None = None) -> str:
 def installing(runtime: Runtime) -> str:
     """The line that installs it where ukperf is."""
     if runtime.extra and RUNTIMES.origin(runtime.name) == OURS:
-        return f"pip install 'ukperf[{runtime.extra}]'"
-    return shell("pip", "install", *runtime.distributions)
+        return hints.extra(runtime.extra)
+    return hints.distributions(runtime.distributions)
