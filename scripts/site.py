@@ -93,11 +93,16 @@ def commands() -> Iterator[str]:
 
 
 def _commands(command: Any, path: str, parent: Any) -> Iterator[str]:
+    from ukperf.cli.helping import WellHelped
+
     context = command.make_context(path, [], parent=parent, resilient_parsing=True)
     yield f"## {path}\n"
     yield f"```text\n{path} {' '.join(command.collect_usage_pieces(context))}\n```\n"
     yield from _paragraphs(command.help or "")
-    rows = [record for record in (param.get_help_record(context) for param in command.get_params(context)) if record]
+    if isinstance(command, WellHelped):
+        rows = [(names, said) for _, names, said in command.records(context)]
+    else:
+        rows = [record for param in command.get_params(context) if (record := param.get_help_record(context))]
     if rows:
         yield "| option or argument | what it does |\n|---|---|"
         yield from (f"| {_code(names)} | {_text(said)} |" for names, said in rows)
@@ -109,7 +114,8 @@ def _commands(command: Any, path: str, parent: Any) -> Iterator[str]:
 def _paragraphs(said: str) -> Iterator[str]:
     for paragraph in re.split(r"\n\s*\n", said.strip()):
         line = " ".join(paragraph.split())
-        yield f"```console\n$ {line}\n```\n" if line.startswith("ukperf ") else f"{_text(line)}\n"
+        example = line.removeprefix("Example: ")
+        yield f"```console\n$ {example}\n```\n" if example != line else f"{_text(line)}\n"
 
 
 def _code(words: str) -> str:

@@ -21,7 +21,7 @@ def command(
         ),
     ] = False,
 ) -> None:
-    """Boot each guest many times with the same program and compare how long each phase takes.
+    """Boot each guest many times, and compare each phase.
 
     A boot is one start of a fresh virtual machine. Boots go in blocks, one of every guest in random order, so that
     whatever drifts on this machine falls on all guests alike. The answer for each guest and phase is a ratio to the
@@ -29,6 +29,8 @@ def command(
     needed.
 
     Every boot is in the run's journal before the next begins; `ukperf resume DIR` goes on with a broken-off run.
+
+    Example: ukperf boot-time --guest floor --guest linux --boots 6
     """
     from ukperf.workloads.base import NoOptions
 

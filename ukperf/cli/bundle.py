@@ -18,14 +18,14 @@ def command(
     ] = False,
     json: o.Json = False,
 ) -> None:
-    """Put runs into one archive: for the artifact of a paper, or a bug report.
+    """Pack runs into one archive, for others to check.
 
-    In it are plan, journal, consoles, suite and page of each run, the digests of all that was booted, and how to do it
-    again. Home folders, and the names of users and hosts that are known, are replaced. The same runs give the same
-    bytes. Every command that reads a run reads a bundle: `ukperf report FILE`, `ukperf compare FILE RUN`; of several
-    runs in it FILE/NAME is one.
+    For the artifact of a paper, or a bug report. In it are plan, journal, consoles, suite and page of each run, the
+    digests of all that was booted, and how to do it again. Home folders, and the names of users and hosts that are
+    known, are replaced. The same runs give the same bytes. Every command that reads a run reads a bundle: `ukperf
+    report FILE`, `ukperf compare FILE RUN`; of several runs in it FILE/NAME is one.
 
-    ukperf bundle my-run -o my-run.tar.gz
+    Example: ukperf bundle my-run -o my-run.tar.gz
     """
     from ukperf.cli.output import show_page
     from ukperf.cli.runtools import tell

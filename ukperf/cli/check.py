@@ -38,11 +38,14 @@ def command(
         bool, typer.Option("--brief", help="Print the answer and the table alone. JSON is always whole.")
     ] = False,
 ) -> None:
-    """Exit with status 1 if RUN is slower than the baseline by more than ± delta, with the family's error rate kept.
+    """Fail where a run is slower than another: for CI.
 
-    "Slower" fails only where it is sure that the ratio lies beyond 1 + delta: over all benchmarks together a run that
-    is not slower fails in at most 5 % of cases. A benchmark of the baseline that is gone, or that could not be tested
-    (fewer than six boots on a side, units or programs that differ, no finite value), is named and gives status 2.
+    Exit status 1 if RUN is slower than the baseline by more than ± delta. It fails only where it is sure that the ratio
+    lies beyond 1 + delta: over all benchmarks together a run that is not slower fails in at most 5 % of cases. A
+    benchmark of the baseline that is gone, or that could not be tested (fewer than six boots on a side, units or
+    programs that differ, no finite value), is named and gives status 2.
+
+    Example: ukperf check new-run --baseline old-run
     """
     from ukperf.cli.output import show_page
     from ukperf.cli.runtools import margin, opened

@@ -37,15 +37,17 @@ def command(
         bool, typer.Option("--brief", help="Print the answer and the table alone. JSON is always whole.")
     ] = False,
 ) -> None:
-    """Compare runs with each other, guests inside a run, or files of pyperf and hyperfine.
+    """Compare runs, guests of a run, or pyperf's files.
 
-    One RUN: its guests, paired over blocks. Several: each guest with the same guest of the first run, by Welch's t on
-    the logs; what changed on the host between two runs is then in the ratio, and a note says so. RUN:GUEST picks one
-    guest, so that different ones can be compared. In files of pyperf and hyperfine (--export-json) the processes are
-    the units, not the values.
+    A run is a folder, a bundle, or a file of pyperf or hyperfine. One RUN: its guests, paired over blocks. Several:
+    each guest with the same guest of the first run, by Welch's t on the logs; what changed on the host between two runs
+    is then in the ratio, and a note says so. RUN:GUEST picks one guest, so that different ones can be compared. In
+    files of pyperf and hyperfine (--export-json) the processes are the units, not the values.
 
     OLD… --against NEW…: several builds or nights a side. The run is then the unit, so that what changes from run to run
     is in the interval; six runs a side give one. Two benchmarks or more also get one line: their geometric mean.
+
+    Example: ukperf compare old-run new-run
     """
     import os
 

@@ -52,19 +52,18 @@ def command(
     dot: Dot = None,
     markdown: Markdown = False,
 ) -> None:
-    """Say what a program or an installed Python package is made of, and in which guests it will run.
+    """Say what a program is made of, and where it will run.
 
-    Libraries that were linked in are seen by their symbols, by texts in the files, by licence files and by what the
-    runtime itself says. Each dependency that the paper names is seen, replaced by another, or gone. A name with a slash
-    in it is a program; any other is a package if one of that name is installed, else a program. A model (.onnx,
-    .tflite, of LightGBM or XGBoost) stands for the runtime that loads it, and predicts a batch.
+    What a program, or an installed Python package, depends on. Libraries that were linked into it are seen by their
+    symbols, by texts in the files, by licence files and by what the runtime itself says. Each dependency that the paper
+    names is seen, replaced by another, or gone. A name with a slash in it is a program; any other is a package if one
+    of that name is installed, else a program. A model (.onnx, .tflite, of LightGBM or XGBoost) stands for the runtime
+    that loads it, and predicts a batch.
 
     --trace, --forecast and --confirm run it on this machine. A forecast runs it with a guest's files only and without
     the calls that the guest lacks (`ukperf syscalls`).
 
-    ukperf deps onnxruntime --html onnxruntime.html
-
-    ukperf deps --forecast -- sqlite3 :memory: "select 1"
+    Example: ukperf deps numpy --html numpy.html
     """
     from ukperf.cli.output import show_page, write_html, write_text
     from ukperf.deps.page import CompositionPage, composition_graph

@@ -18,10 +18,13 @@ def command(
     ] = False,
     json: o.Json = False,
 ) -> None:
-    """Say what this machine can do, what is missing and how to get it, and what disturbs timing.
+    """Say what this machine can do, and what is missing.
 
-    The truth check boots the floor guest under KVM and compares the speed of its counting loop with that of the same
-    loop on the host. Exit status: 0 if `ukperf boot-time` can run here, 2 if not.
+    With each thing that is missing it says how to get it; and what disturbs timing. The truth check boots the floor
+    guest under KVM and compares the speed of its counting loop with that of the same loop on the host. Exit status: 0
+    if `ukperf boot-time` can run here, 2 if not.
+
+    Example: ukperf doctor
     """
     from ukperf.cli.output import show_page
     from ukperf.doctor.checks import diagnose

@@ -45,9 +45,12 @@ def command(
     ] = None,
     baseline: Annotated[str | None, typer.Option(metavar="GUEST", help="Default: the run's baseline.")] = None,
 ) -> None:
-    """Write a run for pyperf, spreadsheets, GitHub, hyperfine's scripts, Bencher, benchstat or a benchmark action.
+    """Write a run for pyperf, CSV, GitHub and others.
 
-    One value a boot wherever the other tool takes its values as independent; pyperf gets every iteration.
+    For pyperf, spreadsheets, GitHub, hyperfine's scripts, Bencher, benchstat or a benchmark action. One value a boot
+    wherever the other tool takes its values as independent; pyperf gets every iteration.
+
+    Example: ukperf export my-run --format csv --output my-run.csv
     """
     from ukperf.cli.runtools import spare
     from ukperf.errors import UkperfError

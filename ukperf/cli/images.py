@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ukperf.reports.page import Table
 
 app = typer.Typer(
-    help="The kernels of guests that others build: get, list, check and remove them; build images ahead of time.",
+    help="Get, list, check and remove guests' kernels; build images.\n\nThe kernels of guests that others build, like "
+    "nanos, are in a store of ukperf's. An image is a guest with a program in it, ready to boot.\n\n"
+    "Example: ukperf images pull nanos",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -47,13 +49,20 @@ _PROBE = Annotated[
     bool, typer.Option("--probe/--no-probe", help="Boot it once, for a second or so: does it have what ukperf needs?")
 ]
 _JSON = Annotated[bool, typer.Option("--json", help="Print the same facts as JSON.")]
-_VERSION = Annotated[str | None, typer.Option("--version", help="The version.")]
-_PLATFORM = Annotated[Platform, typer.Option("--platform", help="What the kernel was built for.")]
+_VERSION = Annotated[str | None, typer.Option("--version", metavar="VERSION", help="Of the kernel.")]
+_PLATFORM = Annotated[
+    Platform, typer.Option("--platform", metavar="|".join(Platform), help="What the kernel was built for.")
+]
 
 
 @app.command("list")
 def list_(as_json: _JSON = False) -> None:
-    """Show the kernels that are here: version, how to take it, digest, size, and where each came from."""
+    """Show the kernels that are here.
+
+    With each: its version, how to take it, digest, size, and where it came from.
+
+    Example: ukperf images list
+    """
     from ukperf.cli.output import show_page
     from ukperf.imaging.kernelstore import KernelStore
     from ukperf.reports.jsonout import members
@@ -105,7 +114,7 @@ def pull(
     version: _VERSION = None,
     mirror: Annotated[
         str | None,
-        typer.Option(help=f"Another server, laid out as the official one. Also by {_MIRRORS}."),
+        typer.Option(metavar="URL", help=f"Another server, laid out as the official one. Also by {_MIRRORS}."),
     ] = None,
     platform: _PLATFORM = DEFAULT_PLATFORM,
     sha256: Annotated[
@@ -115,10 +124,13 @@ def pull(
     probe: _PROBE = True,
     as_json: _JSON = False,
 ) -> None:
-    """Download a kernel: this distribution's cloud kernel (linux), the official release of nanos, or Unikraft's image.
+    """Download the kernel of a guest.
 
-    The Linux kernel comes through apt, which checks it, into ukperf's cache; nothing is installed. A kernel of nanos or
-    Unikraft is booted once; what it lacks is said.
+    Of linux this distribution's cloud kernel, of nanos the official release, of unikraft the official image. The Linux
+    kernel comes through apt, which checks it, into ukperf's cache; nothing is installed. A kernel of nanos or Unikraft
+    is booted once; what it lacks is said.
+
+    Example: ukperf images pull nanos
     """
     from functools import partial
 
@@ -180,8 +192,8 @@ def _pull_missing(probe: bool, as_json: bool) -> None:
 def add(
     guest: _GUEST,
     *,
-    kernel: Annotated[Path, typer.Option(help="The kernel file.")],
-    boot: Annotated[Path | None, typer.Option(help=_BOOTED)] = None,
+    kernel: Annotated[Path, typer.Option(metavar="FILE", help="The kernel file.")],
+    boot: Annotated[Path | None, typer.Option(metavar="FILE", help=_BOOTED)] = None,
     version: _VERSION = None,
     platform: _PLATFORM = DEFAULT_PLATFORM,
     replace: Annotated[
@@ -190,9 +202,12 @@ def add(
     probe: _PROBE = True,
     as_json: _JSON = False,
 ) -> None:
-    """Add a kernel that you have: copied into ukperf's store, with its digest.
+    """Add a kernel that you have.
 
-    It is booted once first. A kernel that does not boot, or lacks what ukperf's programs need, is refused.
+    It is copied into ukperf's store, with its digest. It is booted once first. A kernel that does not boot, or lacks
+    what ukperf's programs need, is refused.
+
+    Example: ukperf images add unikraft --kernel ./kernel
     """
     from functools import partial
 
@@ -208,10 +223,12 @@ def add(
 
 @app.command("build-kernel")
 def build_kernel(guest: _OF_BUILD, probe: _PROBE = True, as_json: _JSON = False) -> None:
-    """Build a guest's kernel from this distribution's source, in some minutes, into ukperf's store.
+    """Build a guest's kernel from source, into ukperf's store.
 
-    The source comes through apt, which checks it (140 MB), and is unpacked in ukperf's cache, where 2.5 GB must be free
-    meanwhile; nothing is installed. What was broken off goes on.
+    This takes some minutes. The source comes through apt, which checks it (140 MB), and is unpacked in ukperf's cache,
+    where 2.5 GB must be free meanwhile; nothing is installed. What was broken off goes on.
+
+    Example: ukperf images build-kernel linux-lean
     """
     from functools import partial
 
@@ -232,7 +249,12 @@ def build_kernel(guest: _OF_BUILD, probe: _PROBE = True, as_json: _JSON = False)
 
 @app.command()
 def verify(as_json: _JSON = False) -> None:
-    """Read every kernel again and compare digests. Exit status 1 when one is not as it was added."""
+    """Read every kernel again, and compare its digest.
+
+    Exit status 1 when one is not as it was added.
+
+    Example: ukperf images verify
+    """
     from ukperf.cli.output import show_page
     from ukperf.imaging.kernelstore import KernelStore
     from ukperf.reports.page import sentences
@@ -249,12 +271,17 @@ def verify(as_json: _JSON = False) -> None:
 def prune(
     guest: Annotated[str | None, typer.Argument(help="Only this guest's kernels.", metavar="[GUEST]")] = None,
     version: Annotated[
-        str | None, typer.Option("--version", help="Remove this version, whatever else is here.")
+        str | None, typer.Option("--version", metavar="VERSION", help="Remove this version, whatever else is here.")
     ] = None,
-    keep: Annotated[int, typer.Option(help="How many of each guest, the newest, stay.", min=0)] = 1,
+    keep: Annotated[int, typer.Option(metavar="N", help="How many of each guest, the newest, stay.", min=0)] = 1,
     as_json: _JSON = False,
 ) -> None:
-    """Remove kernels: all but the newest of each guest, or one version, with what they were trusted by."""
+    """Remove old kernels, or one version.
+
+    All but the newest of each guest, or with --version that one, with what they were trusted by.
+
+    Example: ukperf images prune --keep 2
+    """
     from ukperf.cli.output import show_page
     from ukperf.errors import UkperfError
     from ukperf.imaging.kernelstore import KernelStore
@@ -290,10 +317,13 @@ def clean(
     ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """Empty the cache: images, programs, trees, the Linux kernel. What a running ukperf uses stays.
+    """Empty the cache.
 
-    All of it is made, or fetched, again when it is needed; runs and the kernel store are elsewhere. With --connect:
-    remove from another host what ukperf uploaded there, and what broken-off boots left. Not while a run goes on there.
+    In it are images, programs, trees and the Linux kernel. What a running ukperf uses stays. All of it is made, or
+    fetched, again when it is needed; runs and the kernel store are elsewhere. With --connect: remove from another host
+    what ukperf uploaded there, and what broken-off boots left. Not while a run goes on there.
+
+    Example: ukperf images clean --max-size 2G
     """
     from ukperf.cli.cleaned import show_cleaned, show_cleaned_host
 
@@ -306,16 +336,21 @@ def clean(
 @app.command()
 def build(
     guest: Annotated[str, typer.Argument(help="Any guest.", metavar="GUEST")],
-    workload: Annotated[str, typer.Option(help="The workload whose program goes into the image.")] = "boot",
-    machine: Annotated[str, typer.Option(help="q35 or microvm.")] = "q35",
+    workload: Annotated[
+        str, typer.Option(metavar="NAME", help="The workload whose program goes into the image.")
+    ] = "boot",
+    machine: Annotated[str, typer.Option(metavar="q35|microvm", help="Machine type.")] = "q35",
     scale: Annotated[
         float | None, typer.Option(metavar="FACTOR", help="sklearn only: the size of its synthetic data, 0.02.")
     ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """Build the image of a guest and a workload now, or find it in the cache.
+    """Build the image of a guest and a workload now.
 
-    sklearn's image holds Python, scikit-learn and the data; runs on the same data share what is slow to build of it.
+    Where it is in the cache, it is only named. sklearn's image holds Python, scikit-learn and the data; runs on the
+    same data share what is slow to build of it.
+
+    Example: ukperf images build linux --workload boot
     """
     import time
 

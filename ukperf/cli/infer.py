@@ -46,14 +46,14 @@ def command(
         bool, typer.Option("--why/--no-why", help="Where a guest cannot run it, try it with more memory.")
     ] = True,
 ) -> None:
-    """Run a model in the same machine-learning runtime inside each guest, and compare.
+    """Run a model in its runtime in each guest; compare.
 
     Every guest gets the same files: this Python, the runtime, and the model. In each boot the program imports the
     runtime, loads the model, predicts one row for the first time, then single rows and batches. Outputs must be equal
     bit for bit, and so must what the runtime says of itself (its version, instruction set, kernels): a guest that ran
     another engine is not compared, and the reason is said.
 
-    ukperf infer onnxruntime -g linux -g nanos -g unikraft
+    Example: ukperf infer sklearn --guest linux --boots 6
     """
     from ukperf.cli.output import run_workload
     from ukperf.errors import UkperfError

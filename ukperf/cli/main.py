@@ -20,6 +20,7 @@ import typer
 import ukperf
 from ukperf import signals
 from ukperf.cli import COMMANDS, add_command, completion
+from ukperf.cli.helping import WellHelped
 from ukperf.errors import Interrupted, UkperfError
 from ukperf.text import CleanStream, clean
 
@@ -27,7 +28,9 @@ _app = typer.Typer(
     name="ukperf",
     help="Is this unikernel really faster than Linux, on this machine, for this work, and how sure is that?\n\n"
     "Boots nanos, Unikraft and Linux guests through libvirt, runs the same program bytes in each, and answers with "
-    "a ratio, an interval and a verdict. Start with `ukperf doctor`, then `ukperf boot-time`.",
+    "a ratio, an interval and a verdict. `ukperf setup` gets what is missing here, `ukperf doctor` says what this "
+    "machine can do, and `ukperf COMMAND --help` has each command's options and an example.\n\n"
+    "Example: ukperf boot-time",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -72,6 +75,9 @@ def application() -> typer.Typer:
     from ukperf.cli.strangers import add_strangers  # `ukperf compare A B` needs no commands, and no registry
 
     add_strangers(_app)
+    for app in (_app, *(group.typer_instance for group in _app.registered_groups)):
+        for command in app.registered_commands if app is not None else ():
+            command.cls = WellHelped
     return _app
 
 

@@ -105,7 +105,12 @@ Memory = Annotated[int, typer.Option(metavar="MIB", help="Memory of each guest."
 Vcpus = Annotated[int, typer.Option(metavar="N", help="Virtual CPUs of each guest.")]
 Pin = Annotated[str | None, typer.Option(metavar="CPUS", help="Run guests on these CPUs of the host, like 2 or 0,2-3.")]
 LaunchBy = Annotated[
-    Launch, typer.Option("--launch", help="libvirt runs QEMU, or we do, directly, with the command line it writes.")
+    Launch,
+    typer.Option(
+        "--launch",
+        metavar="libvirt|direct",
+        help="libvirt runs QEMU, or we do, directly, with the command line it writes.",
+    ),
 ]
 Connect = Annotated[
     list[str] | None,

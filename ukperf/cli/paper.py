@@ -16,7 +16,11 @@ from ukperf.workloads.paperpart import PaperPart
 QUICK_RUNTIME_BOOTS = 2  # that it runs needs one, and an interval six
 Parts = Annotated[
     list[PaperPart] | None,
-    typer.Option("--part", help="What to measure; may be repeated. Default: all. What was measured before is shown."),
+    typer.Option(
+        "--part",
+        metavar="|".join(PaperPart),
+        help="What to measure; may be repeated. Default: all. What was measured before is shown.",
+    ),
 ]
 Runtimes = Annotated[
     list[str] | None,
@@ -61,14 +65,15 @@ def command(
     html: Html = None,
     share_host: o.ShareHost = False,
 ) -> None:
-    """Run the paper's experiments end to end, and what it could not run, and judge each of its claims.
+    """Measure the paper's experiments; judge its claims.
 
-    Its tables (system calls, MultinomialNB, ExtraTrees) stand beside what is measured here; then boots, what system
-    calls cost, machine-learning runtimes in each guest, its classifiers in scikit-learn and in ONNX Runtime, and the
-    dependencies that it names. Each part is a folder of runs: the same command goes on where it was broken off, or only
-    prints the result again; `--run DIR` with another folder starts over. docs/paper.md tells more.
+    It is the paper of 2021 that ukperf starts from. Its tables (system calls, MultinomialNB, ExtraTrees) stand beside
+    what is measured here; then boots, what system calls cost, machine-learning runtimes in each guest, its classifiers
+    in scikit-learn and in ONNX Runtime, and the dependencies that it names. Each part is a folder of runs: the same
+    command goes on where it was broken off, or only prints the result again; `--run DIR` with another folder starts
+    over. docs/paper.md tells more.
 
-    ukperf paper --quick --part runtimes --runtime onnxruntime
+    Example: ukperf paper --quick --part calls
     """
     from ukperf.cli.output import refuse_if_none_good, refuse_if_not_compared, show_page, write_html
     from ukperf.deps.papers import needs_of

@@ -16,12 +16,14 @@ def command(
     baseline: Annotated[str | None, typer.Option(metavar="GUEST", help="Default: the run's baseline.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say how many blocks it takes to see a given difference, and how many iterations each boot should run.
+    """Say how many boots it takes to see a difference.
 
-    Boots: the scatter of the pilot's paired log-ratios, the t distribution, and all comparisons of the run as one
-    family. A pilot of one guest has nothing to compare: there --effect is how precisely a value shall be known, the
-    half width of its 95 % interval. Iterations: Kalibera and Jones's optimum for the costs of a boot and of an
-    iteration.
+    And how many iterations each boot should run. Boots: the scatter of the pilot's paired log-ratios, the t
+    distribution, and all comparisons of the run as one family. A pilot of one guest has nothing to compare: there
+    --effect is how precisely a value shall be known, the half width of its 95 % interval. Iterations: Kalibera and
+    Jones's optimum for the costs of a boot and of an iteration.
+
+    Example: ukperf plan my-run --effect 2
     """
     from ukperf.cli.output import show_page
     from ukperf.errors import UkperfError

@@ -23,9 +23,12 @@ def command(
     json: o.Json = False,
     brief: o.Brief = False,
 ) -> None:
-    """Say what a run found: the answer first, then every comparison, every boot, failures, and how to reproduce it.
+    """Show what a run found, here or as an HTML page.
 
-    The HTML file needs no network and nothing beside it; it opens on a phone, in light and dark.
+    The answer comes first, then every comparison, every boot, failures, and how to do it again. The HTML file needs no
+    network and nothing beside it; it opens on a phone, in light and dark.
+
+    Example: ukperf report my-run --html
     """
     from ukperf.cli.runtools import margin, spare, tell
     from ukperf.errors import UkperfError

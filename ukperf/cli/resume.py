@@ -20,10 +20,13 @@ def command(
     brief: o.Brief = False,
     share_host: o.ShareHost = False,
 ) -> None:
-    """Go on with a run that was broken off, and show its table; a finished run is only shown again.
+    """Go on with a run that was broken off.
 
-    At most the trial that was under way is lost. Order, seed and limits are those of the run's plan, which must be one
-    of your own: it is executed. Somebody else's run is for `ukperf report`.
+    It ends with the run's table; of a finished run only that is shown. At most the boot that was under way is lost.
+    Order, seed and limits are those of the run's plan, which must be one of your own: it is executed. Somebody else's
+    run is for `ukperf report`.
+
+    Example: ukperf resume my-run
     """
     from ukperf import workloads
     from ukperf.engine import plan as plans

@@ -85,13 +85,14 @@ def command(
     pyperf: Pyperf = None,
     why: Why = True,
 ) -> None:
-    """Run a program of this machine, as it is, in each guest, and compare how long it takes and what it prints.
+    """Run any program in each guest; compare time and output.
 
-    The same bytes go into every guest: the program with its libraries, a script with its interpreter. Timed are the
-    program itself, from its start to its end, and the boot around it; under icount both are guest instructions, exact.
-    What it writes must be the same in every guest, or they did not do the same work and are not compared.
+    A program of this machine goes into every guest as it is, the same bytes: with its libraries, a script with its
+    interpreter. Timed are the program itself, from its start to its end, and the boot around it; under icount both are
+    guest instructions, exact. What it writes must be the same in every guest, or they did not do the same work and are
+    not compared.
 
-    ukperf run -g native -g linux -g nanos -- sqlite3 :memory: "select 1"
+    Example: ukperf run --boots 6 -- factor 1000000016000000063
     """
     from ukperf.cli.output import run_workload
     from ukperf.paths import absolute

@@ -29,12 +29,14 @@ def command(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of the documentation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Simulate campaigns with a known truth and count false alarms and missed intervals, ours and other methods'.
+    """Measure ukperf's own rates of false alarms.
 
-    Exit status 1 when a rate is beyond its limit: 6 % false alarms of a 5 % test, 94 % coverage. Points at which no
-    t interval can keep the promise are named and shown, not judged. With --aa or --aa-run only the real boots are
-    tested: their labels are randomly assigned thousands of times, and whatever is then called different is a false
-    alarm.
+    It simulates campaigns with a known truth, and counts false alarms and missed intervals, ours and other methods'.
+    Exit status 1 when a rate is beyond its limit: 6 % false alarms of a 5 % test, 94 % coverage. Points at which no t
+    interval can keep the promise are named and shown, not judged. With --aa or --aa-run only the real boots are tested:
+    their labels are randomly assigned thousands of times, and whatever is then called different is a false alarm.
+
+    Example: ukperf selftest --trials 4000
     """
     from ukperf.cli.output import show_page
     from ukperf.cli.selftest_steps import real_boots, with_progress

@@ -25,15 +25,16 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what is done.")] = False,
     json: o.Json = False,
 ) -> None:
-    """Get what is missing here: system packages (after asking), the Linux guest's kernel, those of nanos and Unikraft.
+    """Get what is missing here: packages and kernels.
 
-    Packages come by apt, through sudo where you are not root; no service is started. As root it also adds the user that
-    libvirt's driver wants to exist. Where nobody can be asked and --yes is not said, it prints the line to type
-    instead. Run it again at any time: it does only what is missing.
-
-    Example: ukperf setup --dry-run
+    System packages, after asking; the Linux guest's kernel; those of nanos and Unikraft. Packages come by apt, through
+    sudo where you are not root; no service is started. As root it also adds the user that libvirt's driver wants to
+    exist. Where nobody can be asked and --yes is not said, it prints the line to type instead. Run it again at any
+    time: it does only what is missing.
 
     Exit status: 0 if `ukperf boot-time` can run here, 2 if not.
+
+    Example: ukperf setup --dry-run
     """
     from ukperf.doctor import preparing
 

@@ -44,7 +44,7 @@ def command(
     rows: Rows = True,
     quick: Quick = False,
 ) -> None:
-    """Train and test scikit-learn models inside each guest, ask single rows, and compare.
+    """Train and test scikit-learn models in each guest.
 
     Every guest gets the same files: this Python, the standard library, NumPy, SciPy and scikit-learn, with the same
     data. In each boot the program imports, trains, predicts a batch, and predicts row by row; the answers of all guests
@@ -53,6 +53,8 @@ def command(
 
     The baseline is always included. Under emulation the data is small by default; times of emulated guests say how many
     instructions the guests spend, not how fast they would be on a real CPU.
+
+    Example: ukperf sklearn --quick --model multinomialnb
     """
     from ukperf.cli.output import run_workload
     from ukperf.paths import absolute

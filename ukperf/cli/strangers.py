@@ -34,7 +34,13 @@ def add_strangers(app: typer.Typer) -> None:
             command = command_of(name)
             app.command(name, **_ANY_WORDS if command.__name__ == _broken.__name__ else {})(command)
         else:
-            app.command(name, help=f"A workload of the package {workloads.WORKLOADS.origin(name)}.")(_stub(name))
+            said = f"A workload of the package {workloads.WORKLOADS.origin(name)}."
+            app.command(name, help=_with_example(said, name))(_stub(name))
+
+
+def _with_example(said: str, name: str) -> str:
+    """A command's help, which ends with an example: of theirs, if it has one."""
+    return said if "Example: ukperf " in said else f"{said}\n\nExample: ukperf {name}"
 
 
 def _stub(name: str) -> Callable[[], None]:
@@ -66,7 +72,7 @@ def command_of(name: str) -> Callable[..., None]:
         chosen = {key: value for key, value in typed.items() if value is not None}
         run_workload(name, workload.Options(**chosen), shared.request(boots=boots), shared.json, shared.brief)
 
-    command.__doc__ = inspect.getdoc(type(workload)) or f"The workload {name}."
+    command.__doc__ = _with_example(inspect.getdoc(type(workload)) or f"The workload {name}.", name)
     shared = inspect.Parameter("shared", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Shared)
     command.__signature__ = inspect.Signature([shared, *own])  # type: ignore[attr-defined]
     return measuring(after="append", without=(), **defaults)(command)

@@ -30,11 +30,14 @@ def command(
     vsyscall: Vsyscall = True,
     fresh: Fresh = False,
 ) -> None:
-    """Measure what system calls cost: the instruction itself, the C library's functions, and plain function calls.
+    """Measure what a system call costs in each guest.
 
-    The same program runs in every guest. Each operation is timed in batches that are long enough for the clock, the
-    empty loop is subtracted, and an operation that a guest refuses, hangs or crashes in is named, never timed. Under
-    icount the figures are guest instructions, exact.
+    What is measured: the instruction itself, the C library's functions, and plain function calls, by the same program
+    in every guest. Each operation is timed in batches that are long enough for the clock, the empty loop is subtracted,
+    and an operation that a guest refuses, hangs or crashes in is named, never timed. Under icount the figures are guest
+    instructions, exact.
+
+    Example: ukperf syscall-cost --guest linux --only 'getuid.*'
     """
     from ukperf.cli.output import run_workload
     from ukperf.workloads.syscall_cost import CostOptions

@@ -35,10 +35,13 @@ def command(
     list_: List = False,
     fresh: Fresh = False,
 ) -> None:
-    """Try every x86-64 system call in each guest: which work, which answer with an error, which only pretend.
+    """Find out which system calls each guest has.
 
-    A call that kills or hangs the guest is recorded and the next boot goes on behind it. The answers are kept by the
-    kernel's digest, so the second time is quick. The table stands beside the numbers that the paper quotes.
+    Each x86-64 system call is tried: it works, answers with an error, or only pretends to work. One that kills or hangs
+    the guest is recorded, and the next boot goes on behind it. The answers are kept by the kernel's digest, so the
+    second time is quick. The table stands beside the numbers that the paper quotes.
+
+    Example: ukperf syscalls --guest linux --only 'get*'
     """
     from ukperf import guests
     from ukperf.cli.output import show_pages
