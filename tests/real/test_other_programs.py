@@ -78,6 +78,31 @@ def test_the_library_hardly_adds_to_what_is_measured(guest: str, host: LibvirtHo
     assert 0 < end["tsc"] - end["began_tsc"] <= OWN_IN_RUN
 
 
+GAPS = r"""
+#include <stdio.h>
+int main(void)
+{
+    long long start = __builtin_ia32_rdtsc(), last = start, longest = 0;
+    while (last - start < 300000000) {
+        long long then = last;
+        last = __builtin_ia32_rdtsc();
+        longest = last - then > longest ? last - then : longest;
+    }
+    printf("%lld\n", longest);
+}
+"""
+TURN = 1_000_000  # instructions: a tick of the scheduler is at least as long, what a tick itself costs far shorter
+
+
+@pytest.mark.parametrize("guest", GUESTS)
+def test_a_program_has_the_cpu_to_itself(guest: str, host: LibvirtHost, tmp_path: Path) -> None:
+    """Linux 6.12 tests its cryptography by turns with whatever init starts, for 1,300 million instructions."""
+    compiled(tmp_path / "gaps", GAPS)
+    seen = boot(guest, pack(["./gaps"], base=tmp_path), host)
+    assert seen.output is not None
+    assert int(seen.output.head) < TURN
+
+
 CODE = r"""
 #include <fcntl.h>
 #include <stdio.h>

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,8 +152,9 @@ def processes_called(name: str) -> list[str]:
     """Those that stay: what is killed needs a processor once more to go, and on a busy machine waits for it."""
     deadline = time.monotonic() + 20
     while True:
-        done = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, errors="replace", check=True)
-        left = [line for line in done.stdout.splitlines() if name in line and not line.startswith("Z")]
+        there = psutil.process_iter(["status", "cmdline"])
+        alive = (each.info for each in there if each.info["status"] != psutil.STATUS_ZOMBIE)
+        left = [line for each in alive if name in (line := " ".join(each["cmdline"] or ()))]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.2)

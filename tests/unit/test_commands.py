@@ -91,7 +91,9 @@ def test_a_command_that_writes_its_console_has_the_phases_that_can_be_told(folde
     assert (seen.outcome, seen.reason, seen.exit_status) == (Outcome.OK, "", 0)
     phases = record_of(Trial(0, 0, 0, "fake"), spec, seen).phases
     assert set(phases) == {Phase.KERNEL, Phase.INIT, Phase.STOP, Phase.TOTAL}
-    assert phases[Phase.INIT] > 0.04 and phases[Phase.STOP] > 0.04 and "firmware" in seen.console_tail
+    # Of a command that sleeps twice; a busy machine reads one of its lines late, so neither phase alone is bounded.
+    assert phases[Phase.INIT] + phases[Phase.STOP] > 0.04 and phases[Phase.TOTAL] > 0.09
+    assert "firmware" in seen.console_tail
     assert seen.vmm_peak_rss is not None and seen.noise["load"] >= 0
 
 

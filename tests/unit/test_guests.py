@@ -162,6 +162,11 @@ def test_words_and_variables_reach_init_with_their_spaces() -> None:
     assert conf == b"module /m.ko\nroot /dev/vda\narg /a b\narg  x \narg \nenv A=b = c \n"
 
 
+def test_a_program_that_waits_for_the_kernel_says_so_to_init_and_others_do_not() -> None:
+    assert init_conf(program("/a"), settled=True) == b"wait settled\narg /a\n"
+    assert b"wait" not in init_conf(program("/a"))
+
+
 @pytest.mark.parametrize("wanted", [program("/a", "x\ny"), program("/a", "x\0"), program("/a", env=(("A", "\n"),))])
 def test_what_inits_file_cannot_hold_is_refused(wanted: Program) -> None:
     with pytest.raises(UkperfError, match="line feeds"):

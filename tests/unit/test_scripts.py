@@ -84,6 +84,7 @@ class Machine:
             "lua5.4",
             "sqlite3",
             "strace",
+            "xz",
         ):
             self.add(name, "true")
         for driver in ("qemu", "storage"):

@@ -169,6 +169,7 @@ def _needs_of_tests() -> Iterator[Need]:
     yield program("ssh", "openssh-client")
     for name in ("cpio", "lua5.4", "sqlite3", "strace"):
         yield program(name, name)
+    yield program("xz", "xz-utils")  # sources of kernels are packed by it
     # It opens our pages, and is 300 MB: for .ci/run alone, which says this of itself.
     names = ("chromium", "chromium-browser", "google-chrome")
     if "UKPERF_SLOW_TESTS" in os.environ and not any(map(_program, names)) and _is_package("chromium"):

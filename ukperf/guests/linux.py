@@ -62,7 +62,7 @@ class Linux(Guest):
         common = str(extra.get(f"{options.machine.platform}_cmdline", self.recipe.cmdline))
         special = str(extra.get(f"{options.machine}_cmdline", ""))
         cmdline = self.check_cmdline(join_cmdline(common, special, for_accelerator(self, options), options.cmdline))
-        conf = init_conf(program)
+        conf = init_conf(program, settled=program.settled)
         description = {
             "guest": self.name,
             "recipe": self.recipe.version,
@@ -163,14 +163,18 @@ def tree_disk(cache: Cache, program: Program) -> Path:
     return entry / "root.ext4"
 
 
-def init_conf(program: Program, *, disk: str | None = None, modules: Sequence[str] = ()) -> bytes:
+def init_conf(
+    program: Program, *, disk: str | None = None, modules: Sequence[str] = (), settled: bool = False
+) -> bytes:
     """/ukperf.conf, which tells our init what to do (images/linux/init.c).
 
     disk: what tells the ext4 file system that the program is in: the device, which these modules reach (paths in the
-    initramfs, in the order of loading), or as the guest takes it. Raises UkperfError for what the file cannot hold.
+    initramfs, in the order of loading), or as the guest takes it. settled: the program starts when nothing else wants
+    the CPU. Raises UkperfError for what the file cannot hold.
     """
     lines = [f"module {path}" for path in modules]
     lines += [f"root {disk}"] if disk else []
+    lines += ["wait settled"] if settled else []
     lines += [f"arg {word}" for word in program.argv]
     lines += [f"env {name}={value}" for name, value in program.env]
     text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
@@ -201,5 +205,8 @@ def disk_initramfs(kernel: LinuxKernel, init: Path, program: Program, target: Pa
     modules = kmodules.load_order(kernel.modules, disk.modules) if kernel.modules else []
     paths = [f"/{name}.ko" for name, _ in modules]
     contents: dict[str, Path | bytes] = {f"/{name}.ko": data for name, data in modules}
-    contents |= {"/init": init, "/ukperf.conf": init_conf(program, disk=disk.device, modules=paths)}
+    contents |= {
+        "/init": init,
+        "/ukperf.conf": init_conf(program, disk=disk.device, modules=paths, settled=program.settled),
+    }
     cpio.write(target, tree.files(contents, executable=["/init"]), [cpio.CONSOLE])

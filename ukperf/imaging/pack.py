@@ -375,7 +375,7 @@ class Packing:
             "cwd": str(self.request.cwd),
             "timing": timing.value,
         }
-        return Program(WORKLOAD, self.cache.key(everything), root, True, argv, env)
+        return Program(WORKLOAD, self.cache.key(everything), root, True, argv, env, settled=True)
 
     def _unpack(self, entries: Sequence[Entry], root: Path) -> None:
         tree.unpack(entries, root)

@@ -152,7 +152,8 @@ def tree_program(
             path.chmod(0o644)
 
     root = cache.entry("trees", digest, fill) / "root"
-    return Program(workload, digest, root, True, (PYTHON, *OPTIONS, *argv), (*environment(python), *env))
+    words = (PYTHON, *OPTIONS, *argv)
+    return Program(workload, digest, root, True, words, (*environment(python), *env), settled=True)
 
 
 def _put(content: Path | bytes, path: Path) -> None:

@@ -108,6 +108,7 @@ class Program:
     is_tree: bool
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
+    settled: bool = False  # starts when the kernel has done what it put off at boot, and has the CPU to itself
 
 
 @dataclass(frozen=True)
