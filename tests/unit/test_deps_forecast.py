@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from typer.testing import CliRunner
 
 from ukperf import guests
 from ukperf.cli.main import app
-from ukperf.deps import guestroot
+from ukperf.deps import guestroot, trying
 from ukperf.deps import subject as subject_module
 from ukperf.deps.asking import Asked, Special, has_file, provided, special_files
 from ukperf.deps.composition import Composition
@@ -28,7 +31,7 @@ from ukperf.imaging import models
 from ukperf.imaging.distributions import is_installed, own_site
 from ukperf.imaging.models import ModelFormat
 from ukperf.imaging.pack import pack
-from ukperf.model import CallClass, CallTable, Observation, Outcome, Program, SystemCall
+from ukperf.model import CallClass, CallTable, Observation, Outcome, Program, Request, SystemCall
 from ukperf.reports.markdown import render
 
 
@@ -345,3 +348,88 @@ def test_a_model_is_asked_for_a_prediction_here_and_where_it_is_forecast(form: M
     np.save(tmp_path / "rows.npy", np.ones((2, 3), np.float32))
     wrong = trace_here(subject_of([str(path)], None, inputs=tmp_path / "rows.npy"), 60)
     assert wrong.status == 1
+
+
+# -- forecasts, and boots that confirm them ----------------------------------------------------------------------------
+
+
+class Bench:
+    """What the engine lends: boots that end as they are told to. refused: guests that refuse the program."""
+
+    def __init__(self, seen: Mapping[str, Observation], refused: Sequence[str] = ()) -> None:
+        self.seen, self.refused, self.said, self.memory = seen, refused, [], {}  # type: ignore[var-annotated]
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+    @contextmanager
+    def boots(self, request: Request, *, exact: bool = True) -> Iterator[Any]:
+        (guest,) = request.guests
+        if guest in self.refused:
+            raise UkperfError(f"{guest} takes no such program.")
+        self.memory[guest] = request.machine.memory_mib
+        yield SimpleNamespace(boot=lambda guest, program, timeout_s: self.seen[guest])
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What guests answer is known: nanos has no uname, floor cannot be asked."""
+
+    def tables(request: Request, bench: Bench, *, fresh: bool) -> tuple[CallTable, ...]:
+        (guest,) = request.guests
+        if guest == "floor":
+            raise UkperfError("floor loads no programs.")
+        return (table(guest, {**ALL, "uname": CallClass.ENOSYS} if guest == "nanos" else ALL),)
+
+    monkeypatch.setattr(trying, "tables", tables)
+
+
+def asked(*guests: str) -> Request:
+    return Request(guests=guests, timeout_s=60.0)
+
+
+GOOD = Observation(Outcome.OK, exit_status=0)
+BAD = Observation(Outcome.FAILED, "its program exited with status 3", exit_status=3)
+
+
+@here
+def test_each_guest_gets_a_forecast_and_one_that_cannot_be_asked_is_left_out(program: Path, known: None) -> None:
+    bench = Bench({})
+    told = trying.tried(
+        subject_of([str(program), "uname"], None), asked("linux", "nanos", "floor"), bench, confirm=False
+    )
+    assert {item.guest: item.says for item in told.forecasts} == {"linux": Running.YES, "nanos": Running.NO}
+    assert bench.said == ["floor is left out: floor loads no programs."]
+    assert "uname" in {name for name, _ in told.asked.calls.items()} and len(told.has) == 2
+    with pytest.raises(UkperfError, match="There is no guest to forecast for"):
+        trying.tried(subject_of([str(program)], None), asked("floor"), bench, confirm=False)
+
+
+@here
+def test_a_boot_confirms_a_forecast_or_does_not_and_a_refusal_is_a_no(program: Path, known: None) -> None:
+    bench = Bench({"linux": GOOD, "nanos": BAD}, refused=["unikraft"])
+    meant = subject_of([str(program), "uname"], None)
+    told = trying.tried(meant, asked("linux", "nanos", "unikraft"), bench, confirm=True)
+    truths = {item.guest: (item.says, item.truth, item.truth_reason) for item in told.forecasts}
+    assert truths["linux"][:2] == (Running.YES, Running.YES)
+    assert truths["nanos"][:2] == (Running.NO, Running.NO)
+    assert truths["unikraft"] == (Running.YES, Running.NO, "unikraft takes no such program.")
+    assert told.right == (2, 3)
+    assert all(mib == asked().machine.memory_mib for mib in bench.memory.values())  # a program in C needs no more
+
+
+@here
+def test_what_does_not_run_packed_is_forecast_nowhere(
+    program: Path, known: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "run_in_tree", lambda *words: SimpleNamespace(status=3, signal="", last_line="no file"))
+    told = trying.tried(subject_of([str(program)], None), asked("linux"), Bench({}), confirm=True)
+    assert [item.says for item in told.forecasts] == [Running.UNKNOWN] and told.right == (0, 0)
+    (note,) = told.notes
+    assert "Packed, it does not run on this machine itself (exit status 3: no file)" in note
+
+
+@here
+def test_a_trace_alone_asks_no_guest(program: Path) -> None:
+    told = trying.traced(subject_of([str(program), "/proc/cpuinfo"], None), 60)
+    assert told.forecasts == () and "/proc/cpuinfo" in {item.path for item in told.asked.special}
