@@ -136,14 +136,16 @@ class OutputCapture:
     Consoles that put a carriage return before every line feed (Linux's terminal, Unikraft's driver) do so in our frames
     too: one is taken away before each line feed then. Standard error and kernel messages are among it, for a guest has
     one console. keep: how many bytes of it are kept; length and digest are of all. heard: gets what comes, at once.
+    started: the `main` frame came before, to somebody else.
     """
 
-    def __init__(self, keep: int, heard: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, keep: int, heard: Callable[[bytes], None] | None = None, *, started: bool = False) -> None:
         self._keep, self._heard = keep, heard
         self._head = bytearray()
         self._digest = hashlib.sha256()
         self._length = 0
-        self._started = self._ended = self._adds_cr = self._held = False
+        self._started = started
+        self._ended = self._adds_cr = self._held = False
 
     def frame(self, event: str, *, adds_cr: bool) -> None:
         """A frame came. adds_cr: it ended in a carriage return and a line feed."""
@@ -279,10 +281,11 @@ class _Samples:
         )
 
 
-def assemble(frames: Sequence[Frame]) -> Report:
+def assemble(frames: Sequence[Frame], *, restored: bool = False) -> Report:
     """Put the frames of one boot together: samples joined, checks, the exit status (the kernel's word wins).
 
-    A host does it once for a boot, and its Observation carries the report.
+    A host does it once for a boot, and its Observation carries the report. restored: of a guest that was restored:
+    its `main` frame came before it was saved.
     """
     lies: list[str] = []
     samples = _Samples(lies)
@@ -304,7 +307,7 @@ def assemble(frames: Sequence[Frame]) -> Report:
             said = _integer(frame, "status", 255)
         elif frame.event == "status":
             status, signal = _integer(frame, "status", 255), _integer(frame, "signal", 127) or 0
-    lies += _contradictions(frames)
+    lies += _contradictions(frames, restored=restored)
     torn = _torn(frames)
     whole = tuple(sample for sample in samples.done() if sample.benchmark not in torn)
     return Report(tuple(frames), whole, checks, said if status is None else status, signal, error, tuple(lies), torn)
@@ -322,7 +325,7 @@ def _torn(frames: Sequence[Frame]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_text(frame, "benchmark") for frame in beside if frame.event == "samples"))
 
 
-def _contradictions(frames: Sequence[Frame]) -> list[str]:
+def _contradictions(frames: Sequence[Frame], *, restored: bool) -> list[str]:
     """Sequence numbers and clocks only go up; `main` comes once and before `exit`, which has a status."""
     lies = []
     for before, after in pairwise(frames):
@@ -335,9 +338,9 @@ def _contradictions(frames: Sequence[Frame]) -> list[str]:
             lies.append("the guest's clock runs backwards")
             break
     events = [frame.event for frame in frames]
-    if events.count("main") > 1 or events.count("exit") > 1:
+    if events.count("main") > (not restored) or events.count("exit") > 1:
         lies.append("more than one main or exit frame")
-    elif "exit" in events and "main" not in events[: events.index("exit")]:
+    elif "exit" in events and not restored and "main" not in events[: events.index("exit")]:
         lies.append("an exit frame without a main frame before it")
     if any(_integer(frame, "status", 255) is None for frame in frames if frame.event in ("exit", "status")):
         lies.append("an exit frame without a status")

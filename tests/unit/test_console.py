@@ -318,3 +318,13 @@ def test_no_frames_make_assemble_raise(told: list[tuple[str, dict[str, Any]]]) -
     report = assemble(frames)
     assert all(math.isfinite(value) for sample in report.samples for value in sample.values)
     json.dumps([report.lies, report.error])
+
+
+def test_of_a_restored_guest_no_main_frame_is_wanted_and_none_may_come() -> None:
+    feed = FrameDecoder().feed
+    ended = feed(encode_frame("exit", 5, 10, 10, status=0), 1)
+    assert assemble(ended).lies == ("an exit frame without a main frame before it",)
+    assert assemble(ended, restored=True).lies == ()
+    both = [*feed(encode_frame("main", 0, 5, 5, program="x", v=1), 1), *ended]
+    assert assemble(both).lies == ()
+    assert assemble(both, restored=True).lies == ("more than one main or exit frame",)

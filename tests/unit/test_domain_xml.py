@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ukperf.errors import HostError
 from ukperf.hosts.direct import strip_for_direct
-from ukperf.hosts.domainxml import QEMU_NS, Console, Owner, domain_xml, owner_of
+from ukperf.hosts.domainxml import QEMU_NS, Backing, Console, Owner, domain_xml, owner_of
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Image, Machine, MachineKind, Platform, Trait
 
 OWNER = Owner("0123456789abcdef", "here", "boot", 42, 4242)
@@ -236,3 +236,14 @@ def test_a_timer_bounds_how_far_an_idle_guests_clock_leaps_under_icount_alone() 
         assert f"filter-buffer,id=heart,netdev=tick,interval={leap}" in words
     assert not any("filter-buffer" in word for word in arguments(xml_of(NANOS, Accelerator.TCG)))
     assert not any("filter-buffer" in word for word in arguments(xml_of(LINUX, Accelerator.ICOUNT)))
+
+
+def test_memory_in_a_file_is_shared_while_it_is_saved_and_private_when_it_is_restored() -> None:
+    spec = BootSpec(LINUX, Machine(memory_mib=64), Accelerator.TCG, name="ukperf-01234567-linux")
+    for restores, share in ((False, "on"), (True, "off")):
+        backing = Backing(Path("/cache/a,b/memory"), Path("/run/monitor.sock"), restores=restores)
+        words = arguments(domain_xml(spec, LOCAL, OWNER, "/usr/bin/qemu-system-x86_64", backing=backing))
+        assert f"memory-backend-file,id=template,size=64M,mem-path=/cache/a,,b/memory,share={share}" in words
+        assert words[words.index("memory-backend=template") - 1] == "-machine"
+        assert "socket,id=templatemon,path=/run/monitor.sock" in words
+        assert ("defer" in words) is restores

@@ -7,6 +7,7 @@ What is used of a host is a member of `Host`. `HostDefaults` has an answer for m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from ukperf.errors import HostError
@@ -65,6 +66,26 @@ class Host(Protocol):
         """
         ...
 
+    def template_inputs(self, spec: BootSpec) -> Mapping[str, object]:
+        """What a template of this boot depends on, for the key under which it is kept.
+
+        Raises HostError, in a sentence, where guests cannot be saved and restored here.
+        """
+        ...
+
+    def take_template(self, spec: BootSpec, folder: Path) -> None:
+        """Boot once up to where the spec says that the guest is ready (its pattern; without one, the program's `ready`
+        frame, behind which it waits at its gate), and save it in `folder`. Nothing of the guest runs afterwards.
+
+        Raises HostError for a guest that does not get ready, or that could not be restored as it was.
+        """
+        ...
+
+    def check_template(self, folder: Path) -> None:
+        """Raises HostError for a template that is damaged, or that was made by another QEMU. Boots do so themselves,
+        once for each."""
+        ...
+
     def facts(self) -> Mapping[str, str]:
         """Name → value: versions, CPU model, kernel … for the run; records get those of BOOT_FACTS.
 
@@ -108,6 +129,18 @@ class HostDefaults:
 
     def fit(self, machine: Machine, kinds: Sequence[MachineKind]) -> Machine:
         return machine
+
+    def template_inputs(self, spec: BootSpec) -> Mapping[str, object]:
+        raise HostError(
+            f"{spec.image.guest} cannot be saved and restored: {self.uri} has no QEMU that ukperf starts itself.",
+            hint="Use --path boot.",
+        )
+
+    def take_template(self, spec: BootSpec, folder: Path) -> None:
+        self.template_inputs(spec)  # raises
+
+    def check_template(self, folder: Path) -> None:
+        raise HostError(f"{self.uri} restores no guests.", hint="Use --path boot.")
 
     def facts(self) -> Mapping[str, str]:
         return {"connection": self.uri}

@@ -27,8 +27,8 @@ from ukperf import hints
 from ukperf.errors import UkperfError
 from ukperf.files import read_text
 from ukperf.hosts import children
-from ukperf.hosts.direct import pidfd
 from ukperf.hosts.ownership import scratch
+from ukperf.hosts.sockets import pidfd
 from ukperf.hosts.straceout import TraceReader, special
 from ukperf.text import clean, shell
 

@@ -6,9 +6,7 @@ What only libvirt needs is taken out: the paused start, its monitor, its secret,
 from __future__ import annotations
 
 import os
-import select
 import shlex
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,11 +19,12 @@ from ukperf.errors import HostError
 from ukperf.hosts import children
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.noise import peak_rss
+from ukperf.hosts.qmp import QmpError
+from ukperf.hosts.restoring import Restoring
+from ukperf.hosts.sockets import accept, listening, pidfd
 from ukperf.hosts.watch import SocketConsole, Watch
 from ukperf.model import BootSpec, Event, Observation, Outcome
 
-# A VMM that has not connected its console by then never will.
-CONNECT_TIMEOUT_S = 20.0
 # isa-debug-exit: QEMU's exit status is (value << 1) | 1, so odd and never 0.
 _DROP_WITH_VALUE = {"-chardev": "id=charmonitor", "-mon": "chardev=charmonitor", "-object": '"masterKey0"'}
 _DROP = {"-S", "-no-shutdown"}
@@ -84,19 +83,6 @@ def with_variables(command: CommandLine, values: Mapping[str, str]) -> CommandLi
     return replace(command, env=tuple((name, values.get(name, value)) for name, value in command.env))
 
 
-@contextmanager
-def listening(path: Path) -> Iterator[socket.socket]:
-    """A unix socket on which the VMM's serial device will call us."""
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen(1)
-        try:
-            yield server
-        finally:
-            path.unlink(missing_ok=True)
-
-
 class ProcessStop:
     """Readable when the process has ended (pidfd_open(2))."""
 
@@ -110,8 +96,17 @@ class ProcessStop:
         return time.monotonic_ns()
 
 
-def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_frame: OnFrame | None) -> Observation:
-    """One trial. VMM phase: exec until its serial device calls our socket. Raises HostError without a VMM."""
+def boot_direct(
+    spec: BootSpec,
+    command: CommandLine,
+    console_path: Path,
+    on_frame: OnFrame | None,
+    restoring: Restoring | None = None,
+) -> Observation:
+    """One trial. VMM phase: exec until its serial device calls our socket. Raises HostError without a VMM.
+
+    restoring: what the guest is restored from, instead of being booted.
+    """
     children.prepare()
     with listening(console_path) as server, tempfile.TemporaryFile(dir=console_path.parent) as log:
         events: dict[Event, int] = {}
@@ -123,39 +118,27 @@ def boot_direct(spec: BootSpec, command: CommandLine, console_path: Path, on_fra
                 if connection is None:
                     process.kill()
                     process.wait()
-                    said = _tail(log.fileno()) or f"exit status {process.returncode}"
+                    said = tail(log.fileno()) or f"exit status {process.returncode}"
                     return Observation(Outcome.LOST, f"the VMM did not start; it said: {said}", events)
                 events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
                 with connection:
+                    if restoring is not None:
+                        restoring.load(descriptor, events)
+                        events[Event.RESUMED] = time.monotonic_ns()
+                        restoring.run()
                     stop = ProcessStop(descriptor)
                     watch = Watch(
                         spec, SocketConsole(connection), stop, events, on_frame, lambda: peak_rss(process.pid)
                     )
                     watch.run()
+        except QmpError as error:
+            return Observation(Outcome.LOST, f"{error.message.rstrip('.')}; it said: {tail(log.fileno())}", events)
         except children.NotExecutedError as error:
             raise HostError(f"{error}.") from error
-        return watch.observe(extra=_tail(log.fileno()))
+        return watch.observe(extra=tail(log.fileno()))
 
 
-@contextmanager
-def pidfd(pid: int) -> Iterator[int]:
-    descriptor = os.pidfd_open(pid)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def accept(server: socket.socket, stopped: int) -> socket.socket | None:
-    """The connection of a process to our socket; None where it ends (stopped: its pidfd) or does not call in time."""
-    poll = select.poll()
-    poll.register(server, select.POLLIN)
-    poll.register(stopped, select.POLLIN)
-    ready = [descriptor for descriptor, _ in poll.poll(CONNECT_TIMEOUT_S * 1000)]
-    return server.accept()[0] if server.fileno() in ready else None
-
-
-def _tail(descriptor: int) -> str:
+def tail(descriptor: int) -> str:
     """The last line that the VMM wrote to stderr, bounded."""
     size = os.fstat(descriptor).st_size
     text = os.pread(descriptor, 2048, max(0, size - 2048)).decode("utf-8", "replace")

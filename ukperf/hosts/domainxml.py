@@ -11,8 +11,8 @@ import functools
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -41,7 +41,7 @@ _TRAITS = {
 # How far the clock may leap each time that a guest idles, waiting for its disk: a timer strikes that often. At 2 µs
 # emulation is three times as slow (docs/images.md).
 _LEAP_US, _COARSE_LEAP_US = 2, 1000
-_DRIVES = ("root", "system")  # QEMU's names of an image's disks
+DISKS = ("root", "system")  # QEMU's names of an image's disks
 _ICOUNT_START = "1767225600"  # 2026-01-01 00:00:00 UTC
 _IO_URING_SETUP = 425  # x86-64's number; glibc has no function for it
 _IO_URING_PARAMS = 120  # bytes of struct io_uring_params
@@ -59,6 +59,20 @@ class Console:
 
 
 @dataclass(frozen=True)
+class Backing:
+    """A guest's memory in a file, and a monitor of our own on a unix socket that we listen on.
+
+    restores: the guest goes on from the file, which it maps privately; else the file gets all that the guest writes.
+    disks: name of a disk → a file over its image, with what the guest had written to it; else it gets what is written.
+    """
+
+    memory: Path
+    monitor: Path
+    restores: bool
+    disks: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Owner:
     """Who a domain belongs to, kept in its metadata so that strays of dead runs can be told from other people's."""
 
@@ -70,7 +84,12 @@ class Owner:
 
 
 def domain_xml(
-    spec: BootSpec, console: Console, owner: Owner, emulator: str | None = None, cpus: Sequence[int] = ()
+    spec: BootSpec,
+    console: Console,
+    owner: Owner,
+    emulator: str | None = None,
+    cpus: Sequence[int] = (),
+    backing: Backing | None = None,
 ) -> str:
     """The XML of one trial's domain. emulator: None lets the host choose. cpus: of the host, for all threads of a guest
     that is not pinned; empty: all."""
@@ -94,7 +113,7 @@ def domain_xml(
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         ET.SubElement(domain, event).text = "destroy"
     _devices(domain, spec, console, emulator)
-    _command_line(domain, spec, console)
+    _command_line(domain, spec, console, backing)
     return ET.tostring(domain, encoding="unicode")
 
 
@@ -216,7 +235,7 @@ def _transient_disk(devices: ET.Element, spec: BootSpec, number: int, path: Path
         ET.SubElement(disk, "address", type="virtio-mmio")
 
 
-def _snapshot_disks(spec: BootSpec) -> list[str]:
+def _snapshot_disks(spec: BootSpec, backing: Backing | None) -> list[str]:
     """Images are shared by every boot and never changed: QEMU keeps writes in an unlinked temporary file.
 
     libvirt's own word for it, <transient/>, leaves a file beside the image when its process is killed.
@@ -224,9 +243,12 @@ def _snapshot_disks(spec: BootSpec) -> list[str]:
     mmio, counted = spec.machine.kind is MachineKind.MICROVM, spec.accelerator is Accelerator.ICOUNT
     ring = ",aio=io_uring" if counted and io_uring_works() else ""
     disks = []
-    for number, (name, path) in enumerate(zip(_DRIVES, spec.image.disks, strict=False), 1):
-        file = str(path).replace(",", ",,")
-        disks += ["-drive", f"file={file},format=raw,if=none,id={name},snapshot=on,cache=unsafe{ring}"]
+    for number, (name, path) in enumerate(zip(DISKS, spec.image.disks, strict=False), 1):
+        over = None if backing is None else backing.disks.get(name)
+        file = str(over or path).replace(",", ",,")
+        kept = backing is not None and over is not None and not backing.restores
+        kind, snapshot = "raw" if over is None else "qcow2", "off" if kept else "on"
+        disks += ["-drive", f"file={file},format={kind},if=none,id={name},snapshot={snapshot},cache=unsafe{ring}"]
         driver = "virtio-blk-device" if mmio else "virtio-blk-pci"
         disks += ["-device", f"{driver},drive={name},bootindex={number}"]
     if not counted:
@@ -241,7 +263,7 @@ def _snapshot_disks(spec: BootSpec) -> list[str]:
     return [*disks, *at_once, *heart]
 
 
-def _command_line(domain: ET.Element, spec: BootSpec, console: Console) -> None:
+def _command_line(domain: ET.Element, spec: BootSpec, console: Console, backing: Backing | None) -> None:
     arguments = [word for trait, words in _TRAITS.items() if trait in spec.image.traits for word in words]
     if spec.accelerator is Accelerator.ICOUNT:
         arguments += _ICOUNT
@@ -249,11 +271,25 @@ def _command_line(domain: ET.Element, spec: BootSpec, console: Console) -> None:
         device = {"driver": "isa-debug-exit", "iobase": 0x501, "iosize": 4}
         arguments += ["-device", json.dumps(device, separators=(",", ":"))]
     if spec.image.disks and console.socket_path is not None:
-        arguments += _snapshot_disks(spec)
+        arguments += _snapshot_disks(spec, backing)
+    if backing is not None:
+        arguments += _backed(spec, backing)
     if arguments:
         element = ET.SubElement(domain, f"{{{QEMU_NS}}}commandline")
         for argument in arguments:
             ET.SubElement(element, f"{{{QEMU_NS}}}arg", value=argument)
+
+
+def _backed(spec: BootSpec, backing: Backing) -> list[str]:
+    """The file takes the place of libvirt's own memory, of which no page is ever touched then. What migrates, with the
+    capability x-ignore-shared, is the devices alone."""
+    file = str(backing.memory).replace(",", ",,")
+    share = "off" if backing.restores else "on"
+    memory = f"memory-backend-file,id=template,size={spec.machine.memory_mib}M,mem-path={file},share={share}"
+    monitor = f"socket,id=templatemon,path={str(backing.monitor).replace(',', ',,')}"
+    words = ["-object", memory, "-machine", "memory-backend=template"]
+    words += ["-chardev", monitor, "-mon", "chardev=templatemon,mode=control"]
+    return [*words, "-incoming", "defer"] if backing.restores else words
 
 
 @functools.cache

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ukperf.console import FrameDecoder, assemble, encode_frame
 from ukperf.hosts.base import HostDefaults, OnFrame
+from ukperf.hosts.template import DamagedError
 from ukperf.model import Accelerator, BootSpec, Event, Observation, Outcome
 
 MS = 1_000_000
@@ -64,6 +66,9 @@ class FakeHost(HostDefaults):
     about: Mapping[str, str] = field(default_factory=dict)
     accelerators: Sequence[Accelerator] = (Accelerator.KVM, Accelerator.ICOUNT, Accelerator.TCG)
     ours: bool = False
+    takes: Callable[[BootSpec, Path], None] | None = None  # makes templates; None: as hosts do that make none
+    damaged: list[Path] = field(default_factory=list)  # templates that are
+    taken: list[str] = field(default_factory=list)
 
     @property
     def here(self) -> bool:  # type: ignore[override]  # of tests' connections
@@ -76,6 +81,19 @@ class FakeHost(HostDefaults):
             for frame in observation.frames:
                 on_frame(frame)
         return observation
+
+    def template_inputs(self, spec: BootSpec) -> Mapping[str, object]:
+        return super().template_inputs(spec) if self.takes is None else {"image": spec.image.digest, "at": spec.ready}
+
+    def take_template(self, spec: BootSpec, folder: Path) -> None:
+        self.taken.append(spec.image.guest)
+        if self.takes is not None:
+            self.takes(spec, folder)
+
+    def check_template(self, folder: Path) -> None:
+        if folder in self.damaged:
+            self.damaged.remove(folder)
+            raise DamagedError(f"The template in {folder} is damaged: as scripted.")
 
     def facts(self) -> Mapping[str, str]:
         return {"connection": self.uri, **self.about}

@@ -23,23 +23,24 @@ from ukperf.hosts.cores import all_usable, usable_cpus
 from ukperf.hosts.direct import (
     CommandLine,
     boot_direct,
-    listening,
-    pidfd,
     sayable_environment,
     strip_for_direct,
     with_variables,
 )
 from ukperf.hosts.domainevents import DomainEvents
 from ukperf.hosts.domains import own, remove_strays, running
-from ukperf.hosts.domainxml import Console, domain_xml, metadata, sayable
+from ukperf.hosts.domainxml import Backing, Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.machines import fit_machine, machine_facts
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.ownership import scratch
 from ukperf.hosts.places import check_temporary, plainly_named
+from ukperf.hosts.qmp import QmpError
 from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
+from ukperf.hosts.sockets import listening, pidfd
 from ukperf.hosts.streams import DomainStop, StreamConsole
+from ukperf.hosts.templates import Templates
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
 from ukperf.hosts.xen import xen_xml
 from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineKind, Observation, Outcome, Platform
@@ -76,6 +77,7 @@ class LibvirtHost:
         local_qemu = is_local(uri) and not self.is_xen
         self._emulator = emulator_path() if local_qemu else ""
         self._opened_with = file_identity(self._emulator)
+        self._templates = Templates(uri, self.embedded, scratch, self._qemu, self._command)
         self._files = RemoteFiles(
             connection,
             uri,
@@ -109,6 +111,10 @@ class LibvirtHost:
     @property
     def accelerators(self) -> Sequence[Accelerator]:
         return (Accelerator.XEN,) if self.is_xen else (Accelerator.KVM, Accelerator.ICOUNT, Accelerator.TCG)
+
+    def _qemu(self) -> tuple[str, str]:
+        """Of this machine: version and file."""
+        return self.facts().get("qemu", "?"), str(self._opened_with)
 
     def describe(self) -> str:
         facts = self.facts()
@@ -190,26 +196,38 @@ class LibvirtHost:
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         if self._events.gone:
             raise HostError(f"{self._uri} went away.", hint="`ukperf resume` goes on when it is back.")
+        backing = self._templates.backing(spec)
         before = reading()
         if spec.launch is Launch.DIRECT:
-            observation = boot_direct(spec, self._command(spec), self._console_path(), on_frame)
+            command = self._command(spec, backing)
+            with self._templates.restoring(spec) as going_on:
+                observation = boot_direct(spec, command, self._console_path(), on_frame, going_on)
         else:
             with self._files.placed(spec) as placed:
-                observation = self._boot_domain(placed, on_frame)
+                observation = self._boot_domain(placed, backing, on_frame)
         if not is_local(self._uri):
             return observation
         return replace(observation, noise=noise_between(before, reading(), spec.machine))
 
-    def xml(self, spec: BootSpec) -> str:
+    def template_inputs(self, spec: BootSpec) -> Mapping[str, object]:
+        return self._templates.inputs(spec)
+
+    def take_template(self, spec: BootSpec, folder: Path) -> None:
+        self._templates.take(spec, folder)
+
+    def check_template(self, folder: Path) -> None:
+        self._templates.check(folder)
+
+    def xml(self, spec: BootSpec, backing: Backing | None = None) -> str:
         """The domain XML of a trial on this host; the image's paths are the host's.
 
         Raises HostError for what the host does not run, and for what XML cannot say.
         """
         if runs_as_us(self._uri) or (is_local(self._uri) and self.is_xen):
             spec = replace(spec, image=plainly_named(spec.image, self._scratch))
-        return sayable(self._xml(spec), spec.image.guest)
+        return sayable(self._xml(spec, backing), spec.image.guest)
 
-    def _xml(self, spec: BootSpec) -> str:
+    def _xml(self, spec: BootSpec, backing: Backing | None) -> str:
         if self.is_xen:
             if spec.accelerator is not Accelerator.XEN or spec.machine.kind.platform is not Platform.XEN:
                 raise HostError(
@@ -222,24 +240,25 @@ class LibvirtHost:
         )
         # libvirt gives its guests all CPUs of the host unless it is told what this process may use.
         cpus = () if all_usable() or not runs_as_us(self._uri) else usable_cpus()
-        return domain_xml(spec, console, self._owner, emulator_path() if is_local(self._uri) else None, cpus)
+        emulator = emulator_path() if is_local(self._uri) else None
+        return domain_xml(spec, console, self._owner, emulator, cpus, backing)
 
     def command_line(self, spec: BootSpec) -> CommandLine:
         """What `--launch direct` executes for this trial.
 
         Raises HostError where libvirt cannot write it, or for a host that is not this machine.
         """
-        return self._command(spec)
+        return self._command(spec, self._templates.backing(spec))
 
     def _console_path(self) -> Path:
         return self._scratch / "console.sock"
 
-    def _command(self, spec: BootSpec) -> CommandLine:
+    def _command(self, spec: BootSpec, backing: Backing | None = None) -> CommandLine:
         if not self.embedded:
             raise HostError(
                 f"--launch direct runs QEMU on this machine, not on {self._uri}.", hint="Leave out --connect."
             )
-        xml = self.xml(spec)
+        xml = self.xml(spec, backing)
         if xml not in self._commands:
             try:
                 with sayable_environment() as values:
@@ -254,7 +273,7 @@ class LibvirtHost:
             }
         return self._commands[xml]
 
-    def _boot_domain(self, spec: BootSpec, on_frame: OnFrame | None) -> Observation:
+    def _boot_domain(self, spec: BootSpec, backing: Backing | None, on_frame: OnFrame | None) -> Observation:
         calls = _Calls()
         stop = DomainStop()
         events: dict[Event, int] = {}
@@ -262,8 +281,9 @@ class LibvirtHost:
             with ExitStack() as stack:
                 server = stack.enter_context(listening(self._console_path())) if self.embedded else None
                 children.prepare()
+                going_on = stack.enter_context(self._templates.restoring(spec))
                 events[Event.START] = time.monotonic_ns()
-                domain = stack.enter_context(self._domain(spec, calls))
+                domain = stack.enter_context(self._domain(spec, backing, calls))
                 events[Event.CREATED] = time.monotonic_ns()
                 stack.enter_context(self._events.stopping(stop, domain))
                 pid = self._vmm_pid(spec.name)
@@ -274,6 +294,8 @@ class LibvirtHost:
                 vmm = None
                 with suppress(ProcessLookupError):
                     vmm = None if pid is None else stack.enter_context(pidfd(pid))
+                if going_on is not None and vmm is not None:
+                    going_on.load(vmm, events)
                 events[Event.RESUMED] = time.monotonic_ns()
                 watch = Watch(
                     spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid), vmm=vmm
@@ -290,12 +312,14 @@ class LibvirtHost:
             return watch.observe(peak_rss=rss, host_calls_ns=calls.total_ns)
         except self._libvirt.libvirtError as error:
             return Observation(Outcome.LOST, f"libvirt: {first_line(error)}", events, host_calls_ns=calls.total_ns)
+        except QmpError as error:
+            return Observation(Outcome.LOST, error.message.rstrip("."), events, host_calls_ns=calls.total_ns)
         finally:
             stop.close()
 
     @contextmanager
-    def _domain(self, spec: BootSpec, calls: _Calls) -> Iterator[Any]:
-        xml = self.xml(spec)
+    def _domain(self, spec: BootSpec, backing: Backing | None, calls: _Calls) -> Iterator[Any]:
+        xml = self.xml(spec, backing)
         adopting = adopting_orphans(self._pid_file(spec.name)) if self.embedded else nullcontext()
         domain = None
         try:

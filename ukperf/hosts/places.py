@@ -74,10 +74,12 @@ def is_private(folder: Path) -> bool:
 def plainly_named(image: Image, scratch: Path) -> Image:
     """The image with its files under plain names: links in `scratch` to those that have others."""
 
-    def plain(path: Path) -> Path:
-        return path if is_plain(path) else _link(path.absolute(), scratch)
+    return image.with_files(lambda path: plain(path, scratch))
 
-    return image.with_files(plain)
+
+def plain(path: Path, scratch: Path) -> Path:
+    """A file or folder under a plain name: its own, or that of a link in `scratch`."""
+    return path if is_plain(path) else _link(path.absolute(), scratch)
 
 
 def _link(path: Path, scratch: Path) -> Path:

@@ -30,7 +30,7 @@ STOP_GRACE_S = 20.0
 # After the VMM said that the guest stopped, the console may still hold bytes for this long.
 DRAIN_S = 0.25
 CHUNK = 65_536
-_EVENTS = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "exit": Event.EXIT}
+_EVENTS = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "ready": Event.READY, "exit": Event.EXIT}
 
 # The loop wakes at least this often, so that a pause signal or a clock step cannot make it oversleep.
 MAX_WAIT_S = 1.0
@@ -131,11 +131,14 @@ class Watch:
         self._timeout_s, self._grace_s = self.spec.timeout_s + slow, STOP_GRACE_S + slow
         self._idle_s = None if self.spec.idle_s is None else self.spec.idle_s + slow
         self._speaks = command is None or command.frames
+        self._restored = self.spec.template is not None  # its `main` frame came before it was saved
         self._chatter = command is not None and command.chatter
         pattern = self.spec.ready or ("" if command is None else command.ready)
         self._ready = ReadyLine(pattern) if pattern else None
         listen = self._listen if self.spec.ready else None
-        self._output = None if keep is None and listen is None else OutputCapture(keep or 0, listen)
+        self._output = (
+            None if keep is None and listen is None else OutputCapture(keep or 0, listen, started=self._restored)
+        )
         self._last_words = LastWordsListener(self.spec.last_words)
         self._gave_up: float | None = None  # when its last words came, time.monotonic()
         self._decoder = FrameDecoder(self.spec.console_limit, self._output)
@@ -229,7 +232,7 @@ class Watch:
             self._end(Outcome.HUNG, f"not one more byte in {self._idle_s:g} s")
         elif Event.EXIT in self.events:
             self._end(Outcome.HUNG, f"its program ended, but the guest did not power off within {self._grace_s:g} s")
-        elif Event.MAIN in self.events or not self._speaks:
+        elif Event.MAIN in self.events or self._restored or not self._speaks:
             self._end(Outcome.HUNG, f"no end of the program within {self._timeout_s:g} s")
         else:
             self._end(Outcome.HUNG, f"its program did not start within {self._timeout_s:g} s")
@@ -292,7 +295,7 @@ class Watch:
             self._listen(data)
         for frame in self._decoder.feed(data, at):
             self._take(frame)
-        self._last_words.listen(data, started=Event.MAIN in self.events)
+        self._last_words.listen(data, started=Event.MAIN in self.events or self._restored)
         if self._last_words.ends and self._gave_up is None:
             self._gave_up = time.monotonic()
 
@@ -305,6 +308,8 @@ class Watch:
     def _take(self, frame: Frame) -> None:
         self.frames.append(frame)
         event = _EVENTS.get(frame.event)
+        if event is Event.READY and self._ready is not None:
+            event = None  # a pattern says when that is
         if frame.event == "phase" and frame.fields.get("name") == CLOCK_CHECKED:
             event = Event.CHECKED
         tick = frame.fields.get("tsc")
@@ -340,7 +345,7 @@ class Watch:
 
     def observe(self, *, peak_rss: int | None = None, host_calls_ns: int = 0, extra: str = "") -> Observation:
         """Sum up. extra: what the VMM itself said (its log's tail), for failures."""
-        report = assemble(self.frames)
+        report = assemble(self.frames, restored=self._restored)
         outcome, reason = self._outcome, self._reason
         if outcome is None:
             self._clamp()
@@ -391,13 +396,13 @@ class Watch:
             return Outcome.OK, ""  # how it ended, its host knows
         if Event.EXIT not in self.events and status is None:
             lost = f" ({self._decoder.bad_frames} frames were damaged)" if self._decoder.bad_frames else ""
-            where = "before" if Event.MAIN not in self.events else "after"
+            where = "before" if Event.MAIN not in self.events and not self._restored else "after"
             return Outcome.CRASHED, f"the guest ended {where} main without an exit frame{lost}"
         if sent:
             return Outcome.CRASHED, f"its program was killed by {signal_name(sent)}"
         if status:
             return Outcome.FAILED, error or f"its program exited with status {status}"
-        if Event.MAIN not in self.events:
+        if Event.MAIN not in self.events and not self._restored:
             return Outcome.CRASHED, f"its main frame was lost ({self._decoder.bad_frames} frames were damaged)"
         return Outcome.OK, ""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
-from ukperf.files import create_own, locked, open_regular, publish, read_json, reason
+from ukperf.files import create_own, locked, open_regular, publish, read_json, reason, set_aside
 from ukperf.imaging import inuse
 from ukperf.imaging.digests import Digests
 from ukperf.model import Image
@@ -102,6 +102,15 @@ class Cache:
         with suppress(OSError):  # somebody else's: he notes its use himself
             os.utime(path)
         return path.is_dir()
+
+    def discard(self, kind: str, key: str) -> None:
+        """Take out an entry that is damaged, so that it is built anew. Raises UkperfError where that cannot be done."""
+        aside = self.root / "tmp" / f"damaged-{os.getpid()}-{entry_name(kind, key)}"
+        try:
+            set_aside(self.root / kind / key, aside)
+        except OSError as error:
+            raise UkperfError(f"{self.root / kind / key} cannot be removed: {error.strerror}.") from error
+        shutil.rmtree(aside, ignore_errors=True)
 
     def hold(self, path: Path) -> Path:
         """`path` itself; the entry that it lies in, if it is one of the cache, is in use from now on."""

@@ -58,6 +58,13 @@ class Launch(StrEnum):
     DIRECT = "direct"
 
 
+class Restorer(StrEnum):
+    """How a saved guest goes on."""
+
+    TEMPLATE = "template"  # its memory is a file that is mapped privately; the state of its devices is read
+    LIBVIRT = "libvirt"  # libvirt's own save and restore: its memory is read from the file that libvirt wrote
+
+
 class BootProtocol(StrEnum):
     """How an image reaches its first instruction."""
 
@@ -234,6 +241,8 @@ class BootSpec:
     run_id: str = ""
     name: str = ""  # domain name, unique on the host
     console_path: Path | None = None  # the raw console is written here, if given
+    template: Path | None = None  # the folder of a template that the guest is restored from, instead of being booted
+    restorer: Restorer = Restorer.TEMPLATE
 
 
 def kind_of(guest: str) -> str:

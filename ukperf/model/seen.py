@@ -49,10 +49,12 @@ class Event(StrEnum):
 
     START = "start"  # create called (libvirt), exec called (direct, native)
     CREATED = "created"  # domain created, paused (libvirt); console connected (direct)
+    LOADED = "loaded"  # of a guest that is restored: its memory is mapped and the state of its devices read
     RESUMED = "resumed"  # vCPUs may run; equal to CREATED where the VMM cannot pause
     FIRST_BYTE = "first-byte"  # first byte on the console
     MAIN = "main"  # the program's first statement, by its `main` frame
-    READY = "ready"  # the first line that says so: of the program's output by its run, of the console by a recipe
+    READY = "ready"  # the first line that says so: of the program's output by its run, of the console by a recipe; or
+    # the program's `ready` frame
     CHECKED = "clock-checked"  # the program's `clock checked` frame; equal to MAIN where there is none
     EXIT = "exit"  # the program's `exit` frame
     STOPPED = "stopped"  # the guest powered itself off (VMM said so, or exited), or was ended by us
