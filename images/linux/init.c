@@ -4,19 +4,25 @@
  * (so spaces need no quoting; a line feed cannot be in an entry):
  *     module /virtio.ko    load it; only disk roots need any
  *     root /dev/vda        mount this ext4 file system and run the program there, with /proc, /sys, /dev and /tmp
+ *     net ADDRESS/PREFIX GATEWAY   give the one network card this address, and the loopback interface its own
  *     mount proc           mount a kernel file system (proc, sysfs → /sys, devtmpfs → /dev, tmpfs → /tmp)
  *     wait settled         start the program only when nothing else wants the CPU, or a while has passed
  *     arg TEXT             the next word of the program's command line; the first is the program
  *     env NAME=VALUE       its environment
  * The boot workload's has one `arg` and nothing else: what is not asked for is not waited for.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <net/route.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,7 +31,7 @@
 
 #include "../../workloads/common/ukperf.h"
 
-enum { ENTRIES_MAX = 256, CONF_MAX = 65536, ROOT_WAIT_MS = 10000, CANNOT_RUN = 127 };
+enum { ENTRIES_MAX = 256, CONF_MAX = 65536, ROOT_WAIT_MS = 10000, NET_WAIT_MS = 10000, CANNOT_RUN = 127 };
 enum { QUIET_US = 2000, SETTLE_US = 20000000 };
 
 static char conf[CONF_MAX];
@@ -91,6 +97,58 @@ static void enter_root(const char *device)
         mount_kernel(types[i]);
 }
 
+static struct sockaddr ipv4(const char *address)
+{
+    struct sockaddr_in inet = {.sin_family = AF_INET};
+    struct sockaddr plain;
+    if (inet_pton(AF_INET, address, &inet.sin_addr) != 1)
+        fail("no address in /ukperf.conf:", address);
+    memcpy(&plain, &inet, sizeof plain);
+    return plain;
+}
+
+static void set_up(int sock, const char *card, const char *address, const char *mask)
+{
+    struct ifreq ask = {.ifr_name = ""};
+    strncpy(ask.ifr_name, card, IFNAMSIZ - 1);
+    ask.ifr_addr = ipv4(address);
+    if (ioctl(sock, SIOCSIFADDR, &ask) != 0)
+        fail("cannot give an address to", card);
+    ask.ifr_netmask = ipv4(mask);
+    if (ioctl(sock, SIOCSIFNETMASK, &ask) != 0 || ioctl(sock, SIOCGIFFLAGS, &ask) != 0)
+        fail("cannot set up", card);
+    ask.ifr_flags |= IFF_UP;
+    if (ioctl(sock, SIOCSIFFLAGS, &ask) != 0)
+        fail("cannot switch on", card);
+}
+
+/* The kernel calls its one card eth0. Like a disk it may turn up a little after its driver. */
+static void join_network(char *words)
+{
+    char *gateway = strchr(words, ' '), *prefix = strchr(words, '/');
+    errno = EINVAL;
+    if (!gateway || !prefix || prefix > gateway)
+        fail("no network in /ukperf.conf:", words);
+    *gateway++ = 0, *prefix++ = 0;
+    int bits = atoi(prefix), sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (bits < 1 || bits > 30 || sock < 0)
+        fail("cannot set up", "the network");
+    for (int waited = 0; if_nametoindex("eth0") == 0; waited++) {
+        if (waited == NET_WAIT_MS)
+            fail("no network card", "eth0");
+        usleep(1000);
+    }
+    struct in_addr mask = {.s_addr = htonl(~0u << (32 - bits))};
+    char text[INET_ADDRSTRLEN];
+    set_up(sock, "lo", "127.0.0.1", "255.0.0.0");
+    set_up(sock, "eth0", words, inet_ntop(AF_INET, &mask, text, sizeof text));
+    struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY, .rt_gateway = ipv4(gateway)};
+    route.rt_dst = route.rt_genmask = ipv4("0.0.0.0");
+    if (ioctl(sock, SIOCADDRT, &route) != 0 && errno != EEXIST)
+        fail("no way to", gateway);
+    close(sock);
+}
+
 static void read_conf(void)
 {
     size_t length = 0, argc = 0, envc = 0;
@@ -115,6 +173,8 @@ static void read_conf(void)
             load_module(value);
         else if (!strcmp(line, "root"))
             enter_root(value);
+        else if (!strcmp(line, "net"))
+            join_network(value);
         else if (!strcmp(line, "mount"))
             mount_kernel(value);
         else if (!strcmp(line, "wait") && !strcmp(value, "settled"))

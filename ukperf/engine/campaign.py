@@ -83,7 +83,9 @@ def measure(
         parameters=_plain(options),
         phases=workload.phases,
     )
-    result = session.start(asked, say=say, observer=observer, read=workload.reader(options))
+    result = session.start(
+        asked, say=say, observer=observer, read=workload.reader(options), visitor=workload.visitor(options)
+    )
     return WORKLOADS.expect(workload.name, workload.finish(result, lent), Finished)
 
 
@@ -91,8 +93,15 @@ def go_on(
     workload: Workload, folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False
 ) -> Finished:
     """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
-    read = workload.reader(workload.options_of(Result(folder, plans.load(folder), (), "")))
-    result = session.resume(folder, say=say, observer=observer, share_host=share_host, read=read)
+    options = workload.options_of(Result(folder, plans.load(folder), (), ""))
+    result = session.resume(
+        folder,
+        say=say,
+        observer=observer,
+        share_host=share_host,
+        read=workload.reader(options),
+        visitor=workload.visitor(options),
+    )
     finished = workload.finish(result, EngineBench(say, observer, share_host))
     return WORKLOADS.expect(workload.name, finished, Finished)
 

@@ -58,6 +58,7 @@ def spec_of(plan: Plan, guest: str, *, timeout_s: float | None = None, console_p
         ready=plan.listening.ready,
         until_ready=plan.listening.until_ready,
         last_words=_last_words(plan.images[guest].guest),
+        network=plan.network,
     )
 
 
@@ -157,6 +158,8 @@ def _check(plan: Plan) -> None:
         raise ValueError("it has no guests or no hosts")
     if plan.schedule not in (INDEPENDENT, BALANCED):
         raise ValueError(f"there is no schedule {plan.schedule}")
+    if plan.network is not None and not (0 < plan.network.guest_port < 1 << 16 and plan.network.host_port == 0):
+        raise ValueError("its network has no such port")
     if plan.limits.boots is None and plan.limits.precision is None:
         raise ValueError("it has no limit")
     # both become part of files' names and of a domain's

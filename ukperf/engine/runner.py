@@ -20,7 +20,7 @@ from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError
 from ukperf.hosts import runs_here
 from ukperf.hosts.base import Host, OnFrame
-from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Observation, Outcome, Plan, Readout, Trial
+from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Observation, Outcome, Plan, Readout, Trial, Visitor
 from ukperf.paths import make_dir
 from ukperf.text import many
 
@@ -64,7 +64,8 @@ class Runner:
 
     enough: called before a block is begun, with all records so far; True ends the run. records: those of the journal,
     when a run is resumed. What is left to do follows from plan and records alone, so a run that was broken off goes on
-    as if it had not been. read: what else a boot tells, besides what the guest's frames say.
+    as if it had not been. read: what else a boot tells, besides what the guest's frames say. visitor: what is done with
+    the guest's port while it runs.
     """
 
     plan: Plan
@@ -77,6 +78,7 @@ class Runner:
     records: list[BootRecord] = field(default_factory=list)
     clock: Callable[[], float] = time.monotonic
     read: Reader | None = None
+    visitor: Visitor | None = None
 
     def __post_init__(self) -> None:
         self._started: float | None = None
@@ -232,4 +234,4 @@ class Runner:
     def spec(self, trial: Trial) -> BootSpec:
         """What the host is asked to boot for one trial."""
         console = self.folder / "console" / f"{trial.index:05d}-{plain_name(trial.guest)}.log"
-        return spec_of(self.plan, trial.guest, console_path=console)
+        return replace(spec_of(self.plan, trial.guest, console_path=console), visitor=self.visitor)

@@ -39,6 +39,7 @@ from ukperf.model import (
     Plan,
     Request,
     Result,
+    Visitor,
 )
 from ukperf.stats.provenance import since
 from ukperf.text import Say, shell
@@ -55,9 +56,10 @@ def start(
     observer: Observer | None = None,
     enough: Callable[[Sequence[BootRecord]], bool] | None = None,
     read: Reader | None = None,
+    visitor: Visitor | None = None,
 ) -> Result:
     """Plan and run. say gets sentences about decisions (which accelerator, which guests are missing). read: what else a
-    boot tells, besides what the guest's frames say.
+    boot tells, besides what the guest's frames say. visitor: what is done with a guest's port while it runs.
 
     Raises UkperfError for everything that keeps the run from starting or going on; the journal keeps what was measured.
     """
@@ -72,7 +74,7 @@ def start(
         for name, text in request.beside.items():
             write_beside(folder / name, text)
         plans.save(plan, folder)
-        return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer, read)
+        return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer, read, visitor)
 
 
 def resume(
@@ -83,8 +85,10 @@ def resume(
     share_host: bool = False,
     say: Say = silent,
     read: Reader | None = None,
+    visitor: Visitor | None = None,
 ) -> Result:
-    """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile. read: as for `start`.
+    """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile. read, visitor: as for
+    `start`.
 
     Raises UkperfError if the folder is no run, or its images are gone or others, or there is something left to do and
     this user's ukperf did not write its plan.
@@ -106,7 +110,7 @@ def resume(
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
         for sentence in _since_last_boot(plan, records, hosts):
             say(sentence)
-        return replace(_run(plan, folder, hosts, records, rule, observer, read), damaged=contents.damaged)
+        return replace(_run(plan, folder, hosts, records, rule, observer, read, visitor), damaged=contents.damaged)
 
 
 def _since_last_boot(plan: Plan, records: Sequence[BootRecord], hosts: Mapping[str, Host]) -> list[str]:
@@ -130,10 +134,22 @@ def _run(
     enough: Callable[[Sequence[BootRecord]], bool],
     observer: Observer | None,
     read: Reader | None,
+    visitor: Visitor | None,
 ) -> Result:
     kept = f"What was measured is kept. Go on with: ukperf resume {shell(folder)}"
     with Journal(folder / JOURNAL) as journal:
-        runner = Runner(plan, folder, hosts, this_machine, journal, enough, observer or Silent(), records, read=read)
+        runner = Runner(
+            plan,
+            folder,
+            hosts,
+            this_machine,
+            journal,
+            enough,
+            observer or Silent(),
+            records,
+            read=read,
+            visitor=visitor,
+        )
         try:
             why = runner.run()
         except HostError as error:
@@ -198,6 +214,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         kinds=kinds,
         vcpus={name: variant.vcpus for name, variant in request.variants.items() if variant.vcpus},
         listening=request.listening,
+        network=request.network,
         variants={name: variant.words for name, variant in request.variants.items() if variant.words},
         shared_path=request.shared_path,
         schedule=BALANCED,

@@ -26,6 +26,7 @@ from ukperf.model import (
     Image,
     Launch,
     Machine,
+    Network,
     Observation,
     Program,
     Request,
@@ -49,6 +50,7 @@ class Setting:
     options: BuildOptions
     image: Image
     launch: Launch = Launch.LIBVIRT
+    network: Network | None = None
 
     def running(self, program: Program) -> Setting:
         """The same with another program. Raises UkperfError where the guest cannot run it."""
@@ -65,6 +67,7 @@ class Setting:
             run_id=run_id,
             name=name or domain_name(run_id, self.name),
             last_words=self.guest.recipe.last_words,
+            network=self.network,
         )
 
     def boot(self, run_id: str, *, timeout_s: float, name: str = "") -> Observation:
@@ -302,6 +305,7 @@ def _settle(
         kernel=variant.kernel or request.kernels.get(guest.label),
         cmdline=" ".join(filter(None, (request.cmdlines.get(guest.label, ""), variant.append))),
         remote=not host.here,
+        network=request.network is not None,
     )
     availability = guest.availability(options)
     if choice := guest.choice(options):
@@ -310,13 +314,16 @@ def _settle(
         raise _Missing(availability.sentence, hint=availability.hint)
     if not availability.ok:
         say(guest.obtain())
+    where = booting(guest.recipe.protocol, host)
+    if request.network is not None:
+        guest.check_network(options)
+        where.check_network()
     if guest.recipe.protocol is not BootProtocol.EXEC:
         _check_memory(request, guest, name, machine, options)
     more = (*request.arguments.get(name, ()), *variant.arguments)
     asked = request.programs.get(name, request.program)
     image = build(guest, _program_for(request, asked, more, guest.executed_by(accelerator)), options)
-    where = booting(guest.recipe.protocol, host)
-    return Setting(name, guest, where, machine, options, image, request.launch)
+    return Setting(name, guest, where, machine, options, image, request.launch, request.network)
 
 
 def _machine_for(request: Request, name: str, variant: Variant, guest: Guest, host: Host) -> Machine:

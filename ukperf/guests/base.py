@@ -23,6 +23,7 @@ class BuildOptions:
     kernel: Path | None = None  # --kernel GUEST=PATH
     cmdline: str = ""  # added to the guest's own
     remote: bool = False  # the VM runs on another machine than this
+    network: bool = False  # the guest has a network device, and sets its address
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,13 @@ class Guest(ABC):
         if machines and options.machine not in machines:
             raise UkperfError(
                 f"The guest {self.name} does not boot on {options.machine}.", hint=f"It boots on {', '.join(machines)}."
+            )
+
+    def check_network(self, options: BuildOptions) -> None:
+        """Raises UkperfError where this guest's programs cannot be reached over a network."""
+        if not self.recipe.network:
+            raise UkperfError(
+                f"{self.label} has no network that ukperf can reach its programs by.", hint=f"Leave {self.label} out."
             )
 
     def check_cmdline(self, line: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -19,8 +20,9 @@ from ukperf.guests.linux import for_accelerator, init_conf, own_part, tree_disk
 from ukperf.imaging import bootstrap, cpio, ext4, tree
 from ukperf.imaging.bootstrap import Built, SystemWanted
 from ukperf.imaging.compiler import find_compiler
-from ukperf.model import Image, Program, Trait
+from ukperf.model import Image, Network, Program, Trait
 from ukperf.resources import data
+from ukperf.templates import filled
 
 _PARTS = "debian"  # the folder of images/ that has the parts of all distributions
 _KIND = "systems"  # of the cache
@@ -69,8 +71,9 @@ class Distribution(Guest):
         built = bootstrap.read_built(system)
         kernel = system / bootstrap.KERNEL
         special = str(self.recipe.extra.get(f"{options.machine}_cmdline", ""))
+        network = _address(str(self.recipe.extra["network_cmdline"])) if options.network else ""
         cmdline = self.check_cmdline(
-            join_cmdline(self.recipe.cmdline, special, for_accelerator(self, options), options.cmdline)
+            join_cmdline(self.recipe.cmdline, special, network, for_accelerator(self, options), options.cmdline)
         )
         conf = init_conf(program, disk=ext4.UUID)
         first = own_part(self.cache, data("images", _PARTS, "first.c"))
@@ -218,6 +221,12 @@ class Ubuntu(Distribution):
     """The same by Ubuntu, which the paper had."""
 
     name = "ubuntu"
+
+
+def _address(words: str) -> str:
+    """The recipe's words of the network, with its address."""
+    mask = str(IPv4Network((0, Network.PREFIX)).netmask)
+    return filled(words, {"address": Network.ADDRESS, "mask": mask, "gateway": Network.GATEWAY})
 
 
 def _write_initrd(folder: Path, base: Path, contents: dict[str, Path | bytes]) -> None:

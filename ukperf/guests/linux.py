@@ -15,7 +15,7 @@ from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
 from ukperf.imaging.distro import LinuxKernel
 from ukperf.imaging.hosttsc import tsc_khz
 from ukperf.imaging.programs import compiled_from
-from ukperf.model import Accelerator, Image, MachineKind, Program
+from ukperf.model import Accelerator, Image, MachineKind, Network, Program
 from ukperf.resources import data, data_root
 
 _ENTRIES_MAX = 256  # of each kind, init.c
@@ -44,8 +44,17 @@ class Linux(Guest):
 
     def obtain(self) -> str:
         """Downloads the distribution's cloud kernel into the cache, unless one is there. Raises UkperfError."""
-        kernel = distro.find_kernel(self.cache) or distro.pull_kernel(self.cache)
+        kernel = distro.find_kernel(self.cache)
+        if kernel is None or not self._complete(kernel):
+            kernel = distro.pull_kernel(self.cache)
         return f"The Linux guest's kernel is {kernel.version} ({kernel.vmlinuz})."
+
+    def _complete(self, kernel: LinuxKernel) -> bool:
+        """Has a kernel in the cache all modules that guests may need? Those that older versions of ukperf took out of
+        their packages have none of network cards."""
+        if kernel.modules is None or not kernel.vmlinuz.is_relative_to(self.cache.root):
+            return True
+        return kmodules.has(kernel.modules, self.recipe.listed("network_modules"))
 
     def one_kernel(self) -> UkperfError:
         return UkperfError(
@@ -59,10 +68,12 @@ class Linux(Guest):
         kernel = replace(kernel_files, vmlinuz=vmlinuz)
         init = self.init()
         extra, disk_there = self.recipe.extra, self.disk_on(options.machine)
+        card = self.recipe.listed("network_modules") if options.network else None
+        modules = (*(disk_there.modules if program.is_tree else ()), *(card or ()))
         common = str(extra.get(f"{options.machine.platform}_cmdline", self.recipe.cmdline))
         special = str(extra.get(f"{options.machine}_cmdline", ""))
         cmdline = self.check_cmdline(join_cmdline(common, special, for_accelerator(self, options), options.cmdline))
-        conf = init_conf(program, settled=program.settled)
+        conf = init_conf(program, settled=program.settled, network=options.network)
         description = {
             "guest": self.name,
             "recipe": self.recipe.version,
@@ -76,7 +87,8 @@ class Linux(Guest):
             "cmdline": cmdline,
             # Left out where it was always so: images that are there keep their digests.
             **({"disk": disk_there.device} if program.is_tree and disk_there.device != _FIRST_DISK else {}),
-            **(self._modules(kernel, disk_there) if program.is_tree else {}),
+            **self._modules(kernel, modules),
+            **({"network": True} if options.network else {}),
         }
 
         # Beside the image, and not in it: looked for each time, since its folder may have gone or moved.
@@ -84,11 +96,9 @@ class Linux(Guest):
 
         def build(folder: Path, key: str) -> Image:
             if program.is_tree:
-                disk_initramfs(kernel, init, program, folder / "initrd.cpio", disk_there)
+                disk_initramfs(kernel, init, program, folder / "initrd.cpio", disk_there, card)
             else:
-                contents: dict[str, Path | bytes] = {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
-                entries = tree.files(contents, executable=["/init", program.argv[0]])
-                cpio.write(folder / "initrd.cpio", entries, cpio.BASIC_DEVICES)
+                own_initramfs(kernel, init, program, folder / "initrd.cpio", card)
             return replace(
                 self.by_recipe(program, key),
                 kernel=kernel.vmlinuz,
@@ -103,12 +113,12 @@ class Linux(Guest):
         # The cache may hold an image that an older recipe described: what is no part of its bytes is said anew.
         return replace(self.cache.image(description, build), disk=disk, min_memory_mib=self.recipe.min_memory_mib)
 
-    def _modules(self, kernel: LinuxKernel, disk: Disk) -> dict[str, str]:
+    def _modules(self, kernel: LinuxKernel, names: Sequence[str]) -> dict[str, str]:
         """What tells apart the modules of a kernel that are not in the cache, where nobody replaces them."""
-        if kernel.modules is None or kernel.modules.is_relative_to(self.cache.root):
+        if not names or kernel.modules is None or kernel.modules.is_relative_to(self.cache.root):
             return {}
         total = hashlib.sha256()
-        for name, content in kmodules.load_order(kernel.modules, disk.modules):
+        for name, content in kmodules.load_order(kernel.modules, names):
             total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
         return {"modules": total.hexdigest()}
 
@@ -164,15 +174,21 @@ def tree_disk(cache: Cache, program: Program) -> Path:
 
 
 def init_conf(
-    program: Program, *, disk: str | None = None, modules: Sequence[str] = (), settled: bool = False
+    program: Program,
+    *,
+    disk: str | None = None,
+    modules: Sequence[str] = (),
+    settled: bool = False,
+    network: bool = False,
 ) -> bytes:
     """/ukperf.conf, which tells our init what to do (images/linux/init.c).
 
     disk: what tells the ext4 file system that the program is in: the device, which these modules reach (paths in the
     initramfs, in the order of loading), or as the guest takes it. settled: the program starts when nothing else wants
-    the CPU. Raises UkperfError for what the file cannot hold.
+    the CPU. network: there is a card. Raises UkperfError for what the file cannot hold.
     """
     lines = [f"module {path}" for path in modules]
+    lines += [f"net {Network.ADDRESS}/{Network.PREFIX} {Network.GATEWAY}"] if network else []
     lines += [f"root {disk}"] if disk else []
     lines += ["wait settled"] if settled else []
     lines += [f"arg {word}" for word in program.argv]
@@ -195,18 +211,34 @@ class Disk:
     modules: tuple[str, ...]
 
 
-def disk_initramfs(kernel: LinuxKernel, init: Path, program: Program, target: Path, disk: Disk) -> None:
-    """Writes the initramfs of a guest whose program is in the ext4 file system of a disk.
+def disk_initramfs(
+    kernel: LinuxKernel, init: Path, program: Program, target: Path, disk: Disk, card: Sequence[str] | None = None
+) -> None:
+    """Writes the initramfs of a guest whose program is in the ext4 file system of a disk. card: the modules of its
+    network card, None: it has none.
 
     Raises UkperfError when the kernel came without modules that it needs.
     """
-    if disk.modules and kernel.modules is None:
-        raise UkperfError(f"The kernel {kernel.vmlinuz} has no modules, which a disk needs.", hint=distro.PULL_HINT)
-    modules = kmodules.load_order(kernel.modules, disk.modules) if kernel.modules else []
-    paths = [f"/{name}.ko" for name, _ in modules]
-    contents: dict[str, Path | bytes] = {f"/{name}.ko": data for name, data in modules}
-    contents |= {
-        "/init": init,
-        "/ukperf.conf": init_conf(program, disk=disk.device, modules=paths, settled=program.settled),
-    }
-    cpio.write(target, tree.files(contents, executable=["/init"]), [cpio.CONSOLE])
+    contents, paths = _modules_for(kernel, (*disk.modules, *(card or ())), "a disk")
+    conf = init_conf(program, disk=disk.device, modules=paths, settled=program.settled, network=card is not None)
+    cpio.write(
+        target, tree.files({**contents, "/init": init, "/ukperf.conf": conf}, executable=["/init"]), [cpio.CONSOLE]
+    )
+
+
+def own_initramfs(
+    kernel: LinuxKernel, init: Path, program: Program, target: Path, card: Sequence[str] | None = None
+) -> None:
+    """The same with the program in it."""
+    contents, paths = _modules_for(kernel, card or (), "a network")
+    conf = init_conf(program, modules=paths, settled=program.settled, network=card is not None)
+    contents |= {"/init": init, program.argv[0]: program.path, "/ukperf.conf": conf}
+    cpio.write(target, tree.files(contents, executable=["/init", program.argv[0]]), cpio.BASIC_DEVICES)
+
+
+def _modules_for(kernel: LinuxKernel, names: Sequence[str], what: str) -> tuple[dict[str, Path | bytes], list[str]]:
+    """The modules that `what` needs, by their paths in the initramfs; these paths in the order of loading."""
+    if names and kernel.modules is None:
+        raise UkperfError(f"The kernel {kernel.vmlinuz} has no modules, which {what} needs.", hint=distro.PULL_HINT)
+    modules = kmodules.load_order(kernel.modules, names) if kernel.modules and names else []
+    return {f"/{name}.ko": data for name, data in modules}, [f"/{name}.ko" for name, _ in modules]

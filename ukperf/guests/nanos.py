@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -18,7 +19,7 @@ from ukperf.imaging.nanosdisk import check_boot_image, write_disk
 from ukperf.imaging.pull import PinOf, Pulled, wrong_digest
 from ukperf.imaging.tfsvalues import Value
 from ukperf.imaging.tree import Entry, Kind
-from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Program, Trait
+from ukperf.model import Accelerator, BootProtocol, Image, MachineKind, Network, Program, Trait
 
 _ARCHIVE_MAX = 256 << 20
 _IN_RELEASE = {"boot.img": 1 << 20, "kernel.img": 12 << 20}  # bytes at most: what fits into a disk
@@ -135,6 +136,9 @@ def root_tuple(program: Program, options: BuildOptions, *, exit_port: bool) -> d
         "arguments": list(program.argv),
         "environment": dict(program.env),
     }
+    if options.network:  # of its first card; where nothing is said it asks by DHCP, which takes time that others save
+        mask = str(IPv4Network((0, Network.PREFIX)).netmask)
+        root["en1"] = {"ipaddr": Network.ADDRESS, "netmask": mask, "gateway": Network.GATEWAY}
     if exit_port:
         root["debug_exit"] = "t"
     for word in options.cmdline.split():

@@ -93,6 +93,7 @@ class Recipe:
     loads_programs: bool = True  # False: only programs that are linked in
     tells_end: bool = False  # also of a program that takes no library of ours: its end, and how it ended
     tree_memory: float = 0.0  # bytes of memory that each byte of a program's files takes from the start
+    network: bool = False  # its programs can be reached by a network device (native: on this machine's own)
     last_words: tuple[LastWords, ...] = ()  # those that tell most stand first
     extra: Mapping[str, object] = field(default_factory=dict)
 

@@ -8,22 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.files import read_bytes
 from ukperf.guests.base import BuildOptions, join_cmdline
 from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import cpio, tree
 from ukperf.imaging.download import Client
 from ukperf.imaging.elf import is_position_independent
 from ukperf.imaging.kernelfile import KernelKind
+from ukperf.imaging.kernelstore import KERNEL_MAX
 from ukperf.imaging.oci import OciRegistry
 from ukperf.imaging.pull import PinOf, Pulled
 from ukperf.imaging.tree import Entry, Kind
-from ukperf.model import Image, Platform, Program
+from ukperf.model import Image, MachineKind, Network, Platform, Program
 
 LINKED_IN = ("boot",)  # what a kernel with its program linked in may stand for
 # Official kernels have mounted a ramfs on / by then, those of app-elfloader's own configurations nothing: 2 means "if
 # nothing else is mounted" (lib/vfscore/automount.c).
 _BANNER = re.compile(rb"Unikraft \w{1,40} \((\d{1,3}\.\d{1,3}\.\d{1,3}[\w.~+-]{0,60})\)")
 _ROOT = 'vfs.fstab=[ "initrd0:/:extract::ramfs=2:" ]'
+_LWIP = b"liblwip"  # the name by which its library is known to the kernel's messages
+_ADDRESS = f"netdev.ip={Network.ADDRESS}/{Network.PREFIX}:{Network.GATEWAY}"
 
 
 def _version(kernel: bytes) -> str:
@@ -69,7 +73,8 @@ class Unikraft(StoredGuest):
             return self._linked_in(program, files, options)
         path = program.path / program.argv[0].lstrip("/") if program.is_tree else program.path
         check_loadable(path, program.argv[0] if program.is_tree else "")
-        cmdline = self.cmdline(program, options.cmdline)
+        address = _ADDRESS if options.network else ""
+        cmdline = self.cmdline(program, join_cmdline(address, options.cmdline))
         description = {
             "guest": self.name,
             "recipe": self.recipe.version,
@@ -100,6 +105,18 @@ class Unikraft(StoredGuest):
 
         image = self.cache.image(description, build)
         return image if archive is None else replace(image, initrd=archive)
+
+    def check_network(self, options: BuildOptions) -> None:
+        super().check_network(options)
+        if options.machine is MachineKind.MICROVM:
+            raise UkperfError("Unikraft finds no network card on microvm.", hint="Use q35: leave out --machine.")
+        files = self.kept(options)
+        if _LWIP not in read_bytes(files.kernel, KERNEL_MAX):
+            raise UkperfError(
+                f"The Unikraft kernel {files.version or files.kernel} has no network: there is no lwip in it.",
+                hint="Build one with lwip and netdev.ip (docs/serving.md), and add it: "
+                f"ukperf images add {self.name} --kernel FILE. Or leave {self.label} out.",
+            )
 
     def archive(self, program: Program) -> Path:
         """The program's tree as a cpio archive: one for all command lines that run programs in it."""

@@ -59,6 +59,10 @@ class Host(Protocol):
         """
         ...
 
+    def check_network(self) -> None:
+        """Raises HostError where guests here cannot be given a network with a way in from this machine."""
+        ...
+
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         """Boot once and watch until the end, at most spec.timeout_s seconds; nothing of the guest is left afterwards.
 
@@ -141,6 +145,9 @@ class HostDefaults:
 
     def check_template(self, folder: Path) -> None:
         raise HostError(f"{self.uri} restores no guests.", hint="Use --path boot.")
+
+    def check_network(self) -> None:
+        raise HostError(f"{self.uri} gives its guests no network that this machine can reach them by.")
 
     def facts(self) -> Mapping[str, str]:
         return {"connection": self.uri}

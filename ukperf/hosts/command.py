@@ -55,6 +55,9 @@ class CommandHost(LocalHost):
     def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
         return {"firmware": "that of each command", "console": "that of each command"}
 
+    def check_network(self) -> None:
+        raise HostError("Guests that a command line boots are given no network by ukperf.", hint="Leave them out.")
+
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         if spec.image.protocol is not BootProtocol.COMMAND or spec.image.command is None:
             raise HostError(f"{self.uri} boots guests that have a command line, and {spec.image.guest} has none.")

@@ -1,7 +1,7 @@
 """Domain XML for QEMU guests: a pure function of the trial (https://libvirt.org/formatdomain.html).
 
-Guests get a vCPU, memory, a serial console, their disk if they have one, and nothing else: no network, USB, balloon,
-graphics or input. What libvirt's schema lacks goes through its QEMU namespace.
+Guests get a vCPU, memory, a serial console, their disk if they have one, a network device where that was asked for,
+and nothing else: no USB, balloon, graphics or input. What libvirt's schema lacks goes through its QEMU namespace.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from ukperf.errors import HostError
+from ukperf.hosts.network import network_words
 from ukperf.model import Accelerator, BootProtocol, BootSpec, MachineKind, Trait
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -272,6 +273,8 @@ def _command_line(domain: ET.Element, spec: BootSpec, console: Console, backing:
         arguments += ["-device", json.dumps(device, separators=(",", ":"))]
     if spec.image.disks and console.socket_path is not None:
         arguments += _snapshot_disks(spec, backing)
+    if spec.network is not None:
+        arguments += network_words(spec.network, spec.machine.kind)
     if backing is not None:
         arguments += _backed(spec, backing)
     if arguments:

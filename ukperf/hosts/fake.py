@@ -95,6 +95,9 @@ class FakeHost(HostDefaults):
             self.damaged.remove(folder)
             raise DamagedError(f"The template in {folder} is damaged: as scripted.")
 
+    def check_network(self) -> None:
+        """Scripts say what happens."""
+
     def facts(self) -> Mapping[str, str]:
         return {"connection": self.uri, **self.about}
 

@@ -32,6 +32,7 @@ from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Backing, Console, domain_xml, metadata, sayable
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.machines import fit_machine, machine_facts
+from ukperf.hosts.network import retried
 from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
 from ukperf.hosts.ownership import scratch
 from ukperf.hosts.places import check_temporary, plainly_named
@@ -128,6 +129,15 @@ class LibvirtHost:
         """
         return fit_machine(self._uri, self.is_xen, machine, kinds)
 
+    def check_network(self) -> None:
+        if self.is_xen or not self.here:
+            where = "of Xen's" if self.is_xen else "on another machine"
+            raise HostError(
+                f"Guests on {self._uri} are {where}, and only QEMU on this machine gives them a network that is "
+                "reached without root.",
+                hint="Leave out --connect.",
+            )
+
     def facts(self) -> Mapping[str, str]:
         facts = {"connection": self._uri}
         try:
@@ -198,16 +208,18 @@ class LibvirtHost:
             raise HostError(f"{self._uri} went away.", hint="`ukperf resume` goes on when it is back.")
         backing = self._templates.backing(spec)
         before = reading()
-        if spec.launch is Launch.DIRECT:
-            command = self._command(spec, backing)
-            with self._templates.restoring(spec) as going_on:
-                observation = boot_direct(spec, command, self._console_path(), on_frame, going_on)
-        else:
-            with self._files.placed(spec) as placed:
-                observation = self._boot_domain(placed, backing, on_frame)
+        observation = retried(spec, lambda again: self._boot(again, backing, on_frame))
         if not is_local(self._uri):
             return observation
         return replace(observation, noise=noise_between(before, reading(), spec.machine))
+
+    def _boot(self, spec: BootSpec, backing: Backing | None, on_frame: OnFrame | None) -> Observation:
+        if spec.launch is Launch.DIRECT:
+            command = self._command(spec, backing)
+            with self._templates.restoring(spec) as going_on:
+                return boot_direct(spec, command, self._console_path(), on_frame, going_on)
+        with self._files.placed(spec) as placed:
+            return self._boot_domain(placed, backing, on_frame)
 
     def template_inputs(self, spec: BootSpec) -> Mapping[str, object]:
         return self._templates.inputs(spec)

@@ -14,6 +14,7 @@ from ukperf.errors import HostError
 from ukperf.hosts import THIS_MACHINE, children, remains
 from ukperf.hosts.base import HostDefaults, OnFrame
 from ukperf.hosts.direct import ProcessStop
+from ukperf.hosts.network import own_port
 from ukperf.hosts.noise import Lately, ShortNoise, conditions, cpu_model, peak_rss
 from ukperf.hosts.owntree import as_packed
 from ukperf.hosts.sockets import pidfd
@@ -54,9 +55,14 @@ class NativeHost(LocalHost):
     def machine_facts(self, kinds: Mapping[str, MachineKind]) -> Mapping[str, str]:
         return {"firmware": "none", "console": "socket"}
 
+    def check_network(self) -> None:
+        """Programs of this machine have its own."""
+
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         _noise.starts()
         children.prepare()
+        if spec.network is not None:
+            spec = replace(spec, network=own_port(spec.network))
         image = as_packed(spec.image)
         argv = (image.argv0 or image.argv[0], *image.argv[1:])
         ours, theirs = socket.socketpair()

@@ -11,6 +11,7 @@ from ukperf.files import reason
 from ukperf.hosts import saving
 from ukperf.hosts.direct import CommandLine
 from ukperf.hosts.domainxml import DISKS, Backing
+from ukperf.hosts.network import at_port
 from ukperf.hosts.noise import cpu_model
 from ukperf.hosts.overlay import write_overlay
 from ukperf.hosts.places import plain
@@ -42,6 +43,7 @@ class Templates:
         it, and that QEMU itself. What is of one process or one domain alone (its name, its UUID, paths of sockets) is
         left out. Under KVM the guest has the CPU of this machine. Raises HostError."""
         self._refuse()
+        spec = at_port(spec, 1)  # each boot has another one
         words: list[str] = []
         rest = iter(self._command(spec, self._saving(spec, Path("/template"))).argv)
         for word in rest:
@@ -61,6 +63,7 @@ class Templates:
     def take(self, spec: BootSpec, folder: Path) -> None:
         """Make one in a folder. Raises HostError."""
         self._refuse()
+        spec = at_port(spec)
         backing = self._saving(spec, plain(folder, self._scratch))
         try:
             for (name, _), image in zip(backing.disks.items(), spec.image.disks, strict=True):

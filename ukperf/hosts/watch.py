@@ -23,7 +23,8 @@ from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.lastwords import GRACE_S, LastWordsListener
 from ukperf.hosts.readyline import ReadyLine
-from ukperf.model import BootSpec, Event, Frame, Observation, Outcome
+from ukperf.hosts.visiting import Visiting
+from ukperf.model import BootSpec, Event, Frame, Observation, Outcome, Visit
 
 # After its exit frame a guest that powers itself off gets this long to do so.
 STOP_GRACE_S = 20.0
@@ -152,11 +153,17 @@ class Watch:
         self._vmm_ended: int | None = None
         self._stalled_s = 0.0
         self._slept_before = asleep_ns()
+        self._visiting: Visiting | None = None
+        self._visit: Visit | None = None
 
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
             self._files = stack
+            if self.spec.visitor is not None:
+                self._visiting = stack.enter_context(Visiting(self.spec, self.events[Event.START]))
             self._loop()
+            if self._visiting is not None:
+                self._visit = self._visit or self._visiting.close()
             self._look()
             self._log_file()
 
@@ -164,8 +171,9 @@ class Watch:
         poll = select.poll()
         poll.register(self.console.fileno(), select.POLLIN)
         poll.register(self.stop.fileno(), select.POLLIN)
-        if self.vmm is not None:
-            poll.register(self.vmm, select.POLLIN)
+        for other in (self.vmm, self._visited):
+            if other is not None:
+                poll.register(other, select.POLLIN)
         started = turned = time.monotonic()
         while self._outcome is None:
             left = self._seconds_left(started)
@@ -193,9 +201,14 @@ class Watch:
                 self._end(Outcome.FLOODED, self._flood())
             elif self._ready is not None and self._ready.fault:
                 self._end(Outcome.LOST, self._ready.fault)
-            elif self._may_end():
+            elif self._may_end() or self._visited in ready:
                 self.ended_by_host = True
                 return
+
+    @property
+    def _visited(self) -> int | None:
+        """What is readable once a visit is over."""
+        return None if self._visiting is None else self._visiting.fileno()
 
     def _may_end(self) -> bool:
         """Has a guest that is ended by us said all that it should?"""
@@ -224,6 +237,10 @@ class Watch:
     def _time_out(self) -> None:
         if self._gave_up is not None and Event.EXIT not in self.events:
             self._end(Outcome.CRASHED, "the guest gave up")
+            return
+        if self._visiting is not None and Event.EXIT not in self.events:
+            self._visit = self._visiting.close()
+            self._end(Outcome.HUNG, self._visit.fault or f"the visit was not over within {self._timeout_s:g} s")
             return
         idle = self._idle_s is not None and time.monotonic() >= self._heard + self._idle_s
         if self._decoder.total == 0:
@@ -350,6 +367,8 @@ class Watch:
         if outcome is None:
             self._clamp()
             outcome, reason = self._as_reported(report.exit_status, report.signal, report.error)
+        if outcome is Outcome.OK and self._visit is not None and self._visit.fault:
+            outcome, reason = Outcome.FAILED, self._visit.fault
         if disturbed := self._disturbed():
             outcome, reason = Outcome.LOST, disturbed
         if outcome in (Outcome.OK, Outcome.FAILED) and report.lies:
@@ -374,6 +393,7 @@ class Watch:
             vmm_peak_rss=peak_rss or self.peak_rss,
             host_calls_ns=host_calls_ns,
             why=why,
+            visit=self._visit,
         )
 
     def _disturbed(self) -> str:

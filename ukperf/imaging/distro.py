@@ -22,8 +22,10 @@ _WANTED = re.compile(
     r"boot/(vmlinuz|config)-[^/]+"
     r"|(usr/)?lib/modules/[^/]+/modules\.builtin"
     r"|(usr/)?lib/modules/[^/]+/kernel/drivers/(virtio/.*|block/(virtio_blk|xen-blkfront)\..*)"
+    r"|(usr/)?lib/modules/[^/]+/kernel/(net/core/failover|drivers/net/(virtio_net|net_failover))\..*"
     r"|(usr/)?lib/modules/[^/]+/kernel/(net/9p|fs/(9p|netfs|fscache))/.*"
 )
+_LAYOUT = 2  # of what is taken out of packages: 1 had no modules of network cards
 _INSTEAD = "Or name a kernel: --kernel linux=PATH (a bzImage with ext4, 8250 and virtio)."
 PACKAGE_MAX, FILES_MAX = 4 << 30, 100_000  # an unpacked package's; Ubuntu's with all modules have a quarter of it
 
@@ -51,7 +53,7 @@ def find_kernel(cache: Cache, override: Path | None = None) -> LinuxKernel | Non
     candidates = [(path, path.parent.parent / "lib", "package") for path in pulled]
     if not candidates:
         candidates = [(path, Path("/lib"), str(path)) for path in Path("/boot").glob("vmlinuz-*cloud*")]
-    for path, library, origin in sorted(candidates, key=lambda candidate: _natural(candidate[0].name), reverse=True):
+    for path, library, origin in sorted(candidates, key=_newest, reverse=True):
         try:
             version = kernel_version(cache.hold(path))
         except UkperfError:
@@ -68,7 +70,7 @@ def pull_kernel(cache: Cache) -> LinuxKernel:
     """
     with apt(cache, "a Linux kernel", _INSTEAD) as ours:
         packages = _kernel_packages(ours)
-        description = {"packages": [str(ours.package(name)) for name in packages], "layout": 1}
+        description = {"packages": [str(ours.package(name)) for name in packages], "layout": _LAYOUT}
         cache.entry(_KIND, Cache.key(description), lambda target: _unpack(ours, packages, target))
     kernel = find_kernel(cache)
     if kernel is None:
@@ -119,6 +121,12 @@ def _extract(package: Path, target: Path) -> None:
                         raise UkperfError(f"The package {package.name} ends in the middle of {name}.")
         finally:
             unpacker.stdout.close()
+
+
+def _newest(candidate: tuple[Path, Path, str]) -> tuple[list[tuple[int, str]], float]:
+    """Sort key by version, and of one version by when it was taken apart."""
+    path, library, _ = candidate
+    return _natural(path.name), library.stat().st_mtime if library.is_dir() else 0.0
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

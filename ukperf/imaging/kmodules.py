@@ -55,6 +55,12 @@ def load_order(modules: Path, names: Iterable[str]) -> list[tuple[str, bytes]]:
     return list(done.items())
 
 
+def has(modules: Path, names: Iterable[str]) -> bool:
+    """Are the modules of these names there, or built in? What they depend on is not looked at."""
+    there = {_name(path) for path in modules.glob("kernel/**/*.ko*")} | _builtin(modules)
+    return {name.replace("-", "_") for name in names} <= there
+
+
 def _name(path: Path) -> str:
     return path.name.partition(".")[0].replace("-", "_")
 

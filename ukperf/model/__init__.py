@@ -14,6 +14,7 @@ from ukperf.model.asked import (
     Listening,
     Machine,
     MachineKind,
+    Network,
     Platform,
     Program,
     Repetitions,
@@ -52,6 +53,7 @@ from ukperf.model.seen import (
     Unit,
     cost_of,
 )
+from ukperf.model.visit import Door, Visit, Visitor
 from ukperf.model.why import Cause, LastWords, Why
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "Command",
     "Comparison",
     "ConsoleWay",
+    "Door",
     "Estimate",
     "Event",
     "Frame",
@@ -81,6 +84,7 @@ __all__ = [
     "Listening",
     "Machine",
     "MachineKind",
+    "Network",
     "Observation",
     "Outcome",
     "Phase",
@@ -104,6 +108,8 @@ __all__ = [
     "Unit",
     "Variant",
     "Verdict",
+    "Visit",
+    "Visitor",
     "Why",
     "cost_of",
     "direction",

@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from ukperf.model.why import LastWords
+
+if TYPE_CHECKING:
+    from ukperf.model.visit import Visitor
 
 
 class Accelerator(StrEnum):
@@ -100,6 +104,22 @@ class Machine:
 
 
 DEFAULT_PLATFORM = Machine().kind.platform
+
+
+@dataclass(frozen=True)
+class Network:
+    """A guest's network device, and the one way in: a TCP port of this machine's loopback interface.
+
+    guest_port: what its program listens on. host_port: what leads there, 0: a free one, chosen anew at each boot; that
+    of a program of this machine is its own. The address is the one that QEMU's user-mode network has for its guest.
+    """
+
+    ADDRESS: ClassVar[str] = "10.0.2.15"
+    PREFIX: ClassVar[int] = 24
+    GATEWAY: ClassVar[str] = "10.0.2.2"
+
+    guest_port: int
+    host_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -243,6 +263,8 @@ class BootSpec:
     console_path: Path | None = None  # the raw console is written here, if given
     template: Path | None = None  # the folder of a template that the guest is restored from, instead of being booted
     restorer: Restorer = Restorer.TEMPLATE
+    network: Network | None = None  # None: the guest has no network device
+    visitor: Visitor | None = None  # what this machine does with the guest's port while it runs; its end is the guest's
 
 
 def kind_of(guest: str) -> str:

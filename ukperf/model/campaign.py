@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ukperf.model.asked import Accelerator, Image, Launch, Listening, Machine, MachineKind, Program
+from ukperf.model.asked import Accelerator, Image, Launch, Listening, Machine, MachineKind, Network, Program
 from ukperf.model.seen import BootRecord
 
 # How orders are drawn (engine/schedule.py): each block's by itself, as in runs planned before 0.2, or in a chain.
@@ -81,6 +81,7 @@ class Request:
     phases: bool = True  # are they compared, or only what the program measures?
     listening: Listening = field(default_factory=Listening)
     programs: Mapping[str, Program] = field(default_factory=dict)  # variants that run another one
+    network: Network | None = None  # of every guest; None: none has a network device
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Plan:
     parameters: Mapping[str, object] = field(default_factory=dict)  # the workload's options
     phases: bool = True  # are the boots' phases compared, or only what the program measured?
     listening: Listening = field(default_factory=Listening)
+    network: Network | None = None
     files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ukperf.model.why import Why
+
+if TYPE_CHECKING:
+    from ukperf.model.visit import Visit
 
 
 class Unit(StrEnum):
@@ -161,6 +165,7 @@ class Observation:
     host_calls_ns: int = 0  # time spent inside libvirt's calls
     noise: Mapping[str, float] = field(default_factory=dict)  # load, steal, … during the trial
     why: Why | None = None  # by the guest's last words, where the outcome is not OK
+    visit: Visit | None = None  # where there was a visitor
 
     @property
     def frames(self) -> tuple[Frame, ...]:

@@ -28,6 +28,7 @@ from ukperf.model import (
     Request,
     Result,
     Trial,
+    Visitor,
 )
 from ukperf.reports.page import Page
 from ukperf.reports.pictures import Picture
@@ -193,6 +194,11 @@ class Workload(ABC):
     def reader(self, options: Any) -> Reader | None:
         """Reads more out of each boot than the guest's frames say: figures and checks of what the program wrote, if the
         request's `listening` keeps it. None: there is nothing to read."""
+        return None
+
+    def visitor(self, options: Any) -> Visitor | None:
+        """What this machine does with the guests' port, while they run, if the request has a network. The guest is
+        ended when the visit is; what came of it, `reader` finds in the observation."""
         return None
 
     def compared(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Sequence[BootRecord]:
