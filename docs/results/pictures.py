@@ -1,28 +1,21 @@
-"""README's pictures, drawn from the runs by matplotlib, and a terminal's screen by rich; called by make.py."""
+"""README's pictures, drawn from the runs by matplotlib, and the recording of a terminal; called by make.py."""
 
 from __future__ import annotations
 
 import math
-import os
-import pty
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from make import BASELINE, OVERVIEW, UKPERF, Asked, bundle, comparison, guests
-from rich.console import Console
-from rich.text import Text
+import recording
+from make import BASELINE, OVERVIEW, Asked, comparison, guests
 
 from ukperf.reports.units import number
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
-
-COLUMNS = 110  # of the terminal
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ def draw_all(folder: Path) -> None:
     """All pictures, into this folder."""
     for look in LOOKS:
         overview(OVERVIEW, "icount", look, folder / f"overview-{look.name}.svg")
-    terminal("boot-icount", folder / "terminal.svg")
+    recording.write("boot-icount", folder / "terminal.svg")
 
 
 def overview(columns: Sequence[Asked], suffix: str, look: Look, path: Path) -> None:
@@ -105,32 +98,3 @@ def _mark(axes: Any, row: Mapping[str, Any] | None, place: int, limits: tuple[fl
     axes.plot([ratio], [place], "o", color=look.mark, ms=4.5)
     right = ratio < middle
     axes.text(high * 1.25 if right else low / 1.25, place, number(ratio), ha="left" if right else "right", va="center")
-
-
-def terminal(run: str, path: Path) -> None:
-    """What a terminal shows of `ukperf report --brief RUN`, with its colours."""
-    console = Console(record=True, width=COLUMNS, file=StringIO())
-    console.print(
-        Text.from_ansi(
-            f"$ ukperf report --brief {run}.tar.gz\n{_shown((*UKPERF, 'report', '--brief', str(bundle(run))))}"
-        )
-    )
-    path.write_text(console.export_svg(title="ukperf", unique_id="ukperf"), encoding="utf-8")
-
-
-def _shown(command: Sequence[str]) -> str:
-    """What a command writes to a terminal of COLUMNS columns."""
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "COLUMNS": str(COLUMNS), "LINES": "50", "TERM": "xterm-256color"}
-    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=env)
-    os.close(theirs)
-    pieces: list[bytes] = []
-    try:
-        while piece := os.read(ours, 65_536):
-            pieces.append(piece)
-    except OSError:  # EIO: the other end is closed
-        pass
-    finally:
-        os.close(ours)
-        process.wait()
-    return b"".join(pieces).decode("utf-8", "replace").replace("\r\n", "\n")
