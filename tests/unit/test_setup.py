@@ -10,6 +10,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,10 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from test_cli import Shell
 from test_scripts import TOOLS
 
-from ukperf import guests
+from ukperf import guests, signals
 from ukperf.doctor import checks, preparing, system
 from ukperf.doctor.system import Need
 from ukperf.errors import UkperfError
@@ -81,6 +83,11 @@ def machine(tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Ma
     return Machine(tmp_path, monkeypatch)
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def nothing_to_do(diagnosis: checks.Diagnosis) -> Callable[..., checks.Diagnosis]:
     return lambda uri: diagnosis
 
@@ -129,22 +136,34 @@ def test_in_a_pipe_without_yes_the_line_to_type_is_printed_and_nothing_is_done(m
     assert machine.called("apt-get") == machine.called("sudo") == []
 
 
-@pytest.mark.parametrize(("answer", "installs"), [("y", True), ("", True), ("n", False)])
+@pytest.mark.parametrize(("answer", "installs"), [("y\n", True), ("\n", True), ("n\n", False), ("", False)])
 def test_on_a_terminal_somebody_is_asked(
     machine: Machine, shell: Shell, able: None, monkeypatch: pytest.MonkeyPatch, answer: str, installs: bool
 ) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     machine.without_qemu()
     machine.with_sudo()
-    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
     monkeypatch.setattr("ukperf.text.CleanStream.isatty", lambda self: True, raising=False)
     status, _, err = shell("setup")
     assert "Install 1 package (qemu-system-x86)?" in err
     assert status == (0 if installs else 2)
+    assert ("Nothing was installed." in err) is not installs
     assert bool(machine.called("apt-get")) == installs
+
+
+def test_interrupting_the_question_is_an_interrupt(
+    machine: Machine, shell: Shell, able: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(question: str, **more: object) -> bool:
+        monkeypatch.setattr(signals, "_arrived", [signal.SIGINT])
+        raise typer.Abort
+
+    machine.without_qemu()
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("ukperf.text.CleanStream.isatty", lambda self: True, raising=False)
+    monkeypatch.setattr(typer, "confirm", interrupted)
+    status, _, err = shell("setup")
+    assert status == 130 and err.splitlines()[-1] == "ukperf: Interrupted."
 
 
 def test_with_yes_sudo_is_used_for_apt_alone_and_no_service_is_started(

@@ -240,7 +240,7 @@ def build() -> HostFiles:
         CannotBuild: a tool, the packages or their mirror is missing.
     """
     need("apt-get", "dpkg-deb", "tar", "mke2fs", "ldconfig", "qemu-system-x86_64", "taskset", "chrt")
-    cache = platformdirs.user_cache_path("ukperf") / "xenhost"
+    cache = platformdirs.user_cache_path("ukperf-tests") / "xenhost"  # `ukperf images clean` is not to take it
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="work-", dir=cache) as name:
         work = Path(name)

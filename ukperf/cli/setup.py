@@ -67,8 +67,20 @@ def _ask(what: Lacking, yes: bool) -> None:
         raise UkperfError(f"Missing here: {missing}.", hint=hint)
     print(f"Missing here: {missing}.", file=sys.stderr)
     question = f"Install {many(len(what.packages), 'package')} ({' '.join(what.packages)})?"
-    if not typer.confirm(question if what.needs else "Add them?", default=True, err=True):
+    if not _agreed(question if what.needs else "Add them?"):
         raise UkperfError("Nothing was installed.", hint=hint)
+
+
+def _agreed(question: str) -> bool:
+    """^D is no answer, which is no; ^C ends ukperf as everywhere."""
+    from ukperf import signals
+
+    try:
+        return typer.confirm(question, default=True, err=True)
+    except typer.Abort:
+        signals.check()
+        print(file=sys.stderr)  # the cursor is behind the question still
+        return False
 
 
 def _get_kernels(what: Lacking) -> None:
