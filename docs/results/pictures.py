@@ -67,7 +67,7 @@ def overview(columns: Sequence[Asked], suffix: str, look: Look, path: Path) -> N
             for place, name in enumerate(names):
                 _mark(axes, rows[column, name], place, limits, look)
         panels[0][0].set_yticks(range(len(names)), names)
-        panels[0][0].invert_yaxis()
+        panels[0][0].set_ylim(len(names) - 0.4, -0.6)  # the first on top, and no row on the axis
         figure.supxlabel(f"instructions ÷ those of {BASELINE}: less is better", fontsize=9, color=look.ink)
         figure.tight_layout(w_pad=0.6)
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -73,7 +73,7 @@ def test_many_benchmarks_are_counted_in_a_sentence_for_each_guest() -> None:
     )
     out = io.StringIO()
     render(ReportPage(story), Console(file=out, width=200), brief=True)
-    assert out.getvalue().startswith("Against linux, nanos is faster in 9 of 9 benchmarks.\n")
+    assert out.getvalue().startswith("nanos against linux, 9 benchmarks: faster in 9.\n")
 
 
 FACTS = {

@@ -97,7 +97,7 @@ def test_instructions_are_not_called_time() -> None:
 
 def test_many_benchmarks_are_counted_instead_of_listed() -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5}, samples=[f"call{i}" for i in range(10)])
-    assert answers(summarize(records, "linux")) == ("Against linux, nanos is faster in 10 of 10 benchmarks.",)
+    assert answers(summarize(records, "linux")) == ("nanos against linux, 10 benchmarks: faster in 10.",)
 
 
 def test_the_page_is_whole_and_asks_nobody_for_anything() -> None:

@@ -49,8 +49,8 @@ def counted(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     for guest, baseline in dict.fromkeys((c.guest, c.baseline) for c in comparisons):
         mine = [c for c in comparisons if (c.guest, c.baseline) == (guest, baseline)]
         kinds = [f"{word} in {n}" for word, n in Counter(c.word for c in mine).items()]
-        of = f"{', '.join(kinds)} of {many(len(mine), 'benchmark')}"
-        sentences.append(f"Against {cut(baseline)}, {cut(guest)} is {of}.")
+        asked = f"{cut(guest)} against {cut(baseline)}, {many(len(mine), 'benchmark')}"
+        sentences.append(f"{asked}: {', '.join(kinds)}.")  # "is more in 4" is no English
     return tuple(sentences)
 
 
