@@ -140,7 +140,7 @@ def pull(
     from ukperf.reports.page import sentences
 
     if missing == (guest is not None):
-        raise UkperfError("Name a guest, or all that are not there by --missing.", hint=f"Like: {_pulls()}")
+        raise UkperfError("Name a guest, or say --missing for all that are not here.", hint=f"Like: {_pulls()}")
     if guest is None:
         if (version, mirror, sha256, platform) != (None, None, None, DEFAULT_PLATFORM):
             raise UkperfError("--missing takes the newest kernels, from where each guest's are.", hint="Name a guest.")
