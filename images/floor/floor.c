@@ -5,13 +5,15 @@
  *     loops=N values=N    time the counting loop (default: none, the lower limit counts nothing)
  *     calls=1 instructions=1   time function calls, in cycles, or in what a tick is under icount
  *     status=N            exit status
- *     silent hang crash   for tests: stop before `main`; after it; or die after it
+ *     gate                wait after `main` until the host has saved the machine, and say so when it goes on
+ *     silent hang crash   stop before `main`; after it (also for `density`); or die after it
  */
 #include <stddef.h>
 
 #include "../../workloads/common/ukperf.h"
 #include "../../workloads/common/callcost.h"
 #include "../../workloads/common/count.h"
+#include "../../workloads/common/gate.h"
 #include "floor.h"
 #include "xen.h"
 
@@ -100,6 +102,10 @@ void floor_main(const struct hvm_start_info *info)
     if (!on_xen)
         outb(FIFO_CONTROL, 1);
     uk_main_at("floor", tsc);
+    if (has_word(words, "gate")) {
+        uk_gate();
+        uk_phase("restored");
+    }
     if (has_word(words, "hang"))
         stop();
     if (has_word(words, "crash"))

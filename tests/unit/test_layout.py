@@ -16,6 +16,7 @@ import chromium
 import pytest
 from records import failed, run_of, save_run
 from test_compare import cli
+from test_density import records_of, stored
 from test_deps import toy
 from test_pages import PAGES
 
@@ -99,6 +100,12 @@ def predictions(folder: Path) -> Path:
     return folder
 
 
+def density(folder: Path) -> Path:
+    records = records_of({"linux": 190, "nanos": 42, "unikraft": 36, LONG: 20}, 8)
+    stored(folder, records, budget=4096)
+    return folder
+
+
 def two_hosts(folder: Path) -> Path:
     return save_run(
         folder,
@@ -106,7 +113,7 @@ def two_hosts(folder: Path) -> Path:
     )
 
 
-RUNS = (boots, exact, alike, costs, predictions, two_hosts)
+RUNS = (boots, exact, alike, costs, predictions, density, two_hosts)
 CASES = Path(__file__).parents[1] / "cases"
 
 

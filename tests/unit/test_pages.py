@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from records import failed, run_of
 from rich.console import Console
+from test_density import records_of, seen_of
 
 from ukperf.doctor.checks import Check, Diagnosis, State
 from ukperf.doctor.page import DoctorPage
@@ -28,6 +29,7 @@ from ukperf.reports import html, markdown
 from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage
 from ukperf.reports.compare_table import CheckPage, ComparePage
 from ukperf.reports.costtable import Claim, CostPage, OperationsPage, Row, View
+from ukperf.reports.densitytable import DensityPage, FleetsOf
 from ukperf.reports.jsonout import encode, plain
 from ukperf.reports.page import Cell, Column, Line, Page, Part, PlainPage, Quote, Table, Tone, sentences
 from ukperf.reports.paperclaims import ClaimLine, Holding, Needs
@@ -46,6 +48,7 @@ from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan, plan_alone, sample_parts
 from ukperf.stats.within import series_of
 from ukperf.stats.within_boot import BootRatio
+from ukperf.workloads.density import CREATE, MORE
 from ukperf.workloads.memory import LeastMemory, LeastMemoryPage
 from ukperf.workloads.paperfigures import TABLE_I
 
@@ -138,6 +141,13 @@ def paper_page() -> PaperPage:
     )
 
 
+def density_page() -> DensityPage:
+    fleets = {guest: (seen_of(slope), seen_of(slope + 1)) for guest, slope in {"linux": 190, "nanos": 42}.items()}
+    summary = summarize(records_of({"linux": 190, "nanos": 42}), "linux")
+    rows = [FleetsOf(guest, seen, 128) for guest, seen in fleets.items()]
+    return DensityPage(summary, rows, (MORE, CREATE), budget=4096, facts=FACTS, notes=NOTES)
+
+
 def doctor_page() -> DoctorPage:
     checks = (Check("qemu", State.OK, "/usr/bin/qemu"), Check("KVM", State.OPTIONAL, "It is slow.", "Get another."))
     noise = (NoiseSource("load", "9.10 on 2 CPUs", False, "Stop what else runs."), NoiseSource("SMT", "off", True))
@@ -167,6 +177,7 @@ PAGES = {
     "syscalls": lambda: CallsPage(TABLES, ["read"], TABLE_I, notes=NOTES),
     "syscalls --list": lambda: CallListPage(TABLES, ["read", "open"], TABLE_I, notes=NOTES),
     "syscalls --diff": lambda: CallDifferencePage(*TABLES, notes=NOTES),
+    "density": density_page,
     "paper": paper_page,
     "doctor": doctor_page,
     "report": report_page,

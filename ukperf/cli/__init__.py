@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "deps": "ukperf.cli.deps",
     "sklearn": "ukperf.cli.sklearn",
     "infer": "ukperf.cli.infer",
+    "density": "ukperf.cli.density",
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",

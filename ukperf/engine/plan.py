@@ -14,7 +14,7 @@ from ukperf.decode import decode
 from ukperf.engine.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
-from ukperf.model import BALANCED, INDEPENDENT, BootSpec, LastWords, Plan
+from ukperf.model import BALANCED, INDEPENDENT, MOST_GUESTS, BootSpec, Fleet, LastWords, Plan
 from ukperf.text import clean, shell
 
 PLAN = "plan.json"
@@ -59,6 +59,7 @@ def spec_of(plan: Plan, guest: str, *, timeout_s: float | None = None, console_p
         until_ready=plan.listening.until_ready,
         last_words=_last_words(plan.images[guest].guest),
         network=plan.network,
+        fleet=plan.fleet,
     )
 
 
@@ -162,9 +163,19 @@ def _check(plan: Plan) -> None:
         raise ValueError("its network has no such port")
     if plan.limits.boots is None and plan.limits.precision is None:
         raise ValueError("it has no limit")
+    if plan.fleet is not None:
+        _check_fleet(plan.fleet)
     # both become part of files' names and of a domain's
     if not _NAME.fullmatch(plan.run_id):
         raise ValueError(f"{clean(plan.run_id, 40)!r} is no run's name")
     for guest in (*plan.images, plan.baseline, *(image.guest for image in plan.images.values())):
         if not _GUEST.fullmatch(guest):
             raise ValueError(f"{clean(guest, 40)!r} is no guest's name")
+
+
+def _check_fleet(fleet: Fleet) -> None:
+    ascending = list(fleet.sizes) == sorted(set(fleet.sizes))
+    if not fleet.sizes or not ascending or not 1 <= fleet.sizes[0] <= fleet.sizes[-1] <= MOST_GUESTS:
+        raise ValueError("its numbers of guests are none")
+    if fleet.most_mib < 1 or (fleet.budget_mib is not None and fleet.budget_mib < 1):
+        raise ValueError("its fleets have no memory")

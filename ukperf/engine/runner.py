@@ -199,7 +199,8 @@ class Runner:
         self.observer.trial_starts(trial)
         at = datetime.now(UTC)
         facts = trial_facts(self.plan, guest, self._about(host), host.conditions())
-        seen = host.boot(spec, self._listener(trial))
+        boot = host.boot if spec.fleet is None else host.boot_fleet
+        seen = boot(spec, self._listener(trial))
         if why := host.changed() or self._files.changed(image):  # nobody knows which of the two it was
             seen = replace(seen, outcome=Outcome.LOST, reason=why.rstrip("."))
         reading = self._read(spec, seen)

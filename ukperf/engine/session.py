@@ -186,6 +186,8 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
     accelerator, truth = one_accelerator(request.accelerator, hosts)
     say_truth(truth, request.accelerator, say)
     refuse_several_cpus(request.machine, accelerator)
+    for host in hosts if request.fleet is not None else ():
+        host.check_fleet()
     concerns = _concerns(request, accelerator, hosts)
     for concern in concerns:
         say(f"{concern[0].upper()}{concern[1:]}.")
@@ -215,6 +217,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         vcpus={name: variant.vcpus for name, variant in request.variants.items() if variant.vcpus},
         listening=request.listening,
         network=request.network,
+        fleet=request.fleet,
         variants={name: variant.words for name, variant in request.variants.items() if variant.words},
         shared_path=request.shared_path,
         schedule=BALANCED,

@@ -1,6 +1,7 @@
 """floor: our own kernel, compiled here. Its programs are linked in.
 
-`boot` does nothing, `count` counts, and of `syscall_cost` it has the function calls: there is no system to call.
+`boot` does nothing, `count` counts, `density` stays, and of `syscall_cost` it has the function calls: there is no
+system to call.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ukperf.imaging.programs import compiled_from
 from ukperf.model import Image, Program
 from ukperf.resources import data, data_root
 
-LINKED_IN = ("boot", "count", "syscall_cost")
+LINKED_IN = ("boot", "count", "density", "syscall_cost")
 
 
 class Floor(Guest):
@@ -40,6 +41,8 @@ class Floor(Guest):
             )
         kernel, digest = self.cache.keep(options.kernel or self.kernel())
         words = program.argv[1:] if program.workload == "count" else ()
+        if program.workload == "density":
+            words = ("gate", "hang") if "gate" in program.argv else ("hang",)
         if program.workload == "syscall_cost":
             words = ("calls=1", "instructions=1") if "units=instructions" in program.argv else ("calls=1",)
         cmdline = join_cmdline(self.recipe.cmdline, *words, options.cmdline)

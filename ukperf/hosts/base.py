@@ -90,6 +90,18 @@ class Host(Protocol):
         once for each."""
         ...
 
+    def check_fleet(self) -> None:
+        """Raises HostError, in a sentence, where the memory of many guests at once cannot be told here."""
+        ...
+
+    def boot_fleet(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        """Boot as many guests as spec.fleet says, each suspended when it is ready, and see what they take together;
+        nothing of them is left afterwards.
+
+        Raises HostError as `check_fleet` and `boot` do; a fleet with a guest that fails is an Observation.
+        """
+        ...
+
     def facts(self) -> Mapping[str, str]:
         """Name → value: versions, CPU model, kernel … for the run; records get those of BOOT_FACTS.
 
@@ -149,6 +161,12 @@ class HostDefaults:
     def check_network(self) -> None:
         raise HostError(f"{self.uri} gives its guests no network that this machine can reach them by.")
 
+    def check_fleet(self) -> None:
+        raise no_fleet(self.uri)
+
+    def boot_fleet(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        raise no_fleet(self.uri)
+
     def facts(self) -> Mapping[str, str]:
         return {"connection": self.uri}
 
@@ -166,3 +184,11 @@ class HostDefaults:
 
     def close(self) -> None:
         """Nothing is held between trials."""
+
+
+def no_fleet(uri: str) -> HostError:
+    """Of a host where the memory of guests cannot be told."""
+    return HostError(
+        f"The memory of many guests at once cannot be told on {uri}: they are no processes that ukperf starts itself.",
+        hint="Leave out --connect.",
+    )

@@ -63,19 +63,21 @@ def between(before: dict[Path, Throttling], after: dict[Path, Throttling]) -> Th
     return max(spans, key=lambda span: (span.share, span.seconds), default=None)
 
 
-def groups(root: Path = ROOT) -> Sequence[Path]:
-    """Folders of the groups that this process is in and that may limit its CPU time, its own first."""
-    return _groups(root, text_of(root / "proc/self/cgroup") or "")
+def groups(root: Path = ROOT, controller: str = "cpu") -> Sequence[Path]:
+    """Folders of the groups that this process is in and that may limit its CPU time, its own first. controller: what
+    else they may limit."""
+    return _groups(root, text_of(root / "proc/self/cgroup") or "", controller)
 
 
 @lru_cache(maxsize=8)
-def _groups(root: Path, memberships: str) -> tuple[Path, ...]:
+def _groups(root: Path, memberships: str, controller: str) -> tuple[Path, ...]:
     """What mounts and folders say is looked at once, as long as this process stays in its groups."""
-    return tuple(dict.fromkeys(folder for top, own in _hierarchies(root, memberships) for folder in _upwards(top, own)))
+    hierarchies = _hierarchies(root, memberships, controller)
+    return tuple(dict.fromkeys(folder for top, own in hierarchies for folder in _upwards(top, own)))
 
 
-def _hierarchies(root: Path, memberships: str) -> Iterator[tuple[Path, Path]]:
-    """(mount point, own group) of the v2 hierarchy and of v1's with the cpu controller."""
+def _hierarchies(root: Path, memberships: str, controller: str) -> Iterator[tuple[Path, Path]]:
+    """(mount point, own group) of the v2 hierarchy and of v1's with that controller."""
     paths = dict(_memberships(memberships))
     for line in _lines(root / "proc/self/mountinfo"):
         left, _, right = line.partition(" - ")
@@ -85,8 +87,8 @@ def _hierarchies(root: Path, memberships: str) -> Iterator[tuple[Path, Path]]:
         options = kind[2].split(",")
         if kind[0] == "cgroup2":
             path = paths.get("")
-        elif kind[0] == "cgroup" and "cpu" in options:
-            path = next((path for names, path in paths.items() if "cpu" in names.split(",")), None)
+        elif kind[0] == "cgroup" and controller in options:
+            path = next((path for names, path in paths.items() if controller in names.split(",")), None)
         else:
             continue
         if path is not None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import HostError
 from ukperf.hosts import children
 from ukperf.hosts.base import OnFrame
+from ukperf.hosts.fleet import FleetMember, suspended, until
 from ukperf.hosts.noise import peak_rss
 from ukperf.hosts.qmp import QmpError
 from ukperf.hosts.restoring import Restoring
@@ -96,6 +98,75 @@ class ProcessStop:
         return time.monotonic_ns()
 
 
+@dataclass(frozen=True)
+class Vmm:
+    """A VMM that runs: its process, the console's connection, its pidfd, and the file that it complains to."""
+
+    process: children.Child
+    console: socket.socket
+    ended: int
+    log: int
+
+    def watch(self, spec: BootSpec, events: dict[Event, int], on_frame: OnFrame | None, until: Event | None) -> Watch:
+        """Over its guest. until: what it is over with, before the guest's end."""
+        pid, stop = self.process.pid, ProcessStop(self.ended)
+        return Watch(spec, SocketConsole(self.console), stop, events, on_frame, lambda: peak_rss(pid), until=until)
+
+    def said(self) -> str:
+        """The last line of its complaints."""
+        return tail(self.log)
+
+
+class NotStartedError(Exception):
+    """A VMM that ended, or did nothing, before its guest began: a phrase."""
+
+
+@contextmanager
+def started(
+    spec: BootSpec,
+    command: CommandLine,
+    console_path: Path,
+    log: int,
+    events: dict[Event, int],
+    restoring: Restoring | None = None,
+) -> Iterator[Vmm]:
+    """A VMM whose guest runs, gone at the end of the block. events gets START, CREATED, RESUMED and, of a guest that is
+    restored, LOADED. restoring: what it is restored from, instead of being booted.
+
+    Raises NotStartedError, and HostError where it cannot be executed.
+    """
+    children.prepare()
+    with ExitStack() as stack:
+        with listening(console_path) as server:  # the next guest of a fleet gets the same
+            vmm = children.spawned(command.argv, dict(command.env), subprocess.DEVNULL, log, spec.machine.pin)
+            try:
+                process = stack.enter_context(vmm)
+            except children.NotExecutedError as error:
+                raise HostError(f"{error}.") from error
+            descriptor = stack.enter_context(pidfd(process.pid))
+            events[Event.START] = process.started_ns
+            connection = accept(server, descriptor)
+        if connection is None:
+            process.kill()
+            process.wait()
+            raise NotStartedError(f"the VMM did not start; it said: {tail(log) or f'exit status {process.returncode}'}")
+        events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
+        stack.enter_context(connection)
+        if restoring is not None:
+            _restore(restoring, descriptor, events, log)
+        yield Vmm(process, connection, descriptor, log)
+
+
+def _restore(restoring: Restoring, ended: int, events: dict[Event, int], log: int) -> None:
+    """Raises NotStartedError where it cannot be restored."""
+    try:
+        restoring.load(ended, events)
+        events[Event.RESUMED] = time.monotonic_ns()
+        restoring.run()
+    except QmpError as error:
+        raise NotStartedError(f"{error.message.rstrip('.')}; it said: {tail(log)}") from error
+
+
 def boot_direct(
     spec: BootSpec,
     command: CommandLine,
@@ -107,35 +178,36 @@ def boot_direct(
 
     restoring: what the guest is restored from, instead of being booted.
     """
-    children.prepare()
-    with listening(console_path) as server, tempfile.TemporaryFile(dir=console_path.parent) as log:
-        events: dict[Event, int] = {}
-        vmm = children.spawned(command.argv, dict(command.env), subprocess.DEVNULL, log.fileno(), spec.machine.pin)
+    events: dict[Event, int] = {}
+    with tempfile.TemporaryFile(dir=console_path.parent) as log:
         try:
-            with vmm as process, pidfd(process.pid) as descriptor:
-                events[Event.START] = process.started_ns
-                connection = accept(server, descriptor)
-                if connection is None:
-                    process.kill()
-                    process.wait()
-                    said = tail(log.fileno()) or f"exit status {process.returncode}"
-                    return Observation(Outcome.LOST, f"the VMM did not start; it said: {said}", events)
-                events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
-                with connection:
-                    if restoring is not None:
-                        restoring.load(descriptor, events)
-                        events[Event.RESUMED] = time.monotonic_ns()
-                        restoring.run()
-                    stop = ProcessStop(descriptor)
-                    watch = Watch(
-                        spec, SocketConsole(connection), stop, events, on_frame, lambda: peak_rss(process.pid)
-                    )
-                    watch.run()
-        except QmpError as error:
-            return Observation(Outcome.LOST, f"{error.message.rstrip('.')}; it said: {tail(log.fileno())}", events)
-        except children.NotExecutedError as error:
-            raise HostError(f"{error}.") from error
+            with started(spec, command, console_path, log.fileno(), events, restoring) as vmm:
+                watch = vmm.watch(spec, events, on_frame, None)
+                watch.run()
+        except NotStartedError as error:
+            return Observation(Outcome.LOST, str(error), events)
         return watch.observe(extra=tail(log.fileno()))
+
+
+@contextmanager
+def member_direct(
+    spec: BootSpec,
+    command: CommandLine,
+    console_path: Path,
+    on_frame: OnFrame | None,
+    restoring: AbstractContextManager[Restoring | None],
+) -> Iterator[FleetMember]:
+    """One guest of a fleet, suspended and alive for the length of the block. Raises HostError without a VMM."""
+    events: dict[Event, int] = {}
+    with ExitStack() as stack:
+        going_on = stack.enter_context(restoring)
+        log = stack.enter_context(tempfile.TemporaryFile(dir=console_path.parent)).fileno()
+        try:
+            vmm = stack.enter_context(started(spec, command, console_path, log, events, going_on))
+        except NotStartedError as error:
+            yield FleetMember(0, events, Observation(Outcome.LOST, str(error), events))
+            return
+        yield suspended(vmm.watch(spec, events, on_frame, until(spec)), vmm.ended, vmm.process.pid, vmm.said)
 
 
 def tail(descriptor: int) -> str:

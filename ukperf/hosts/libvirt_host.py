@@ -5,65 +5,43 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ukperf import hints
 from ukperf.errors import HostError
 from ukperf.files import file_identity
-from ukperf.hosts import children, remains
-from ukperf.hosts.base import OnFrame
+from ukperf.hosts import remains
+from ukperf.hosts.base import OnFrame, no_fleet
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
 from ukperf.hosts.cores import all_usable, usable_cpus
 from ukperf.hosts.direct import (
     CommandLine,
     boot_direct,
+    member_direct,
     sayable_environment,
     strip_for_direct,
     with_variables,
 )
+from ukperf.hosts.domainboots import DomainBoots, Embedded
 from ukperf.hosts.domainevents import DomainEvents
 from ukperf.hosts.domains import own, remove_strays, running
 from ukperf.hosts.domainxml import Backing, Console, domain_xml, metadata, sayable
-from ukperf.hosts.interrupts import holding_interrupts
+from ukperf.hosts.fleet import FleetMember, make_fleet, meter_of
 from ukperf.hosts.machines import fit_machine, machine_facts
 from ukperf.hosts.network import retried
-from ukperf.hosts.noise import conditions, cpu_model, noise_between, peak_rss, reading
+from ukperf.hosts.noise import conditions, cpu_model, noise_between, reading
 from ukperf.hosts.ownership import scratch
 from ukperf.hosts.places import check_temporary, plainly_named
-from ukperf.hosts.qmp import QmpError
-from ukperf.hosts.reaper import adopting_orphans
 from ukperf.hosts.remote import RemoteFiles, remote_cpu
-from ukperf.hosts.sockets import listening, pidfd
-from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.templates import Templates
-from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
 from ukperf.hosts.xen import xen_xml
-from ukperf.model import Accelerator, BootSpec, Event, Launch, Machine, MachineKind, Observation, Outcome, Platform
+from ukperf.model import Accelerator, BootSpec, Launch, Machine, MachineKind, Observation, Platform
 
 EMULATOR = "qemu-system-x86_64"
-# After create QEMU has opened its serial device, so it has called our socket already.
-ACCEPT_TIMEOUT_S = 5.0
-
-
-@dataclass
-class _Calls:
-    """Time inside libvirt's calls, ns."""
-
-    total_ns: int = 0
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        start = time.monotonic_ns()
-        try:
-            yield
-        finally:
-            self.total_ns += time.monotonic_ns() - start
 
 
 class LibvirtHost:
@@ -92,6 +70,8 @@ class LibvirtHost:
             for name in remove_strays(connection):
                 self._files.remove_clone(name)
         self._events = DomainEvents(uri, connection)
+        embedded = Embedded(scratch, self._console_path()) if self.embedded else None
+        self._domains = DomainBoots(uri, connection, self._events, self._files, embedded, has_log=not self.is_xen)
 
     @property
     def uri(self) -> str:
@@ -230,6 +210,28 @@ class LibvirtHost:
     def check_template(self, folder: Path) -> None:
         self._templates.check(folder)
 
+    def check_fleet(self) -> None:
+        if not self.embedded:
+            raise no_fleet(self._uri)
+
+    def boot_fleet(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
+        self.check_fleet()
+        assert spec.fleet is not None
+        before = reading()
+        direct = spec.launch is Launch.DIRECT
+        making = self._member_direct if direct else self._member_domain
+        seen = make_fleet(spec, spec.fleet, lambda one: making(one, on_frame), meter_of(spec, spec.fleet))
+        return replace(seen, noise=noise_between(before, reading(), spec.machine))
+
+    def _member_direct(self, spec: BootSpec, on_frame: OnFrame | None) -> AbstractContextManager[FleetMember]:
+        backing = self._templates.backing(spec)
+        command, going_on = self._command(spec, backing), self._templates.restoring(spec)
+        return member_direct(spec, command, self._console_path(), on_frame, going_on)
+
+    def _member_domain(self, spec: BootSpec, on_frame: OnFrame | None) -> AbstractContextManager[FleetMember]:
+        xml = self.xml(spec, self._templates.backing(spec))
+        return self._domains.member(spec, xml, self._templates.restoring(spec), on_frame)
+
     def xml(self, spec: BootSpec, backing: Backing | None = None) -> str:
         """The domain XML of a trial on this host; the image's paths are the host's.
 
@@ -286,99 +288,7 @@ class LibvirtHost:
         return self._commands[xml]
 
     def _boot_domain(self, spec: BootSpec, backing: Backing | None, on_frame: OnFrame | None) -> Observation:
-        calls = _Calls()
-        stop = DomainStop()
-        events: dict[Event, int] = {}
-        try:
-            with ExitStack() as stack:
-                server = stack.enter_context(listening(self._console_path())) if self.embedded else None
-                children.prepare()
-                going_on = stack.enter_context(self._templates.restoring(spec))
-                events[Event.START] = time.monotonic_ns()
-                domain = stack.enter_context(self._domain(spec, backing, calls))
-                events[Event.CREATED] = time.monotonic_ns()
-                stack.enter_context(self._events.stopping(stop, domain))
-                pid = self._vmm_pid(spec.name)
-                if pid is not None:
-                    stack.enter_context(children.recorded(pid))
-                console = stack.enter_context(self._console(domain, server, calls, spec))
-                # Where the guest ends QEMU itself (nanos), libvirt notices only a fifth of a second later.
-                vmm = None
-                with suppress(ProcessLookupError):
-                    vmm = None if pid is None else stack.enter_context(pidfd(pid))
-                if going_on is not None and vmm is not None:
-                    going_on.load(vmm, events)
-                events[Event.RESUMED] = time.monotonic_ns()
-                watch = Watch(
-                    spec, console, stop, events, on_frame, lambda: None if pid is None else peak_rss(pid), vmm=vmm
-                )
-                with calls.timed():
-                    domain.resume()
-                watch.run()
-                rss = None if pid is None else peak_rss(pid)
-                events[Event.RESUMED] = self._events.resumed_at(domain) or events[Event.RESUMED]
-            if stop.host_gone:
-                return Observation(
-                    Outcome.LOST, f"the connection to {self._uri} broke", events, host_calls_ns=calls.total_ns
-                )
-            return watch.observe(peak_rss=rss, host_calls_ns=calls.total_ns)
-        except self._libvirt.libvirtError as error:
-            return Observation(Outcome.LOST, f"libvirt: {first_line(error)}", events, host_calls_ns=calls.total_ns)
-        except QmpError as error:
-            return Observation(Outcome.LOST, error.message.rstrip("."), events, host_calls_ns=calls.total_ns)
-        finally:
-            stop.close()
-
-    @contextmanager
-    def _domain(self, spec: BootSpec, backing: Backing | None, calls: _Calls) -> Iterator[Any]:
-        xml = self.xml(spec, backing)
-        adopting = adopting_orphans(self._pid_file(spec.name)) if self.embedded else nullcontext()
-        domain = None
-        try:
-            with holding_interrupts(), calls.timed(), adopting:
-                domain = self._connection.createXML(xml, self._libvirt.VIR_DOMAIN_START_PAUSED)
-            yield domain
-        finally:
-            if domain is not None:
-                with holding_interrupts(), calls.timed(), suppress(self._libvirt.libvirtError):  # gone by itself
-                    domain.destroy()
-
-    @contextmanager
-    def _console(
-        self, domain: Any, server: socket.socket | None, calls: _Calls, spec: BootSpec
-    ) -> Iterator[ConsoleSource]:
-        if server is not None:
-            server.settimeout(ACCEPT_TIMEOUT_S)
-            try:
-                connection = server.accept()[0]
-            except TimeoutError as error:
-                raise HostError("QEMU did not open the guest's console.") from error
-            with connection:
-                yield SocketConsole(connection)
-            return
-        with calls.timed():
-            stream = self._connection.newStream(self._libvirt.VIR_STREAM_NONBLOCK)
-            domain.openConsole(None, stream, 0)
-        log = None if self.is_xen else lambda: self._files.log(spec.name, spec.console_limit)
-        console = StreamConsole(self._libvirt, stream, log)
-        try:
-            yield console
-        finally:
-            console.close()
-            if log is not None and not self._events.gone:
-                self._files.remove_log(spec.name)
-
-    def _vmm_pid(self, name: str) -> int | None:
-        """QEMU's pid where it is a process that this one may wait for."""
-        if not self.embedded:
-            return None
-        try:
-            return int(self._pid_file(name).read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return None
-
-    def _pid_file(self, name: str) -> Path:
-        return self._scratch / "run" / "qemu" / f"{name}.pid"
+        return self._domains.boot(spec, self.xml(spec, backing), self._templates.restoring(spec), on_frame)
 
 
 def emulator_path() -> str:

@@ -119,6 +119,7 @@ class Watch:
     on_frame: OnFrame | None = None
     sample_rss: Callable[[], int | None] | None = None  # peak resident bytes of the VMM, read while it lives
     vmm: int | None = None  # a pidfd, where the VMM may end before anybody says so
+    until: Event | None = None  # the watch is over with it, and the guest goes on
     frames: list[Frame] = field(default_factory=list)
     ticks: dict[Event, int] = field(default_factory=dict)
     peak_rss: int | None = None
@@ -212,7 +213,7 @@ class Watch:
 
     def _may_end(self) -> bool:
         """Has a guest that is ended by us said all that it should?"""
-        early = self.spec.until_ready and Event.READY in self.events
+        early = self.until in self.events or (self.spec.until_ready and Event.READY in self.events)
         return early or (self._last_event() in self.events and not self.spec.image.powers_off)
 
     def _listen(self, data: bytes) -> None:

@@ -53,6 +53,11 @@ def boot_program(cache: Cache | None = None) -> Program:
     return c_program("boot", "boot/boot.c", cache=cache)
 
 
+def density_program(cache: Cache | None = None) -> Program:
+    """Says `main` and stays, until its guest is ended."""
+    return c_program("density", "density/density.c", cache=cache)
+
+
 def clock_program(ms: int = 30, cache: Cache | None = None) -> Program:
     """Lets its own clock advance by `ms` four times and says so: the host compares (doctor/clocks.py)."""
     return c_program("clock", "boot/clock.c", f"ms={ms}", cache=cache)

@@ -24,6 +24,7 @@ from ukperf.model.asked import (
     kind_of,
 )
 from ukperf.model.campaign import BALANCED, INDEPENDENT, NO_PROGRAM, Limits, Plan, Request, Result, Variant
+from ukperf.model.fleet import MOST_GUESTS, Fleet, FleetMemory, FleetSeen
 from ukperf.model.said import (
     VERDICT_OF_WORD,
     CallClass,
@@ -60,6 +61,7 @@ __all__ = [
     "BALANCED",
     "DEFAULT_PLATFORM",
     "INDEPENDENT",
+    "MOST_GUESTS",
     "NO_PROGRAM",
     "PHASE_EVENTS",
     "VERDICT_OF_WORD",
@@ -76,6 +78,9 @@ __all__ = [
     "Door",
     "Estimate",
     "Event",
+    "Fleet",
+    "FleetMemory",
+    "FleetSeen",
     "Frame",
     "Image",
     "LastWords",

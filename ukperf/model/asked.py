@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ukperf.model.fleet import Fleet
 from ukperf.model.why import LastWords
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ class BootSpec:
     restorer: Restorer = Restorer.TEMPLATE
     network: Network | None = None  # None: the guest has no network device
     visitor: Visitor | None = None  # what this machine does with the guest's port while it runs; its end is the guest's
+    fleet: Fleet | None = None  # so many of it at once
 
 
 def kind_of(guest: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ukperf.model.asked import Accelerator, Image, Launch, Listening, Machine, MachineKind, Network, Program
+from ukperf.model.fleet import Fleet
 from ukperf.model.seen import BootRecord
 
 # How orders are drawn (engine/schedule.py): each block's by itself, as in runs planned before 0.2, or in a chain.
@@ -82,6 +83,7 @@ class Request:
     listening: Listening = field(default_factory=Listening)
     programs: Mapping[str, Program] = field(default_factory=dict)  # variants that run another one
     network: Network | None = None  # of every guest; None: none has a network device
+    fleet: Fleet | None = None  # a trial is so many guests at once
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Plan:
     phases: bool = True  # are the boots' phases compared, or only what the program measured?
     listening: Listening = field(default_factory=Listening)
     network: Network | None = None
+    fleet: Fleet | None = None  # a trial is so many guests at once
     files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ukperf.model.fleet import FleetSeen
 from ukperf.model.why import Why
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class Observation:
     noise: Mapping[str, float] = field(default_factory=dict)  # load, steal, … during the trial
     why: Why | None = None  # by the guest's last words, where the outcome is not OK
     visit: Visit | None = None  # where there was a visitor
+    fleet: FleetSeen | None = None  # where several were booted
 
     @property
     def frames(self) -> tuple[Frame, ...]:

@@ -64,7 +64,17 @@ class Level:
     strong: bool = False
 
 
-Mark: TypeAlias = Dot | Span | Box | Middle | Level
+@dataclass(frozen=True)
+class Slope:
+    """A straight line from (x, y) to (x, y); x on the chart's axis, y as of a Dot."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    css: str
+    thick: float = 1.5  # px
+
+
+Mark: TypeAlias = Dot | Span | Box | Middle | Level | Slope
 
 
 @dataclass(frozen=True)

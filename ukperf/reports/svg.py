@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ukperf.reports.pictures import Box, ChartAxis, Dot, Level, Mark, Middle, Span, Strip
+from ukperf.reports.pictures import Box, ChartAxis, Dot, Level, Mark, Middle, Slope, Span, Strip
 from ukperf.reports.units import scale_for
 
 CHARACTER = 7.8  # px, how wide one of a tick's label is at most: DejaVu Sans at 12 px, the widest that is usual
@@ -203,6 +203,9 @@ def _mark(mark: Mark, scale: Scale) -> str:
         case Middle(x, top, bottom):
             where = _at(scale(x))
             return f'<line class="middle" x1="{where}" x2="{where}" y1="{_at(top)}" y2="{_at(bottom)}"/>'
+        case Slope((x1, y1), (x2, y2), css, thick):
+            ends = f'x1="{_at(scale(x1))}" x2="{_at(scale(x2))}" y1="{_at(y1)}" y2="{_at(y2)}"'
+            return f'<line class="bar {css}" {ends} stroke-width="{thick:g}"/>'
         case Level(y, strong):
             css = "one" if strong else "line"
             return f'<line class="{css}" x1="0" x2="100%" y1="{_at(y)}" y2="{_at(y)}"/>'

@@ -67,8 +67,12 @@ class RunPage(Page):
                 yield Line(f"{lost} of {tried} of {guest.guest} failed.", Tone.UNSURE)
 
     def body(self) -> Iterator[Part]:
+        yield figures(self.summary)
+        yield from self.below()
+
+    def below(self) -> Iterator[Part]:
+        """What stands below the figures: failures, what they are, what is to be said of them."""
         summary = self.summary
-        yield figures(summary)
         for guest in summary.guests:
             if guest.failures:
                 yield Line(_failures(guest), Tone.UNSURE)
