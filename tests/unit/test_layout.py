@@ -15,6 +15,7 @@ from typing import Any
 import chromium
 import pytest
 from records import failed, run_of, save_run
+from test_cold_start import records as cold_records
 from test_compare import cli
 from test_density import records_of, stored
 from test_deps import toy
@@ -106,6 +107,12 @@ def density(folder: Path) -> Path:
     return folder
 
 
+def cold(folder: Path) -> Path:
+    save_run(folder, cold_records())
+    save(replace(load(folder), workload="cold_start"), folder)
+    return folder
+
+
 def two_hosts(folder: Path) -> Path:
     return save_run(
         folder,
@@ -113,7 +120,7 @@ def two_hosts(folder: Path) -> Path:
     )
 
 
-RUNS = (boots, exact, alike, costs, predictions, density, two_hosts)
+RUNS = (boots, exact, alike, costs, predictions, density, cold, two_hosts)
 CASES = Path(__file__).parents[1] / "cases"
 
 

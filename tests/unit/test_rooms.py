@@ -467,6 +467,7 @@ NAMED_ELSEWHERE = {
     ("guests", "workloads/paperfigures.py", "unikraft"): "figures of the paper",
     ("workloads", "cli/__init__.py", "sklearn"): "a command",
     ("workloads", "cli/boot_time.py", "boot"): "what this command runs",
+    ("workloads", "cli/cold_start.py", "cold_start"): "what this command runs",
     ("workloads", "cli/images.py", "boot"): "the default of an option",
     ("workloads", "cli/sklearn.py", "sklearn"): "what this command runs",
     ("workloads", "cli/syscall_cost.py", "syscall_cost"): "what this command runs",

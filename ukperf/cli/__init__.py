@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "sklearn": "ukperf.cli.sklearn",
     "infer": "ukperf.cli.infer",
     "density": "ukperf.cli.density",
+    "cold-start": "ukperf.cli.cold_start",
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",

@@ -52,6 +52,8 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
         kernel = facts_over(r for r in boots if r.trial.guest == guest).get("kernel", image.kernel_version)
         if kernel:
             facts[f"{guest} kernel"] = kernel
+        if guest in plan.templates:
+            facts[f"{guest} is"] = plan.facts.get(f"template of {guest}", "restored from a template")
         if image.command is not None:
             facts[f"{guest} command"] = image.command.vmm or image.argv[0]
     for name in (*VMM_FACTS, "left_out"):

@@ -14,7 +14,7 @@ from ukperf.decode import decode
 from ukperf.engine.seal import is_sealed, seal_of
 from ukperf.errors import UkperfError
 from ukperf.files import read_json, write_atomically
-from ukperf.model import BALANCED, INDEPENDENT, MOST_GUESTS, BootSpec, Fleet, LastWords, Plan
+from ukperf.model import BALANCED, INDEPENDENT, MOST_GUESTS, BootSpec, Fleet, LastWords, Plan, Restorer
 from ukperf.text import clean, shell
 
 PLAN = "plan.json"
@@ -60,6 +60,9 @@ def spec_of(plan: Plan, guest: str, *, timeout_s: float | None = None, console_p
         last_words=_last_words(plan.images[guest].guest),
         network=plan.network,
         fleet=plan.fleet,
+        template=plan.templates.get(guest),
+        restorer=plan.restorer if guest in plan.templates else Restorer.TEMPLATE,
+        cold=plan.cold,
     )
 
 

@@ -36,6 +36,8 @@ def trial_facts(plan: Plan, guest: str, host: Mapping[str, str], conditions: Map
         **{name: host[name] for name in BOOT_FACTS if name in host},
         **conditions,
     }
+    if (template := plan.templates.get(guest)) is not None:
+        facts |= {"template": template.name, "restored_by": plan.restorer.value}
     if image.protocol is BootProtocol.EXEC:
         facts["machine"] = "this machine itself"
     if command is not None:

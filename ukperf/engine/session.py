@@ -22,6 +22,7 @@ from ukperf.engine.facts import of_host
 from ukperf.engine.folders import alone, locked, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.engine.provenance import trial_facts
+from ukperf.engine.restored import refuse_lost, with_restored, with_templates
 from ukperf.engine.runner import Observer, Reader, Runner, Silent
 from ukperf.engine.setting import Lineup, checked, one_accelerator, open_hosts, refuse_several_cpus, say_truth, settle
 from ukperf.errors import HostError, Interrupted, UkperfError
@@ -32,6 +33,7 @@ from ukperf.hosts.noise import cpu_concerns
 from ukperf.imaging.cache import Cache
 from ukperf.model import (
     BALANCED,
+    RESTORED,
     Accelerator,
     BootRecord,
     Image,
@@ -70,6 +72,7 @@ def start(
         stack.enter_context(alone(request.share_host))
         hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
         plan = make_plan(lineup, run_id, tuple(hosts.values()), say)
+        plan = with_templates(plan, request.restores, tuple(hosts.values()), visitor, say)
         folder = stack.enter_context(run_folder(request.folder, plan))
         for name, text in request.beside.items():
             write_beside(folder / name, text)
@@ -105,6 +108,7 @@ def resume(
         if why is not None:
             return Result(folder, plan, contents.records, why, contents.damaged)
         plans.refuse_foreign(folder)
+        refuse_lost(plan, Cache())
         refuse_others(plan.images.values(), plan.files, Cache().digests, plan.command)
         stack.enter_context(alone(share_host))
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
@@ -191,7 +195,8 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
     concerns = _concerns(request, accelerator, hosts)
     for concern in concerns:
         say(f"{concern[0].upper()}{concern[1:]}.")
-    settings = {setting.name: setting for setting in settle(lineup, accelerator, hosts[0], say)}
+    settled = {setting.name: setting for setting in settle(lineup, accelerator, hosts[0], say)}
+    settings = with_restored(settled, request, accelerator, say)
     images = {name: setting.image for name, setting in settings.items()}
     kinds = {name: setting.machine.kind for name, setting in settings.items()}
     own_memory = {*request.memory_mib, *(name for name, variant in request.variants.items() if variant.memory_mib)}
@@ -212,13 +217,14 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         limits=request.limits,
         delta=request.delta,
         timeout_s=request.timeout_s,
-        memory_mib={name: setting.machine.memory_mib for name, setting in settings.items() if name in own_memory},
+        memory_mib={name: s.machine.memory_mib for name, s in settings.items() if _booted(name) in own_memory},
         kinds=kinds,
-        vcpus={name: variant.vcpus for name, variant in request.variants.items() if variant.vcpus},
+        vcpus={name: vcpus for name in settings if (vcpus := _vcpus(request, name))},
+        cold=request.cold,
         listening=request.listening,
         network=request.network,
         fleet=request.fleet,
-        variants={name: variant.words for name, variant in request.variants.items() if variant.words},
+        variants={name: words for name in settings if (words := _words(request, name))},
         shared_path=request.shared_path,
         schedule=BALANCED,
         command=request.command,
@@ -229,6 +235,22 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
             **({"cpu_concerns": "; ".join(concerns)} if concerns else {}),
         },
     )
+
+
+def _booted(name: str) -> str:
+    """The setting that is booted, of one that is restored."""
+    return name.removesuffix(RESTORED)
+
+
+def _words(request: Request, name: str) -> str:
+    """What a variant is, as it was typed."""
+    variant = request.variants.get(_booted(name))
+    return "" if variant is None else variant.words
+
+
+def _vcpus(request: Request, name: str) -> int | None:
+    variant = request.variants.get(_booted(name))
+    return None if variant is None else variant.vcpus
 
 
 def _concerns(request: Request, accelerator: Accelerator, hosts: Sequence[Host]) -> list[str]:
@@ -242,8 +264,9 @@ def _baseline(request: Request, images: Mapping[str, Image], say: Say) -> str:
     """What the others are divided by: what was asked for, or the first guest where that is not among them."""
     if request.added in images:
         say(f"{request.added} is booted too: it is the baseline of all ratios (--baseline names another).")
-    if request.baseline in images:
-        return request.baseline
+    for name in (request.baseline, request.baseline + RESTORED):
+        if name in images:
+            return name
     first = next(iter(images))
     say(f"{request.baseline} is not among the guests, so the others are divided by {first}.")
     return first

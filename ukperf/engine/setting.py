@@ -20,6 +20,7 @@ from ukperf.hosts.base import Host
 from ukperf.hosts.truth import COUNT_LOOPS, Truth, check_kvm
 from ukperf.imaging.programs import count_program
 from ukperf.model import (
+    NO_PROGRAM,
     Accelerator,
     BootProtocol,
     BootSpec,
@@ -51,10 +52,11 @@ class Setting:
     image: Image
     launch: Launch = Launch.LIBVIRT
     network: Network | None = None
+    program: Program = NO_PROGRAM  # in the image
 
     def running(self, program: Program) -> Setting:
         """The same with another program. Raises UkperfError where the guest cannot run it."""
-        return replace(self, image=build(self.guest, program, self.options))
+        return replace(self, image=build(self.guest, program, self.options), program=program)
 
     def spec(self, run_id: str, *, timeout_s: float, name: str = "") -> BootSpec:
         """One boot. name: the domain's; default: that of the run's boots of this guest."""
@@ -322,8 +324,9 @@ def _settle(
         _check_memory(request, guest, name, machine, options)
     more = (*request.arguments.get(name, ()), *variant.arguments)
     asked = request.programs.get(name, request.program)
-    image = build(guest, _program_for(request, asked, more, guest.executed_by(accelerator)), options)
-    return Setting(name, guest, where, machine, options, image, request.launch, request.network)
+    program = _program_for(request, asked, more, guest.executed_by(accelerator))
+    image = build(guest, program, options)
+    return Setting(name, guest, where, machine, options, image, request.launch, request.network, program)
 
 
 def _machine_for(request: Request, name: str, variant: Variant, guest: Guest, host: Host) -> Machine:

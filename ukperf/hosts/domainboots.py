@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ukperf.errors import HostError
-from ukperf.hosts import children
+from ukperf.hosts import children, managed
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import first_line, load_libvirt
 from ukperf.hosts.domainevents import DomainEvents
@@ -25,7 +25,7 @@ from ukperf.hosts.restoring import Restoring
 from ukperf.hosts.sockets import listening, pidfd
 from ukperf.hosts.streams import DomainStop, StreamConsole
 from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
-from ukperf.model import BootSpec, Event, Observation, Outcome
+from ukperf.model import BootSpec, Event, Observation, Outcome, Restorer
 
 # After create QEMU has opened its serial device, so it has called our socket already.
 ACCEPT_TIMEOUT_S = 5.0
@@ -100,8 +100,10 @@ class DomainBoots:
         xml: str,
         restoring: AbstractContextManager[Restoring | None],
         on_frame: OnFrame | None,
+        saving: managed.Saving | None = None,
     ) -> Observation:
-        """One trial. restoring: what the guest is restored from, instead of being booted. Raises HostError."""
+        """One trial. restoring: what the guest is restored from, instead of being booted; saving: what saves it at its
+        end. Raises HostError."""
         calls, events = _Calls(), dict[Event, int]()
         stop = DomainStop()
         try:
@@ -111,6 +113,8 @@ class DomainBoots:
                 with calls.timed():
                     made.domain.resume()
                 watch.run()
+                if saving is not None:
+                    saving(made.domain, watch)
                 rss = made.peak_rss()
                 events[Event.RESUMED] = self._events.resumed_at(made.domain) or events[Event.RESUMED]
             if stop.host_gone:
@@ -175,7 +179,7 @@ class DomainBoots:
             going_on = stack.enter_context(restoring)
             events[Event.START] = time.monotonic_ns()
             domain = stack.enter_context(self._domain(spec, xml, calls))
-            events[Event.CREATED] = time.monotonic_ns()
+            events[Event.CREATED if spec.restorer is Restorer.TEMPLATE else Event.LOADED] = time.monotonic_ns()
             stack.enter_context(self._events.stopping(stop, domain))
             pid = None if own is None else own.pid(spec.name)
             if pid is not None:
@@ -197,7 +201,7 @@ class DomainBoots:
         domain = None
         try:
             with holding_interrupts(), calls.timed(), adopting:
-                domain = self._connection.createXML(xml, self._libvirt.VIR_DOMAIN_START_PAUSED)
+                domain = managed.started(self._connection, spec, xml)
             yield domain
         finally:
             if domain is not None:

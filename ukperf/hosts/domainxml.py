@@ -106,7 +106,7 @@ def domain_xml(
         _pin(domain, spec.machine.pin, spec.machine.vcpus)
     elif cpus:
         vcpu.set("cpuset", ",".join(map(str, cpus)))
-    _os(domain, spec)
+    _os(domain, spec, restores=backing is not None and backing.restores)
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
     _cpu(domain, spec)
@@ -176,13 +176,14 @@ def _pin(domain: ET.Element, pin: tuple[int, ...], vcpus: int) -> None:
     ET.SubElement(tune, "emulatorpin", cpuset=",".join(map(str, pin)))
 
 
-def _os(domain: ET.Element, spec: BootSpec) -> None:
+def _os(domain: ET.Element, spec: BootSpec, *, restores: bool) -> None:
+    """restores: the guest has unpacked its initrd already, and to read a large one takes longer than all the rest."""
     image = spec.image
     element = ET.SubElement(domain, "os")
     ET.SubElement(element, "type", arch="x86_64", machine=spec.machine.kind.value).text = "hvm"
     if image.protocol is BootProtocol.KERNEL:
         ET.SubElement(element, "kernel").text = str(image.kernel)
-        if image.initrd is not None:
+        if image.initrd is not None and not restores:
             ET.SubElement(element, "initrd").text = str(image.initrd)
         if image.cmdline:
             ET.SubElement(element, "cmdline").text = image.cmdline

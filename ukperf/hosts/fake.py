@@ -83,7 +83,9 @@ class FakeHost(HostDefaults):
         return observation
 
     def template_inputs(self, spec: BootSpec) -> Mapping[str, object]:
-        return super().template_inputs(spec) if self.takes is None else {"image": spec.image.digest, "at": spec.ready}
+        image = spec.image
+        known = {"guest": image.guest, "image": image.digest, "at": spec.ready}
+        return super().template_inputs(spec) if self.takes is None else known
 
     def take_template(self, spec: BootSpec, folder: Path) -> None:
         self.taken.append(spec.image.guest)

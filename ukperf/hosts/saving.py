@@ -61,12 +61,14 @@ def take(spec: BootSpec, command: CommandLine, sockets: tuple[Path, Path], folde
         answering = Monitor(_accepted(monitor, ended, log.fileno(), stack))
         answering.greet()
         answering.execute("stop")
-        disks = _written_disks(answering, folder)
+        disks = _written_disks(answering)
         move(answering, folder / STATE, loads=False)
         answering.execute("quit")
         if not select.select([ended], [], [], STOP_S)[0]:
             raise HostError("QEMU did not end after it had saved the guest.")
-    gate = None if spec.ready else open_gate(folder / MEMORY)
+    for name in set(DISKS) - set(disks):  # not before: QEMU opens them again when it saves
+        disk_file(folder, name).unlink(missing_ok=True)
+    gate = None if spec.ready or spec.visitor is not None else open_gate(folder / MEMORY)
     template = Template(
         image=spec.image.digest,
         memory_mib=spec.machine.memory_mib,
@@ -74,7 +76,7 @@ def take(spec: BootSpec, command: CommandLine, sockets: tuple[Path, Path], folde
         state_sha256=state_digest(folder / STATE),
         qemu=qemu[0],
         qemu_file=qemu[1],
-        at="its frame `ready`" if gate is not None else f"the first line that {clean(spec.ready, 100)!r} matches",
+        at=point_of(spec),
         gate=gate,
         disks={name: file_digest(disk_file(folder, name)) for name in disks},
         took_s=round(took_s, 6),
@@ -91,27 +93,38 @@ def _until_ready(
     events[Event.CREATED] = events[Event.RESUMED] = time.monotonic_ns()
     watch = Watch(replace(spec, until_ready=True), console, ProcessStop(ended), events)
     watch.run()
-    if Event.READY not in events:
-        seen = watch.observe(extra=tail(log))
-        what = f"no line matched {clean(spec.ready, 100)!r}" if spec.ready else "its program did not say `ready`"
+    seen = watch.observe(extra=tail(log))
+    at = watch.ready_at()
+    if at is None:
         raise HostError(
             f"{spec.image.guest} did not get ready, so there is nothing to restore it from: "
-            f"{seen.reason.rstrip('.') or 'it ended'}; {what}.",
+            f"{seen.reason.rstrip('.') or 'it ended'}; {_lacking(spec)}.",
             hint="With --path boot it takes part without being restored.",
         )
-    return (events[Event.READY] - events[Event.START]) / 1e9
+    return (at - events[Event.START]) / 1e9
 
 
-def _written_disks(monitor: Monitor, folder: Path) -> list[str]:
-    """The disks that the guest wrote to; the files for what it might have written to others are gone.
+def _lacking(spec: BootSpec) -> str:
+    if spec.visitor is not None:
+        return "it gave no answer on its port"
+    return f"no line matched {clean(spec.ready, 100)!r}" if spec.ready else "its program did not say `ready`"
 
-    Some write while they boot: nanos does, to the log of its file system.
-    """
-    told = monitor.execute("query-blockstats")
+
+def point_of(spec: BootSpec) -> str:
+    """Where a template was taken, as a phrase."""
+    if spec.visitor is not None:
+        return "its first answer"
+    return f"the first line that {clean(spec.ready, 100)!r} matches" if spec.ready else "its frame `ready`, at its gate"
+
+
+def _written_disks(monitor: Monitor) -> list[str]:
+    """The disks that the guest wrote to. Some do while they boot: nanos, to the log of its file system."""
+    return written_of(monitor.execute("query-blockstats"))
+
+
+def written_of(told: object) -> list[str]:
+    """The disks of ours that query-blockstats says were written to."""
     written = {_written(device) for device in (told if isinstance(told, list) else [])}
-    for name in DISKS:
-        if name not in written:
-            disk_file(folder, name).unlink(missing_ok=True)
     return [name for name in DISKS if name in written]
 
 

@@ -29,6 +29,7 @@ from ukperf.files import (
     reason,
     write_atomically,
 )
+from ukperf.model import Restorer
 from ukperf.text import clean, shell
 
 ABOUT, MEMORY, STATE = "template.json", "memory", "state"
@@ -50,7 +51,7 @@ class Template:
 
     at: the point at which it was taken, as a phrase. gate: where in the memory the word is that lets the program go on,
     None where there is no gate. disks: name of a disk that it had written to → sha256 of the file with what it wrote.
-    took_s: from create to that point.
+    restorer: whose; what libvirt saved has one file, with the memory among it. took_s: from create to that point.
     """
 
     image: Annotated[str, SHA256]
@@ -62,6 +63,7 @@ class Template:
     at: str
     gate: Annotated[int, Within(0, MAX_MEMORY_MIB << 20, "offset")] | None = None
     disks: Mapping[str, Annotated[str, SHA256]] = field(default_factory=dict)
+    restorer: Restorer = Restorer.TEMPLATE
     took_s: Annotated[float, Within(0, 86_400 * 31, "seconds")] = 0.0
 
 
@@ -91,6 +93,10 @@ def checked(folder: Path, qemu: str, qemu_file: str) -> Template:
             hint="What one QEMU saved another may read wrongly: make a new run, which makes a new template.",
         )
     try:
+        if template.restorer is Restorer.LIBVIRT:
+            if file_digest(folder / STATE) != template.state_sha256:
+                raise _damaged(folder, "what libvirt saved is not what is there")
+            return template
         size = (folder / MEMORY).stat().st_size
         if size != template.memory_mib << 20:
             raise _damaged(folder, f"its memory has {size:,} bytes instead of {template.memory_mib << 20:,}")

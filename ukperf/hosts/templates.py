@@ -17,9 +17,10 @@ from ukperf.hosts.overlay import write_overlay
 from ukperf.hosts.places import plain
 from ukperf.hosts.restoring import Restoring, restoring
 from ukperf.hosts.template import MEMORY, checked, disk_file, identities, load
-from ukperf.model import Accelerator, BootSpec
+from ukperf.model import Accelerator, BootSpec, Restorer
 
 VERSION = 1  # of how templates are made
+_ANY_PORT = 1  # stands for that of this machine, which is another one in each boot
 
 
 class Templates:
@@ -58,6 +59,8 @@ class Templates:
             "command": words,
             "cpu": cpu_model() if spec.accelerator is Accelerator.KVM else "",
             "ready": spec.ready,
+            "restorer": spec.restorer.value,
+            "answered": spec.visitor is not None,
         }
 
     def take(self, spec: BootSpec, folder: Path) -> None:
@@ -86,13 +89,16 @@ class Templates:
         self._refuse()
         if self._checked.get(spec.template) != identities(spec.template):
             self.check(spec.template)
+        if spec.restorer is Restorer.LIBVIRT:
+            return None
         folder = plain(spec.template, self._scratch)
         disks = {name: disk_file(folder, name) for name in load(spec.template).disks}
         return Backing(folder / MEMORY, self._monitor, restores=True, disks=disks)
 
     def restoring(self, spec: BootSpec) -> AbstractContextManager[Restoring | None]:
         """What a boot that is restored is loaded by; nothing for one that is not."""
-        return nullcontext() if spec.template is None else restoring(spec.template, self._monitor)
+        mapped = spec.template is not None and spec.restorer is Restorer.TEMPLATE
+        return nullcontext() if not mapped or spec.template is None else restoring(spec.template, self._monitor)
 
     def _saving(self, spec: BootSpec, folder: Path) -> Backing:
         disks = {name: disk_file(folder, name) for name, _ in zip(DISKS, spec.image.disks, strict=False)}

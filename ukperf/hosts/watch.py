@@ -211,6 +211,12 @@ class Watch:
         """What is readable once a visit is over."""
         return None if self._visiting is None else self._visiting.fileno()
 
+    def ready_at(self) -> int | None:
+        """When a guest got ready that is to be saved then: by its frame or line, or its first answer."""
+        if self.spec.visitor is None:
+            return self.events.get(Event.READY)
+        return None if self._visit is None or self._visit.fault else self._visit.answered_ns
+
     def _may_end(self) -> bool:
         """Has a guest that is ended by us said all that it should?"""
         early = self.until in self.events or (self.spec.until_ready and Event.READY in self.events)

@@ -18,6 +18,7 @@ from ukperf.resources import data
 LIBRARY = "/ukperf/preload.so"  # in every tree; preload.c has it too
 LIST = "/etc/ld.so.preload"
 STARTER = "/ukperf/start"
+GATE = ("UKPERF_GATE", "closed")  # in a program's environment: it waits at a gate before it starts (common/gate.h)
 _MARK = b"ukperf-settings\0"
 NAME_MAX, PATH_MAX = 128, 512  # bytes of a setting, its NUL among them
 _LIBRARY_MAX = 1 << 20
@@ -44,7 +45,7 @@ def start_program(cache: Cache) -> Path:
 
 def sources() -> list[Path]:
     """The files that both are compiled from, the library's C file first."""
-    names = ("preload/preload.c", "preload/start.c", "common/rawsyscall.h", "common/ukperf.h")
+    names = ("preload/preload.c", "preload/start.c", "common/rawsyscall.h", "common/ukperf.h", "common/gate.h")
     return [data("workloads", *name.split("/")) for name in names]
 
 

@@ -23,7 +23,18 @@ from ukperf.model.asked import (
     Trait,
     kind_of,
 )
-from ukperf.model.campaign import BALANCED, INDEPENDENT, NO_PROGRAM, Limits, Plan, Request, Result, Variant
+from ukperf.model.campaign import (
+    BALANCED,
+    INDEPENDENT,
+    NO_PROGRAM,
+    RESTORED,
+    Limits,
+    Plan,
+    Request,
+    Restores,
+    Result,
+    Variant,
+)
 from ukperf.model.fleet import MOST_GUESTS, Fleet, FleetMemory, FleetSeen
 from ukperf.model.said import (
     VERDICT_OF_WORD,
@@ -64,6 +75,7 @@ __all__ = [
     "MOST_GUESTS",
     "NO_PROGRAM",
     "PHASE_EVENTS",
+    "RESTORED",
     "VERDICT_OF_WORD",
     "Accelerator",
     "BootProtocol",
@@ -103,6 +115,7 @@ __all__ = [
     "Report",
     "Request",
     "Restorer",
+    "Restores",
     "Result",
     "Sample",
     "Status",

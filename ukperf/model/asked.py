@@ -264,6 +264,7 @@ class BootSpec:
     console_path: Path | None = None  # the raw console is written here, if given
     template: Path | None = None  # the folder of a template that the guest is restored from, instead of being booted
     restorer: Restorer = Restorer.TEMPLATE
+    cold: bool = False  # what its machine reads is dropped from the page cache before
     network: Network | None = None  # None: the guest has no network device
     visitor: Visitor | None = None  # what this machine does with the guest's port while it runs; its end is the guest's
     fleet: Fleet | None = None  # so many of it at once

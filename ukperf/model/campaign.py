@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ukperf.model.asked import Accelerator, Image, Launch, Listening, Machine, MachineKind, Network, Program
+from ukperf.model.asked import Accelerator, Image, Launch, Listening, Machine, MachineKind, Network, Program, Restorer
 from ukperf.model.fleet import Fleet
 from ukperf.model.seen import BootRecord
 
@@ -44,6 +44,26 @@ class Variant:
     vcpus: int | None = None
     arguments: tuple[str, ...] = ()
     program: str = ""  # another one, as it would be typed
+
+
+RESTORED = "@restore"  # the end of a setting's name that is restored: a guest that was saved goes on
+
+
+@dataclass(frozen=True)
+class Restores:
+    """Guests that are restored instead of booted, each under its name and RESTORED.
+
+    booted: they are booted too, in the same blocks. words, env: added to the program's, so that it waits at its gate
+    and is saved there. ready: a pattern; it is saved at the first line that it matches instead. answered: it is saved
+    when the visitor (`Workload.visitor`) has had what it wanted, instead.
+    """
+
+    booted: bool = True
+    words: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    ready: str = ""
+    answered: bool = False
+    by: Restorer = Restorer.TEMPLATE
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,8 @@ class Request:
     programs: Mapping[str, Program] = field(default_factory=dict)  # variants that run another one
     network: Network | None = None  # of every guest; None: none has a network device
     fleet: Fleet | None = None  # a trial is so many guests at once
+    restores: Restores | None = None  # None: all are booted
+    cold: bool = False  # files are dropped from the page cache before each boot
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,9 @@ class Plan:
     listening: Listening = field(default_factory=Listening)
     network: Network | None = None
     fleet: Fleet | None = None  # a trial is so many guests at once
+    templates: Mapping[str, Path] = field(default_factory=dict)  # of settings that are restored: the folder
+    restorer: Restorer = Restorer.TEMPLATE
+    cold: bool = False  # files are dropped from the page cache before each boot
     files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 

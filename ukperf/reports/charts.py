@@ -19,7 +19,7 @@ from ukperf.reports.table import difference
 from ukperf.reports.units import common_scale, interval, number, with_unit
 from ukperf.stats.drift import DriftResult
 from ukperf.stats.perboot import Series, final_records
-from ukperf.stats.summary import RunSummary
+from ukperf.stats.summary import GuestSummary, RunSummary
 from ukperf.stats.variance import SampleParts
 from ukperf.text import many
 
@@ -62,7 +62,8 @@ def ratios(
     band = None if delta is None else (1 / (1 + delta), 1 + delta)
     low, high = padded([1.0, *centres, *ends, *(band or ())], 0.05, log=True)
     axis = ChartAxis(low, high, log=True, title="ratio", one=1.0, band=band)
-    rows = tuple(_ratio_row(c, theirs.get((c.guest, c.benchmark))) for c in shown)
+    several = len({c.baseline for c in shown}) > 1
+    rows = tuple(_ratio_row(c, theirs.get((c.guest, c.benchmark)), several=several) for c in shown)
     without = sum(_ratio(c) is None for c in comparisons)
     far = any(v is not None and not least <= v <= most for c in shown for v in (c.low, c.high))
     left = len(comparisons) - len(shown) - without
@@ -79,7 +80,8 @@ def _ratio(comparison: Comparison) -> float | None:
     return ratio if ratio is not None and 1e-300 < ratio < 1e300 else None
 
 
-def _ratio_row(comparison: Comparison, theirs: float | None) -> Strip:
+def _ratio_row(comparison: Comparison, theirs: float | None, *, several: bool) -> Strip:
+    """several: rows are divided by different guests."""
     ratio, benchmark = _ratio(comparison), comparison.benchmark
     assert ratio is not None
     css = _CSS.get(comparison.verdict, "inconclusive")
@@ -93,7 +95,8 @@ def _ratio_row(comparison: Comparison, theirs: float | None) -> Strip:
     if theirs is not None:
         marks.append(Middle(theirs))
         words.append(Words(f"paper {theirs:.3g}", Tone.DIM))
-    return Strip(comparison.guest, tuple(marks), tuple(words), group=benchmark, said=said)
+    name = f"{comparison.guest} ÷ {comparison.baseline}" if several else comparison.guest
+    return Strip(name, tuple(marks), tuple(words), group=benchmark, said=said)
 
 
 def run_ratios(story: Story, rates: bool) -> Chart | None:
@@ -267,6 +270,39 @@ def stacked(summary: RunSummary, parts: Sequence[str], title: str, about: str = 
         rows.append(Strip(guest, tuple(boxes), tuple(words), said=said))
     axis = ChartAxis(0.0, widest * 1.01 or 1.0, unit=unit)
     return Chart(title, axis, tuple(rows), about, tall=34, keys=tuple((css[part], part) for part in there))
+
+
+def until(summary: RunSummary, parts: Sequence[tuple[str, str]], title: str, about: str = "") -> Chart | None:
+    """Medians of benchmarks that begin together and end one after the other, a bar for each guest, cut where they end.
+    parts: (benchmark, what lies before its end); the last is the whole."""
+    whole = parts[-1][0]
+    ends = {
+        guest.guest: [(p, words, e.value) for p, words in parts if (e := _in_seconds(guest, p)) is not None]
+        for guest in summary.guests
+    }
+    ends = {guest: known for guest, known in ends.items() if known and known[-1][0] == whole}
+    if not ends:
+        return None
+    css = {part: f"p{i % PARTS}" for i, (part, _) in enumerate(parts)}
+    words_of, rows, widest = dict(parts), [], 0.0
+    for guest, known in ends.items():
+        total, at, boxes = known[-1][2], 0.0, []
+        for part, what, end in known:
+            if end > at:
+                boxes.append(Box(at, end, css[part], f"{guest}, {what}: {with_unit(end - at, Unit.SECONDS)}"))
+                at = end
+        widest = max(widest, total)
+        said = f"{guest}: " + ", ".join(f"{words_of[part]} at {with_unit(end, Unit.SECONDS)}" for part, _, end in known)
+        rows.append(Strip(guest, tuple(boxes), (Words(with_unit(total, Unit.SECONDS), Tone.STRONG),), said=said))
+    there = {part for known in ends.values() for part, _, _ in known}
+    axis = ChartAxis(0.0, widest * 1.01 or 1.0, unit=Unit.SECONDS)
+    keys = tuple((css[part], what) for part, what in parts if part in there)
+    return Chart(title, axis, tuple(rows), about, tall=34, keys=keys)
+
+
+def _in_seconds(guest: GuestSummary, benchmark: str) -> Estimate | None:
+    estimate = guest.estimates.get(benchmark)
+    return estimate if estimate is not None and estimate.unit is Unit.SECONDS and _drawable(estimate.value) else None
 
 
 def phases(summary: RunSummary) -> Chart | None:

@@ -123,27 +123,32 @@ def _unit_of(summary: RunSummary, comparison: Comparison) -> str | None:
 
 
 def figures(summary: RunSummary) -> Table:
-    """Guests and benchmarks: median, ratio to the baseline, verdict."""
+    """Guests and benchmarks: median, ratio to the baseline, verdict. Of guests with several divisors each has a row."""
     rows, spans = [], []
+    several = any(name != summary.baseline for name in summary.divisors)
     for guest in summary.guests:
         for benchmark in summary.benchmarks:
             estimate = guest.estimates.get(benchmark)
-            comparison = summary.comparison(guest.guest, benchmark)
-            if estimate is None and comparison is None and guest.status(benchmark) is None:
+            comparisons = summary.of(guest.guest, benchmark)
+            if estimate is None and not comparisons and guest.status(benchmark) is None:
                 continue  # neither a figure, nor a reason why there is none
-            cells = (*location(guest, benchmark, _scale(summary, benchmark)), *difference(comparison))
-            rows.append((Cell(guest.guest), Cell(benchmark), *cells))
-            spans.append(span_of(comparison.ratio, comparison.low, comparison.high) if comparison else None)
+            place = location(guest, benchmark, _scale(summary, benchmark))
+            for comparison in comparisons or (None,):
+                by = () if not several else (Cell("" if comparison is None else cut(comparison.baseline, MOST_TITLE)),)
+                rows.append((Cell(guest.guest), Cell(benchmark), *place, *by, *difference(comparison)))
+                spans.append(span_of(comparison.ratio, comparison.low, comparison.high) if comparison else None)
+                place = (Cell(""), Cell(""))
     columns = (
         Column("guest", cuts=True),
         Column("benchmark", cuts=True),
         Column("median", right=True),
         Column("95 % interval", stays=True),
-        Column(f"÷ {cut(summary.baseline, MOST_TITLE)}", right=True),
+        *((Column("÷", cuts=True),) if several else ()),
+        Column("ratio" if several else f"÷ {cut(summary.baseline, MOST_TITLE)}", right=True),
         Column("95 % interval", stays=True),
         Column("verdict", stays=True),
     )
-    return Table(columns, tuple(rows), grouped=True, fold=4, spans=tuple(spans))
+    return Table(columns, tuple(rows), grouped=True, fold=5 if several else 4, spans=tuple(spans))
 
 
 def _scale(summary: RunSummary, benchmark: str) -> tuple[float, str] | None:

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from ukperf.errors import UkperfError
-from ukperf.model import BootRecord, Phase
+from ukperf.model import RESTORED, BootRecord, Phase
 from ukperf.stats.arrays import Floats, as_floats
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.perboot import PHASES, Series, collect
-from ukperf.stats.within import refusal
+from ukperf.stats.within import divisors, refusal
 
 LEAST_BLOCKS = 20
 HELD_SINCE = 0.8  # of the blocks: from there on every look must have found the interval narrow enough
@@ -70,12 +70,14 @@ def precise_enough(
         raise UkperfError(f"The precision must lie between 0 and 100 %, and {100 * precision:g} % does not.")
     guests = sorted({record.trial.guest for record in records})
     series = {guest: collect(records, guest) for guest in guests}
-    others = [guest for guest in guests if guest != baseline]
-    pairs = [(guest, baseline) for guest in others] if baseline in guests and others else [(g, "") for g in guests]
+    pairs = [(guest, other) for guest in guests for other in divisors(guest, series, baseline)]
+    pairs = pairs if baseline in guests and pairs else [(guest, "") for guest in guests]
     columns: list[Floats] = []
     for guest, other in pairs:
         for name in _wanted(series[guest], benchmarks):
             over, under = series[guest].get(name), series[other].get(name) if other else None
+            if other and under is None and other == guest.removesuffix(RESTORED):
+                continue  # booted, it does not load a state
             if over is None or (other and under is None):
                 return False
             column = _logs(over, under, guest, other)

@@ -86,7 +86,16 @@ class RunSummary:
         return next((g for g in self.guests if g.guest == name), None)
 
     def comparison(self, guest: str, benchmark: str) -> Comparison | None:
-        return next((c for c in self.comparisons if c.guest == guest and c.benchmark == benchmark), None)
+        return next(iter(self.of(guest, benchmark)), None)
+
+    def of(self, guest: str, benchmark: str) -> tuple[Comparison, ...]:
+        """A guest's comparisons in a benchmark: one, or two of a guest that is restored."""
+        return tuple(c for c in self.comparisons if c.guest == guest and c.benchmark == benchmark)
+
+    @property
+    def divisors(self) -> tuple[str, ...]:
+        """What guests are divided by: the baseline, and in runs with restored guests more."""
+        return tuple(dict.fromkeys(c.baseline for c in self.comparisons))
 
 
 def summarize(

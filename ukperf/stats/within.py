@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ukperf.model import BootRecord, Comparison, Outcome, Status, Unit, Verdict
+from ukperf.model import RESTORED, BootRecord, Comparison, Outcome, Status, Unit, Verdict
 from ukperf.stats.clocks import clock, clock_warning
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import MIN_BOOTS, middle, moments
@@ -82,25 +82,42 @@ def compare_guests(
     benchmarks: Sequence[str],
     delta: float,
 ) -> tuple[Comparison, ...]:
-    """All guests but the baseline × benchmarks that either has; () when the baseline has no boots in the run."""
+    """All guests but the baseline × benchmarks that either has, each against its divisors; () when the baseline has no
+    boots in the run."""
     if baseline not in series:
         return ()
-    candidates = []
-    for guest in series:
-        if guest == baseline:
-            continue
-        unequal = unequal_answers(records, guest, baseline)
-        lost = _loss_counter(records, guest, baseline)
-        for benchmark in benchmarks:
-            if benchmark not in series[guest] and benchmark not in series[baseline]:
-                continue
-            over, under = series[guest].get(benchmark), series[baseline].get(benchmark)
-            why = refusal(over, under, guest, baseline) or (unequal if benchmark not in PHASES else "")
-            if why or over is None or under is None:
-                candidates.append(Candidate(benchmark, guest, baseline, None, why))
-            else:
-                candidates.append(_paired((benchmark, guest, baseline), over, under, lost))
-    return with_verdicts(candidates, delta)
+    pairs = [(guest, other) for guest in series for other in divisors(guest, series, baseline)]
+    return with_verdicts([c for pair in pairs for c in _candidates(records, series, *pair, benchmarks)], delta)
+
+
+def divisors(guest: str, names: Container[str], baseline: str) -> tuple[str, ...]:
+    """What a guest is divided by: the baseline. A restored one: by the baseline restored, and by itself booted."""
+    if not guest.endswith(RESTORED):
+        return () if guest == baseline else (baseline,)
+    wanted = (baseline.removesuffix(RESTORED) + RESTORED, guest.removesuffix(RESTORED))
+    return tuple(name for name in wanted if name in names and name != guest)
+
+
+def _candidates(
+    records: Sequence[BootRecord],
+    series: Mapping[str, Mapping[str, Series]],
+    guest: str,
+    baseline: str,
+    benchmarks: Sequence[str],
+) -> Iterator[Candidate]:
+    """One pair in every benchmark that either has."""
+    unequal = unequal_answers(records, guest, baseline)
+    lost = _loss_counter(records, guest, baseline)
+    itself = guest.removesuffix(RESTORED) == baseline
+    for benchmark in benchmarks:
+        over, under = series[guest].get(benchmark), series[baseline].get(benchmark)
+        if (over is None and under is None) or (itself and (over is None or under is None)):
+            continue  # what only one of both paths has, like the loading of a state, is no fault of the other's
+        why = refusal(over, under, guest, baseline) or (unequal if benchmark not in PHASES else "")
+        if why or over is None or under is None:
+            yield Candidate(benchmark, guest, baseline, None, why)
+        else:
+            yield _paired((benchmark, guest, baseline), over, under, lost)
 
 
 def _paired(names: tuple[str, str, str], over: Series, under: Series, lost: str) -> Candidate:

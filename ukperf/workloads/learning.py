@@ -40,7 +40,7 @@ BUDGET_S = {True: 6.0, False: 10.0}  # for the single rows of one model in one b
 CALLS = (20, 100, 1_000, 10_000)  # p50, then p90, p99 and p99.9 with ten calls beyond them
 # What runs inside guests, by file and folder of workloads/; the latter is other Python workloads' too.
 _OWN = (("bench.py", ["sklearn"]), ("models.py", ["sklearn"]))
-GUEST_PARTS = (("ukperf_wire.py", ["common"]), ("benchparts.py", ["common"]))
+GUEST_PARTS = (("ukperf_wire.py", ["common"]), ("benchparts.py", ["common"]), ("ukperf_gate.py", ["common"]))
 MEMORY_MIB = 1024  # the tree is 200 MB, and Unikraft has it twice: packed and unpacked
 
 

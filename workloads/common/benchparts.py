@@ -39,6 +39,15 @@ class Clock:
                 raise Refused("The time-stamp counter cannot be read here: no memory can be made executable.")
 
 
+def wait_at_gate(wire, closed):
+    """Say `opened`, for who counts from there; closed: the machine is saved before, and goes on from there."""
+    if closed:
+        import ukperf_gate
+
+        ukperf_gate.wait(wire)
+    wire.phase("opened")
+
+
 def report_quantiles(wire, name, unit, took):
     """Quantiles of one boot's calls, as far as there are calls enough. took: sorted here."""
     took.sort()

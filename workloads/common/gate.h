@@ -12,6 +12,7 @@
 
 #define UK_GATE_MAGIC 64
 #define UK_GATE_PAGE 4096
+#define UK_GATE_VARIABLE "UKPERF_GATE" /* in the environment of a program that is saved before it starts */
 
 static const volatile unsigned char uk_gate_first[UK_GATE_MAGIC] = {
     0x75, 0xd9, 0xba, 0x2d, 0xe0, 0x75, 0x6b, 0x31, 0x20, 0xdf, 0x81, 0x64, 0xfb, 0x5c, 0x9e, 0x5c,

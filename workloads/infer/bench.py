@@ -38,6 +38,7 @@ from benchparts import (  # noqa: E402
     report_memory,
     report_quantiles,
     status_of,
+    wait_at_gate,
 )
 from rows import Array, read_npy, rows_for  # noqa: E402
 
@@ -51,6 +52,8 @@ def options():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=0, help="rows of one batch; 0: all that there are")
     parser.add_argument("--cpus", type=int, default=1, help="of the machine")
+    parser.add_argument("--first", action="store_true", help="say `opened` before the first prediction")
+    parser.add_argument("--gate", action="store_true", help="and wait there until the machine was saved")
     parser.add_argument("--bare", action="store_true", help="no /proc/cpuinfo where the guest has none")
     parser.add_argument("--set", dest="settings", default="")
     return parser.parse_args()
@@ -154,6 +157,8 @@ def run(args):
     rows = rows_for(adapter, HERE / "inputs.npy")
     batch = args.batch or len(rows)
     once(clock, "load", lambda: adapter.load(str(HERE / ABOUT["model"]), args.threads))
+    if args.first or args.gate:
+        wait_at_gate(WIRE, closed=args.gate)
     once(clock, FIRST, lambda: adapter.predict(rows[:1]))
     WIRE.phase("single rows")
     cells = [rows[at : at + 1] for at in range(min(DISTINCT_ROWS, len(rows)))]

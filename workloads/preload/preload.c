@@ -52,6 +52,8 @@ static void uk_put(const char *bytes, size_t length);
 #define UK_CLOCK_NS() clock_ns()
 #include "../common/ukperf.h"
 
+#include "../common/gate.h"
+
 static int console;
 static struct stat console_is;
 static long speaker;        /* the process whose frames these are; 0: nobody's */
@@ -104,6 +106,20 @@ static size_t root_of(char *to, size_t limit, char **environment)
         for (tail = sizeof library - 1; tail && at && to[at - 1] == library[tail - 1]; tail--, at--)
             ;
         return tail ? 0 : at;
+    }
+    return 0;
+}
+
+/* Is this a machine that is to be saved before the program starts? */
+static int gated(char **environment)
+{
+    static const char key[] = UK_GATE_VARIABLE "=";
+    for (; environment && *environment; environment++) {
+        size_t at = 0;
+        while (key[at] && (*environment)[at] == key[at])
+            at++;
+        if (!key[at])
+            return 1;
     }
     return 0;
 }
@@ -262,6 +278,8 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     copy(name, settings.name, sizeof name);
     uk_main_at(name, tsc);
     prepare(environment);
+    if (gated(environment))
+        uk_gate();
     began_t = clock_ns();
     began_tsc = uk_tsc();
 }

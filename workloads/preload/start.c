@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "../common/ukperf.h"
+#include "../common/gate.h"
 
 #define STARTER "/ukperf/start" /* where it is in every tree (imaging/preload.py) */
 
@@ -143,5 +144,9 @@ int main(int argc, char **argv, char **environment)
     size_t root = root_of(argv[0]);
     if (strncmp(argv[OURS], argv[0], root) == 0)
         argv[OURS] += root;
+    if (getenv(UK_GATE_VARIABLE)) {
+        uk_gate();
+        uk_phase("opened");
+    }
     enter(argv + OURS, environment, &head, bias, table);
 }

@@ -24,7 +24,16 @@ from functools import partial
 from pathlib import Path
 
 import models as catalogue
-from benchparts import Clock, Refused, parse_settings, read_files, report_memory, report_quantiles, status_of
+from benchparts import (
+    Clock,
+    Refused,
+    parse_settings,
+    read_files,
+    report_memory,
+    report_quantiles,
+    status_of,
+    wait_at_gate,
+)
 
 DISTINCT_ROWS = 256  # rows that the single calls go round
 
@@ -42,6 +51,8 @@ def add_options(parser):
     parser.add_argument("--model-file", default=None, help="a fitted estimator (joblib, pickle): tested, not trained")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-rows", action="store_true", help="train and test only, no single rows")
+    parser.add_argument("--first", action="store_true", help="with --wire: predict one row first of all, by itself")
+    parser.add_argument("--gate", action="store_true", help="and wait before it until the machine was saved")
     parser.add_argument("--clock", choices=("seconds", "instructions"), default="seconds")
     parser.add_argument("--set", dest="settings", default="", metavar="NAME=LOOPS:VALUES:WARMUPS,…")
     parser.add_argument("--wire", action="store_true", help="report in frames on standard output")
@@ -63,8 +74,9 @@ def forward_options(command, args):
 class Bench:
     """One benchmark after another through pyperf's runner."""
 
-    def __init__(self, runner, clock, settings):
-        self.runner, self.clock, self.settings = runner, clock, settings
+    def __init__(self, runner, clock, settings, first=None):
+        """first: is the gate before the first prediction closed? None: there is none by itself."""
+        self.runner, self.clock, self.settings, self.first = runner, clock, settings, first
 
     def run(self, name, call, between=None, meta=None):
         """call() is timed, loops times for each value. between(seconds or instructions of one call) sees each."""
@@ -176,6 +188,15 @@ def measure_single_rows(bench, name, model, rows):
         report_quantiles(WIRE, f"{name} single-row", bench.clock.unit, took)
 
 
+def answer_first(bench, model, rows):
+    """What a service does that has got ready: one row, once."""
+    wait_at_gate(WIRE, closed=bench.first)
+    bench.first = None  # of the first model alone
+    start = bench.clock.read()
+    model.predict(rows[:1])
+    WIRE.samples("first prediction", bench.clock.unit, [bench.clock.read() - start])
+
+
 def measure(bench, name, make, train, test, single_rows=True):
     """All benchmarks of one model. make: returns a fresh estimator; None where it comes fitted."""
     rows, truth = test
@@ -191,6 +212,8 @@ def measure(bench, name, make, train, test, single_rows=True):
         bench.run(f"{name} train", fit, meta=shape(train[0]))
         model = kept[0] if kept else make().fit(*train)  # pyperf's manager skips the benchmarks of other workers
     check_width(model, rows)
+    if bench.first is not None:
+        answer_first(bench, model, rows)
     phase(f"test {name}")
     bench.run(f"{name} test", lambda: model.predict(rows), meta=shape(rows))
     report_answers(name, model, rows, truth)
@@ -247,7 +270,8 @@ def run(args, runner_factory):
     if WIRE:
         report_threads(args, took, clock.unit)
     runner = runner_factory()
-    bench = Bench(runner, clock, parse_settings(args.settings))
+    first = args.gate if WIRE and (args.first or args.gate) else None
+    bench = Bench(runner, clock, parse_settings(args.settings), first)
     phase("load")
     train, test = load_arrays(Path(args.data or Path(__file__).parent / "data"))
     if args.model_file:
