@@ -6,6 +6,7 @@ leaves its picture or has too little contrast.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -113,6 +114,21 @@ def cold(folder: Path) -> Path:
     return folder
 
 
+def servers(folder: Path) -> Path:
+    """Latencies of three guests over two decades, and what is kept of them over time."""
+    sizes = {"first answer": 2.0, "p50 at 100/s": 0.001, "p99 at 100/s": 0.02, "p99.9 at 100/s": 0.3}
+    records = with_samples(run_of({"linux": 1.0, "nanos": 1.4, LONG: 9.0}, 8), sizes, {"requests": 1000})
+    save_run(folder, [replace(r, samples=tuple(replace(s, values=s.values[:1]) for s in r.samples)) for r in records])
+    save(replace(load(folder), workload="serve"), folder)
+    (folder / "serve").mkdir()
+    for record in records:
+        rows = [[2 + i / 4, 25, 0.001 * (1 + 30 / (1 + i)), 0.4 / (1 + i)] for i in range(60)]
+        kept = {"name": "100/s", "warmup": False, "bins_a_decade": 20, "histogram": [[60, 9]], "over_time": rows}
+        name = f"{record.trial.index:05d}-{record.trial.guest.replace(':', '=')}.json"
+        (folder / "serve" / name).write_text(json.dumps({"format": 1, "loads": [kept]}))
+    return folder
+
+
 def two_hosts(folder: Path) -> Path:
     return save_run(
         folder,
@@ -120,7 +136,7 @@ def two_hosts(folder: Path) -> Path:
     )
 
 
-RUNS = (boots, exact, alike, costs, predictions, density, cold, two_hosts)
+RUNS = (boots, exact, alike, costs, predictions, density, cold, servers, two_hosts)
 CASES = Path(__file__).parents[1] / "cases"
 
 

@@ -166,7 +166,7 @@ def test_a_guest_that_ends_ends_the_search(ending: int) -> None:
     with HostileServer(silent) as server:
         threading.Timer(0.1, os.eventfd_write, (ending, 1)).start()
         first = first_answer(door(server.port, ending), "/", 60)
-    assert "before its guest ended" in first.fault
+    assert "before its program ended" in first.fault
 
 
 def test_few_connections_are_open_at_once(ending: int) -> None:

@@ -486,6 +486,8 @@ NAMED_ELSEWHERE = {
     ("workloads", "cli/__init__.py", "infer"): "a command",
     ("workloads", "cli/density.py", "density"): "what this command runs",
     ("workloads", "cli/infer.py", "infer"): "what this command runs",
+    ("workloads", "cli/__init__.py", "serve"): "a command",
+    ("workloads", "cli/serve.py", "serve"): "what this command runs",
     ("workloads", "imaging/distro.py", "boot"): "a folder of a distribution's package",
     ("workloads", "imaging/programs.py", "boot"): "the program's own recipe",
     ("workloads", "imaging/programs.py", "density"): "the program's own recipe",

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "infer": "ukperf.cli.infer",
     "density": "ukperf.cli.density",
     "cold-start": "ukperf.cli.cold_start",
+    "serve": "ukperf.cli.serve",
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",

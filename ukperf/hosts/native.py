@@ -70,7 +70,7 @@ class NativeHost(LocalHost):
             try:
                 with children.spawned(
                     argv,
-                    dict(image.env),
+                    dict(image.env) if spec.network is None else children.marked(dict(image.env)),
                     theirs.fileno(),
                     subprocess.STDOUT,
                     spec.machine.pin,
@@ -82,6 +82,9 @@ class NativeHost(LocalHost):
                     watch = _watch(spec, process.pid, ours, events, on_frame)
             except children.NotExecutedError as error:
                 return Observation(Outcome.LOST, str(error), {})
+            finally:
+                if spec.network is not None:  # a server may have gone into the background
+                    children.end_marked()
         return replace(_observed(watch, process.wait()), noise=_noise.ended())
 
 

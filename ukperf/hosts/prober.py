@@ -81,7 +81,7 @@ class _Prober:
                     following = now + self._pause(now - started)
                 for descriptor, _ in self._poll.poll(max(0.0, following - time.monotonic()) * 1000):
                     if descriptor == self._door.ending:
-                        return self._given_up("before its guest ended")
+                        return self._given_up("before its program ended")
                     if (first := self._look(descriptor)) is not None:
                         return first
         finally:

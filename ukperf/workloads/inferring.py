@@ -24,7 +24,9 @@ from ukperf.workloads.learning import GUEST_PARTS, Calibration, calibration_of, 
 
 IMPORT, LOAD, FIRST, ROW, BATCH = "import", "load", "first prediction", "single row", "batch"
 ENGINE = "engine "  # what checks' names begin with that say what ran
-_OWN = (("bench.py", ["infer"]), ("cpuinfo.py", ["infer"]), ("rows.py", ["infer"]))
+_PARTS = tuple((name, ["infer"]) for name in ("cpuinfo.py", "modelparts.py", "rows.py"))
+_OWN = (("bench.py", ["infer"]), *_PARTS)
+_SERVER = (("server.py", ["serve"]), *_PARTS)
 MAX_CALLS = 1 << 20
 _UNKNOWN_S = 1_800.0  # for a model that never ran here
 _BOOT_S = 240.0  # for the boot, and for reading a tree of half a gigabyte
@@ -57,19 +59,7 @@ def packed(
     work: Inference, accelerator: Accelerator, repetitions: Mapping[str, Repetitions], cache: Cache | None = None
 ) -> PackedModel:
     """The guest program. Raises UkperfError where the runtime is not installed or a file is missing."""
-    python = tree_of(work.runtime, work.site, cache)
-    model = f"model{work.model.path.suffix}"
-    about = {
-        "name": work.runtime.name,
-        "model": model,
-        "tolerance": work.model.tolerance,
-        "environment": dict(work.runtime.environment),
-    }
-    files: dict[str, Path | bytes] = {name: data("workloads", *folder, name) for name, folder in (*_OWN, *GUEST_PARTS)}
-    files |= {"adapter.py": work.runtime.adapter, "runtime.json": json.dumps(about, sort_keys=True).encode()}
-    files |= {model: work.model.path, "inputs.npy": work.model.inputs}
-    if work.model.expected is not None:
-        files["expected.npy"] = work.model.expected
+    files = _files(work, _OWN)
     argv = [f"{BENCH}/bench.pyc", "--threads", str(work.threads), "--batch", str(work.batch)]
     argv += ["--cpus", str(work.vcpus)]
     if accelerator is Accelerator.ICOUNT:
@@ -78,7 +68,37 @@ def packed(
         argv.append("--bare")
     if repetitions:
         argv += ["--set", ",".join(f"{n}={s.loops}:{s.values}:{s.warmups}" for n, s in sorted(repetitions.items()))]
-    program = tree_program("infer", files, argv, python=python, cache=cache)
+    return _tree(work, "infer", files, argv, cache)
+
+
+def packed_server(work: Inference, port: int, cache: Cache | None = None) -> PackedModel:
+    """The server of the model's predictions, which listens on a port. Raises as `packed`."""
+    argv = [f"{BENCH}/server.pyc", "--threads", str(work.threads), "--cpus", str(work.vcpus), "--port", str(port)]
+    return _tree(work, "serve", _files(work, _SERVER), argv, cache)
+
+
+def _files(work: Inference, own: Sequence[tuple[str, list[str]]]) -> dict[str, Path | bytes]:
+    """What lies beside the program: its parts, the adapter, the model and its rows."""
+    model = f"model{work.model.path.suffix}"
+    about = {
+        "name": work.runtime.name,
+        "model": model,
+        "tolerance": work.model.tolerance,
+        "environment": dict(work.runtime.environment),
+    }
+    files: dict[str, Path | bytes] = {name: data("workloads", *folder, name) for name, folder in (*own, *GUEST_PARTS)}
+    files |= {"adapter.py": work.runtime.adapter, "runtime.json": json.dumps(about, sort_keys=True).encode()}
+    files |= {model: work.model.path, "inputs.npy": work.model.inputs}
+    if work.model.expected is not None:
+        files["expected.npy"] = work.model.expected
+    return files
+
+
+def _tree(
+    work: Inference, name: str, files: Mapping[str, Path | bytes], argv: Sequence[str], cache: Cache | None
+) -> PackedModel:
+    python = tree_of(work.runtime, work.site, cache)
+    program = tree_program(name, files, argv, python=python, cache=cache)
     size = python.size + sum(len(f) if isinstance(f, bytes) else f.stat().st_size for f in files.values())
     return PackedModel(program, size, python.left_out)
 

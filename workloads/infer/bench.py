@@ -40,7 +40,8 @@ from benchparts import (  # noqa: E402
     status_of,
     wait_at_gate,
 )
-from rows import Array, read_npy, rows_for  # noqa: E402
+from modelparts import arrays_of, cpu_here, pin_threads  # noqa: E402
+from rows import read_npy, rows_for  # noqa: E402
 
 FIRST = "first prediction"
 DISTINCT_ROWS = 256  # rows that the single calls go round
@@ -57,12 +58,6 @@ def options():
     parser.add_argument("--bare", action="store_true", help="no /proc/cpuinfo where the guest has none")
     parser.add_argument("--set", dest="settings", default="")
     return parser.parse_args()
-
-
-def pin_threads(count):
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(count)
-    os.environ["JOBLIB_MULTIPROCESSING"] = "0"  # its pools need semaphores, which unikernels lack
 
 
 def once(clock, name, call, meta=None):
@@ -89,17 +84,6 @@ def repeated(clock, name, settings, call, meta, each=None):
     WIRE.samples(name, clock.unit, batches[warmups:], loops, warmups=batches[:warmups], meta=meta)
     if each is not None:
         each([cost for kept, cost in took if kept])
-
-
-def arrays_of(adapter, outputs):
-    """What a prediction gave, whatever it came in."""
-    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-    if hasattr(adapter, "raw"):
-        return [Array(*adapter.raw(output)) for output in outputs]
-    import numpy as np
-
-    arrays = [np.ascontiguousarray(output) for output in outputs]
-    return [Array(array.dtype.str, array.shape, array.tobytes()) for array in arrays]
 
 
 def deviation(batches, expected):
@@ -133,13 +117,6 @@ def check_engine(engine, args, cpu):
     told = {"cpu": cpu.isa() if cpu else "unknown", "threads": args.threads, **engine}
     for name, value in sorted(told.items()):
         WIRE.check(f"engine {name}", str(value))
-
-
-def cpu_here():
-    try:
-        return cpuinfo.Cpu()
-    except (ImportError, OSError, ValueError):
-        return None
 
 
 def run(args):
