@@ -207,6 +207,29 @@ def test_a_boot_without_an_answer_is_no_good_and_says_so(options: ColdOptions, w
     assert reason == f"it ended without its first answer: {words}"
 
 
+def test_what_was_warm_and_what_a_restored_guest_does_not_know_is_said(restoring: Stage) -> None:
+    result = restoring.start(guests=GUESTS, restores=Restores(env=(("G", "1"),)))
+    notes = cold_start.notes_of(ColdOptions(words=("x",)), result)
+    assert notes[0] == "first answer: create called → the end of the program."
+    assert "its clocks go on from when it was saved" in notes[1]
+    assert notes[2].startswith("Warm: ")
+    cold = replace(result, plan=replace(result.plan, cold=True))
+    cold = replace(cold, records=tuple(replace(r, noise={"still_cached_mib": 3.2}) for r in cold.records))
+    assert "but for up to 3 MiB that the system kept" in cold_start.notes_of(ColdOptions(words=("x",)), cold)[-1]
+
+
+def test_a_restored_guest_that_waited_is_named_where_instructions_are_counted(restoring: Stage) -> None:
+    result = restoring.start(guests=GUESTS, accelerator=Accelerator.ICOUNT, restores=Restores(env=(("G", "1"),)))
+    counted = [
+        replace(r, samples=(Sample(ANSWER, Unit.INSTRUCTIONS, (1e6 + i * ("nanos" in r.trial.guest),)),))
+        for i, r in enumerate(result.records)
+    ]
+    notes = cold_start.notes_of(ColdOptions(words=("x",)), replace(result, records=tuple(counted)))
+    assert [note for note in notes if "does not repeat" in note] == [
+        "nanos@restore does not repeat exactly: behind its gate it waited, for its disk mostly."
+    ]
+
+
 # ---- options ----
 
 

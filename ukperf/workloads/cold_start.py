@@ -252,8 +252,21 @@ def notes_of(options: ColdOptions, result: Result) -> list[str]:
         else:
             way = "has all of its memory read from the file that libvirt saved it in"
         notes.append(f"A restored guest {way}; its clocks go on from when it was saved.")
+    notes += [
+        f"{name} does not repeat exactly: behind its gate it waited, for its disk mostly." for name in _odd(result)
+    ]
     notes.append(_warmth(result))
     return notes
+
+
+def _odd(result: Result) -> list[str]:
+    """Restored guests whose instructions are not the same in every good boot."""
+    counts: dict[str, set[float]] = {}
+    for record in result.records:
+        name = record.trial.guest
+        if record.outcome is Outcome.OK and record.unit is Unit.INSTRUCTIONS and name.endswith(RESTORED):
+            counts.setdefault(name, set()).update(s.values[0] for s in record.samples if s.benchmark == ANSWER)
+    return [name for name, values in counts.items() if len(values) > 1]
 
 
 def _said(options: ColdOptions, *, counted: bool) -> str:
