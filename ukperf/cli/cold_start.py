@@ -69,13 +69,13 @@ def command(
     package: Package = None,
     interpreter: Interpreter = None,
 ) -> None:
-    """Start guests until their first answer, by a boot and by a restore, and compare.
+    """Compare first answers: of booted guests, and of restored.
 
     A guest is saved once, when it is ready: before the program's first statement, at the line that --ready names, when
     it has answered on --port, or when its model is loaded. Restored guests go on from there, in the same random blocks
     as booted ones. Each is compared with the baseline started in the same way, and with itself booted.
 
-    ukperf cold-start -g linux -g nanos -- sqlite3 :memory: "select 1"
+    Example: ukperf cold-start --guest linux -- factor 1000000016000000063
     """
     from ukperf.cli.output import run_workload
     from ukperf.paths import absolute

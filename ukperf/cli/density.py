@@ -38,13 +38,14 @@ def command(
     env: Env = None,
     cwd: Cwd = "/",
 ) -> None:
-    """Boot fleets of guests that live at the same time, and say how much memory one more of them takes.
+    """Measure how much memory one more guest takes.
 
-    Each guest is suspended when it has reached main. Its memory is told apart: the guest's own, the VMM's, and the
-    emulator's code cache, which KVM would not have. The answer is a slope, in MiB a guest, with its interval over
-    fleets; beside it stands the time to create the first guest and the last. A fleet ends before memory is short.
+    Fleets of guests that live at the same time are booted. Each guest is suspended when it has reached main. Its memory
+    is told apart: the guest's own, the VMM's, and the emulator's code cache, which KVM would not have. The answer is a
+    slope, in MiB a guest, with its interval over fleets; beside it stands the time to create the first guest and the
+    last. A fleet ends before memory is short.
 
-    ukperf density -g linux -g nanos -g unikraft --memory 128 --max 8
+    Example: ukperf density --guest linux --memory 128 --max 4
     """
     from ukperf.cli.output import run_workload
     from ukperf.errors import UkperfError

@@ -75,14 +75,15 @@ def command(
     requirements: r.Requirements = None,
     interpreter: Interpreter = None,
 ) -> None:
-    """Run a web server in each guest, put load on it from this machine, and compare its first answer and its latency.
+    """Load a web server in each guest, and compare latencies.
 
-    Each guest has a network that only this machine reaches, by a port of its loopback interface; no root. Latency is
-    counted from when a request was meant to begin, so that a server that stands still hides nothing. A boot is a
-    unit: p50, p99 and their ratio, throughput, and the time from the machine's start to the first answer. --timeout
-    is for that answer. The server is ended with its guest.
+    The load comes from this machine. Compared is the time to the first answer, too. Each guest has a network that only
+    this machine reaches, by a port of its loopback interface; no root. Latency is counted from when a request was meant
+    to begin, so that a server that stands still hides nothing. A boot is a unit: p50, p99 and their ratio, throughput,
+    and the time from the machine's start to the first answer. --timeout is for that answer. The server is ended with
+    its guest.
 
-    ukperf serve -g linux -g nanos --rate 100 --file /srv/web -- lighttpd -D -f /srv/web/lighttpd.conf
+    Example: ukperf serve --runtime sklearn --guest linux --boots 6
     """
     from ukperf.cli.options import parse_cpus
     from ukperf.cli.output import run_workload
