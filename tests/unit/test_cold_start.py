@@ -38,6 +38,7 @@ from ukperf.model import (
 from ukperf.reports.table import figures
 from ukperf.stats.precision import precise_enough
 from ukperf.stats.summary import summarize
+from ukperf.stats.variance import plan
 from ukperf.workloads import cold_start
 from ukperf.workloads.cold_start import ANSWER, MONITOR, OUTPUT, STATE, VMM
 from ukperf.workloads.cold_ways import ColdOptions, way_of
@@ -306,6 +307,16 @@ def test_a_table_says_by_what_each_row_is_divided() -> None:
 
 def test_precision_is_asked_of_what_both_paths_have() -> None:
     assert precise_enough(records(25, phases=True), baseline="linux", precision=0.2)
+
+
+def test_boots_are_planned_for_the_same_pairs() -> None:
+    pairs = {(one.guest, one.baseline) for one in plan(records(), "linux", 0.05) if one.benchmark == ANSWER}
+    assert pairs == {
+        ("nanos", "linux"),
+        ("nanos@restore", "linux@restore"),
+        ("nanos@restore", "nanos"),
+        ("linux@restore", "linux"),
+    }
 
 
 def test_the_picture_has_a_bar_for_each_path_cut_where_its_parts_end() -> None:

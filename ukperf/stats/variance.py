@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtri, stdtrit
 
-from ukperf.model import BootRecord, Outcome, Sample, Unit
+from ukperf.model import RESTORED, BootRecord, Outcome, Sample, Unit
 from ukperf.stats.arrays import within_reason
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.figures import LARGEST
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.perboot import Series, collect, final_records, merged, quantiles_of, sample_name
-from ukperf.stats.within import refusal
+from ukperf.stats.within import divisors, refusal
 
 MOST_ITERATIONS = 1_000_000
 
@@ -250,21 +250,22 @@ def plan(records: Sequence[BootRecord], baseline: str, effect: float, power: flo
     """For every guest and benchmark of a pilot run (6 blocks or more): the blocks that would show `effect`."""
     guests = list(dict.fromkeys(record.trial.guest for record in records))
     series = {guest: collect(records, guest) for guest in guests}
-    pairs = [(guest, name) for guest in guests if guest != baseline for name in series[guest]]
+    pairs = [(g, other, name) for g in guests for other in divisors(g, series, baseline) for name in series[g]]
+    pairs = [p for p in pairs if p[1] != p[0].removesuffix(RESTORED) or p[2] in series[p[1]]]  # loading is no boot's
     block = _block_seconds(records)
     plans = []
-    for guest, name in sorted(pairs):
-        over, under = series[guest][name], series.get(baseline, {}).get(name)
-        why = refusal(over, under, guest, baseline)
+    for guest, other, name in sorted(pairs):
+        over, under = series[guest][name], series.get(other, {}).get(name)
+        why = refusal(over, under, guest, other)
         if why or under is None:
-            plans.append(BootPlan(name, guest, baseline, 0, None, None, None, why))
+            plans.append(BootPlan(name, guest, other, 0, None, None, None, why))
             continue
         deviation, pilot = _deviation(over, under)
         if deviation is None:
-            plans.append(BootPlan(name, guest, baseline, pilot, None, None, None, "the pilot has fewer than 6 blocks"))
+            plans.append(BootPlan(name, guest, other, pilot, None, None, None, "the pilot has fewer than 6 blocks"))
             continue
         boots = boots_for(deviation, effect, power, len(pairs))
-        plans.append(BootPlan(name, guest, baseline, pilot, deviation, boots, boots * block if block else None))
+        plans.append(BootPlan(name, guest, other, pilot, deviation, boots, boots * block if block else None))
     return plans
 
 
