@@ -305,6 +305,12 @@ def test_a_table_says_by_what_each_row_is_divided() -> None:
     assert plain.columns[4].title == "÷ linux"
 
 
+def test_what_is_said_first_is_the_first_answer_of_every_pair() -> None:
+    said = cold_start.ColdPage(summarize(records(), "linux")).answers()
+    assert len(said) == 4
+    assert any(line.startswith("nanos@restore takes") and "than nanos for first answer" in line for line in said)
+
+
 def test_precision_is_asked_of_what_both_paths_have() -> None:
     assert precise_enough(records(25, phases=True), baseline="linux", precision=0.2)
 

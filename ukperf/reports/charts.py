@@ -109,6 +109,9 @@ def run_ratios(story: Story, rates: bool) -> Chart | None:
         f"all of them. Left of the line at 1 is less{'; of rates, more is better' if rates else ''}. The band is "
         f"±{100 * summary.delta:g} %, inside which guests count as equivalent."
     )
+    if any(name != summary.baseline for name in summary.divisors):
+        about = about.replace(f"Guest ÷ {summary.baseline}:", "Each row says what is divided by what:", 1)
+        return ratios(chosen, summary.delta, "Every guest against what it is compared with", about)
     return ratios(chosen, summary.delta, f"Every guest against {summary.baseline}", about)
 
 

@@ -6,7 +6,7 @@ What is started are ways (cold_ways.py); what an answer is follows from the opti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ukperf.errors import UkperfError
@@ -33,9 +33,12 @@ from ukperf.model import (
     Visit,
     Visitor,
 )
+from ukperf.reports.answers import sentence
+from ukperf.reports.page import Page
 from ukperf.reports.pictures import Picture
+from ukperf.reports.table import RunPage
 from ukperf.stats.perboot import without_phases
-from ukperf.stats.summary import RunSummary
+from ukperf.stats.summary import RunSummary, summarize
 from ukperf.workloads import cold_ways
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload
 from ukperf.workloads.cold_ways import FIRST, ColdOptions
@@ -124,9 +127,29 @@ class ColdStart(Workload):
         drawn = charts.until(summary, PARTS, "From create to the first answer", ABOUT)
         return () if drawn is None else (drawn,)
 
+    def page(
+        self,
+        finished: Finished,
+        host: str,
+        records: Sequence[BootRecord],
+        options: ColdOptions,
+        facts: Mapping[str, str],
+    ) -> Page:
+        plan = finished.result.plan
+        return ColdPage(summarize(records, plan.baseline, plan.delta), facts=facts)
+
     def finish(self, result: Result, bench: Bench) -> Finished:
         notes = tuple(self.remarks(result))
         return replace(super().finish(result, bench), notes=notes, more={"notes": list(notes)})
+
+
+@dataclass(frozen=True)
+class ColdPage(RunPage):
+    """One host's part of a run: what is said first is the first answer."""
+
+    def answers(self) -> Sequence[str]:
+        headline = [c for c in self.summary.comparisons if c.benchmark == ANSWER]
+        return tuple(sentence(c, self.summary.delta) for c in headline) or super().answers()
 
 
 def _refuse_odd_options(options: ColdOptions) -> None:
