@@ -183,6 +183,16 @@ def test_a_programs_answer_is_its_end_counted_from_its_gate() -> None:
     assert values(read(options, seen, restored=True, counted=True)) == {ANSWER: 1_000}
 
 
+def test_the_end_of_a_program_that_says_none_is_told_by_the_guest_or_the_host() -> None:
+    options = ColdOptions(words=("static",))
+    status = Frame("status", {"n": 1, "t": 3, "tsc": 1_900, "status": 0, "signal": 0}, START + 88 * MS)
+    told = seen_of(OPENED, status, events=dict(RESTORE))
+    assert values(read(options, told, restored=True))[ANSWER] == 0.088
+    assert values(read(options, told, restored=True, counted=True)) == {ANSWER: 900}
+    here = seen_of(events={**BOOT, Event.STOPPED: START + 60 * MS})
+    assert values(read(options, here, restored=False))[ANSWER] == 0.06
+
+
 def test_an_answer_may_be_a_line_or_come_by_a_port() -> None:
     line = seen_of(events={**BOOT, Event.READY: START + 70 * MS})
     assert values(read(ColdOptions(words=("x",), answer="ok"), line, restored=False))[ANSWER] == 0.07
@@ -200,7 +210,7 @@ def test_an_answer_may_be_a_line_or_come_by_a_port() -> None:
         (ColdOptions(words=("x",), answer="ok"), "no line of its output matched --answer"),
         (ColdOptions(words=("x",), port=80), "none on port 80"),
         (ColdOptions(sklearn=True), "no frame of a prediction"),
-        (ColdOptions(words=("x",)), "no `exit` frame"),
+        (ColdOptions(words=("x",)), "nothing told its end"),
     ],
 )
 def test_a_boot_without_an_answer_is_no_good_and_says_so(options: ColdOptions, words: str) -> None:

@@ -202,11 +202,12 @@ def _answer_of(options: ColdOptions, seen: Observation) -> tuple[int | None, int
         return (None if seen.visit is None else seen.visit.answered_ns), None
     if options.answer:
         return seen.events.get(Event.READY), None
-    wanted = "samples" if cold_ways.is_model(options) else "exit"
+    model = cold_ways.is_model(options)
+    wanted = ("samples",) if model else ("exit", "status")  # our init's, of a program that says none
     for frame in seen.frames:
-        if frame.event == wanted and frame.fields.get("benchmark", FIRST) == FIRST:
+        if frame.event in wanted and frame.fields.get("benchmark", FIRST) == FIRST:
             return frame.at_ns, _count(frame.fields.get("tsc"))
-    return seen.events.get(Event.EXIT), None
+    return (None if model else seen.events.get(Event.EXIT, seen.events.get(Event.STOPPED))), None
 
 
 def _timed(seen: Observation, at: int, restored: bool) -> tuple[Sample, ...]:
@@ -253,7 +254,7 @@ def _what(options: ColdOptions) -> str:
         return f"none on port {options.port}"
     if options.answer:
         return "no line of its output matched --answer"
-    return "no frame of a prediction" if cold_ways.is_model(options) else "no `exit` frame"
+    return "no frame of a prediction" if cold_ways.is_model(options) else "nothing told its end"
 
 
 def _own(record: BootRecord) -> BootRecord:
