@@ -51,7 +51,7 @@ def test_phases_lie_between_their_events() -> None:
 
 @given(st.lists(st.integers(1, 10**12), min_size=7, max_size=7))
 def test_phases_add_up_to_the_total_and_none_has_the_clock_check_in_it(steps: list[int]) -> None:
-    ours = [event for event in Event if event is not Event.READY]
+    ours = [event for event in Event if event not in (Event.READY, Event.LOADED)]  # of a booted guest
     events = dict(zip(ours, (sum(steps[:i]) for i in range(8)), strict=True))
     record = judged(replace(good_boot(), events=events))
     parts = [record.phases[phase] for phase in (Phase.VMM, Phase.KERNEL, Phase.INIT, Phase.STOP)]
