@@ -249,3 +249,16 @@ def test_a_generator_that_is_none_is_said(tmp_path: Path, ending: int) -> None:
 def test_what_is_no_generators_is_refused(written: bytes) -> None:
     with pytest.raises(ValueError, match="the load generator"):
         Loaded(Load(1.0), written)
+
+
+def test_its_command_line_stays_what_it_was_started_with(generator: Path) -> None:
+    """By it what a killed ukperf left is known (hosts/children.py)."""
+    with HostileServer(keeps_alive()) as server:
+        words = [str(generator), f"port={server.port}", "seconds=60", "clients=1"]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 20
+            while server.connections == 0 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            process.kill()
+    assert line.split(b"\0")[:-1] == [os.fsencode(word) for word in words]

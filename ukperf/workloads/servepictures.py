@@ -68,7 +68,8 @@ def _distribution(good: Sequence[BootRecord], load: str, classes: Mapping[str, s
         return None
     low, high = padded(values, 0.05, log=True)
     rows = []
-    for guest, boots in known.items():
+    for guest in (name for name in classes if name in known):
+        boots = known[guest]
         marks: list[Mark] = []
         for place, (index, mine) in enumerate(boots):
             y = (place + 1) / (len(boots) + 1)
@@ -127,7 +128,7 @@ def _over_time(folder: Path, good: Sequence[BootRecord], classes: Mapping[str, s
         "Latency since boot, warm-up among it",
         axis,
         tuple(rows),
-        f"{about}{f' with lines at {lines}' if lines else ''}.",
+        f"{about}{f' with lines at {lines}' if lines else ''}. The loads follow one another, a closed loop last.",
         tall=110,
     )
 

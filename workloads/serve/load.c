@@ -621,7 +621,7 @@ static void read_word(char *word)
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
-        read_word(argv[i]);
+        read_word(strdup(argv[i])); /* its command line stays what it is known by */
     struct in_addr address;
     errno = EINVAL;
     if (want.clients)
