@@ -107,6 +107,11 @@ class Request:
     restores: Restores | None = None  # None: all are booted
     cold: bool = False  # files are dropped from the page cache before each boot
 
+    def started_at_once(self) -> Request:
+        """With programs that do not wait for their kernel: for figures that begin with the machine."""
+        others = {name: replace(program, settled=False) for name, program in self.programs.items()}
+        return replace(self, program=replace(self.program, settled=False), programs=others)
+
 
 @dataclass(frozen=True)
 class Plan:

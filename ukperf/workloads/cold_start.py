@@ -87,7 +87,7 @@ class ColdStart(Workload):
                     hint="Leave out one of them.",
                 )
             request = replace(request, restores=_restores(options, asked))
-        return Prepared(request, asked.state)
+        return Prepared(request.started_at_once(), asked.state)
 
     def reader(self, options: ColdOptions) -> Reader:
         def read(spec: BootSpec, seen: Observation) -> Readout:

@@ -95,7 +95,7 @@ class Density(Workload):
             listening=Listening(0, CONSOLE, options.ready),
             fleet=Fleet(sizes, most_mib, options.budget or None),
         )
-        return Prepared(asked)
+        return Prepared(asked.started_at_once())
 
     def reader(self, options: DensityOptions) -> Reader:
         return read

@@ -91,7 +91,7 @@ class Serve(Workload):
         build_program(GENERATOR, Cache())
         listening, timeout_s = Listening(limit=CONSOLE), _service(options).longest_s
         asked = replace(prepared.request, network=network, listening=listening, timeout_s=timeout_s)
-        return Prepared(asked, prepared.state)
+        return Prepared(asked.started_at_once(), prepared.state)
 
     def visitor(self, options: ServeOptions) -> Visitor:
         _refuse_odd(options)
