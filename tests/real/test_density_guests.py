@@ -49,6 +49,21 @@ def test_four_guests_live_at_once_and_their_memory_is_told_apart(uk: World, laun
     assert {"KSM", "huge pages", "swap"} <= answer["facts"].keys()
 
 
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_restored_guests_share_their_template_and_take_less_than_booted_ones(uk: World, launch: str) -> None:
+    run = uk.path("run")
+    how = ("--max", "4", "--path", "both", "--accel", "tcg", "--launch", launch, "--run", run)
+    answer = uk.json(*FLOOR, *how)
+    rows = {row["guest"]: row for row in answer["per_guest"]}
+    assert set(rows) == {"floor", "floor@restore"}
+    guest = {name: row["parts"]["guest"]["value"] / MIB for name, row in rows.items()}
+    assert guest["floor@restore"] < 0.5 < guest["floor"], "a restored guest has all pages to itself"
+    assert all(len(row["create_s"][0]) == 4 for row in rows.values())
+    records = {record["trial"]["guest"]: record for record in journal(run)}
+    fleet = json.loads(records["floor@restore"]["samples"][0]["metadata"][FLEET])
+    assert [point["guests"] for point in fleet["points"]] == [1, 2, 4]
+
+
 def test_a_fleet_ends_before_it_takes_more_than_it_may(uk: World) -> None:
     run = uk.path("run")
     answer = uk.json(*FLOOR, "--max", "32", "--max-memory", "390", "--accel", "tcg", "--launch", "direct", "--run", run)

@@ -96,6 +96,7 @@ def test_sizes_may_be_named_in_any_order() -> None:
         (DensityOptions(env=("A=1",), files=("x",)), "--file and --env mean nothing"),
         (DensityOptions(words=("true",), env=("A",)), "--env A is no variable"),
         (DensityOptions(words=("true",), ready="("), "--ready"),
+        (DensityOptions(path="both ways"), "There is no --path 'both ways'"),
         (DensityOptions(max_memory=300), "2 guests with 256 MiB each might take 832 MiB"),
     ],
 )
@@ -123,6 +124,24 @@ def test_without_names_all_guests_that_are_virtual_machines_take_part(monkeypatc
     assert "native" not in asked.default_guests
     assert asked.fleet is not None and asked.fleet.sizes == (1, 2, 4, 8)
     assert asked.fleet.most_mib == 4000 and asked.fleet.budget_mib is None, "half of what is available"
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, options: DensityOptions) -> Request:
+    monkeypatch.setattr(density, "room_mib", lambda: 8000)
+    bench = SimpleNamespace(say=lambda _: None)
+    return Density().prepare(options, Request(guests=("linux",)), bench).request  # type: ignore[arg-type]
+
+
+def test_our_program_is_saved_at_its_gate_and_anothers_at_its_line_or_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert asked(monkeypatch, DensityOptions()).restores is None
+    ours = asked(monkeypatch, DensityOptions(path="restore")).restores
+    assert ours is not None and (ours.booted, ours.words, ours.ready) == (False, ("gate",), "")
+    both = asked(monkeypatch, DensityOptions(path="both", words=("sleep", "9"))).restores
+    assert both is not None and both.booted and both.words == () and dict(both.env) == {"UKPERF_GATE": "closed"}
+    line = asked(monkeypatch, DensityOptions(path="both", words=("sleep", "9"), ready="up")).restores
+    assert line is not None and (line.ready, line.env) == ("up", ())
 
 
 # ---- what is made of a fleet ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -66,7 +67,17 @@ def test_a_fleets_parts_add_up_to_its_whole() -> None:
     assert cost is not None
     assert cost.total.slope == pytest.approx(40 * MIB, rel=1e-6)
     assert sum(cost.parts[name].slope for name in ("guest", "vmm", "code_cache")) == pytest.approx(cost.total.slope)
-    assert cost.growth == pytest.approx(107 / 100) and cost.create_s == pytest.approx(0.1035)
+    assert cost.growth == pytest.approx(107 / 100, rel=1e-3) and cost.create_s == pytest.approx(0.1035)
+
+
+def test_one_busy_moment_is_no_growth_and_steady_growth_is() -> None:
+    times = [100_000_000] * 32
+    times[-1] = 200_000_000
+    busy = replace(fleet(40, 60, (1, 32)), ready_ns=tuple(times))
+    grown = replace(busy, ready_ns=tuple(round(1e8 * 3 ** (k / 31)) for k in range(32)))
+    costs = cost_of(busy), cost_of(grown)
+    assert costs[0] is not None and 1 < costs[0].growth < 1.2
+    assert costs[1] is not None and costs[1].growth == pytest.approx(3, rel=1e-6)
 
 
 def test_a_fleet_of_one_size_has_no_slope() -> None:

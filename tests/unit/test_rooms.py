@@ -484,6 +484,7 @@ NAMED_ELSEWHERE = {
     ("workloads", "imaging/runtimes.py", "infer"): "the folder of adapters and recipes",
     ("workloads", "cli/__init__.py", "density"): "a command",
     ("workloads", "cli/__init__.py", "infer"): "a command",
+    ("workloads", "cli/density.py", "boot"): "the default of an option",
     ("workloads", "cli/density.py", "density"): "what this command runs",
     ("workloads", "cli/infer.py", "infer"): "what this command runs",
     ("workloads", "cli/__init__.py", "serve"): "a command",

@@ -19,6 +19,9 @@ Sizes = Annotated[str | None, typer.Option(metavar="N,N…", help="Look at it wi
 Ready = Annotated[
     str | None, typer.Option(metavar="REGEX", help="Suspend a guest at the first line that this matches, not at main.")
 ]
+MadeBy = Annotated[
+    str, typer.Option("--path", metavar="boot|restore|both", help="Boot guests, restore them, or both in each block.")
+]
 Budget = Annotated[int | None, typer.Option(metavar="MIB", help="Say how many guests fit into so much memory.")]
 MaxMemory = Annotated[
     int | None, typer.Option(metavar="MIB", help="What a fleet may take. Default: half of what is available.")
@@ -31,6 +34,7 @@ def command(
     program: Words = None,
     most: Most = 8,
     sizes: Sizes = None,
+    path: MadeBy = "boot",
     ready: Ready = None,
     budget: Budget = None,
     max_memory: MaxMemory = None,
@@ -43,7 +47,8 @@ def command(
     Fleets of guests that live at the same time are booted. Each guest is suspended when it has reached main. Its memory
     is told apart: the guest's own, the VMM's, and the emulator's code cache, which KVM would not have. The answer is a
     slope, in MiB a guest, with its interval over fleets; beside it stands the time to create the first guest and the
-    last. A fleet ends before memory is short.
+    last. A fleet ends before memory is short. With --path both, guests are restored from a template too, and compared
+    with the same booted.
 
     Example: ukperf density --guest linux --memory 128 --max 4
     """
@@ -62,6 +67,7 @@ def command(
         env=tuple(env or ()),
         cwd=cwd,
         ready=ready or "",
+        path=path,
         budget=budget or 0,
         max_memory=max_memory or 0,
     )

@@ -27,7 +27,7 @@ from ukperf.model import BootSpec, Event, Fleet, FleetMemory, FleetSeen, Observa
 from ukperf.text import many
 
 MIB = 1 << 20
-SETTLE_S = 0.1  # in which a restored server does what it does when it wakes up
+SETTLE_S = 1.0  # in which a restored server does what it does when it wakes up
 
 
 @dataclass(frozen=True)
@@ -220,17 +220,17 @@ def until(spec: BootSpec) -> Event:
 
 
 def settling(spec: BootSpec) -> BootSpec:
-    """The boot of a guest that is restored where a line said that it was ready: it may have no more to say, so it gets
+    """The boot of a guest that is restored: it was ready when it was saved and may have no more to say, so it gets
     SETTLE_S to say it."""
-    return replace(spec, timeout_s=SETTLE_S) if spec.template is not None and spec.ready else spec
+    return spec if spec.template is None else replace(spec, timeout_s=SETTLE_S)
 
 
 def suspended(watch: Watch, vmm: int, pid: int, said: Callable[[], str] = lambda: "") -> FleetMember:
     """A guest that runs, watched until it is ready and then stopped. vmm: a pidfd; said: what its VMM said last."""
     watch.run()
     events, last = watch.events, until(watch.spec)
-    if watch.spec.template is not None and watch.spec.ready:
-        last = Event.RESUMED  # it was ready when it was saved
+    if watch.spec.template is not None and last not in events:
+        last = Event.RESUMED
     if last in events and not {Event.EXIT, Event.STOPPED} & events.keys():
         try:
             signal.pidfd_send_signal(vmm, signal.SIGSTOP)

@@ -95,43 +95,40 @@ class DensityPage(Page):
             yield Line(
                 "A boot is a fleet: guests that live at the same time, each suspended when it was ready. One more: the "
                 "slope of their memory over the number of guests, by least squares in each fleet; geometric mean over "
-                "fleets. create: from create called to where the guest was suspended.",
+                "fleets. create: from create called to where the guest was suspended; last ÷ first: by the line "
+                "through the logs of all.",
                 Tone.DIM,
             )
 
     def _memory(self) -> Table:
+        """Of a guest with several divisors each has a row."""
         rows, spans = [], []
         for row in self.rows:
-            more, comparison = row.more(), self.summary.comparison(row.guest, self.names[0])
-            parts = [Cell(_mib(row.part(name).value)) for name in PARTS]
             given = Cell(str(row.given_mib))
-            rows.append((Cell(row.guest), given, *_figure(more, MIB), *parts, *difference(comparison, "fleets")))
-            spans.append(_span(comparison))
+            parts = [Cell(_mib(row.part(name).value)) for name in PARTS]
+            figures = (Cell(row.guest), given, *_figure(row.more(), MIB), *parts)
+            for comparison, cells in self._compared(row.guest, self.names[0]):
+                rows.append((*figures, *cells))
+                spans.append(_span(comparison))
+                figures = tuple(Cell("") for _ in figures)
         columns = (
             Column("guest", cuts=True),
             Column("MiB", right=True),
             Column("one more, MiB", right=True),
             Column("95 % interval", stays=True),
             *(Column(title, right=True) for title in PARTS.values()),
-            *self._compared(),
+            *self._titles(),
         )
         return Table(columns, tuple(rows), fold=7, spans=tuple(spans))
 
     def _creating(self) -> Table:
         rows = []
         for row in self.rows:
-            comparison = self.summary.comparison(row.guest, self.names[1])
-            first, last = (Cell(with_unit(end.value, Unit.SECONDS)) for end in (row.first(), row.last()))
-            rows.append(
-                (
-                    Cell(row.guest),
-                    Cell(str(row.most)),
-                    first,
-                    last,
-                    *_figure(row.growth(), 1.0),
-                    *difference(comparison, "fleets"),
-                )
-            )
+            ends = [Cell(with_unit(end.value, Unit.SECONDS)) for end in (row.first(), row.last())]
+            figures = (Cell(row.guest), Cell(str(row.most)), *ends, *_figure(row.growth(), 1.0))
+            for _, cells in self._compared(row.guest, self.names[1]):
+                rows.append((*figures, *cells))
+                figures = tuple(Cell("") for _ in figures)
         columns = (
             Column("guest", cuts=True),
             Column("guests", right=True),
@@ -139,16 +136,30 @@ class DensityPage(Page):
             Column("create, last", right=True),
             Column("last ÷ first", right=True),
             Column("95 % interval", stays=True),
-            *self._compared(),
+            *self._titles(),
         )
         return Table(columns, tuple(rows), fold=6)
 
-    def _compared(self) -> tuple[Column, ...]:
-        return (
-            Column(f"÷ {cut(self.summary.baseline, MOST_TITLE)}", right=True),
-            Column("95 % interval", stays=True),
-            Column("verdict", stays=True),
-        )
+    def _compared(self, guest: str, benchmark: str) -> list[tuple[Comparison | None, tuple[Cell, ...]]]:
+        """Each comparison of a guest with its cells; one without any, where there is none."""
+        mine: list[Comparison | None] = [
+            c for c in self.summary.comparisons if (c.guest, c.benchmark) == (guest, benchmark)
+        ]
+        told: list[tuple[Comparison | None, tuple[Cell, ...]]] = []
+        for comparison in mine or [None]:
+            by = Cell("" if comparison is None else cut(comparison.baseline, MOST_TITLE))
+            told.append((comparison, (*([by] if self._several else []), *difference(comparison, "fleets"))))
+        return told
+
+    @property
+    def _several(self) -> bool:
+        """Are there divisors besides the baseline?"""
+        return any(c.baseline != self.summary.baseline for c in self.summary.comparisons)
+
+    def _titles(self) -> tuple[Column, ...]:
+        by = (Column("÷", cuts=True), Column("ratio", right=True)) if self._several else ()
+        one = (Column(f"÷ {cut(self.summary.baseline, MOST_TITLE)}", right=True),)
+        return (*(by or one), Column("95 % interval", stays=True), Column("verdict", stays=True))
 
     def said(self) -> Mapping[str, object]:
         run = RunPage(self.summary, facts=self.facts).said()

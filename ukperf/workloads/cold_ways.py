@@ -26,7 +26,7 @@ from ukperf.workloads.sklearn_run import LearnOptions
 FIRST = "first prediction"
 _AT_FIRST, _GATE = "--first", "--gate"  # words of the programs of models
 # Programs whose first statement somebody of ours knows: the others take no library.
-_WAITING = (Timing.PRELOAD, Timing.STARTER)
+GATED = (Timing.PRELOAD, Timing.STARTER)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def program(options: ColdOptions, request: Request, bench: Bench) -> Started:
     prepared = Run().prepare(wanted, request, bench)
     waits = not options.ready and not options.port and options.path != "boot"
     timing = json.loads(prepared.state[STATE]).get("timing", {}).get("", "")
-    if waits and timing not in _WAITING:
+    if waits and timing not in GATED:
         raise UkperfError(
             f"{options.words[0]} takes no library of ours, so nothing says when it is to be saved.",
             hint="Name the line by --ready REGEX, or use --path boot.",

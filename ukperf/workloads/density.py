@@ -17,6 +17,7 @@ from ukperf.hosts import runs_here
 from ukperf.hosts.room import SPARE_MIB, room_mib
 from ukperf.hosts.smaps import OTHERS
 from ukperf.imaging.pack import FileToPack, Packed, pack
+from ukperf.imaging.preload import GATE
 from ukperf.imaging.programs import density_program
 from ukperf.model import (
     MOST_GUESTS,
@@ -30,6 +31,7 @@ from ukperf.model import (
     Outcome,
     Readout,
     Request,
+    Restores,
     Result,
     Sample,
     Unit,
@@ -42,10 +44,12 @@ from ukperf.stats.perboot import final_records, without_phases
 from ukperf.stats.summary import RunSummary, summarize
 from ukperf.text import clean, many
 from ukperf.workloads.base import Bench, Prepared, Reader, Workload, option
+from ukperf.workloads.cold_ways import GATED
 from ukperf.workloads.joining import memory_for_files
 from ukperf.workloads.metrics import check_pattern
 from ukperf.workloads.run import DEFAULT_ENV
 
+PATHS = ("boot", "restore", "both")
 MORE, CREATE = "memory of one more guest", "time to create one"
 FLEET = "fleet"  # of a sample's metadata: the FleetSeen that it was made of, as JSON
 LONGEST = 1 << 20  # of that, characters
@@ -65,6 +69,7 @@ class DensityOptions:
     env: tuple[str, ...] = option((), "A variable of the program's environment.", "NAME=VALUE")
     cwd: str = option("/", "The program's working folder.", "DIR")
     ready: str = option("", "The line at which a guest is suspended.", "REGEX")
+    path: str = option("boot", "How guests are made.", "boot|restore|both")
     budget: int = option(0, "How many guests fit into so much.", "MIB")
     max_memory: int = option(0, "What a fleet may take.", "MIB")
 
@@ -77,6 +82,10 @@ class Density(Workload):
 
     def prepare(self, options: DensityOptions, request: Request, bench: Bench) -> Prepared:
         sizes = sizes_of(options)
+        if options.path not in PATHS:
+            raise UkperfError(
+                f"There is no --path {clean(options.path, 40)!r}.", hint=f"There are: {', '.join(PATHS)}."
+            )
         if options.ready:
             check_pattern(options.ready, "--ready")
         packed = _packed(options)
@@ -94,6 +103,7 @@ class Density(Workload):
             memory_mib=memory,
             listening=Listening(0, CONSOLE, options.ready),
             fleet=Fleet(sizes, most_mib, options.budget or None),
+            restores=_restores(options, packed),
         )
         return Prepared(asked.started_at_once())
 
@@ -114,8 +124,10 @@ class Density(Workload):
         return {name: ", then ".join(values) for name, values in told.items()}
 
     def remarks(self, result: Result) -> tuple[str, ...]:
-        """Fleets that were stopped, what was swapped out, and what the figures are not."""
-        return (*_stopped(result), *_swapped(result), *_shared(result), *_meant(result.plan.accelerator))
+        """What is under the table of a run, which has the machine's habits among its facts."""
+        habits = self.facts(result.records, result.plan.accelerator)
+        said = "; ".join(f"{name} {value}" for name, value in habits.items())
+        return (*_notes(result), *([f"What this machine does with memory by itself: {said}."] if said else []))
 
     def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
         chart = memory_chart(_rows(result.records, summary.baseline))
@@ -135,8 +147,7 @@ class Density(Workload):
             replace(row, given_mib=plan.machine_of(row.guest).memory_mib) for row in _rows(records, plan.baseline)
         )
         names = MORE, CREATE
-        notes = self.remarks(finished.result)
-        return DensityPage(summary, rows, names, options.budget, facts=facts, notes=notes)
+        return DensityPage(summary, rows, names, options.budget, facts=facts, notes=_notes(finished.result))
 
 
 def sizes_of(options: DensityOptions) -> tuple[int, ...]:
@@ -195,6 +206,26 @@ def _taking_part(request: Request, packed: Packed | None) -> dict[str, Guest]:
             )
     known = guests.by_default() if packed is None else guests.loading_programs()
     return named or {guest.name: guest for guest in known if not runs_here(guest.recipe.protocol)}
+
+
+def _restores(options: DensityOptions, packed: Packed | None) -> Restores | None:
+    """Where guests are saved: ours at its gate, another program at the line of --ready, or before its first statement.
+
+    Raises UkperfError where nobody could say when that is.
+    """
+    if options.path == "boot":
+        return None
+    plain = Restores(booted=options.path == "both")
+    if packed is None:
+        return replace(plain, words=("gate",))
+    if options.ready:
+        return replace(plain, ready=options.ready)
+    if packed.timing not in GATED:
+        raise UkperfError(
+            f"{clean(options.words[0], 80)} takes no library of ours, so nothing says when it is to be saved.",
+            hint="Name the line by --ready REGEX, or use --path boot.",
+        )
+    return replace(plain, env=(GATE,))
 
 
 def _refuse_no_room(memory_mib: int, most_mib: int, options: DensityOptions) -> None:
@@ -259,6 +290,11 @@ def _rows(records: Sequence[BootRecord], baseline: str) -> tuple[FleetsOf, ...]:
 
 
 # ---- notes ----
+
+
+def _notes(result: Result) -> tuple[str, ...]:
+    """Fleets that were stopped, what was swapped out, and what the figures are not."""
+    return (*_stopped(result), *_swapped(result), *_shared(result), *_meant(result.plan.accelerator))
 
 
 def _stopped(result: Result) -> list[str]:
