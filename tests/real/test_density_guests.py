@@ -91,7 +91,7 @@ def test_two_nanos_guests_are_suspended_at_a_line_of_their_program(uk: World) ->
     uk.path("data").joinpath("kernels").symlink_to(KernelStore().root)
     run, program = uk.path("run"), compiled(uk.path("stays"), STAYS)
     how = ("--memory", "256", "--boots", "1", "--sizes", "1,2", "--accel", "tcg", "--ready", "^up", "--run", run)
-    answer = uk.json("density", "-g", "nanos", "--baseline", "nanos", *how, "--", program)
+    answer = json.loads(uk.run("density", "-g", "nanos", "--baseline", "nanos", *how, "--json", "--", program))
     assert [point["guests"] for point in fleet_of(run)["points"]] == [1, 2]
     assert 20 < answer["per_guest"][0]["one_more"]["value"] / MIB < 150
 
