@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import subprocess
 import sys
 import tarfile
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 from fakeapt import FakeApt
 from fakekernels import elf
@@ -101,7 +101,7 @@ class Bench:
         return sorted({path.name for path in folder.rglob("*") if path.is_file()})
 
     def processes(self) -> list[str]:
-        listed = subprocess.run(["/bin/ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        listed = "\n".join(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
         return [line for line in listed.splitlines() if str(self.folder) in line]
 
 
