@@ -37,11 +37,13 @@ BASELINE = "linux"
 
 @dataclass(frozen=True)
 class Asked:
-    """A column: what one benchmark of one run says of each guest."""
+    """A column: what one benchmark of one run says of each guest. suffix: of the run, where it is another than the
+    table's."""
 
     title: str
     run: str
     benchmark: str
+    suffix: str = ""
 
 
 BOOT = Asked("boot", "boot", "total")
@@ -51,7 +53,7 @@ TEST = Asked("test", "sklearn", "extratrees test")
 START = Asked("ONNX Runtime: import to first prediction", "onnx", "import to first prediction")
 ROW = Asked("one prediction, warm", "onnx", "single row")
 OVERVIEW = (BOOT, CALL, TRAIN, TEST, START, ROW)
-EMULATED = (BOOT, CALL, START, ROW)  # under an emulator's clock
+EMULATED = Asked("boot, in seconds of an emulator (tcg)", "boot", "total", "tcg")
 
 
 def bundle(run: str) -> Path:
@@ -82,21 +84,25 @@ def guests(runs: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: name != BASELINE)
 
 
-def comparison(run: str, guest: str, benchmark: str, baseline: str = BASELINE) -> Mapping[str, Any] | None:
+def comparison(
+    run: str, guest: str, benchmark: str, baseline: str = BASELINE, divisor: str = ""
+) -> Mapping[str, Any] | None:
+    """divisor: where the run divides by several, as restored guests by booted ones."""
     rows = report(run, baseline)["comparisons"]
-    return next((row for row in rows if (row["guest"], row["benchmark"]) == (guest, benchmark)), None)
+    wanted = (guest, benchmark, divisor)
+    return next((row for row in rows if (row["guest"], row["benchmark"], divisor and row["baseline"]) == wanted), None)
 
 
-def value(run: str, guest: str, benchmark: str) -> str:
+def value(run: str, guest: str, benchmark: str, baseline: str = BASELINE) -> str:
     """The median with its unit, `–` where there is none."""
-    row = next((row for row in report(run)["guests"] if row["guest"] == guest), None)
+    row = next((row for row in report(run, baseline)["guests"] if row["guest"] == guest), None)
     estimate = (row or {"estimates": {}})["estimates"].get(benchmark)
     return "–" if estimate is None else with_unit(estimate["value"], Unit(estimate["unit"]))
 
 
-def against(run: str, guest: str, benchmark: str, baseline: str = BASELINE) -> str:
+def against(run: str, guest: str, benchmark: str, baseline: str = BASELINE, divisor: str = "") -> str:
     """Ratio, interval and verdict in a cell."""
-    row = comparison(run, guest, benchmark, baseline)
+    row = comparison(run, guest, benchmark, baseline, divisor)
     if row is None or row["ratio"] is None:
         return "–"
     if row["low"] is None:
@@ -116,7 +122,7 @@ def _bounds(row: Mapping[str, Any]) -> str:
 
 def grid(columns: Sequence[Asked], suffix: str) -> Iterator[str]:
     """Guests × columns: the baseline's own figures, the others' ratios to them."""
-    runs = [f"{column.run}-{suffix}" for column in columns]
+    runs = [f"{column.run}-{column.suffix or suffix}" for column in columns]
     yield f"| guest | {' | '.join(column.title for column in columns)} |"
     yield f"|---|{'--:|' * len(columns)}"
     for guest in guests(runs):
@@ -165,29 +171,43 @@ def litert() -> Iterator[str]:
             yield f"| `{guest}` | {there} | {' | '.join(cells)} |"
 
 
-FIGURES = {
-    "icount": "Figures are guest instructions, counted by QEMU {qemu} (`--accel icount`), not time",
-    "tcg": "Figures are seconds of an emulator, QEMU {qemu} (`--accel tcg`), and no CPU's",
-}
+def restored(runs: Mapping[str, str], benchmark: str, baseline: str = BASELINE) -> Iterator[str]:
+    """Guests that are booted and restored. runs: what was run → its run."""
+    yield f"| what | guest | booted | ÷ {baseline} | restored | ÷ {baseline} restored | restored ÷ booted |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    for what, run in runs.items():
+        names = [guest["guest"] for guest in report(run, baseline)["guests"]]
+        for name in names:
+            again = f"{name}@restore"
+            if again not in names:
+                continue
+            cells = (
+                value(run, name, benchmark, baseline),
+                against(run, name, benchmark, baseline, baseline),
+                value(run, again, benchmark, baseline),
+                against(run, again, benchmark, baseline, f"{baseline}@restore"),
+                against(run, again, benchmark, baseline, name),
+            )
+            yield f"| {what} | `{name}` | {' | '.join(cells)} |"
 
 
-def overview_facts(columns: Sequence[Asked], suffix: str) -> Iterator[str]:
-    """On what an overview was measured, in two sentences."""
-    runs = [report(f"{column.run}-{suffix}") for column in columns]
+def overview_facts() -> Iterator[str]:
+    """On what the overview was measured, in two sentences."""
+    runs = [report(f"{column.run}-icount") for column in OVERVIEW]
     boots = sorted({run["blocks"] for run in runs})
     facts = {name: said for run in runs for name, said in run["facts"].items()}
     kernels = ", ".join(f"{name.removesuffix(' kernel')} {said}" for name, said in facts.items() if "kernel" in name)
     many, machine = " or ".join(map(str, boots)), facts["machine"].split(",")[0]
-    yield f"{many} boots of each guest, in random order. {FIGURES[suffix].format(**facts)}; machine {machine},"
-    yield f"one vCPU; kernels: {kernels}."
+    yield f"{many} boots of each guest, in random order. Figures are guest instructions, counted by QEMU"
+    yield f"{facts['qemu']} (`--accel icount`), not time, but for the last column; machine {machine}, one vCPU;"
+    yield f"kernels: {kernels}."
 
 
 _CLASSIFIERS = tuple(f"{model} {work}" for model in ("multinomialnb", "extratrees") for work in ("train", "test"))
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
-    "overview-facts": lambda: overview_facts(OVERVIEW, "icount"),
-    "overview-tcg-facts": lambda: overview_facts(EMULATED, "tcg"),
-    "overview-icount": lambda: grid(OVERVIEW, "icount"),
-    "overview-tcg": lambda: grid(EMULATED, "tcg"),
+    "overview-facts": overview_facts,
+    "overview": lambda: grid((*OVERVIEW, EMULATED), "icount"),
+    "boot-tcg": lambda: one_run("boot-tcg", ("vmm", "kernel", "init", "stop", "total")),
     "boot-icount": lambda: one_run("boot-icount", ("kernel", "init", "stop", "total")),
     "onnx-icount": lambda: one_run(
         "onnx-icount", ("import", "load", "first prediction", "single row", "batch", "peak memory, VMM")
@@ -198,6 +218,10 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "sklearn-icount": lambda: classifiers("sklearn-icount"),
     "sklearn-earlier-icount": lambda: classifiers("sklearn-earlier-icount"),
     "litert": litert,
+    "cold": lambda: restored(
+        {"Python's http.server": "cold-http-tcg-2", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, "first answer"
+    ),
+    "density": lambda: restored({"memory of one more guest": "density-both"}, "memory of one more guest", "linux-128"),
 }
 
 

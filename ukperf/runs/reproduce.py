@@ -35,14 +35,18 @@ def reproduce(runs: Mapping[str, LoadedRun], *, with_names: bool) -> str:
 
 def again(command: Sequence[str], seed: int) -> list[str]:
     """The words that make such a run anew: its seed among them, and not the folder, which is taken."""
-    words = ["ukperf", *command[1:]] if command else []  # a plan may be anybody's, and name any program
-    for i in reversed(range(len(words))):
-        if words[i] == "--run":
-            del words[i : i + 2]
-        elif words[i].startswith("--run="):
-            del words[i]
-    has_seed = any(word == "--seed" or word.startswith("--seed=") for word in words)
-    return words if has_seed or not words else [*words, "--seed", str(seed)]
+    if not command:
+        return []
+    words = ["ukperf", *command[1:]]  # a plan may be anybody's, and name any program
+    end = words.index("--") if "--" in words else len(words)
+    ours, programs = words[:end], words[end:]  # what is behind `--` is another program's command line
+    for i in reversed(range(len(ours))):
+        if ours[i] == "--run":
+            del ours[i : i + 2]
+        elif ours[i].startswith("--run="):
+            del ours[i]
+    has_seed = any(word == "--seed" or word.startswith("--seed=") for word in ours)
+    return [*ours, *([] if has_seed else ["--seed", str(seed)]), *programs]
 
 
 def _reading(names: list[str]) -> Iterator[str]:
