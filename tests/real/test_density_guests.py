@@ -123,7 +123,8 @@ def test_the_next_start_ends_a_fleet_that_outlived_its_guardian_too(uk: World, l
     for pid in (*guardians, process.pid):
         os.kill(pid, signal.SIGKILL)
     process.communicate()
-    assert set(vmms) <= {pid for pid, _ in processes()}, "nothing was left, so nothing is tested"
+    # One that libvirt is just about to start goes with its parent.
+    assert set(vmms) & {pid for pid, _ in processes()}, "nothing was left, so nothing is tested"
     uk.run("boot-time", "-g", "native", "--baseline", "native", "--boots", "1")
     assert uk.vmms() == [] and uk.left_behind() == []
 
