@@ -23,27 +23,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ukperf.model import Unit
+from ukperf.model import Estimate, Unit
 from ukperf.reports.units import interval, number, with_unit
+from ukperf.runs.loaded import load
+from ukperf.workloads.density import fleets_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNS = HERE / "runs"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "findings.md", ROOT / "docs" / "serving.md")
 MARK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.S)
 UKPERF = (sys.executable, "-c", "from ukperf.cli.main import run; run()")
 BASELINE = "linux"
+MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A column: what one benchmark of one run says of each guest. suffix: of the run, where it is another than the
-    table's."""
+    """A column: what one benchmark says of each guest. run: its name without the accelerator, which is the table's."""
 
     title: str
     run: str
     benchmark: str
-    suffix: str = ""
 
 
 BOOT = Asked("boot", "boot", "total")
@@ -53,7 +54,40 @@ TEST = Asked("test", "sklearn", "extratrees test")
 START = Asked("ONNX Runtime: import to first prediction", "onnx", "import to first prediction")
 ROW = Asked("one prediction, warm", "onnx", "single row")
 OVERVIEW = (BOOT, CALL, TRAIN, TEST, START, ROW)
-EMULATED = Asked("boot, in seconds of an emulator (tcg)", "boot", "total", "tcg")
+
+
+@dataclass(frozen=True)
+class Sold:
+    """A column of what unikernels are sold by. baseline: linux by the name that it has in the run. restored: of guests
+    that go on from a template, beside linux restored."""
+
+    title: str
+    run: str
+    benchmark: str
+    baseline: str = BASELINE
+    restored: bool = False
+
+    def guest(self, name: str) -> str:
+        """The name in the run of who is called `name` in the table."""
+        return (self.baseline if name == BASELINE else name) + ("@restore" if self.restored else "")
+
+    def cell(self, name: str) -> str:
+        if name == BASELINE:
+            return value(self.run, self.guest(name), self.benchmark, self.baseline)
+        return against(self.run, self.guest(name), self.benchmark, self.baseline, self.guest(BASELINE))
+
+
+FIRST, MORE = "first answer", "memory of one more guest"
+SERVED = "serve-lighttpd-tcg"
+SOLD = (
+    Sold("Python's `http.server` answers after a boot", "cold-http-tcg", FIRST),
+    Sold("after a restore", "cold-http-tcg", FIRST, restored=True),
+    Sold("memory of one more guest", "density-both", MORE, "linux-128"),
+    Sold("restored", "density-both", MORE, "linux-128", restored=True),
+    Sold("lighttpd: first answer", SERVED, FIRST),
+    Sold("p50 at 100 requests a second", SERVED, "p50 at 100/s"),
+    Sold("throughput of 8 clients", SERVED, "throughput at 8 connections"),
+)
 
 
 def bundle(run: str) -> Path:
@@ -120,15 +154,23 @@ def _bounds(row: Mapping[str, Any]) -> str:
     return f"± {per_cent:.1g} %" if per_cent < 1 else interval((low, high), 1.0, high - low)
 
 
-def grid(columns: Sequence[Asked], suffix: str) -> Iterator[str]:
+def grid(columns: Sequence[Asked], accelerator: str) -> Iterator[str]:
     """Guests × columns: the baseline's own figures, the others' ratios to them."""
-    runs = [f"{column.run}-{column.suffix or suffix}" for column in columns]
+    runs = [f"{column.run}-{accelerator}" for column in columns]
     yield f"| guest | {' | '.join(column.title for column in columns)} |"
     yield f"|---|{'--:|' * len(columns)}"
     for guest in guests(runs):
         cell = value if guest == BASELINE else against
         cells = [cell(run, guest, column.benchmark) for run, column in zip(runs, columns, strict=True)]
         yield f"| `{guest}` | {' | '.join(cells)} |"
+
+
+def sold() -> Iterator[str]:
+    """Guests × what unikernels are sold by."""
+    yield f"| guest | {' | '.join(column.title for column in SOLD)} |"
+    yield f"|---|{'--:|' * len(SOLD)}"
+    for guest in (BASELINE, "nanos", "unikraft", "native"):
+        yield f"| `{guest}` | {' | '.join(column.cell(guest) for column in SOLD)} |"
 
 
 def one_run(run: str, benchmarks: Sequence[str]) -> Iterator[str]:
@@ -191,6 +233,23 @@ def restored(runs: Mapping[str, str], benchmark: str, baseline: str = BASELINE) 
             yield f"| {what} | `{name}` | {' | '.join(cells)} |"
 
 
+def fleets(run: str, baseline: str) -> Iterator[str]:
+    """Of what the memory of one more guest is made, and how long the last takes to create beside the first."""
+    loaded = load(bundle(run))
+    yield "| guest | one more, MiB | guest memory | VMM | code cache | last created ÷ first |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for row in fleets_of(loaded.records, baseline):
+        parts = [row.part(name) for name in ("guest", "vmm", "code_cache")]
+        growth = row.growth()  # by the line through all of a fleet
+        cells = [_mib(row.more()), *(f"{part.value / MIB:.1f}" for part in parts), number(growth.value)]
+        yield f"| `{row.guest}` | {' | '.join(cells)} {interval((growth.low, growth.high))} |"
+
+
+def _mib(estimate: Estimate) -> str:
+    """A number of bytes with its interval."""
+    return f"{estimate.value / MIB:.1f} {interval((estimate.low / MIB, estimate.high / MIB))}"
+
+
 def overview_facts() -> Iterator[str]:
     """On what the overview was measured, in two sentences."""
     runs = [report(f"{column.run}-icount") for column in OVERVIEW]
@@ -199,14 +258,15 @@ def overview_facts() -> Iterator[str]:
     kernels = ", ".join(f"{name.removesuffix(' kernel')} {said}" for name, said in facts.items() if "kernel" in name)
     many, machine = " or ".join(map(str, boots)), facts["machine"].split(",")[0]
     yield f"{many} boots of each guest, in random order. Figures are guest instructions, counted by QEMU"
-    yield f"{facts['qemu']} (`--accel icount`), not time, but for the last column; machine {machine}, one vCPU;"
+    yield f"{facts['qemu']} (`--accel icount`), not time; machine {machine}, one vCPU;"
     yield f"kernels: {kernels}."
 
 
 _CLASSIFIERS = tuple(f"{model} {work}" for model in ("multinomialnb", "extratrees") for work in ("train", "test"))
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "overview-facts": overview_facts,
-    "overview": lambda: grid((*OVERVIEW, EMULATED), "icount"),
+    "overview": lambda: grid(OVERVIEW, "icount"),
+    "overview-tcg": lambda: grid(OVERVIEW, "tcg"),
     "boot-tcg": lambda: one_run("boot-tcg", ("vmm", "kernel", "init", "stop", "total")),
     "boot-icount": lambda: one_run("boot-icount", ("kernel", "init", "stop", "total")),
     "onnx-icount": lambda: one_run(
@@ -219,9 +279,12 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "sklearn-earlier-icount": lambda: classifiers("sklearn-earlier-icount"),
     "litert": litert,
     "cold": lambda: restored(
-        {"Python's http.server": "cold-http-tcg-2", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, "first answer"
+        {"Python's http.server": "cold-http-tcg-2", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, FIRST
     ),
-    "density": lambda: restored({"memory of one more guest": "density-both"}, "memory of one more guest", "linux-128"),
+    "sold": sold,
+    "fleets": lambda: fleets("density-both", "linux-128"),
+    "fleets-32": lambda: fleets("density-32", "unikraft"),
+    "density": lambda: restored({"memory of one more guest": "density-both"}, MORE, "linux-128"),
 }
 
 

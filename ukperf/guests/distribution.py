@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -225,8 +224,7 @@ class Ubuntu(Distribution):
 
 def _address(words: str) -> str:
     """The recipe's words of the network, with its address."""
-    mask = str(IPv4Network((0, Network.PREFIX)).netmask)
-    return filled(words, {"address": Network.ADDRESS, "mask": mask, "gateway": Network.GATEWAY})
+    return filled(words, {"address": Network.ADDRESS, "mask": Network.MASK, "gateway": Network.GATEWAY})
 
 
 def _write_initrd(folder: Path, base: Path, contents: dict[str, Path | bytes]) -> None:

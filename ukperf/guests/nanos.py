@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from ukperf.errors import UkperfError
@@ -137,8 +136,7 @@ def root_tuple(program: Program, options: BuildOptions, *, exit_port: bool) -> d
         "environment": dict(program.env),
     }
     if options.network:  # of its first card; where nothing is said it asks by DHCP, which takes time that others save
-        mask = str(IPv4Network((0, Network.PREFIX)).netmask)
-        root["en1"] = {"ipaddr": Network.ADDRESS, "netmask": mask, "gateway": Network.GATEWAY}
+        root["en1"] = {"ipaddr": Network.ADDRESS, "netmask": Network.MASK, "gateway": Network.GATEWAY}
     if exit_port:
         root["debug_exit"] = "t"
     for word in options.cmdline.split():

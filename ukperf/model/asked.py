@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -117,6 +118,7 @@ class Network:
 
     ADDRESS: ClassVar[str] = "10.0.2.15"
     PREFIX: ClassVar[int] = 24
+    MASK: ClassVar[str] = str(IPv4Network((0, PREFIX)).netmask)
     GATEWAY: ClassVar[str] = "10.0.2.2"
 
     guest_port: int

@@ -130,7 +130,7 @@ class Density(Workload):
         return (*_notes(result), *([f"What this machine does with memory by itself: {said}."] if said else []))
 
     def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
-        chart = memory_chart(_rows(result.records, summary.baseline))
+        chart = memory_chart(fleets_of(result.records, summary.baseline))
         return () if chart is None else (chart,)
 
     def page(
@@ -144,7 +144,7 @@ class Density(Workload):
         plan = finished.result.plan
         summary = summarize(records, plan.baseline, plan.delta)
         rows = tuple(
-            replace(row, given_mib=plan.machine_of(row.guest).memory_mib) for row in _rows(records, plan.baseline)
+            replace(row, given_mib=plan.machine_of(row.guest).memory_mib) for row in fleets_of(records, plan.baseline)
         )
         names = MORE, CREATE
         return DensityPage(summary, rows, names, options.budget, facts=facts, notes=_notes(finished.result))
@@ -282,8 +282,8 @@ def _stored(sample: Sample) -> FleetSeen | None:
     return seen if cost_of(seen) is not None and len(seen.points) <= len(seen.ready_ns) <= MOST_GUESTS else None
 
 
-def _rows(records: Sequence[BootRecord], baseline: str) -> tuple[FleetsOf, ...]:
-    """The baseline first, then the others by name."""
+def fleets_of(records: Sequence[BootRecord], baseline: str) -> tuple[FleetsOf, ...]:
+    """The good fleets of each guest: the baseline first, then the others by name."""
     several = _fleets(records)
     order = sorted(several, key=lambda guest: (guest != baseline, guest))
     return tuple(FleetsOf(guest, tuple(several[guest])) for guest in order)
