@@ -13,9 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.main import get_command
+
+from ukperf.cli.main import application
+from ukperf.guests import linux
+from ukperf.guests.base import join_cmdline
 from ukperf.paths import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +33,9 @@ PATIENCE_S = 240.0
 SHARED = ("kernels", "systems", "programs", "images", "digests", "locks", "tmp")
 SHARED += ("python", "python-environments", "trees", "disks", "archives", "datasets")
 VERDICT = "truth.json"
+# More than half of what Linux does until it starts init are tests of its own cryptography (Debian's 6.1: 880 million of
+# 1,560 million instructions; 6.12 makes them beside init). Where its boot is not what a test is about, it makes none.
+QUICK = "cryptomgr.notests"
 MAIN = "import sys; sys.argv[0] = 'ukperf'; from ukperf.cli.main import run; run()"
 
 
@@ -37,6 +48,7 @@ class World:
     python: str = sys.executable
     user: int | None = None  # run as this user and group
     patience_s: float = PATIENCE_S  # for one command
+    whole_boots: bool = False  # Linux makes the tests of its cryptography
 
     @property
     def cache(self) -> Path:
@@ -53,7 +65,8 @@ class World:
 
     def start(self, *words: str | Path, **options: Any) -> subprocess.Popen[str]:
         """`ukperf WORDS…`, running, in a session of its own."""
-        command = [self.python, "-c", MAIN, *map(str, words)]
+        typed = [str(word) for word in words]
+        command = [self.python, "-c", MAIN, *(typed if self.whole_boots else quick(typed))]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         identity: dict[str, Any] = {}
         if self.user is not None:
@@ -106,6 +119,32 @@ class World:
         for folder in (self.cache / "embed", self.path("tmp")):
             found += [f"file: {path}" for path in folder.rglob("*")]
         return found
+
+
+def quick(words: Sequence[str]) -> list[str]:
+    """A command line with QUICK for linux, where linux takes part and nothing else is added to its own line."""
+    before = list(words[: words.index("--")] if "--" in words else words)
+    named = {word for flag, word in pairwise(before) if flag in ("-g", "--guest", "--baseline")}
+    divided = "--baseline" not in before and named != {"native"}  # by linux, unless all are programs of this machine
+    taking_part = not named or "linux" in named or divided
+    if not taking_part or "--append" in before or not before or before[0] not in _appending():
+        return list(words)
+    return [words[0], "--append", f"linux={QUICK}", *words[1:]]
+
+
+@cache
+def _appending() -> frozenset[str]:
+    """The commands that add to guests' command lines."""
+    commands: Mapping[str, Any] = getattr(get_command(application()), "commands", {})
+    return frozenset(name for name, one in commands.items() if any(param.name == "append" for param in one.params))
+
+
+@contextmanager
+def quick_linux() -> Iterator[None]:
+    """Linux images that this process builds boot with QUICK, up to the end of the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linux, "join_cmdline", lambda *parts: join_cmdline(*parts, QUICK))
+        yield
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from realrun import World, world
+from realrun import World, quick_linux, world
 
 from ukperf import guests
 from ukperf.errors import UkperfError
@@ -25,6 +25,12 @@ def libvirt_here() -> None:
         guests.get("linux").obtain()  # type: ignore[attr-defined]
     except UkperfError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_boots() -> Iterator[None]:
+    with quick_linux():
+        yield
 
 
 @pytest.fixture

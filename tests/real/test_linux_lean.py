@@ -52,6 +52,7 @@ def lean(libvirt_here: None) -> Iterator[World]:
 def test_it_boots_in_a_fraction_of_linuxs_instructions(lean: World, machine: str) -> None:
     run = lean.path("run")
     how = ("--accel", "icount", "--boots", "2", "--share-host", "--machine", machine, "--run", run)
+    lean.whole_boots = True
     lean.run("boot-time", "-g", "linux", "-g", NAME, *how)
     records = journal(run)
     assert [record["outcome"] for record in records] == ["ok"] * 4

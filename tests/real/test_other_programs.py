@@ -10,7 +10,8 @@ import pytest
 from cprograms import compiled
 
 from ukperf import guests
-from ukperf.guests.base import BuildOptions
+from ukperf.guests import linux
+from ukperf.guests.base import BuildOptions, join_cmdline
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.imaging.pack import FileToPack, Packed, pack
 from ukperf.model import Accelerator, BootSpec, Machine, Observation, Outcome
@@ -95,8 +96,11 @@ TURN = 1_000_000  # instructions: a tick of the scheduler is at least as long, w
 
 
 @pytest.mark.parametrize("guest", GUESTS)
-def test_a_program_has_the_cpu_to_itself(guest: str, host: LibvirtHost, tmp_path: Path) -> None:
+def test_a_program_has_the_cpu_to_itself(
+    guest: str, host: LibvirtHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Linux 6.12 tests its cryptography by turns with whatever init starts, for 1,300 million instructions."""
+    monkeypatch.setattr(linux, "join_cmdline", join_cmdline)  # with those tests
     compiled(tmp_path / "gaps", GAPS)
     seen = boot(guest, pack(["./gaps"], base=tmp_path), host)
     assert seen.output is not None

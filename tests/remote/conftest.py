@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from realrun import quick_linux
 
 from remote.daemon import Daemon, libvirt_daemon, missing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_boots() -> Iterator[None]:
+    with quick_linux():
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from debpackages import CannotBuild
+from realrun import quick_linux
 
 from ukperf.hosts.libvirt_host import LibvirtHost, open_host
 from xenhost.build import build
@@ -20,6 +21,12 @@ def xen() -> Iterator[XenHost]:
         pytest.skip(f"no Xen host can be made here: {error}")
     with xen_host() as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_boots() -> Iterator[None]:
+    with quick_linux():
+        yield
 
 
 @pytest.fixture
