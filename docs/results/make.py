@@ -269,6 +269,7 @@ def overview_facts() -> Iterator[str]:
 
 
 _CLASSIFIERS = tuple(f"{model} {work}" for model in ("multinomialnb", "extratrees") for work in ("train", "test"))
+_CALLS = ("getppid.raw/p50", "getuid.raw/p50", "getrandom16.raw/p50")
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "overview-facts": overview_facts,
     "overview": lambda: grid(OVERVIEW, "icount"),
@@ -278,7 +279,9 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "onnx-icount": lambda: one_run(
         "onnx-icount", ("import", "load", "first prediction", "single row", "batch", "peak memory, VMM")
     ),
-    "syscalls-icount": lambda: one_run("syscalls-icount", ("getppid.raw/p50", "getuid.raw/p50", "getrandom16.raw/p50")),
+    "syscalls-icount": lambda: one_run("syscalls-icount", _CALLS),
+    "syscalls-tcg": lambda: one_run("syscalls-tcg", _CALLS),
+    "selftests-icount": lambda: one_run("selftests-icount", ("kernel", "init", "stop", "total")),
     "runtimes": runtimes,
     "paper-sklearn": lambda: one_run("paper-sklearn", _CLASSIFIERS),
     "sklearn-icount": lambda: classifiers("sklearn-icount"),

@@ -73,5 +73,18 @@ def test_a_ukperf_that_is_killed_while_it_makes_a_template_leaves_no_guest_and_n
 
 
 def test_a_program_without_a_first_answer_is_a_sentence(uk: World) -> None:
-    words = ("cold-start", "-g", "linux", *HOW, "--boots", "1", "--timeout", "60", "--answer", "no such line", *PROGRAM)
+    words = (
+        "cold-start",
+        "-g",
+        "linux",
+        *HOW,
+        "--boots",
+        "1",
+        "--no-retry",
+        "--timeout",
+        "60",
+        "--answer",
+        "no such line",
+        *PROGRAM,
+    )
     assert "no line of its output matched --answer" in "".join(uk._ended(words, 2))

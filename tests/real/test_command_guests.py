@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from realrun import World, journal
+from realrun import QUICK, World, journal
 
 # Built outside of the project: https://github.com/Solo5/solo5, apt-get install libseccomp-dev, ./configure.sh, make.
 SOLO5 = Path(os.environ.get("UKPERF_TEST_SOLO5", "/work/kernels/solo5"))
@@ -18,6 +18,7 @@ HELLO = SOLO5 / "tests" / "test_hello"
 def test_qemu_by_a_recipe_counts_the_instructions_that_it_counts_by_libvirts_command_line(uk: World) -> None:
     run = uk.path("run")
     words = ["boot-time", "-g", "linux", "-g", "qemu-linux", "--accel", "icount", "--launch", "direct"]
+    words += [word for name in ("linux", "qemu-linux") for word in ("--append", f"{name}={QUICK}")]
     uk.run(*words, "--boots", "2", "--share-host", "--run", run)
     lines = journal(run)
     assert sorted(line["trial"]["guest"] for line in lines) == ["linux"] * 2 + ["qemu-linux"] * 2

@@ -93,7 +93,9 @@ def test_a_program_that_dies_or_answers_otherwise_in_one_guest_is_told_of_that_o
     int main(int words, char **word) { printf("answer %d\\n", words); return words > 2 ? raise(SIGSEGV) : 0; }"""
     program = compiled(uk.path("program"), code)
     variants = ("--variant", f"other=linux,program={program} x", "--variant", f"dies=linux,program={program} x y")
-    page = json.loads(uk.run("run", "--accel", "tcg", "--boots", "1", "--no-retry", *variants, "--json", "--", str(program)))
+    page = json.loads(
+        uk.run("run", "--accel", "tcg", "--boots", "1", "--no-retry", *variants, "--json", "--", str(program))
+    )
     outcomes = {record["trial"]["guest"]: record["outcome"] for record in journal(Path(page["run"]))}
     assert outcomes == {"linux": "ok", "other": "ok", "dies": "crashed"}
     assert "other does not write what linux does: first 'answer 1', then 'answer 2'." in page["notes"]
