@@ -201,12 +201,13 @@ static int64_t now_us(clockid_t clock)
 /* Kernels put work off until after they have started init: Linux 6.12 tests its cryptography for 1,300 million
  * instructions, by turns with whatever runs. A process of SCHED_IDLE runs only where nobody else wants to, so it has
  * the CPU for QUIET_US on end as soon as that is over. That is more than a tick, for no sooner does the scheduler see that
- * somebody else should run instead. For ever waits nobody. */
-static void settle(void)
+ * somebody else should run instead. For ever waits nobody: 1 if it was still at work in the end. */
+static int settle(void)
 {
     struct sched_param none = {0};
     sched_setscheduler(0, SCHED_IDLE, &none);
     int64_t start = now_us(CLOCK_MONOTONIC), began, took;
+    int restless;
     do {
         sched_yield();
         int64_t before = now_us(CLOCK_THREAD_CPUTIME_ID);
@@ -215,8 +216,10 @@ static void settle(void)
             ;
         took = now_us(CLOCK_THREAD_CPUTIME_ID) - before;
         began = now_us(CLOCK_MONOTONIC) - began;
-    } while (began - took > QUIET_US / 4 && now_us(CLOCK_MONOTONIC) - start < SETTLE_US);
+        restless = began - took > QUIET_US / 4;
+    } while (restless && now_us(CLOCK_MONOTONIC) - start < SETTLE_US);
     sched_setscheduler(0, SCHED_OTHER, &none);
+    return restless;
 }
 
 static void run(int *status, int *signal)
@@ -241,7 +244,7 @@ static void run(int *status, int *signal)
 
 int main(void)
 {
-    int status = 0, signal = 0;
+    int status = 0, signal = 0, restless = 0;
     uk_begin("init");
     uk_end();
     if (getpid() != 1) { /* on somebody's real machine it must not go on to reboot(2) */
@@ -250,11 +253,13 @@ int main(void)
     }
     read_conf();
     if (settles)
-        settle();
+        restless = settle();
     run(&status, &signal);
     uk_begin("status");
     uk_member_number("status", (uint64_t)status);
     uk_member_number("signal", (uint64_t)signal);
+    if (restless)
+        uk_member_number("restless", 1);
     uk_end();
     power_off();
 }

@@ -229,6 +229,16 @@ def test_stolen_time_and_shared_cpus_are_told() -> None:
     assert "Virtual CPUs shared the host's, 2 on each" in said
 
 
+def test_a_kernel_that_did_not_come_to_rest_is_told_of_counts_too() -> None:
+    records = run_of({"linux": 1.0, "nanos": 1.0}, 4)
+    records = [
+        replace(r, unit=Unit.INSTRUCTIONS, noise={"restless": 1.0} if r.trial.guest == "linux" else {}) for r in records
+    ]
+    (said,) = [w for w in summarize(records, "linux").warnings if "come to rest" in w]
+    assert said.startswith("The kernel of linux had still not come to rest") and "4 of 8 good boots" in said
+    assert not [w for w in summarize([replace(r, noise={}) for r in records], "linux").warnings if "come to rest" in w]
+
+
 def test_noise_of_boots_shorter_than_its_clock_is_that_of_the_last_tenth_of_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -177,3 +177,14 @@ def test_under_icount_the_guests_clock_is_compared_with_its_counter() -> None:
     ]
     assert clock_ratio(told, True) == 1.0
     assert clock_ratio(told) is None
+
+
+def test_a_kernel_that_did_not_come_to_rest_is_remembered_as_noise_that_the_program_had() -> None:
+    def noise_of(**members: object) -> dict[str, float]:
+        ended = Frame("status", {"status": 0, "signal": 0, **members}, 1)
+        seen = replace(good_boot(), noise={"load": 0.5})
+        return dict(judged(replace(seen, report=replace(seen.report, frames=(*seen.report.frames, ended)))).noise)
+
+    assert noise_of() == {"load": 0.5}
+    assert noise_of(restless=1) == {"load": 0.5, "restless": 1.0}
+    assert noise_of(restless="much") == noise_of(restless=10**30) == {"load": 0.5}

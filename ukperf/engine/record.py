@@ -22,6 +22,7 @@ from ukperf.model import (
     Trial,
     Unit,
 )
+from ukperf.stats.disturbance import RESTLESS
 from ukperf.stats.figures import has_value, phase_statuses
 from ukperf.stats.perboot import sample_name
 
@@ -78,7 +79,7 @@ def record_of(
         vmm_peak_rss=seen.vmm_peak_rss,
         events={event.value: at - start for event, at in seen.events.items()},
         ticks={event.value: tick for event, tick in seen.ticks.items()},
-        noise=seen.noise,
+        noise={**seen.noise, **_restless(seen.frames)},
         host_calls_ns=seen.host_calls_ns,
         host=host,
         image_digest=spec.image.digest,
@@ -86,6 +87,12 @@ def record_of(
         why=None if good else seen.why,
         statuses=statuses if good else {},
     )
+
+
+def _restless(frames: Sequence[Frame]) -> dict[str, float]:
+    """That the guest's kernel was still at work of its own when its program started, as far as its init says so."""
+    said = any(frame.event == "status" and frame.fields.get(RESTLESS) == 1 for frame in frames)
+    return {RESTLESS: 1.0} if said else {}
 
 
 def _seconds(events: Mapping[Event, int], ended_by_host: bool) -> dict[Phase, float]:

@@ -10,12 +10,14 @@ from ukperf.model import BootRecord, Outcome, Unit
 from ukperf.text import many
 
 MUCH_STEAL = 0.01
+RESTLESS = "restless"  # 1: the guest's kernel was still at work of its own when the program started
 
 
 def disturbances(records: Sequence[BootRecord]) -> list[str]:
-    """Sentences about the good boots of a run that are in seconds; counts of instructions do not care."""
-    timed = [r for r in records if r.outcome is Outcome.OK and r.unit is Unit.SECONDS]
-    return [said for said in (_throttled(timed), _stolen(timed), _crowded(timed)) if said]
+    """Sentences about the good boots of a run. Counts of instructions do not care for what the host has to do."""
+    good = [r for r in records if r.outcome is Outcome.OK]
+    timed = [r for r in good if r.unit is Unit.SECONDS]
+    return [said for said in (_throttled(timed), _stolen(timed), _crowded(timed), _restless(good)) if said]
 
 
 def _values(records: Sequence[BootRecord], name: str) -> list[float]:
@@ -46,3 +48,13 @@ def _stolen(records: Sequence[BootRecord]) -> str:
 def _crowded(records: Sequence[BootRecord]) -> str:
     most = max(_values(records, "vcpus_per_cpu"), default=0.0)
     return f"Virtual CPUs shared the host's, {most:g} on each: they ran by turns." if most > 1 else ""
+
+
+def _restless(records: Sequence[BootRecord]) -> str:
+    hit = [record.trial.guest for record in records if record.noise.get(RESTLESS) == 1]
+    if not hit:
+        return ""
+    return (
+        f"The kernel of {', '.join(dict.fromkeys(hit))} had still not come to rest when the program started, in "
+        f"{len(hit)} of {many(len(records), 'good boot')}, though init waited: both may have run by turns."
+    )
