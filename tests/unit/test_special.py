@@ -1,4 +1,4 @@
-"""Student's t and the fair coin, for single numbers, against scipy."""
+"""Student's t, Fisher's F and the fair coin, for single numbers, against scipy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import special as scipys
 
 from ukperf.stats.estimate import as_list, median_ranks
-from ukperf.stats.special import coin_cdf, stdtr, stdtrit
+from ukperf.stats.special import coin_cdf, f_tail, stdtr, stdtrit
 
 FREEDOM = st.one_of(st.floats(1, 10), st.floats(1, 300), st.floats(1, 1e6), st.integers(1, 400).map(float))
 
@@ -32,6 +32,13 @@ def test_the_quantiles_of_t_are_scipys_on_both_sides(df: float, tail: float) -> 
 @given(df=FREEDOM, tail=st.floats(1e-9, 0.49))
 def test_quantile_and_distribution_undo_each_other(df: float, tail: float) -> None:
     assert stdtr(df, stdtrit(df, tail)) == pytest.approx(tail, rel=1e-8)
+
+
+@given(over=st.floats(1, 1000), under=st.floats(1, 1e5), value=st.floats(1e-3, 100))
+def test_the_upper_tail_of_f_is_scipys(over: float, under: float, value: float) -> None:
+    above = float(scipys.fdtrc(over, under, value))
+    assert f_tail(over, under, value) == pytest.approx(above, rel=1e-7, abs=1e-12)
+    assert f_tail(over, under, 0) == 1 and f_tail(over, under, math.inf) == 0 and math.isnan(f_tail(0, under, value))
 
 
 def test_the_ends_are_what_they_should_be() -> None:

@@ -28,7 +28,7 @@ def command(
     Example: ukperf bundle my-run -o my-run.tar.gz
     """
     from ukperf.cli.output import show_page
-    from ukperf.cli.runtools import tell
+    from ukperf.cli.runtools import machines_of, tell
     from ukperf.reports import html
     from ukperf.reports.jsonout import members
     from ukperf.reports.page import sentences
@@ -38,7 +38,8 @@ def command(
 
     def draw(folder: Path) -> str:
         loaded = load(folder)
-        return html.report(tell(loaded, loaded.baseline, loaded.delta))
+        stories = tell(loaded, loaded.baseline, loaded.delta)
+        return html.report(stories, machines_of(stories))
 
     written = bundle(run, output, draw, with_names=with_names)
     size = f"{many(len(written.runs), 'run')}, {many(written.files, 'file')}, {written.size:,} bytes"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ukperf.reports.page import Page
     from ukperf.workloads.base import Finished, Workload
 
+MOST_PAGES = 3  # of machines by themselves, where what holds over them follows
+
 
 def run_workload(name: str, options: object, request: Request, as_json: bool, brief: bool = False) -> None:
     """Measure a workload and show what it found.
@@ -43,7 +45,13 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     if not workload.shows_failures:
         refuse_if_none_good(result)
     shown = campaign.pages(workload, finished, options)
-    show_pages(shown, as_json, {**finished.more, "run": str(result.folder)}, brief=brief)
+    machines = campaign.over_machines(workload, finished)
+    more = {**finished.more, **machines_said(machines), "run": str(result.folder)}
+    show_pages(shown if as_json or len(shown) <= MOST_PAGES else {}, as_json, more, brief=brief)
+    if not as_json:
+        show_machines(machines, brief=brief)
+        if len(shown) > MOST_PAGES:
+            print(f"Each machine by itself: ukperf report {shell(result.folder)}")
     if not as_json:
         for note in () if brief else finished.notes:
             print(note)
@@ -51,6 +59,20 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
         print(f"Run: {shell(result.folder)}{use}")
     refuse_if_none_good(result)
     refuse_if_not_compared(result)
+
+
+def machines_said(pages: Sequence[Page]) -> dict[str, object]:
+    """Of a run on several machines, what JSON has besides."""
+    return {"over_machines": [page.json() for page in pages]} if pages else {}
+
+
+def show_machines(pages: Sequence[Page], *, brief: bool = False) -> None:
+    """What holds over machines, below what each of them says."""
+    from ukperf.reports.terminal import render, stdout_console
+
+    for page in pages:
+        print()
+        render(page, stdout_console(), brief=brief)
 
 
 def show_page(page: Page, as_json: bool, *, brief: bool = False) -> None:

@@ -30,7 +30,7 @@ def command(
 
     Example: ukperf report my-run --html
     """
-    from ukperf.cli.runtools import margin, spare, tell
+    from ukperf.cli.runtools import machines_of, margin, spare, tell
     from ukperf.errors import UkperfError
     from ukperf.runs.loaded import load
 
@@ -39,12 +39,16 @@ def command(
     if json and (html or output is not None):
         raise UkperfError("--json prints JSON, --html and --output write HTML.", hint="Ask for one of them.")
     if not html and output is None:
-        from ukperf.cli.output import show_pages
+        from ukperf.cli.output import machines_said, show_machines, show_pages
         from ukperf.reports.story import ReportPage
 
         several = len(stories) > 1
         titles = {story.host: f"Host {story.host or 'local'}" if several else "" for story in stories}
-        show_pages({story.host: ReportPage(story, title=titles[story.host]) for story in stories}, json, brief=brief)
+        shown = {story.host: ReportPage(story, title=titles[story.host]) for story in stories}
+        over = machines_of(stories)
+        show_pages(shown, json, machines_said(over), brief=brief)
+        if not json:
+            show_machines(over, brief=brief)
         return
     from ukperf.files import write_atomically
     from ukperf.reports import html as pages
@@ -53,7 +57,7 @@ def command(
         raise UkperfError(f"{run} is a file, so the report needs a name.", hint="Add --output FILE.")
     target = spare(loaded, output or loaded.path / "report.html")
     try:
-        write_atomically(target, pages.report(stories))
+        write_atomically(target, pages.report(stories, machines_of(stories)))
     except OSError as error:
         raise UkperfError(f"{target} cannot be written: {error.strerror}.") from error
     print(target)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ukperf.model import BootRecord, Plan, Result
+    from ukperf.reports.machinestable import MachinesPage
     from ukperf.reports.pictures import Picture
     from ukperf.reports.story import Story
     from ukperf.runs.loaded import LoadedRun
@@ -83,6 +84,19 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         )
         for story in stories
     ]
+
+
+def machines_of(stories: Sequence[Story]) -> list[MachinesPage]:
+    """What holds over the machines of a run, from the stories of each of them."""
+    if len(stories) < 2:
+        return []
+    from ukperf.reports.machinestable import MachinesPage
+    from ukperf.stats.machines import summarize_machines
+
+    records = [record for story in stories for record in story.records]
+    first = stories[0].summary
+    known = {story.host: story.summary for story in stories}
+    return [MachinesPage(one) for one in summarize_machines(records, first.baseline, first.delta, known)]
 
 
 def _remarks(run: LoadedRun, host: str) -> Sequence[str]:

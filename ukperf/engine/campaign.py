@@ -127,6 +127,19 @@ def pages(workload: Workload, finished: Finished, options: Any) -> dict[str, Pag
     }
 
 
+def over_machines(workload: Workload, finished: Finished) -> tuple[Page, ...]:
+    """What holds over the machines of a run, a page for each stratum; () for a run on one. Raises UkperfError as
+    `summarize`."""
+    if len(by_host(finished.result.records)) < 2:
+        return ()
+    from ukperf.reports.machinestable import MachinesPage
+    from ukperf.stats.machines import summarize_machines
+
+    plan = finished.result.plan
+    records = records_of(workload, workload.shown_in_report(finished.result.records, plan.accelerator))
+    return tuple(MachinesPage(one) for one in summarize_machines(records, plan.baseline, plan.delta))
+
+
 def _plain(options: Any) -> dict[str, Any]:
     """Options as plan.json holds them."""
     return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(options).items() if v is not None}

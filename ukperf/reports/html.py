@@ -31,10 +31,11 @@ MOST_COLUMNS = 10  # benchmarks in the table of boots
 MOST_TAIL = 240  # characters of a boot's console there
 
 
-def report(stories: Sequence[Story]) -> str:
-    """A run's report, the whole file. stories: one for each host, at least one."""
+def report(stories: Sequence[Story], machines: Sequence[Page] = ()) -> str:
+    """A run's report, the whole file. stories: one for each host, at least one; machines: what holds over them."""
     views = [_view(story, f"{'' if i == 0 else i}b") for i, story in enumerate(stories)]
-    return _filled("report.html.j2", stories=views, title=stories[0].title)
+    over = [fragment(page.parts()) for page in machines]
+    return _filled("report.html.j2", stories=views, machines=over, title=stories[0].title)
 
 
 def document(pages: Sequence[Page], title: str) -> str:
