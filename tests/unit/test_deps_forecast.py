@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -403,6 +404,27 @@ def test_each_guest_gets_a_forecast_and_one_that_cannot_be_asked_is_left_out(pro
     assert "uname" in {name for name, _ in told.asked.calls.items()} and len(told.has) == 2
     with pytest.raises(UkperfError, match="There is no guest to forecast for"):
         trying.tried(subject_of([str(program)], None), asked("floor"), bench, confirm=False)
+
+
+@here
+def test_what_is_said_of_one_guests_kernel_is_asked_of_it_alone(
+    program: Path, known: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_one: dict[str, tuple[object, object]] = {}
+    answers = trying.tables
+
+    def tables(request: Request, bench: Any, *, fresh: bool) -> Sequence[CallTable]:
+        (guest,) = request.guests
+        of_one[guest] = dict(request.kernels), dict(request.cmdlines)
+        return answers(request, bench, fresh=fresh)
+
+    monkeypatch.setattr(trying, "tables", tables)
+    request = replace(asked("linux", "nanos"), kernels={"linux": Path("/k")}, cmdlines={"nanos": "a"})
+    trying.tried(subject_of([str(program)], None), request, Bench({}), confirm=False)
+    assert of_one == {"linux": ({"linux": Path("/k")}, {}), "nanos": ({}, {"nanos": "a"})}
+    with pytest.raises(UkperfError, match="unikraft: named by --kernel or --append"):
+        odd = replace(request, cmdlines={"unikraft": "a"})
+        trying.tried(subject_of([str(program)], None), odd, Bench({}), confirm=False)
 
 
 @here

@@ -52,6 +52,8 @@ def tried(subject: Subject, request: Request, bench: Bench, *, confirm: bool, fr
     asked = asked_of(here)
     others = (guest.name for guest in guests.loading_programs() if guest.recipe.role is not Role.CONTROL)
     request = replace(request, guests=request.guests or tuple(others))
+    if unknown := {*request.kernels, *request.cmdlines} - {*request.guests}:
+        raise UkperfError(f"{', '.join(sorted(unknown))}: named by --kernel or --append, but not among the guests.")
     made = packed(subject)
     for line in dict.fromkeys(made.left_out):
         bench.say(f"{line[0].upper()}{line[1:]}.")
@@ -75,6 +77,13 @@ def tried(subject: Subject, request: Request, bench: Bench, *, confirm: bool, fr
     return Tried(asked, provides, forecasts)
 
 
+def _alone(request: Request, name: str) -> Request:
+    """Of one guest, with what was said of it and not of others."""
+    kernels = {guest: path for guest, path in request.kernels.items() if guest == name}
+    cmdlines = {guest: words for guest, words in request.cmdlines.items() if guest == name}
+    return replace(request, guests=(name,), baseline=name, kernels=kernels, cmdlines=cmdlines)
+
+
 def _with_memory(request: Request, subject: Subject, made: Packed) -> Request:
     """With as much memory as Python, its packages and the tree need in guests."""
     runtime = runtime_of(subject)
@@ -90,7 +99,7 @@ def _tables(request: Request, bench: Bench, fresh: bool) -> Sequence[CallTable]:
     there: list[CallTable] = []
     for name in request.guests:
         try:
-            there += tables(replace(request, guests=(name,), baseline=name), bench, fresh=fresh)
+            there += tables(_alone(request, name), bench, fresh=fresh)
         except UkperfError as error:
             bench.say(f"{name} is left out: {clean(str(error), 300)}")
     if not there:
@@ -101,9 +110,8 @@ def _tables(request: Request, bench: Bench, fresh: bool) -> Sequence[CallTable]:
 def _confirmed(item: Forecast, request: Request, bench: Bench, status: int) -> Forecast:
     """With what a boot says; a guest that refuses the program does not run it."""
     assert request.program is not None
-    alone = replace(request, guests=(item.guest,), baseline=item.guest)
     try:
-        with bench.boots(alone, exact=False) as one:
+        with bench.boots(_alone(request, item.guest), exact=False) as one:
             seen = one.boot(item.guest, request.program, request.timeout_s)
     except UkperfError as error:
         return replace(item, truth=Running.NO, truth_reason=clean(error.message, 300))
