@@ -240,10 +240,10 @@ def _scalar(kind: Any) -> Reader:
             raise _Misfit(" is too large a number")
         if type(data) is kind and kind is not float:  # str, int, bool as JSON has them
             return data
-        if kind is object and (data is None or isinstance(data, str | int) or _is_finite_float(data)):
-            return data
-        if kind is object and isinstance(data, list | tuple) and all(isinstance(item, str) for item in data):
-            return tuple(data)
+        if kind is object and isinstance(data, list | tuple):
+            return tuple(map(_plain_scalar, data))
+        if kind is object:
+            return _plain_scalar(data)
         if kind is float and isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data):
             return float(data)
         if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, str | Path):
@@ -251,6 +251,14 @@ def _scalar(kind: Any) -> Reader:
         raise _Misfit(f" is no {_WORDS.get(kind, 'plain value')}")
 
     return read
+
+
+def _plain_scalar(data: object) -> object:
+    if data is None or isinstance(data, str) or _is_finite_float(data):
+        return data
+    if isinstance(data, int) and abs(data) <= INTEGER_MAX:
+        return data
+    raise _Misfit(" is no plain value")
 
 
 def _is_finite_float(data: object) -> bool:

@@ -288,7 +288,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "sklearn-earlier-icount": lambda: classifiers("sklearn-earlier-icount"),
     "litert": litert,
     "cold": lambda: restored(
-        {"Python's http.server": "cold-http-tcg-2", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, FIRST
+        {"Python's http.server": "cold-http-tcg", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, FIRST
     ),
     "sold": sold,
     "fleets": lambda: fleets("density-both", "linux-128"),

@@ -80,7 +80,7 @@ def measure(
         prepared.request,
         beside={**prepared.request.beside, **prepared.state},
         workload=workload.name,
-        parameters=_plain(options),
+        parameters=stored_options(options),
         phases=workload.phases,
     )
     result = session.start(
@@ -140,6 +140,6 @@ def over_machines(workload: Workload, finished: Finished) -> tuple[Page, ...]:
     return tuple(MachinesPage(one) for one in summarize_machines(records, plan.baseline, plan.delta))
 
 
-def _plain(options: Any) -> dict[str, Any]:
+def stored_options(options: Any) -> dict[str, Any]:
     """Options as plan.json holds them."""
     return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(options).items() if v is not None}
