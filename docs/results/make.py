@@ -142,9 +142,11 @@ def value(run: str, guest: str, benchmark: str, baseline: str = BASELINE) -> str
 def against(run: str, guest: str, benchmark: str, baseline: str = BASELINE, divisor: str = "") -> str:
     """Ratio, interval and verdict in a cell."""
     row = comparison(run, guest, benchmark, baseline, divisor)
-    if row is None or row["ratio"] is None:
+    if row is None:
+        return "–"
+    if row["ratio"] is None:
         alone = value(run, guest, benchmark, baseline)
-        return alone if alone == "–" else f"{alone} (not comparable)"
+        return alone if alone == "–" else f"{alone} ({row['word']})"
     if row["low"] is None:
         return f"{number(row['ratio'])}×"  # too few boots for more
     surely = "**" if row["verdict"] in ("faster", "slower") else ""
@@ -291,6 +293,13 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
         {"Python's http.server": "cold-http-tcg", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, FIRST
     ),
     "sold": sold,
+    "serve-lighttpd": lambda: one_run(
+        SERVED, (FIRST, "p50 at 100/s", *(f"{what} at 8 connections" for what in ("throughput", "p99", "p99 ÷ p50")))
+    ),
+    "serve-onnx": lambda: one_run(
+        "serve-onnx-tcg",
+        (FIRST, "p50 at 10/s", *(f"{what} at 2 connections" for what in ("throughput", "p99", "p99 ÷ p50"))),
+    ),
     "fleets": lambda: fleets("density-both", "linux-128"),
     "fleets-32": lambda: fleets("density-32", "unikraft"),
     "density": lambda: restored({"memory of one more guest": "density-both"}, MORE, "linux-128"),

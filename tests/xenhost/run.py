@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from realrun import QUICK
 from remote.sshd import new_keys, ssh_client
 
 from ukperf.hosts.storage import Pool
@@ -27,7 +28,7 @@ XEN_ARGS = "console=com1 com1=115200,8n1 loglvl=warning dom0_mem=768M,max:768M d
 # QEMU's XSAVE and XRSTOR do not trap while CR0.TS is set, which is how Xen would switch vector registers at their first
 # use: dom0's processes then go on with registers of the guest, and files arrive with other bytes than were sent.
 XEN_ARGS += " spec-ctrl=eager-fpu"
-DOM0_ARGS = "console=hvc0 quiet panic=-1 net.ifnames=0"
+DOM0_ARGS = f"console=hvc0 quiet panic=-1 net.ifnames=0 {QUICK}"
 
 
 @dataclass
