@@ -22,7 +22,7 @@ from ukperf.errors import HostError, UkperfError
 from ukperf.guests import recipes
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.commandtable import table_of
-from ukperf.hosts import booting, this_machine
+from ukperf.hosts import booting, this_machine, watch
 from ukperf.hosts.command import CommandHost, command_of
 from ukperf.hosts.fake import FakeHost
 from ukperf.hosts.ownership import process_start
@@ -315,7 +315,10 @@ def gone(pids: list[int], within_s: float = 5.0) -> bool:
 
 
 @pytest.mark.parametrize("end", ["frames", "frames; exec sleep 600", "exit 5", "sleep 600"])
-def test_what_a_command_forked_ends_with_the_boot_however_that_ends(folders: Path, end: str) -> None:
+def test_what_a_command_forked_ends_with_the_boot_however_that_ends(
+    folders: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "STOP_GRACE_S", 1.0)  # for one that says `exit` and stays
     pids = folders / "pids"
     boot(folders, FORKS.format(pids=pids) + end, timeout_s=1.0)
     started = list(map(int, pids.read_text().split()))
