@@ -224,6 +224,10 @@ def test_what_was_warm_and_what_a_restored_guest_does_not_know_is_said(restoring
     assert notes[0] == "first answer: create called → the end of the program."
     assert "its clocks go on from when it was saved" in notes[1]
     assert notes[2].startswith("Warm: ")
+    counted = replace(result, plan=replace(result.plan, accelerator=Accelerator.ICOUNT))
+    assert (
+        "All restores of a guest go on from one template" in cold_start.notes_of(ColdOptions(words=("x",)), counted)[2]
+    )
     cold = replace(result, plan=replace(result.plan, cold=True))
     cold = replace(cold, records=tuple(replace(r, noise={"still_cached_mib": 3.2}) for r in cold.records))
     assert "but for up to 3 MiB that the system kept" in cold_start.notes_of(ColdOptions(words=("x",)), cold)[-1]

@@ -276,6 +276,11 @@ def notes_of(options: ColdOptions, result: Result) -> list[str]:
         else:
             way = "has all of its memory read from the file that libvirt saved it in"
         notes.append(f"A restored guest {way}; its clocks go on from when it was saved.")
+        if result.plan.accelerator is Accelerator.ICOUNT:
+            notes.append(
+                "All restores of a guest go on from one template, and another one of the same guest may give other "
+                "counts (8 % more was seen): that is in no interval."
+            )
     notes += [
         f"{name} does not repeat exactly: behind its gate it waited, for its disk mostly." for name in _odd(result)
     ]
