@@ -30,6 +30,7 @@ from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage
 from ukperf.reports.compare_table import CheckPage, ComparePage
 from ukperf.reports.costtable import Claim, CostPage, OperationsPage, Row, View
 from ukperf.reports.densitytable import DensityPage, FleetsOf
+from ukperf.reports.historytable import History, HistoryPage
 from ukperf.reports.jsonout import encode, plain
 from ukperf.reports.page import Cell, Column, Line, Page, Part, PlainPage, Quote, Table, Tone, sentences
 from ukperf.reports.paperclaims import ClaimLine, Holding, Needs
@@ -44,6 +45,8 @@ from ukperf.stats.aa import AAResult
 from ukperf.stats.between import Side, compare_pairs
 from ukperf.stats.contest import METHODS
 from ukperf.stats.gate import gate
+from ukperf.stats.history import HistoryRun, Stratum, lines_of
+from ukperf.stats.sides import side_of
 from ukperf.stats.summary import summarize
 from ukperf.stats.variance import plan, plan_alone, sample_parts
 from ukperf.stats.within import series_of
@@ -155,6 +158,23 @@ def doctor_page() -> DoctorPage:
     return DoctorPage(Diagnosis("qemu:///embed", checks, Accelerator.ICOUNT, truth, noise), notes=NOTES)
 
 
+def history_page() -> HistoryPage:
+    """Three lines over nine nights: one that got slower, one that did not, one of counts that repeat."""
+    nights = [run_of({"linux": 1.2 if i > 4 else 1.0, "nanos": 0.5}, 6, seed=i) for i in range(9)]
+    counts = [run_of({"floor": 1e7 + (i > 2)}, 2, sigma=0, unit=Unit.INSTRUCTIONS) for i in range(9)]
+    sides = {
+        guest: [side_of(records, guest, guest, f"{i}", ["total"]) for i, records in enumerate(runs)]
+        for guest, runs in {"linux": nights, "nanos": nights, "floor": counts}.items()
+    }
+    versions = [{"linux": "6.1" if i < 5 else "6.1.0-56-cloud-amd64-of-somebody", "nanos": "0.1.55"} for i in range(9)]
+    runs = tuple(
+        HistoryRun(f"night-{i + 1}", f"/nights/{i + 1}", f"2026-01-0{i + 1}T03:00:00", versions[i], versions[i], 6)
+        for i in range(9)
+    )
+    history = History(Stratum(runs, sides, {"accelerator": "tcg", "cpu": "a CPU"}), lines_of(sides))
+    return HistoryPage([history], ("/nights/x is left out: it has no boots.",), notes=NOTES)
+
+
 def report_page() -> ReportPage:
     records = run_of({"linux": 1.0, "nanos": 0.5}, samples=["fit"])
     lost = failed(records[3], reason="no end in 120 s")
@@ -178,6 +198,7 @@ PAGES = {
     "syscalls --list": lambda: CallListPage(TABLES, ["read", "open"], TABLE_I, notes=NOTES),
     "syscalls --diff": lambda: CallDifferencePage(*TABLES, notes=NOTES),
     "density": density_page,
+    "history": history_page,
     "paper": paper_page,
     "doctor": doctor_page,
     "report": report_page,

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "compare": "ukperf.cli.compare",
     "report": "ukperf.cli.report",
     "check": "ukperf.cli.check",
+    "history": "ukperf.cli.history",
     "plan": "ukperf.cli.plan",
     "export": "ukperf.cli.export",
     "bundle": "ukperf.cli.bundle",

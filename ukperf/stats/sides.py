@@ -50,14 +50,14 @@ def pooled(runs: Sequence[Side], label: str) -> Side:
     series: dict[str, Series] = {}
     left_out: dict[str, str] = {}
     for name in names:
-        lacking = next((run for run in runs if not _usable(run.series.get(name))), None)
+        lacking = next((run for run in runs if not usable(run.series.get(name))), None)
         units = {run.series[name].unit for run in runs if name in run.series}
         if lacking is not None:
             left_out[name] = lacking.left_out.get(name, f"has no value that can be compared in {lacking.label}")
         elif len(units) > 1:
             left_out[name] = f"has {' and '.join(sorted(units))} as its units"
         else:
-            means = tuple(_geometric_mean(run.series[name].values) for run in runs)
+            means = tuple(geometric_mean(run.series[name].values) for run in runs)
             series[name] = Series(units.pop(), tuple(range(len(runs))), means)
     boots = [run.tried - run.lost for run in runs]
     spread = f"{min(boots)}" if min(boots) == max(boots) else f"{min(boots)} to {max(boots)}"
@@ -105,14 +105,15 @@ def relative_to(side: Side, control: str) -> Side:
     divisor = side.series.get(control)
     if divisor is None:
         raise UkperfError(f"{side.label} has no benchmark {control!r}.", hint=meant(control, side.benchmarks))
-    if not _usable(divisor):
+    if not usable(divisor):
         raise UkperfError(f"{control} of {side.label} has no value that can be divided by.")
     by = divisor.by_block()
-    series = {name: one if name == control else _divided(one, by) for name, one in side.series.items()}
+    series = {name: one if name == control else divided(one, by) for name, one in side.series.items()}
     return replace(side, series=series, control=control)
 
 
-def _divided(series: Series, by: Mapping[int, float]) -> Series:
+def divided(series: Series, by: Mapping[int, float]) -> Series:
+    """The boots of a series divided by what `by` has for their blocks; those without such a number are left out."""
     kept = [place for place, block in enumerate(series.blocks) if block in by]
 
     def of(values: Sequence[float]) -> tuple[float, ...]:
@@ -142,19 +143,20 @@ def suites(pairs: Sequence[tuple[Side, Side]]) -> list[tuple[Side, Side]]:
 def _in_suite(name: str, unit: Unit, side: Side, baseline: Side) -> bool:
     both = side.series.get(name), baseline.series[name]
     return name not in (*PHASES, side.control) and all(
-        one is not None and one.unit is unit and _usable(one) for one in both
+        one is not None and one.unit is unit and usable(one) for one in both
     )
 
 
 def _suite(side: Side, names: Sequence[str], unit: Unit) -> Side:
     tables = [side.series[name].by_block() for name in names]
     blocks = [block for block in tables[0] if all(block in table for table in tables)]
-    values = tuple(_geometric_mean([table[block] for table in tables]) for block in blocks)
+    values = tuple(geometric_mean([table[block] for table in tables]) for block in blocks)
     name = f"geometric mean of {len(names)} benchmarks"
     return replace(side, series={name: Series(unit, tuple(blocks), values)}, left_out={}, notes=())
 
 
-def _usable(series: Series | None) -> bool:
+def usable(series: Series | None) -> bool:
+    """Has it values, and a logarithm each?"""
     return (
         series is not None
         and bool(series.values)
@@ -163,5 +165,6 @@ def _usable(series: Series | None) -> bool:
     )
 
 
-def _geometric_mean(values: Sequence[float]) -> float:
+def geometric_mean(values: Sequence[float]) -> float:
+    """Of positive values, at least one."""
     return math.exp(math.fsum(map(math.log, values)) / len(values))
