@@ -86,6 +86,8 @@ SERVED = "serve-lighttpd-tcg"
 SOLD = (
     Sold("Python's `http.server` answers after a boot", "cold-http-tcg", FIRST),
     Sold("after a restore", "cold-http-tcg", FIRST, restored=True),
+    Sold("scikit-learn predicts after a boot", "cold-sklearn-tcg", FIRST),
+    Sold("after a restore", "cold-sklearn-tcg", FIRST, restored=True),
     Sold("memory of one more guest", "density-both", MORE, "linux-128"),
     Sold("restored", "density-both", MORE, "linux-128", restored=True),
     Sold("lighttpd: first answer", SERVED, FIRST),
@@ -290,7 +292,12 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "sklearn-earlier-icount": lambda: classifiers("sklearn-earlier-icount"),
     "litert": litert,
     "cold": lambda: restored(
-        {"Python's http.server": "cold-http-tcg", "ONNX Runtime, a prediction": "cold-onnx-tcg-2"}, FIRST
+        {
+            "Python's http.server": "cold-http-tcg",
+            "ONNX Runtime, a prediction": "cold-onnx-tcg-2",
+            "scikit-learn, a prediction": "cold-sklearn-tcg",
+        },
+        FIRST,
     ),
     "sold": sold,
     "serve-lighttpd": lambda: one_run(
