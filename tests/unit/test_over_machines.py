@@ -12,13 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from records import run_of, save_run
+from test_two_hosts import plan_on
 
+from ukperf import workloads
+from ukperf.cli.output import show
 from ukperf.cli.report import command as report
-from ukperf.model import BootRecord, Unit, Verdict
+from ukperf.model import Accelerator, BootRecord, Result, Unit, Verdict
 from ukperf.reports.machinestable import MachinesPage
 from ukperf.stats.effect import Effect
 from ukperf.stats.machines import further, over, p_unlike, spread_of, summarize_machines
 from ukperf.stats.machinetrials import POINTS, MachinesPoint, called_different, covers_further, draw, unlike, unweighted
+from ukperf.workloads.base import Finished, NoOptions
 
 TRIALS = 4000
 MISSED = 0.06 + 2 * math.sqrt(0.05 * 0.95 / TRIALS)  # the limit, and what simulating adds
@@ -83,6 +87,8 @@ def test_machines_with_another_qemu_are_a_stratum_of_their_own() -> None:
     records = [replace(r, facts={"qemu": version[r.host]}) for r in on_machines(ratios)]
     strata = summarize_machines(records, "linux", 0.01)
     assert [(s.stratum, s.machines) for s in strata] == [("qemu 7.2", ("a", "b")), ("qemu 9.0", ("c", "d"))]
+    for summary in strata:  # e is not passed over in silence
+        assert summary.warnings[-1].startswith("e is the only machine with qemu 10.0")
 
 
 def test_two_connections_to_one_machine_are_said_to_be_one() -> None:
@@ -145,6 +151,32 @@ def test_pooling_boots_over_machines_would_not_keep_it() -> None:
     w = 1 / trials.squared_errors
     z = np.abs((w * trials.ratios).sum(1) / w.sum(1)) * np.sqrt(w.sum(1))
     assert float((z > 1.96).mean()) > 0.5
+
+
+def finished_on(folder: Path, hosts: dict[str, str]) -> Finished:
+    """A run on these machines, host → QEMU; nanos takes half as long as linux on all."""
+    records = [replace(r, facts={"qemu": hosts[r.host]}) for r in on_machines(dict.fromkeys(hosts, 0.5), 6)]
+    folder.mkdir()
+    plan = replace(plan_on(tuple(hosts), {}), accelerator=Accelerator.TCG)
+    return Finished(Result(folder, plan, tuple(records), "6 blocks were done"))
+
+
+def test_many_machines_are_one_page_and_few_each_have_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workload = workloads.get("boot")
+    pages = {}
+    for name, hosts in {
+        "few": dict.fromkeys("ab", "7.2"),
+        "many": dict.fromkeys("abcd", "7.2"),
+        "unlike": dict(zip("abcd", ("1", "2", "3", "4"), strict=True)),
+    }.items():
+        show(workload, finished_on(tmp_path / name, hosts), NoOptions(), as_json=False)
+        pages[name] = capsys.readouterr().out
+    own = {name: sum(f"host {host};" in text for host in "abcd") for name, text in pages.items()}
+    assert own == {"few": 2, "many": 0, "unlike": 4}
+    assert "Each machine by itself: ukperf report " in pages["many"] and "Over 4 machines" in pages["many"]
+    assert "Over 2 machines" in pages["few"] and "by itself" not in pages["few"] + pages["unlike"]
 
 
 def test_a_report_says_what_holds_over_machines_below_each_of_them(

@@ -47,10 +47,11 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     shown = campaign.pages(workload, finished, options)
     machines = campaign.over_machines(workload, finished)
     more = {**finished.more, **machines_said(machines), "run": str(result.folder)}
-    show_pages(shown if as_json or len(shown) <= MOST_PAGES else {}, as_json, more, brief=brief)
+    whole = as_json or not machines or len(shown) <= MOST_PAGES
+    show_pages(shown if whole else {}, as_json, more, brief=brief)
     if not as_json:
         show_machines(machines, brief=brief)
-        if len(shown) > MOST_PAGES:
+        if not whole:
             print(f"Each machine by itself: ukperf report {shell(result.folder)}")
     if not as_json:
         for note in () if brief else finished.notes:

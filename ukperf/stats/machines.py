@@ -159,8 +159,13 @@ def summarize_machines(
     for host, part in parts.items():
         strata.setdefault(_stratum(part), []).append(host)
     one = len(strata) == 1
+    lone = tuple(
+        f"{hosts[0]} is the only machine with {name}, and in no figure over machines."
+        for name, hosts in strata.items()
+        if len(hosts) == 1
+    )
     return tuple(
-        _summary("" if one else name, hosts, parts, known, baseline, delta)
+        _summary("" if one else name, hosts, parts, known, baseline, delta, lone)
         for name, hosts in strata.items()
         if len(hosts) > 1
     )
@@ -186,6 +191,7 @@ def _summary(
     known: Mapping[str, RunSummary],
     baseline: str,
     delta: float,
+    lone: tuple[str, ...],
 ) -> MachinesSummary:
     effects: dict[tuple[str, str, str], dict[str, Effect]] = {}
     units: dict[tuple[str, str, str], set[Unit]] = {}
@@ -211,7 +217,7 @@ def _summary(
         tuple(hosts),
         {host: known[host].blocks for host in hosts},
         tuple(pairs),
-        _warnings(hosts, parts, effects),
+        (*_warnings(hosts, parts, effects), *lone),
     )
 
 
