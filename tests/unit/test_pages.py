@@ -26,6 +26,7 @@ from ukperf.hosts.noise import NoiseSource
 from ukperf.hosts.truth import Truth
 from ukperf.model import Accelerator, CallClass, CallTable, Outcome, SystemCall, Unit, Verdict
 from ukperf.reports import html, markdown
+from ukperf.reports.bisecttable import BisectPage
 from ukperf.reports.calltable import CallDifferencePage, CallListPage, CallsPage
 from ukperf.reports.compare_table import CheckPage, ComparePage
 from ukperf.reports.costtable import Claim, CostPage, OperationsPage, Row, View
@@ -43,6 +44,7 @@ from ukperf.reports.table import RunPage
 from ukperf.reports.terminal import render
 from ukperf.stats.aa import AAResult
 from ukperf.stats.between import Side, compare_pairs
+from ukperf.stats.bisecting import weigh
 from ukperf.stats.contest import METHODS
 from ukperf.stats.gate import gate
 from ukperf.stats.history import HistoryRun, Stratum, lines_of
@@ -199,6 +201,9 @@ PAGES = {
     "syscalls --diff": lambda: CallDifferencePage(*TABLES, notes=NOTES),
     "density": density_page,
     "history": history_page,
+    "bisect": lambda: BisectPage(
+        weigh([1.0, 1.01], [1.2, 1.21], [1.1, 1.11], 0.005), 2, 0, 0.005, "total", notes=NOTES
+    ),
     "paper": paper_page,
     "doctor": doctor_page,
     "report": report_page,

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "report": "ukperf.cli.report",
     "check": "ukperf.cli.check",
     "history": "ukperf.cli.history",
+    "bisect": "ukperf.cli.bisect",
     "plan": "ukperf.cli.plan",
     "export": "ukperf.cli.export",
     "bundle": "ukperf.cli.bundle",

@@ -153,6 +153,8 @@ def run() -> None:
         status = _exit_status(end)
     finally:
         sys.stdout, sys.stderr = streams
+    if status in (2, 70) and sys.argv[1:2] == ["bisect"]:
+        status = 128  # git bisect takes 1 to 127 for a bad commit, and ends at 128
     sys.exit(status)
 
 

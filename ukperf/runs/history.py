@@ -211,7 +211,7 @@ def _seen(run: LoadedRun, path: str, asked: HistoryAsked, there: _There) -> _See
     known = {
         (guest, name): value
         for guest, side in sides.items()
-        for name, value in _decisive({**side.context, "options": options}, side.answers, asked).items()
+        for name, value in decisive({**side.context, "options": options}, side.answers, asked).items()
     }
     history_run = HistoryRun(
         clean(label, LONGEST_LABEL),
@@ -254,7 +254,7 @@ def _options(run: LoadedRun) -> str:
     return json.dumps(short(run.plan.parameters), sort_keys=True, default=str)
 
 
-def _decisive(context: Mapping[str, str], answers: Mapping[str, str], asked: HistoryAsked) -> dict[str, str]:
+def decisive(context: Mapping[str, str], answers: Mapping[str, str], asked: HistoryAsked) -> dict[str, str]:
     """What must be the same in all runs of a history."""
     counted = context.get("accelerator") == Accelerator.ICOUNT
     names = _ALWAYS if counted else (*_ALWAYS, *_OF_TIME)
