@@ -72,7 +72,7 @@ def test_a_build_is_measured_with_more_boots_until_it_is_told(tmp_path: Path) ->
         night(Path(words[1]), 30 + len(asked), {"linux": 1.02}, sigma=0.01, boots=int(words[2]))
         return 0
 
-    answer = step(BisectAsked((str(good),), (str(bad),), ("measure", "{run}", "{boots}")), opened, measure)
+    answer = step(BisectAsked((str(good),), (str(bad),), ("measure", "@run", "@boots")), opened, measure)
     assert answer.weighed is not None and answer.weighed.leaning is Leaning.BAD
     assert asked == [2, 2, 4, 8, 16, 32][: len(asked)] and answer.boots == sum(asked) <= 64
 
@@ -80,7 +80,7 @@ def test_a_build_is_measured_with_more_boots_until_it_is_told(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"command": ("measure",)}, "has no {run}"),
+        ({"command": ("measure",)}, "has no @run"),
         ({"bad": ()}, "do not differ"),
         ({"benchmark": "totl"}, "no benchmark 'totl'"),
         ({"guest": "nanos"}, "no guest 'nanos'"),
@@ -88,7 +88,7 @@ def test_a_build_is_measured_with_more_boots_until_it_is_told(tmp_path: Path) ->
 )
 def test_a_call_that_cannot_be_answered_is_refused(tmp_path: Path, change: dict[str, object], says: str) -> None:
     good, bad = ends(tmp_path, 1e9, 1e9 + 5)
-    given: dict[str, object] = {"good": (str(good),), "bad": (str(bad),), "command": ("measure", "{run}"), **change}
+    given: dict[str, object] = {"good": (str(good),), "bad": (str(bad),), "command": ("measure", "@run"), **change}
     if not given["bad"]:
         given["bad"] = given["good"]
     with pytest.raises(UkperfError, match=says):
@@ -103,13 +103,13 @@ def test_another_accelerator_or_qemu_is_no_step_of_the_same_bisection(tmp_path: 
         return 0
 
     with pytest.raises(UkperfError, match="the QEMU version differs"):
-        step(BisectAsked((str(good),), (str(bad),), ("measure", "{run}")), opened, measure)
+        step(BisectAsked((str(good),), (str(bad),), ("measure", "@run")), opened, measure)
 
 
 def test_a_command_that_fails_skips_the_commit(tmp_path: Path) -> None:
     good, bad = ends(tmp_path, 1e9, 2e9)
     words = ("bisect", "--good", good, "--bad", bad, "--")
-    assert "skipped (the command ended with status 1)" in cli(*words, "false", "{run}", status=125)
+    assert "skipped (the command ended with status 1)" in cli(*words, "false", "@run", status=125)
 
 
 def test_git_bisect_names_the_commit_that_changed_the_instructions(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_git_bisect_names_the_commit_that_changed_the_instructions(tmp_path: Pat
         git("commit", "-qm", f"commit {i}")
     git("bisect", "start", "HEAD", "HEAD~11")
     words = [sys.executable, "-c", PROGRAM, "bisect", "--good", str(good), "--bad", str(bad)]
-    said = git("bisect", "run", *words, "--", "sh", "./measure", "{run}")
+    said = git("bisect", "run", *words, "--", "sh", "./measure", "@run")
     assert "is the first bad commit" in said and "commit 8" in said
     wrong = subprocess.run([*words, "--no-such-option"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 128  # 2 would be a bad commit to git

@@ -14,7 +14,7 @@ GOOD, BAD, SKIP = 0, 1, 125
 def command(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="COMMAND…", help="What measures the build: {run} is its folder, {boots} a number."),
+        typer.Argument(metavar="COMMAND…", help="What measures the build: @run is its folder, @boots a number."),
     ],
     good: Annotated[list[str], typer.Option(metavar="RUN", help="A run of the good build; may be repeated.")],
     bad: Annotated[list[str], typer.Option(metavar="RUN", help="A run of the bad build; may be repeated.")],
@@ -30,13 +30,13 @@ def command(
     most: Annotated[int, typer.Option(metavar="BOOTS", help="A build that so many boots do not tell is skipped.")] = 64,
     json: o.Json = False,
 ) -> None:
-    """Tell a build from a good and a bad one: a step of git bisect run.
+    """Tell whether a build is good or bad: for git bisect run.
 
     Measures the build with 2 boots, 4, 8 and so on, until a sequential test can tell whether it is like the good runs
     or like the bad ones; counts that repeat (icount) are told after two. Exit status 0: good; 1: bad; 125: neither, or
     the command failed; 128: the call is wrong, which ends git bisect.
 
-    Example: ukperf bisect --good g --bad b -- ./measure {run} {boots}
+    Example: ukperf bisect --good g --bad b -- ./measure @run @boots
     """
     from ukperf.cli.output import show_page
     from ukperf.cli.runtools import opened

@@ -21,7 +21,7 @@ from ukperf.stats.provenance import shown, word
 from ukperf.stats.sides import divided, usable
 from ukperf.text import many, meant, shell
 
-RUN, BOOTS = "{run}", "{boots}"
+RUN, BOOTS = "@run", "@boots"
 PATIENCE_S = 60.0  # for a command that is ended to clean up
 
 Opener = Callable[[str | Path], LoadedRun]
