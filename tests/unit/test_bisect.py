@@ -51,6 +51,16 @@ def test_counts_that_repeat_are_told_after_two_boots() -> None:
     assert not apart([100.0, 101.0], [200.0, 201.0])  # two boots that scatter show nothing
 
 
+def test_counts_that_nearly_repeat_are_told_after_two_boots_too() -> None:
+    """A boot of Linux whose interrupt came earlier: 1,739 instructions of 1.5 thousand million."""
+    good, bad, seen = [1.5e9, 1.5e9 - 1739], [1.6e9, 1.6e9], [1.55e9, 1.55e9 + 1739]
+    assert apart(good, bad, counted=True) and not apart(good, bad)
+    assert weigh(good, bad, [1.6e9 + 9, 1.6e9 - 1739], 1e-9, counted=True).leaning is Leaning.BAD
+    between = weigh(good, bad, seen, 1e-9, counted=True)
+    assert between.exact and between.share == pytest.approx(0.5, abs=0.02)
+    assert not apart([1.5e9, 1.5e9 + 9], [1.5e9 + 99, 1.5e9 + 90], counted=True)
+
+
 def test_all_steps_together_are_as_sure_as_was_asked() -> None:
     assert error_of_step(0.05, 10) == 0.005
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
+from ukperf.model import Unit
 from ukperf.runs.history import HistoryAsked, decisive
 from ukperf.runs.loaded import LoadedRun
 from ukperf.stats.between import Side
@@ -60,7 +61,7 @@ def step(asked: BisectAsked, opened: Opener, run: Runner) -> Answered:
         )
     good, bad = (_Values.of(words, asked, opened) for words in (asked.good, asked.bad))
     _refuse_unlike(good, bad)
-    if not apart(good.values, bad.values):
+    if not apart(good.values, bad.values, good.counted):
         raise UkperfError(
             f"Good and bad runs do not differ in {asked.benchmark} of {good.guest}, and nothing is to be found.",
             hint="Six boots a side are needed, or two that repeat exactly (icount).",
@@ -76,7 +77,7 @@ def step(asked: BisectAsked, opened: Opener, run: Runner) -> Answered:
             more = _Values.of((str(target),), replace(asked, guest=good.guest), opened)
             _refuse_unlike(good, more)
             seen += more.values
-            weighed = weigh(good.values, bad.values, seen, asked.error) if len(seen) >= LEAST else None
+            weighed = None if len(seen) < LEAST else weigh(good.values, bad.values, seen, asked.error, good.counted)
             if weighed is not None and (
                 weighed.leaning is not Leaning.OPEN or weighed.exact or len(seen) >= asked.most
             ):
@@ -115,11 +116,13 @@ class _Values:
     label: str
     values: list[float]
     context: dict[str, str]
+    counted: bool  # instructions, which nearly repeat
 
     @classmethod
     def of(cls, words: Sequence[str], asked: BisectAsked, opened: Opener) -> _Values:
         values: list[float] = []
-        guest, context = asked.guest, {}
+        guest, counted = asked.guest, True
+        context: dict[str, str] = {}
         for text in words:
             run = opened(text)
             if not run.records:
@@ -127,11 +130,13 @@ class _Values:
             guest = guest or _only(run, asked.control)
             side = run.side(guest, guest)
             values += _boots(run, side, asked)
+            unit = side.series[asked.benchmark].unit
+            counted = counted and unit is Unit.INSTRUCTIONS and not asked.control
             known = decisive(side.context, {}, HistoryAsked(any_program=True))
             for name, value in known.items():
                 if context.setdefault(name, value) != value:
                     raise _unlike(name, value, context[name])
-        return cls(guest, words[0], values, context)
+        return cls(guest, words[0], values, context, counted)
 
 
 def _only(run: LoadedRun, control: str) -> str:

@@ -3,8 +3,8 @@
 After every few boots the likelihoods of two claims are compared: the build's mean log is that of the good boots, or
 that of the bad ones. It ends when one is so many times the other that the wrong answer comes out in at most `error` of
 cases (Wald's sequential probability ratio test). Scatter is not known: it is pooled over all three sides, and the
-likelihoods are Student's; that the good and the bad mean are estimates too widens each. Counts that repeat on all sides
-need no test.
+likelihoods are Student's; that the good and the bad mean are estimates too widens each. Counts that repeat on all
+sides, or nearly do (stats.history) and are further apart than that, need no test.
 
 Sources: Wald (1945), Ann. Math. Stat. 16; Rushton (1950), Biometrika 37, for a scatter that is not known.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ukperf.stats.estimate import MIN_BOOTS, log_moments
+from ukperf.stats.history import NEARLY_EXACT
 from ukperf.stats.welch import welch_effect
 
 LEAST, EXACT_BOOTS = 2, 2
@@ -46,10 +47,16 @@ def error_of_step(error: float, steps: int) -> float:
     return error / max(1, steps)
 
 
-def apart(good: Sequence[float], bad: Sequence[float]) -> bool:
-    """Do the good and the bad boots differ at all (two-sided, 1 %; counts that repeat: by anything)?"""
-    if repeat(good) and repeat(bad) and min(len(good), len(bad)) >= EXACT_BOOTS:
-        return good[0] != bad[0]
+def apart(good: Sequence[float], bad: Sequence[float], counted: bool = False) -> bool:
+    """Do the good and the bad boots differ at all (two-sided, 1 %; counts that repeat: by anything)?
+
+    counted: instructions, of which a boot now and then has some more or fewer.
+    """
+    if min(len(good), len(bad)) >= EXACT_BOOTS:
+        if repeat(good) and repeat(bad):
+            return good[0] != bad[0]
+        if counted and _clear(good, bad):
+            return True
     if min(len(good), len(bad)) < MIN_BOOTS:
         return False
     p = welch_effect(good, bad).p_difference()
@@ -60,8 +67,22 @@ def repeat(values: Sequence[float]) -> bool:
     return min(values) == max(values)
 
 
-def weigh(good: Sequence[float], bad: Sequence[float], seen: Sequence[float], error: float) -> Weighed:
+def _nearly(values: Sequence[float]) -> bool:
+    return max(values) <= min(values) * (1 + NEARLY_EXACT)
+
+
+def _clear(good: Sequence[float], bad: Sequence[float]) -> bool:
+    """Do both nearly repeat, and lie further apart than that?"""
+    gap = max(min(good) / max(bad), min(bad) / max(good)) - 1
+    return _nearly(good) and _nearly(bad) and gap > NEARLY_EXACT
+
+
+def weigh(
+    good: Sequence[float], bad: Sequence[float], seen: Sequence[float], error: float, counted: bool = False
+) -> Weighed:
     """good, bad, seen: one positive number a boot, two or more each. error: the rate of wrong answers, of either kind.
+
+    counted: as of `apart`.
 
     Raises ValueError for fewer boots.
     """
@@ -72,7 +93,7 @@ def weigh(good: Sequence[float], bad: Sequence[float], seen: Sequence[float], er
     share = (mean - low) / (high - low) if high != low else 0.5
     free = len(good) + len(bad) + len(seen) - 3
     variance = sum(v * (len(x) - 1) for (_, v), x in zip(sides, (good, bad, seen), strict=True)) / free
-    if variance == 0:
+    if variance == 0 or (counted and _clear(good, bad) and _nearly(seen)):
         leaning = Leaning.OPEN if share == 0.5 else Leaning.BAD if share > 0.5 else Leaning.GOOD
         return Weighed(leaning, 0.0 if share == 0.5 else math.copysign(math.inf, share - 0.5), True, share)
     odds = _likelihood(mean - high, variance, len(seen), len(bad), free) - _likelihood(
