@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from ukperf.model import BootRecord, Comparison, Unit
 from ukperf.stats.effect import Effect
 from ukperf.stats.estimate import moments
+from ukperf.stats.provenance import OF_THE_STRATUM
 from ukperf.stats.special import f_tail, stdtrit
 from ukperf.stats.summary import RunSummary, by_host, summarize
 from ukperf.stats.within import Candidate, block_effect, divisors, refusal, series_of, unequal_answers, with_verdicts
@@ -171,13 +172,10 @@ def summarize_machines(
     )
 
 
-_STRATA = ("accelerator", "qemu", "xen", "vmm", "ukperf")
-
-
 def _stratum(records: Sequence[BootRecord]) -> str:
     """What executed a machine's guests, for people: the versions that most of its boots have."""
     said = []
-    for name in _STRATA:
+    for name in OF_THE_STRATUM:
         values = Counter(record.facts[name] for record in records if name in record.facts)
         if values:
             said.append(f"{name} {values.most_common(1)[0][0]}")

@@ -35,6 +35,8 @@ _WORDS = {
 DECISIVE = ("program", "accelerator")
 # These are a guest's own: of two different guests they differ as a matter of course.
 OF_THE_GUEST = ("kernel", "kernel_sha256", "command_line", "image", "vmm", "vmm_sha256")
+# Machines that differ in one of these are not taken for machines of one kind (see `machines`).
+OF_THE_STRATUM = ("accelerator", "qemu", "xen", "vmm", "ukperf")
 _DIGEST = re.compile(r"[0-9a-f]{40,}")
 MOST_SHOWN = 100
 
