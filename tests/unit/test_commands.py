@@ -487,7 +487,7 @@ def test_a_command_runs_by_the_accelerators_that_its_recipe_has(folders: Path) -
         ("[command]\narguments = ['{kernel}']", "begins with a placeholder"),
         ("[command]\narguments = [['x']]", "does not begin with a program"),
         ("[command]\narguments = ['x', 3]", "neither a word nor a list of words"),
-        ("[command]\narguments = ['x', ['a', 3]]", "is no plain value"),
+        ("[command]\narguments = ['x', ['a', 3]]", "neither a word nor a list of words"),
         ("[command]\narguments = ['x', '{kernle}']", "unknown placeholder {kernle}; Did you mean kernel"),
         ("[command]\narguments = ['x', 'a{arguments}', '{program}']", "{arguments} stands for several words"),
         ("[command]\narguments = ['x', '{accelerator}', '{kernel}']", "{accelerator} and the words of the table"),
