@@ -2,18 +2,21 @@
 
     python benchmarks/history_promises.py
 
-The functions are ukperf's own and seeds are fixed. Runs scatter normally by 1 (a standard deviation, whatever that is
-in percent), a page has one line, and each part says of how many pages and orders it is.
+The functions are ukperf's own and seeds are fixed. Where nothing else is said runs scatter normally by 1 (a standard
+deviation, whatever that is in percent) and a page has one line; each part says of how many pages and orders it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ukperf.stats import changes
 from ukperf.stats.changes import Track, change_points, steps
+
+Logs = NDArray[np.float64]
 
 
 def cuts_of(logs: Sequence[float]) -> tuple[int, ...]:
@@ -45,6 +48,36 @@ def alarms_and_power(pages: int = 200) -> None:
         print(f"| {runs} | {100 * alarms / pages:.1f} % | {told} | {200 * exact / pages:.0f} % of 4 σ |", flush=True)
 
 
+KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Logs]] = {
+    "normal": lambda generator, shape: generator.normal(0, 1, shape),
+    "skewed (exponential)": lambda generator, shape: generator.exponential(1, shape),
+    "one night in ten 5 σ slower": lambda generator, shape: (
+        generator.normal(0, 1, shape) + 5.0 * (generator.random(shape) < 0.1)
+    ),
+    "nights like their neighbours (AR 0.3)": lambda generator, shape: neighbours(generator.normal(0, 1, shape)),
+}
+
+
+def neighbours(logs: Logs) -> Logs:
+    for i in range(1, logs.shape[1]):
+        logs[:, i] += 0.3 * logs[:, i - 1]
+    return logs
+
+
+def alarms_of_pages(pages: int = 200, lines: int = 4) -> None:
+    """Pages of several lines on which nothing changed."""
+    changes.DRAWS = 299
+    print(f"\n{pages} pages of {lines} lines and 20 runs a row, {changes.DRAWS} orders; nothing changed:\n")
+    print("| runs scatter | a change is seen on the page |\n|---|--:|")
+    for kind, draw in KINDS.items():
+        generator = np.random.default_rng(3)
+        seen = 0
+        for _ in range(pages):
+            every = draw(generator, (lines, 20))
+            seen += any(change_points([Track(tuple(range(20)), tuple(logs)) for logs in every.tolist()]))
+        print(f"| {kind} | {100 * seen / pages:.1f} % |", flush=True)
+
+
 def places_and_sizes(pages: int = 150) -> None:
     """Of pages on which one change is seen: is it where it is said to be, and of the size?"""
     changes.DRAWS = 299
@@ -72,4 +105,5 @@ def places_and_sizes(pages: int = 150) -> None:
 
 if __name__ == "__main__":
     alarms_and_power()
+    alarms_of_pages()
     places_and_sizes()

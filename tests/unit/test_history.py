@@ -198,7 +198,7 @@ def test_what_a_folder_holds_and_is_no_whole_run_is_said(slower: Path, tmp_path:
         (("--guest", "linx"), "No run has a guest 'linx'"),
         (("--benchmark", "totl"), "There is no benchmark 'totl'"),
         (("--label", "nigt-01=a"), "--label names a run that is not among these"),
-        (("--label", "night-01"), "names no"),
+        (("--label", "night-01"), "names no run"),
     ],
 )
 def test_names_that_fit_nothing_are_refused(slower: Path, words: tuple[str, ...], says: str) -> None:

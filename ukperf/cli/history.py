@@ -74,8 +74,9 @@ def command(
 
     controls = tuple(dict.fromkeys(control or ()))
     guests = tuple(dict.fromkeys([*(guest or ()), *(controls if guest else ())]))
+    labels = pairs(label, "--label", "run")
     asked = HistoryAsked(
-        guests, tuple(benchmark or ()), pairs(label, "--label"), NamedBy(axis), RunOrder(order), any_program=any_program
+        guests, tuple(benchmark or ()), labels, NamedBy(axis), RunOrder(order), any_program=any_program
     )
     gathered = gather(run, opened, asked)
     refuse_changed_controls(gathered.strata, controls)

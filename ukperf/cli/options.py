@@ -215,8 +215,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     return tuple(sorted(cpus))
 
 
-def pairs(words: list[str] | None, option: str) -> dict[str, str]:
-    """GUEST=VALUE words as a dict.
+def pairs(words: list[str] | None, option: str, what: str = "guest") -> dict[str, str]:
+    """GUEST=VALUE words as a dict. what: the word for what stands before the sign.
 
     Raises UkperfError for words without a guest, and for a guest that is named twice: neither word may vanish.
     """
@@ -224,7 +224,7 @@ def pairs(words: list[str] | None, option: str) -> dict[str, str]:
     for word in words or []:
         guest, equals, value = word.partition("=")
         if not equals or not guest or not value:
-            raise UkperfError(f"{option} {word!r} names no guest.", hint=f"Write {option} GUEST=VALUE.")
+            raise UkperfError(f"{option} {word!r} names no {what}.", hint=f"Write {option} {what.upper()}=VALUE.")
         if not value.isprintable():
             raise UkperfError(f"{option} {word!r} has characters that cannot be printed.")
         if guest in values:

@@ -85,12 +85,13 @@ def step(asked: BisectAsked, opened: Opener, run: Runner) -> Answered:
 
 
 def run_command(words: Sequence[str]) -> int:
-    """The exit status of a command that has our terminal. Whatever ends us ends it, and waits until it has cleaned up.
+    """The exit status of a command, whose output goes to standard error: ours is one answer. Whatever ends us ends it,
+    and waits until it has cleaned up.
 
     Raises UkperfError if it cannot be started.
     """
     try:
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=2)
     except OSError as error:
         raise UkperfError(f"{shell(words[0])} cannot be started: {error.strerror}.") from error
     try:
