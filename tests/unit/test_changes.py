@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ukperf.stats import changes
-from ukperf.stats.changes import LEAST_RUNS, Track, change_points, levels, scatter, steps, would_be_seen
+from ukperf.stats.changes import LEAST_RUNS, Track, change_points, levels, resemblance, scatter, steps, would_be_seen
 
 ALL = 100  # histories of a simulation: small, the large ones are in benchmarks/history_promises.py
 
@@ -94,6 +94,19 @@ def test_series_that_miss_runs_are_tested_on_those_that_they_have() -> None:
     logs = np.random.default_rng(7).normal(0, 0.01, 12)
     logs[6:] += 0.1
     assert change_points([Track(tuple(range(0, 24, 2)), tuple(logs)), track(np.zeros(24))]) == [(6,), ()]
+
+
+def test_nights_that_resemble_their_neighbours_are_noticed_and_others_are_not() -> None:
+    generator = np.random.default_rng(9)
+    plain = generator.normal(0, 1, (200, 30))
+    alike = plain.copy()
+    for i in range(1, 30):
+        alike[:, i] += 0.8 * alike[:, i - 1]
+    assert sum(resemblance(logs.tolist(), ()) is not None for logs in plain) <= 6
+    assert sum(resemblance(logs.tolist(), ()) is not None for logs in alike) > 140
+    step = plain[0] + 5 * (np.arange(30) > 14)
+    assert resemblance(step.tolist(), (15,)) is None and resemblance(step.tolist(), ()) is not None
+    assert resemblance([0.0] * 30, ()) is None and resemblance([0.0, 1.0] * 5, ()) is None
 
 
 def test_the_same_runs_give_the_same_answer() -> None:

@@ -108,6 +108,7 @@ def _said(history: History, line: HistoryLine) -> Mapping[str, object]:
         "tested": line.counted or line.tested,
         "scatter": line.scatter,
         "seen": line.seen,
+        "resemble": line.resemble,
         "points": line.points,
         "without": line.without,
         "levels": line.levels,
@@ -318,6 +319,15 @@ def _notes(history: History, controls: Sequence[str]) -> Iterator[Line]:
         )
     if any(line.way is Way.EXACT for line in history.lines) and any(run.boots == 1 for run in stratum.runs):
         yield Line("Note: runs of one boot do not show that their counts repeat; two boots would.", Tone.UNSURE)
+    alike = [f"{cut(line.guest)} {cut(line.benchmark)}" for line in history.lines if line.resemble is not None]
+    if alike:
+        more = f" and {len(alike) - MOST_BEHIND} more" if len(alike) > MOST_BEHIND else ""
+        names = ", ".join(alike[:MOST_BEHIND])
+        yield Line(
+            f"Note: neighbouring runs of {names}{more} resemble each other, so chance shows changes more often than is "
+            "said below. A control takes out what they have in common.",
+            Tone.UNSURE,
+        )
     for line in history.lines:
         if line.without:
             names_ = ", ".join(history.name(run) for run in line.without[:MOST_BEHIND])

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05  # of a false change anywhere on a page on which nothing changed
 DRAWS = 1999  # random orders besides the one that is seen
 LEAST_RUNS = 8  # of 7, the best possible step has p = 2/35 (3 runs against 4)
+LEAST_TO_RESEMBLE = 12
 LEAST_SIDE = 2  # runs on either side: one run alone is no level
 MOST_RUNS = 500
 SEED = 20180613  # of the orders: the same runs give the same answer
@@ -184,6 +185,18 @@ def scatter(logs: Sequence[float], cuts: Sequence[int]) -> tuple[float, int]:
     squares = [(x - mean) ** 2 for a, b, mean in levels(logs, cuts) for x in logs[a:b]]
     free = len(logs) - len(cuts) - 1
     return (math.sqrt(math.fsum(squares) / free) if free > 0 else 0.0), free
+
+
+def resemblance(logs: Sequence[float], cuts: Sequence[int]) -> float | None:
+    """The autocorrelation of neighbouring runs around their levels, where a one-sided test at 1 % shows it: then chance
+    alone shows changes more often than is said. None where it does not, or below LEAST_TO_RESEMBLE runs."""
+    n = len(logs)
+    rest = [x - mean for a, b, mean in levels(logs, cuts) for x in logs[a:b]]
+    total = math.fsum(x * x for x in rest)
+    if n < LEAST_TO_RESEMBLE or total == 0:
+        return None
+    r = math.fsum(a * b for a, b in pairwise(rest)) / total
+    return r if (r + (1 + len(cuts)) / n) * math.sqrt(n) > 2.326 else None
 
 
 def steps(logs: Sequence[float], cuts: Sequence[int]) -> list[Shift]:

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from ukperf.model import Estimate, Phase, Unit
 from ukperf.stats.between import Side
-from ukperf.stats.changes import LEAST_RUNS, Track, change_points, levels, scatter, steps, would_be_seen
+from ukperf.stats.changes import LEAST_RUNS, Track, change_points, levels, resemblance, scatter, steps, would_be_seen
 from ukperf.stats.estimate import geometric_mean as estimated
 from ukperf.stats.perboot import PHASES, Series
 from ukperf.stats.provenance import differences, shown
@@ -100,6 +100,7 @@ class Change:
 class HistoryLine:
     """One guest and benchmark. way: how its changes were found. scatter: of runs around their levels, as a fraction;
     seen: the change half-way that would be seen in four of five cases, as a fraction; tested: were there runs enough?
+    resemble: the autocorrelation of neighbouring runs, where it shows.
     control: by which guests it is divided; without: runs that have the guest and no value to show."""
 
     guest: str
@@ -112,6 +113,7 @@ class HistoryLine:
     scatter: float | None = None
     seen: float | None = None
     tested: bool = True
+    resemble: float | None = None
     control: tuple[str, ...] = ()
     without: tuple[int, ...] = ()
 
@@ -285,4 +287,5 @@ def _tested(line: HistoryLine, logs: Sequence[float], cuts: Sequence[int]) -> Hi
         scatter=math.expm1(spread) if free > 0 else None,
         seen=None if seen is None else math.expm1(seen),
         tested=len(points) >= LEAST_RUNS,
+        resemble=resemblance(logs, cuts),
     )
