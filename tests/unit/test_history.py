@@ -178,6 +178,14 @@ def test_bundles_are_read_with_all_their_runs(slower: Path, tmp_path: Path) -> N
         assert len(told(where)["histories"][0]["runs"]) == 3
 
 
+def test_a_run_that_is_there_twice_counts_once(slower: Path, tmp_path: Path) -> None:
+    one = slower / "night-01"
+    cli("bundle", one, "-o", tmp_path / "copy.tar.gz")
+    said = told(slower, one, slower / ".." / "nights" / "night-02", tmp_path / "copy.tar.gz")
+    assert len(said["histories"][0]["runs"]) == 14
+    assert said["left_out"] == [f"{tmp_path}/copy.tar.gz is left out: it is the same run as {one}."]
+
+
 def test_what_a_folder_holds_and_is_no_whole_run_is_said(slower: Path, tmp_path: Path) -> None:
     for i in (1, 2):
         night(tmp_path / f"{i}", i, {"linux": 1.0})
@@ -185,9 +193,11 @@ def test_what_a_folder_holds_and_is_no_whole_run_is_said(slower: Path, tmp_path:
     broken.mkdir()
     (broken / "plan.json").write_text("{")
     (tmp_path / "notes.txt").write_text("no run")
+    (tmp_path / "torn.tar.gz").write_bytes(b"\x1f\x8b torn")
     (tmp_path / "again").symlink_to(tmp_path)
     said = told(tmp_path)
     assert len(said["histories"][0]["runs"]) == 2 and "broken is left out" in said["left_out"][0]
+    assert "torn.tar.gz is left out" in said["left_out"][1]
     assert "too few to test" in cli("history", tmp_path)
     refused("history", broken, tmp_path / "1")  # what is named itself must be whole
 

@@ -8,6 +8,7 @@ QEMU; where time is measured also the CPU and the host. Runs that differ there m
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -92,15 +93,20 @@ def gather(words: Sequence[str], opened: Opener, asked: HistoryAsked) -> Gathere
     Raises UkperfError for a word that is none of these, fewer than two runs, more than MOST_RUNS, and names that fit
     nothing. What is found in a folder and cannot be read is left out with a sentence.
     """
-    paths = list(dict.fromkeys(_runs(words)))
+    by_place: dict[str, tuple[str, bool]] = {}
+    for path, named in _runs(words):
+        by_place.setdefault(os.path.realpath(path), (path, named))
+    paths = list(by_place.values())
     if len(paths) > MOST_RUNS:
         raise UkperfError(f"These are {len(paths):,} runs, and a history has at most {MOST_RUNS}.")
     seen: list[_Seen] = []
     left_out: list[str] = []
     there = _There()
+    known: dict[tuple[str, str], str] = {}
     for path, named in paths:
         try:
-            one = _seen(opened(path), path, asked, there)
+            run = opened(path)
+            one = _copy_of(run, path, known) or _seen(run, path, asked, there)
         except UkperfError as error:
             if named:
                 raise
@@ -117,6 +123,14 @@ def gather(words: Sequence[str], opened: Opener, asked: HistoryAsked) -> Gathere
     if asked.order is RunOrder.TIME:
         seen.sort(key=lambda one: one.run.when)
     return _strata(seen, asked, left_out)
+
+
+def _copy_of(run: LoadedRun, path: str, known: dict[tuple[str, str], str]) -> str:
+    """What is said of a run that is here already: its bundle beside it, or a copy. known: what was met, is added to."""
+    if run.plan is None:
+        return ""
+    first = known.setdefault((run.plan.run_id, run.plan.created_at), path)
+    return "" if first == path else f"it is the same run as {first}"
 
 
 def _count(runs: int) -> str:
@@ -176,7 +190,10 @@ def _below(folder: Path, deep: int, budget: list[int]) -> Iterator[str]:
             elif deep > 1:
                 yield from _below(path, deep - 1, budget)
         elif path.name.endswith(SUFFIX) and bundle_in(path) is not None:
-            yield from _of_bundle(path)
+            try:
+                yield from _of_bundle(path)
+            except UkperfError:
+                yield str(path)  # why is said where it is read
 
 
 def _of_bundle(path: Path) -> list[str]:
