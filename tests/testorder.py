@@ -48,6 +48,7 @@ SECONDS = {
     "tests/real/test_infer_guests.py::test_onnxruntime_gives_the_same_bits_by_the_same_engine_in_every_guest": 21,
     "tests/real/test_sklearn_guests.py::test_a_resumed_run_says_what_the_whole_one_would_have_said": 20,
     "tests/unit/test_models.py": 20,
+    "tests/unit/test_dask_fleet.py": 15,
     "tests/real/test_run_guests.py::test_a_data_file_of_50_mb_is_read_alike_in_every_guest": 19,
     "tests/real/test_wheel.py": 19,
     "tests/real/test_session_daemon.py": 17,

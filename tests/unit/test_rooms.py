@@ -39,6 +39,8 @@ OWNERS = {
     "plotly": {"reports"},
     "matplotlib": {"reports"},
     "pyperf": {"reports"},  # and the scripts in workloads/, which are no part of the package
+    "dask": {"cluster"},
+    "distributed": {"cluster"},
     "sklearn": set[str](),  # runs inside guests only
     # A pickle is code, and is loaded inside guests only.
     **{library: set[str]() for library in ("pickle", "joblib", "cloudpickle", "dill", "shelve")},
@@ -61,12 +63,14 @@ MAY_IMPORT = {
     "resources": set[str](),
     "model": set[str](),
     "console": set[str](),
+    "cluster": set[str](),
     "imaging": {"paths", "resources"},
     "guests": {"imaging", "paths", "resources"},
     "hosts": {"console", "paths", "resources"},
     "stats": set[str](),
     "reports": {"stats"},
     "engine": {
+        "cluster",
         "console",
         "guests",
         "hosts",

@@ -33,6 +33,7 @@ class Shared:
     pin: o.Pin = None
     launch: o.LaunchBy = Launch.LIBVIRT
     connect: o.Connect = None
+    fleet: o.OverFleet = None
     timeout: o.Timeout = 120.0
     kernel: o.Kernel = None
     append: o.Append = None
@@ -95,11 +96,12 @@ class Shared:
                 delta=o.percent(self.delta, "--delta"),
                 seed=self.seed,
                 folder=absolute(self.run) if self.run else None,
+                scheduler=o.scheduler(self.fleet),
             )
         return asked
 
 
-CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "retry", "delta", "seed", "run"})
+CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "retry", "delta", "seed", "run", "fleet"})
 
 
 def measuring(

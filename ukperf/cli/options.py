@@ -116,6 +116,14 @@ Connect = Annotated[
     list[str] | None,
     typer.Option("--connect", "-c", metavar="URI", help="libvirt connection. Default: qemu:///embed, no daemon."),
 ]
+OverFleet = Annotated[
+    str | None,
+    typer.Option(
+        "--fleet",
+        metavar="SCHEDULER",
+        help="Give blocks to Dask workers on many machines: local:N, an address, or a scheduler file (docs/fleets.md).",
+    ),
+]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="A boot that takes longer counts as hung.")]
 Kernel = Annotated[
     list[str] | None, typer.Option(metavar="GUEST=FILE", help="Use this kernel for a guest; may be repeated.")
@@ -271,6 +279,15 @@ def seconds(value: float, option: str) -> float:
     if not 0.1 <= value <= 86_400:
         raise UkperfError(f"{option} {value:g} is not between 0.1 and 86400 seconds.")
     return value
+
+
+def scheduler(where: str | None) -> str:
+    """--fleet: a scheduler's file as an absolute path, everything else as it is; "" where it was not given."""
+    if where is None:
+        return ""
+    if not where or not where.isprintable():
+        raise UkperfError("--fleet names no scheduler.", hint="Give an address, local:N, or the scheduler's file.")
+    return str(absolute(Path(where))) if ":" not in where else where
 
 
 def with_baseline(guests: list[str] | None, baseline: str) -> tuple[str, ...]:

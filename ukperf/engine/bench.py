@@ -14,6 +14,7 @@ from ukperf.engine.folders import alone
 from ukperf.engine.plan import domain_name, refuse_foreign, spec_of
 from ukperf.engine.session import make_plan
 from ukperf.engine.setting import Setting, checked, decide_accelerator, one_accelerator, open_hosts, say_truth, settle
+from ukperf.errors import UkperfError
 from ukperf.hosts import booting
 from ukperf.hosts.base import VMM_FACTS, Host
 from ukperf.model import (
@@ -95,7 +96,9 @@ def single_boots(request: Request, say: Say, *, exact: bool = True) -> Iterator[
 
 @contextmanager
 def planned_boots(request: Request, say: Say) -> Iterator[PlannedBoots]:
-    """A plan as a campaign would make it, and its first host."""
+    """A plan as a campaign would make it, and its first host. Raises UkperfError for one of many machines."""
+    if request.scheduler:
+        raise UkperfError("This is found out on one machine, and --fleet has several.", hint="Leave out --fleet.")
     run_id, lineup = secrets.token_hex(8), checked(request)
     request = lineup.request
     with alone(request.share_host), open_hosts(request.connect, run_id, request.shared_path) as hosts:

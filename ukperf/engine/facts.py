@@ -34,7 +34,7 @@ def facts_of(plan: Plan, records: Sequence[BootRecord] = (), why: str = "", host
     boots = [record for record in records if not host or record.host == host]
     virtual = [r for r in boots if r.trial.guest in kinds] or _not_by_command(plan, boots) or boots
     seen = facts_over(virtual)
-    known = {**machine_facts(host or plan.hosts[0], kinds), **about(plan, host), **seen}
+    known = {**machine_facts(host if host in plan.hosts else plan.hosts[0], kinds), **about(plan, host), **seen}
     facts = {
         "accelerator": _accelerator(seen.get("accelerator", plan.accelerator.value)),
         "machine": _machines(plan),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,14 @@ class Journal:
 
         Raises UkperfError if the disk refuses; the journal then ends with the last whole line.
         """
+        self.append_all((record,))
+
+    def append_all(self, records: Sequence[BootRecord]) -> None:
+        """The same of several trials at once: all of them or none, unless the process is killed amid."""
         self._refuse_removed()
-        line = (json.dumps(to_json(record), separators=(",", ":"), allow_nan=False) + "\n").encode()
+        line = b"".join(
+            (json.dumps(to_json(record), separators=(",", ":"), allow_nan=False) + "\n").encode() for record in records
+        )
         before = os.fstat(self._descriptor).st_size
         try:
             while line:

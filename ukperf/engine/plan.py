@@ -109,7 +109,7 @@ def load_sealed(folder: Path) -> tuple[Plan, bool]:
         raise UkperfError(f"{path} was written by another version of ukperf.", hint="Use that version for this run.")
     try:
         plan = decode(Plan, data)
-        _check(plan)
+        check(plan)
     except ValueError as error:
         raise UkperfError(f"{path} is damaged: {error}.") from error
     return plan, sealed
@@ -156,8 +156,8 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def _check(plan: Plan) -> None:
-    """What a run divides by or counts to must be there."""
+def check(plan: Plan) -> None:
+    """What a run divides by or counts to must be there. Raises ValueError."""
     if not plan.images or not plan.hosts:
         raise ValueError("it has no guests or no hosts")
     if plan.schedule not in (INDEPENDENT, BALANCED):

@@ -89,8 +89,9 @@ class Runner:
         self._good: set[str] = set()
         self._failed: dict[str, dict[int, list[BootRecord]]] = {guest: {} for guest in self.plan.guests}
         self._block = 0  # all before it are complete
+        self._places: dict[int, int] = {}  # block → the place in the order of blocks that it has, if not its own
         for record in self.records:
-            self._count(record)
+            self.count(record)
 
     def run(self) -> str:
         """Run until the limits say enough; why it ended, as a phrase for people.
@@ -104,8 +105,19 @@ class Runner:
                 signals.check()
             for guest in self._lost(self._block + 1):
                 if guest not in self._lost(self._block):
-                    self.observer.gives_up(guest, self._why_lost(guest))
+                    self.observer.gives_up(guest, self.why_lost(guest))
         return why
+
+    def block(self, number: int, place: int) -> None:
+        """One block alone, its guests in the order of the block at `place`. Raises HostError as `run`."""
+        self._started = self.clock()
+        self._places[number] = place
+        while todo := self._todo(number):
+            self._trial(*todo[0])
+
+    def hopeful(self) -> list[str]:
+        """The guests without those that are given up by all that was counted."""
+        return self._hopeful(MAX_BLOCKS)
 
     def ended(self) -> str | None:
         """Why nothing is left to do, as a phrase for people; None while there is."""
@@ -146,7 +158,8 @@ class Runner:
         return first + again
 
     def _order(self, block: int) -> tuple[str, ...]:
-        return block_order(self.plan.guests, self.plan.seed, block, self.plan.schedule)
+        place = self._places.get(block, block)
+        return block_order(self.plan.guests, self.plan.seed, place, self.plan.schedule)
 
     def _hopeful(self, block: int) -> list[str]:
         """The guests without those that are given up before this block."""
@@ -168,7 +181,8 @@ class Runner:
         ways = [(record.outcome, record.reason) for record in self._failed[guest][block]]
         return len(ways) > 1 and len(set(ways)) == 1
 
-    def _why_lost(self, guest: str) -> str:
+    def why_lost(self, guest: str) -> str:
+        """What its boots did, for who gives it up."""
         boots = [record for block in self._failed[guest].values() for record in block]
         last = boots[-1]
         return f"{many(len(boots), 'boot')}, none of them good; the last one: {last.outcome}, {last.reason.rstrip('.')}"
@@ -177,7 +191,8 @@ class Runner:
         lost = self._lost(self._block)
         return f", without {' and '.join(lost)}, given up after failures alone" if lost else ""
 
-    def _count(self, record: BootRecord) -> None:
+    def count(self, record: BootRecord) -> None:
+        """A boot that was made, for what is left to do."""
         trial = record.trial
         self._tried.setdefault((trial.block, trial.guest), []).append(record.outcome)
         if record.outcome is Outcome.OK:
@@ -209,7 +224,7 @@ class Runner:
         if self.journal is not None:
             self.journal.append(record)
         self.records.append(record)
-        self._count(record)
+        self.count(record)
         self.observer.trial_ends(record)
 
     def _read(self, spec: BootSpec, seen: Observation) -> Readout:

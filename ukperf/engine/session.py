@@ -6,7 +6,6 @@ Every measuring command goes through here: it makes a Request, calls `start` (or
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,17 +14,16 @@ from functools import partial
 from pathlib import Path
 
 import ukperf
-from ukperf import signals
 from ukperf.engine import plan as plans
 from ukperf.engine.bootfiles import digests_of, refuse_others
 from ukperf.engine.facts import of_host
+from ukperf.engine.fleetrun import going_on, refuse_crowded, refuse_unspreadable, run_spread
 from ukperf.engine.folders import alone, locked, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.engine.provenance import trial_facts
 from ukperf.engine.restored import refuse_lost, with_restored, with_templates
 from ukperf.engine.runner import Observer, Reader, Runner, Silent
 from ukperf.engine.setting import Lineup, checked, one_accelerator, open_hosts, refuse_several_cpus, say_truth, settle
-from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.files import clear_drafts
 from ukperf.hosts import remains, runs_here, this_machine
 from ukperf.hosts.base import Host
@@ -44,7 +42,7 @@ from ukperf.model import (
     Visitor,
 )
 from ukperf.stats.provenance import since
-from ukperf.text import Say, shell
+from ukperf.text import Say
 
 
 def silent(_sentence: str) -> None:
@@ -68,15 +66,19 @@ def start(
     run_id = secrets.token_hex(8)
     lineup = checked(request)
     request = lineup.request
+    refuse_unspreadable(request)
     with ExitStack() as stack:
         stack.enter_context(alone(request.share_host))
         hosts = stack.enter_context(open_hosts(request.connect, run_id, request.shared_path))
         plan = make_plan(lineup, run_id, tuple(hosts.values()), say)
+        refuse_crowded(plan, request.share_host)
         plan = with_templates(plan, request.restores, tuple(hosts.values()), visitor, say)
         folder = stack.enter_context(run_folder(request.folder, plan))
         for name, text in request.beside.items():
             write_beside(folder / name, text)
         plans.save(plan, folder)
+        if plan.scheduler:
+            return run_spread(plan, folder, [], observer, say, alone=not request.share_host)
         return _run(plan, folder, hosts, [], enough or partial(precise, plan), observer, read, visitor)
 
 
@@ -111,6 +113,9 @@ def resume(
         refuse_lost(plan, Cache())
         refuse_others(plan.images.values(), plan.files, Cache().digests, plan.command)
         stack.enter_context(alone(share_host))
+        if plan.scheduler:
+            result = run_spread(plan, folder, records, observer, say, alone=not share_host)
+            return replace(result, damaged=contents.damaged)
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
         for sentence in _since_last_boot(plan, records, hosts):
             say(sentence)
@@ -140,8 +145,7 @@ def _run(
     read: Reader | None,
     visitor: Visitor | None,
 ) -> Result:
-    kept = f"What was measured is kept. Go on with: ukperf resume {shell(folder)}"
-    with Journal(folder / JOURNAL) as journal:
+    with going_on(folder), Journal(folder / JOURNAL) as journal:
         runner = Runner(
             plan,
             folder,
@@ -154,21 +158,7 @@ def _run(
             read=read,
             visitor=visitor,
         )
-        try:
-            why = runner.run()
-        except HostError as error:
-            raise HostError(
-                error.message,
-                hint=f"{error.hint or ''} {kept}".strip(),
-            ) from error
-        except KeyboardInterrupt as end:
-            number = end.number if isinstance(end, signals.Ended) else signal.SIGINT
-            raise Interrupted(signals.sentence(number), hint=kept, exit_status=signals.status_of(number)) from None
-        except OSError as error:
-            raise UkperfError(
-                f"The run stopped: {error.strerror or error} ({error.filename or folder}).",
-                hint=kept,
-            ) from error
+        why = runner.run()
     return Result(folder, plan, tuple(runner.records), why)
 
 
@@ -224,6 +214,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         listening=request.listening,
         network=request.network,
         fleet=request.fleet,
+        scheduler=request.scheduler,
         variants={name: words for name in settings if (words := _words(request, name))},
         shared_path=request.shared_path,
         schedule=BALANCED,

@@ -104,6 +104,7 @@ class Request:
     programs: Mapping[str, Program] = field(default_factory=dict)  # variants that run another one
     network: Network | None = None  # of every guest; None: none has a network device
     fleet: Fleet | None = None  # a trial is so many guests at once
+    scheduler: str = ""  # whose workers do the blocks, each on its machine; "": this process does
     restores: Restores | None = None  # None: all are booted
     cold: bool = False  # files are dropped from the page cache before each boot
 
@@ -142,6 +143,7 @@ class Plan:
     listening: Listening = field(default_factory=Listening)
     network: Network | None = None
     fleet: Fleet | None = None  # a trial is so many guests at once
+    scheduler: str = ""  # whose workers do the blocks, each on its machine; "": the asker does, on `hosts`
     templates: Mapping[str, Path] = field(default_factory=dict)  # of settings that are restored: the folder
     restorer: Restorer = Restorer.TEMPLATE
     cold: bool = False  # files are dropped from the page cache before each boot

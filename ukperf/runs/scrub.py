@@ -189,6 +189,8 @@ def _host_names(run: LoadedRun) -> Iterator[str]:
         for name, value in table.items():
             if name == _HOSTNAME or name.startswith(f"{_HOSTNAME} of "):
                 yield value
+    if run.plan is not None and run.plan.scheduler:  # records call machines by their names
+        yield from sorted({record.host for record in run.records})
 
 
 def _texts(run: LoadedRun) -> Iterator[str]:

@@ -1,0 +1,384 @@
+"""A run over many machines: whole blocks go to workers, one at a time to each, and into the one journal as they end.
+
+What is left to do follows from plan and journal: a worker that dies loses the block that it was in, which another does;
+an asker that was killed goes on, and takes from the workers the blocks that they finished meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import ukperf
+from ukperf import signals
+from ukperf.cluster import Reply, Worker
+from ukperf.engine.errand import About, Done, Question, Told, answer_of, checked_block, files_of, plan_text, to_bytes
+from ukperf.engine.folders import write_beside
+from ukperf.engine.journal import Journal
+from ukperf.engine.runner import Observer, Runner, Silent
+from ukperf.errors import HostError, UkperfError
+from ukperf.hosts import this_machine
+from ukperf.hosts.base import VMM_FACTS
+from ukperf.model import Accelerator, BootRecord, Plan
+from ukperf.paths import make_dir
+from ukperf.text import Say, clean, many
+
+WAIT_S = 0.5  # for replies, before workers are looked at again
+NOBODY_S = 60.0  # without a worker that can take part
+END_S = 10.0  # for workers to hear that the run has ended
+SPARE_S = 120.0  # of a block beyond its boots' time-outs
+_CONSOLE = re.compile(r"console/(\d{5})-(.+)")
+
+
+class Workers(Protocol):
+    """What is used of a cluster: `cluster.Cluster`, or a test's."""
+
+    def workers(self) -> Mapping[str, Worker]: ...
+
+    def submit(self, worker: str, question: bytes, *, alone: bool = True) -> int: ...
+
+    def replies(self, timeout_s: float) -> list[Reply]: ...
+
+
+@dataclass
+class _Machine:
+    """A worker that takes part. name: what records call its machine; order: blocks of this run that it had."""
+
+    worker: str
+    name: str
+    kernel: str
+    order: int = 0
+    unforgotten: list[int] = field(default_factory=list)  # blocks in our journal that it may still keep
+
+
+@dataclass(frozen=True)
+class _Flying:
+    do: str
+    worker: str
+    until: float
+    block: int = -1
+    guests: tuple[str, ...] = ()
+
+
+@dataclass
+class Spread:
+    """Runs a plan on the workers of a cluster. records: those of the journal, when a run is resumed. alone: another
+    ukperf that measures on a worker's machine is in the way."""
+
+    plan: Plan
+    folder: Path
+    cluster: Workers
+    journal: Journal
+    say: Say
+    observer: Observer = field(default_factory=Silent)
+    records: list[BootRecord] = field(default_factory=list)
+    alone: bool = True
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._text = plan_text(self.plan)
+        self._counts = Runner(self.plan, self.folder, {}, this_machine, None, lambda _r: False, records=self.records)
+        self._before = max((record.elapsed_s for record in self.records), default=0.0)
+        self._started = self.clock()
+        self._had = _guests_of(self.records)
+        self._done = {block for block, had in self._had.items() if had >= set(self._counts.hopeful())}
+        self._next = 0
+        self._again: list[int] = sorted(self._had.keys() - self._done)  # cut off in the journal, or lost by a worker
+        self._machines: dict[str, _Machine] = {}
+        self._orders: dict[str, int] = {}
+        for host, _ in {(record.host, record.trial.block) for record in self.records}:
+            self._orders[host] = self._orders.get(host, 0) + 1
+        self._flying: dict[int, _Flying] = {}
+        self._away: dict[str, str] = {}  # worker → why it takes no part
+        self._kept: dict[str, list[int]] = {}
+        self._seen = self.clock()  # when somebody could take part last
+
+    def run(self) -> str:
+        """Until the limits say enough; why it ended, as a phrase for people.
+
+        Raises HostError where the scheduler is gone or nobody can take part, UkperfError if the journal cannot be
+        written.
+        """
+        while True:
+            self._look()
+            why = self.ended()
+            if why is None:
+                self._hand_out()
+            elif not any(flight.do != "about" for flight in self._flying.values()):
+                self._end()
+                return why
+            for reply in self.cluster.replies(WAIT_S):
+                self._take(reply)
+            self._too_late()
+            signals.check()
+
+    def ended(self) -> str | None:
+        """Why no further block is begun, as a phrase for people; None while there is one."""
+        most, limits = self.plan.limits.boots or 0, self.plan.limits
+        hopeful = self._counts.hopeful()
+        if not hopeful:
+            return f"no guest had one good boot in {many(len(self._had), 'block')}"
+        if len(self._done) >= most:
+            return f"{many(most, 'block')} {'was' if most == 1 else 'were'} done{self._without(hopeful)}"
+        if limits.max_time_s is not None and self._elapsed() >= limits.max_time_s:
+            return f"the time was up ({limits.max_time_s:g} s){self._without(hopeful)}"
+        return None
+
+    def _without(self, hopeful: Sequence[str]) -> str:
+        lost = [guest for guest in self.plan.guests if guest not in hopeful]
+        return f", without {' and '.join(lost)}, given up after failures alone" if lost else ""
+
+    def _elapsed(self) -> float:
+        return self._before + self.clock() - self._started
+
+    # ---- who is there ----
+
+    def _look(self) -> None:
+        there = self.cluster.workers()
+        asked = {flight.worker for flight in self._flying.values() if flight.do == "about"}
+        for address in [address for address in self._machines if address not in there]:
+            machine = self._machines.pop(address)
+            self._kept.pop(address, None)
+            self.say(f"The worker {clean(address, 100)} on {machine.name} is gone.")
+        for address, worker in there.items():
+            if address in self._machines or address in self._away or address in asked:
+                continue
+            if not worker.slots:
+                self._leave_out(address, "it was started without --resources ukperf=1")
+            else:
+                self._ask(_Flying("about", address, self._deadline()), Question("about", self._text), alone=False)
+        if self._machines or asked:
+            self._seen = self.clock()
+        elif self.clock() - self._seen > NOBODY_S or (self._away and self._away.keys() >= there.keys() and there):
+            last = next(reversed(self._away.values()), "there is none")
+            raise HostError(f"No worker of the fleet can take part: {last}.", hint="See docs/fleets.md.")
+
+    def _leave_out(self, address: str, why: str) -> None:
+        machine = self._machines.pop(address, None)
+        self._kept.pop(address, None)
+        where = clean(address, 100) if machine is None else f"{clean(address, 100)} on {machine.name}"
+        self._away[address] = f"{where}: {why.rstrip('.')}"
+        self.say(f"The worker {where} takes no part: {why.rstrip('.')}.")
+
+    def _welcome(self, address: str, about: About) -> None:
+        if why := self._unfit(about):
+            self._leave_out(address, why)
+            return
+        name = next((m.name for m in self._machines.values() if m.kernel == about.kernel != ""), about.hostname)
+        if any(m.name == name and m.kernel != about.kernel for m in self._machines.values()):
+            name = f"{name}-{about.kernel[:8]}"  # two machines that are called alike
+        self._machines[address] = _Machine(address, name, about.kernel)
+        wanted = [block for block in about.kept if block not in self._done and block < (self.plan.limits.boots or 0)]
+        stale = [block for block in about.kept if block in self._done]
+        self._machines[address].unforgotten += stale
+        self._kept[address] = wanted
+
+    def _unfit(self, about: About) -> str:
+        """Why a worker's machine is not of the plan's kind, as a phrase; "" where it is."""
+        if about.ukperf != ukperf.__version__:
+            return f"it has ukperf {clean(about.ukperf, 40)}, and this is {ukperf.__version__}"
+        if about.accelerator is not self.plan.accelerator:
+            return f"it runs guests by {about.accelerator}, and the plan is for {self.plan.accelerator}"
+        for fact in VMM_FACTS:
+            planned, theirs = self.plan.facts.get(fact, ""), about.facts.get(fact, "")
+            if fact != "libvirt" and planned != theirs:
+                return f"it has {fact} {clean(theirs, 60) or 'of no version'}, and the plan is for {planned or 'none'}"
+        same = [m.worker for m in self._machines.values() if m.kernel == about.kernel != ""]
+        if same and self.alone and self.plan.accelerator is not Accelerator.ICOUNT:
+            return f"it is on the machine of {clean(same[0], 100)}, and both would disturb each other"
+        return ""
+
+    # ---- blocks ----
+
+    def _hand_out(self) -> None:
+        busy = {flight.worker for flight in self._flying.values() if flight.do != "about"}
+        for address, machine in self._machines.items():
+            if address in busy:
+                continue
+            block = self._from_kept(address)
+            do = "block" if block is None else "kept"
+            block = self._following() if block is None else block
+            if block is None:
+                continue
+            missing = tuple(self._missing(block))
+            if not missing:  # what it lacks was given up meanwhile
+                self._done.add(block)
+                continue
+            order = self._orders.get(machine.name, 0)
+            self._orders[machine.name] = order + (do == "block")
+            question = Question(
+                do,
+                self._text,
+                block,
+                order,
+                missing,
+                tuple(machine.unforgotten),
+                self.alone,
+                _seed(self.plan.seed, machine.name),
+            )
+            machine.unforgotten.clear()
+            self._ask(_Flying(do, address, self._deadline(), block, missing), question)
+
+    def _from_kept(self, address: str) -> int | None:
+        """A block that this worker has finished for an asker that is gone."""
+        kept = self._kept.get(address, [])
+        while kept:
+            block = kept.pop()
+            if block in self._done or any(flight.block == block for flight in self._flying.values()):
+                self._machines[address].unforgotten.append(block)  # somebody else has it
+                continue
+            if block in self._again:
+                self._again.remove(block)
+            return block
+        return None
+
+    def _following(self) -> int | None:
+        """The next block that nobody does. Those that workers may still have kept come last."""
+        if self._again:
+            return self._again.pop(0)
+        kept = {block for blocks in self._kept.values() for block in blocks}
+        flying = {flight.block for flight in self._flying.values() if flight.do != "about"}
+        taken = kept | flying
+        most = self.plan.limits.boots or 0
+        while self._next < most and self._next in self._done:
+            self._next += 1
+        return next((b for b in range(self._next, most) if b not in self._done and b not in taken), None)
+
+    def _missing(self, block: int) -> list[str]:
+        """The guests that a block still lacks."""
+        had = self._had.get(block, set())
+        return [guest for guest in self._counts.hopeful() if guest not in had]
+
+    def _ask(self, flight: _Flying, question: Question, *, alone: bool = True) -> None:
+        self._flying[self.cluster.submit(flight.worker, to_bytes(question), alone=alone)] = flight
+
+    def _deadline(self) -> float:
+        """When a block cannot be under way any more."""
+        slow = sum(image.slow_s for image in self.plan.images.values())
+        boots = 2 * len(self.plan.images) * (self.plan.timeout_s + slow)
+        return self.clock() + boots + SPARE_S
+
+    def _too_late(self) -> None:
+        now = self.clock()
+        for ticket, flight in [item for item in self._flying.items() if item[1].until < now]:
+            del self._flying[ticket]
+            self._lost(flight)
+            self._leave_out(flight.worker, "it does not answer any more")
+
+    def _lost(self, flight: _Flying) -> None:
+        if flight.do == "block" and flight.block not in self._done and flight.block not in self._again:
+            self._again.append(flight.block)
+
+    def _take(self, reply: Reply) -> None:
+        flight = self._flying.pop(reply.ticket, None)
+        if flight is None:
+            return  # it came too late, and somebody else has the block
+        if reply.answer is None:
+            self._lost(flight)
+            if reply.why != "it is gone":
+                self._leave_out(flight.worker, reply.why)
+            return
+        try:
+            self._use(flight, _read(reply.answer))
+        except _NotOurs as error:
+            self._lost(flight)
+            if flight.do != "kept":  # a block that is gone there is done anew
+                self._leave_out(flight.worker, error.message)
+
+    def _use(self, flight: _Flying, said: Told) -> None:
+        if said.refusal:
+            raise _NotOurs(f"{clean(said.refusal, 1000)} {clean(said.hint, 1000)}".strip())
+        if flight.do == "about":
+            if said.about is None:
+                raise _NotOurs("its answer is none of ukperf's")
+            self._welcome(flight.worker, said.about)
+            return
+        machine = self._machines.get(flight.worker)
+        if said.done is None:
+            raise _NotOurs("its answer is none of ukperf's")
+        if machine is not None and flight.block not in self._done:
+            self._keep(machine, flight.block, flight.guests, said.done)
+
+    def _keep(self, machine: _Machine, block: int, missing: Sequence[str], done: Done) -> None:
+        """What a block lacked into the journal, its files before."""
+        try:
+            asked = tuple(record for record in done.records if record.trial.guest in missing)
+            records = checked_block(replace(done, records=asked), block, missing)
+            files = files_of(done)
+        except UkperfError as error:
+            raise _NotOurs(f"it sent what is no block of this run. {error.message}") from error
+        first = len(self.records)
+        numbered = [
+            replace(
+                record,
+                trial=replace(record.trial, index=first + place),
+                host=machine.name,
+                elapsed_s=round(self._elapsed(), 3),
+            )
+            for place, record in enumerate(records)
+        ]
+        indexes = {old.trial.index: new.trial.index for old, new in zip(records, numbered, strict=True)}
+        self._write(files, indexes)
+        self.journal.append_all(numbered)
+        self.records += numbered
+        self._had.setdefault(block, set()).update(record.trial.guest for record in numbered)
+        self._done.add(block)
+        machine.unforgotten.append(block)
+        before = set(self._counts.hopeful())
+        for record in numbered:
+            self._counts.count(record)
+            self.observer.trial_starts(record.trial)
+            self.observer.trial_ends(record)
+        for guest in before - set(self._counts.hopeful()):
+            self.observer.gives_up(guest, self._counts.why_lost(guest))
+
+    def _write(self, files: Mapping[str, bytes], indexes: Mapping[int, int]) -> None:
+        """Consoles under the numbers that their boots have here; of others the first of a name stays."""
+        for name, content in files.items():
+            match = _CONSOLE.fullmatch(name)
+            if match and int(match[1]) not in indexes:
+                continue
+            said = f"console/{indexes[int(match[1])]:05d}-{match[2]}" if match else name
+            path = self.folder / said
+            if not path.exists():
+                write_beside(make_dir(path.parent) / path.name, content)
+
+    def _end(self) -> None:
+        """Workers close their hosts, and need not keep what is in the journal; one that does not hear of it closes its
+        host when it ends or when another run asks, and what it keeps is of no use."""
+        waiting = set()
+        for address, machine in self._machines.items():
+            question = Question("end", self._text, forget=tuple(machine.unforgotten))
+            waiting.add(self.cluster.submit(address, to_bytes(question), alone=False))
+        until = self.clock() + END_S
+        while waiting and self.clock() < until:
+            waiting -= {reply.ticket for reply in self.cluster.replies(WAIT_S)}
+
+
+class _NotOurs(UkperfError):
+    """What a worker says that it cannot do, or what is wrong with what it said: no fault of the run's."""
+
+
+def _read(data: bytes) -> Told:
+    try:
+        return answer_of(data)
+    except UkperfError as error:
+        raise _NotOurs(f"its answer cannot be read. {error.message}") from error
+
+
+def _guests_of(records: Sequence[BootRecord]) -> dict[int, set[str]]:
+    """Block → the guests that it booted."""
+    had: dict[int, set[str]] = {}
+    for record in records:
+        had.setdefault(record.trial.block, set()).add(record.trial.guest)
+    return had
+
+
+def _seed(seed: int, machine: str) -> int:
+    """Each machine's orders are its own, so that what an order does falls out over machines too."""
+    return int.from_bytes(hashlib.sha256(f"ukperf/{seed}/{machine}".encode()).digest()[:4], "big")
