@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ukperf import signals
-from ukperf.engine.journal import JOURNAL, Journal
+from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.runner import Observer, Silent
 from ukperf.errors import HostError, Interrupted, UkperfError
 from ukperf.model import Accelerator, BootRecord, Plan, Request, Result
@@ -85,4 +85,4 @@ def run_spread(
     ):
         spread = Spread(plan, folder, cluster, journal, say, observer or Silent(), records, alone=alone and not mine)
         why = spread.run()
-    return Result(folder, plan, tuple(spread.records), why)
+    return Result(folder, plan, read_journal(folder / JOURNAL).records, why)

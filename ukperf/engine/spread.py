@@ -93,6 +93,8 @@ class Spread:
         self._orders: dict[str, int] = {}
         for host, _ in {(record.host, record.trial.block) for record in self.records}:
             self._orders[host] = self._orders.get(host, 0) + 1
+        # What is in the journal need not be in memory: a run may have a hundred thousand blocks.
+        self._written, self.records, self._counts.records = len(self.records), [], []
         self._flying: dict[int, _Flying] = {}
         self._away: dict[str, str] = {}  # worker → why it takes no part
         self._kept: dict[str, list[int]] = {}
@@ -312,7 +314,7 @@ class Spread:
             files = files_of(done)
         except UkperfError as error:
             raise _NotOurs(f"it sent what is no block of this run. {error.message}") from error
-        first = len(self.records)
+        first = self._written
         numbered = [
             replace(
                 record,
@@ -325,7 +327,7 @@ class Spread:
         indexes = {old.trial.index: new.trial.index for old, new in zip(records, numbered, strict=True)}
         self._write(files, indexes)
         self.journal.append_all(numbered)
-        self.records += numbered
+        self._written += len(numbered)
         self._had.setdefault(block, set()).update(record.trial.guest for record in numbered)
         self._done.add(block)
         machine.unforgotten.append(block)
