@@ -65,9 +65,8 @@ def test_each_phase_is_named_measured_and_part_of_the_total(uk: World, launch: s
         checking = events.get("clock-checked", events["main"]) - events["main"]
         assert phases["total"] == pytest.approx((events["stopped"] - checking) / 1e9)
         if record["trial"]["guest"] != "floor":  # which has no clock
-            assert (
-                record["clock_frames"][-1][0] > 40e6
-            )  # by the guest's clock: when the host read it is the host's load
+            # by the guest's clock: when the host read it is the host's load
+            assert record["clock_frames"][-1][0] > 40e6
         parts = sum(seconds for phase, seconds in phases.items() if phase != "total")
         assert parts == pytest.approx(phases["total"]), "the phases leave something out"
         expected = {"linux": {"vmm", "kernel", "init", "stop", "total"}, "floor": {"vmm", "kernel", "total"}}
