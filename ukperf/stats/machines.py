@@ -32,6 +32,7 @@ from ukperf.text import many
 
 ALPHA = 0.05
 LEAST_FOR_A_FURTHER = 3  # machines
+ROUNDING = 1e-12  # of log-ratios: what lies no further apart is equal
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def over(effects: Sequence[Effect]) -> Effect:
     if k == 1:
         return Effect(mean, None, 0, 1, slack=slack)
     own = [effect.se for effect in effects]
-    if variance == 0 and any(se is None or se > 0 for se in own):  # equal by chance: nothing is exact here
+    if variance <= ROUNDING**2 and any(se is None or se > 0 for se in own):  # equal by chance: nothing is exact here
         known = [se for se in own if se is not None]
         variance = math.fsum(se * se for se in known) / len(known) if known else 0.0
         if variance == 0:
