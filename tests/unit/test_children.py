@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -146,6 +147,36 @@ def test_a_native_program_and_what_it_forked_end_when_ukperf_is_killed(tmp_path:
         time.sleep(0.01)
     while list(folder.iterdir()):  # the guardian's last act
         time.sleep(0.01)
+
+
+STARTING = """
+import os, subprocess, sys, time
+from ukperf.hosts import children
+from ukperf.hosts.ownership import scratch
+children.prepare()
+with scratch() as folder:
+    for place in (folder, folder.parent / "1-1"):
+        slow = f"sleep 0.2; exec /bin/sh -c 'while sleep 0.1; do :; done' qemu guest=ukperf-1 {place}/monitor.sock"
+        process = subprocess.Popen(["/bin/sh", "-c", slow], env={"PATH": os.environ["PATH"]}, start_new_session=True)
+        print(process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_guest_that_is_being_started_when_ukperf_is_killed_ends_and_that_of_another_does_not(folder: Path) -> None:
+    """As libvirt starts it: without our variables, its pid known to us only once it is up."""
+    with subprocess.Popen([sys.executable, "-c", STARTING], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        ours, other = (int(owner.stdout.readline()) for _ in range(2))
+        owner.kill()
+    try:
+        while list(folder.iterdir()):  # the guardian's last act
+            time.sleep(0.01)
+        assert process_start(ours) is None and process_start(other) is not None
+    finally:
+        for group in (ours, other):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
 
 def test_an_interrupt_that_comes_while_a_program_is_started_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,18 @@ def two_hosts(folder: Path) -> Path:
     )
 
 
-RUNS = (boots, exact, alike, costs, predictions, density, cold, servers, two_hosts)
+def machines(folder: Path) -> Path:
+    """Twelve machines of a fleet that do not agree, one with a long name."""
+    names = [f"node{n:02d}.rack.example" for n in range(10)] + ["tcp://10.0.0.1:40001", f"tcp://{LONG}.example:40001"]
+    records = [
+        replace(record, host=name, facts={"hostname": name})
+        for n, name in enumerate(names)
+        for record in run_of({"linux": 1.0, "nanos": 0.8 + 0.04 * n, LONG: 30.0}, 6, seed=n, samples=["fit"])
+    ]
+    return save_run(folder, records)
+
+
+RUNS = (boots, exact, alike, costs, predictions, density, cold, servers, two_hosts, machines)
 CASES = Path(__file__).parents[1] / "cases"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -103,6 +104,14 @@ def test_latency_counts_from_when_a_request_was_meant_to_begin(generator: Path, 
     slow = np.count_nonzero(seen.latencies > 0.05)
     assert slow >= 35
     assert seen.latencies.max() >= 0.4
+
+
+@pytest.mark.parametrize(("load", "seconds"), [(Load(1.0, rate=10), 0.003), (Load(1.0, clients=1), 0.002)])
+def test_what_a_generator_needs_between_two_requests_of_a_client_is_no_latency(load: Load, seconds: float) -> None:
+    """But at a rate it is, as is all that comes between the time that was meant and the answer."""
+    summary = struct.pack("<8s5Q", b"ukload1", 1, 0, 10**9, 0, 1)
+    record = struct.pack("<5QIH2B", 0, 0, 1_000_000, 3_000_000, 7, 5, 200, 0, 0)
+    assert Loaded(load, summary + record).latencies == pytest.approx([seconds])
 
 
 def test_clients_ask_again_once_they_are_answered(generator: Path, ending: int) -> None:

@@ -6,7 +6,8 @@ we are gone; what outlived the guardian too, the next start of ukperf ends. A pr
 somebody else's.
 
 What leaves its process group on purpose, as monitors do that start others as daemons, is known by a variable that
-commands are started with (`marked`) and that what they start inherits.
+commands are started with (`marked`) and that what they start inherits. libvirt in our process clears the variables of
+the QEMU that it starts, and says its pid only once it is up: the guardian knows it by our folder in its command line.
 
 The kernel could do it (PR_SET_PDEATHSIG), but a process must ask for that itself: in a fork of ours before it executes
 the program, which takes 4 ms more than vfork, or in a program between, which takes 1 ms. Both would count as the
@@ -33,6 +34,7 @@ from pathlib import Path
 from ukperf.files import open_own, read_text
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.ownership import identity, is_alive, process_start
+from ukperf.hosts.places import scratch_parents
 from ukperf.paths import cache_dir
 
 MARK = "UKPERF_BOOTED_BY"  # =PID-START of the ukperf that started it
@@ -44,19 +46,29 @@ _MOST_STARTS = 8  # lines for one process; where it took longer to make, /proc i
 _STANDARD = 2  # the last of the standard descriptors
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python; programs expect to die of them
 
-# $1: the file. Field 22 of a process's stat is its start time (proc(5)).
+# $1: the file; $2, $3: where scratch folders are, which are named like it. Field 22 of a process's stat is its start
+# time (proc(5)). A VMM that is being started when its owner dies executes QEMU some milliseconds later: hence rounds,
+# which a run that has ended by itself does not need, since its folders are gone.
 _GUARDIAN = r"""
 exec 2>/dev/null
 trap '' HUP INT TERM
 read -r line
+lines=$1 owner=${1##*/} cache=$2 short=$3
 while read -r pid start digest; do
-  stat=$(cat "/proc/$pid/stat") && set -- "$1" 2 ${stat##*') '} &&
+  stat=$(cat "/proc/$pid/stat") && set -- 1 2 ${stat##*') '} &&
   [ "${22}" = "$start" ] && { kill -s KILL -- "-$pid"; kill -s KILL "$pid"; }
-done <"$1"
-for environ in $(grep -lszxF "UKPERF_BOOTED_BY=${1##*/}" /proc/[0-9]*/environ); do
+done <"$lines"
+for environ in $(grep -lszxF "UKPERF_BOOTED_BY=$owner" /proc/[0-9]*/environ); do
   pid=${environ#/proc/} && kill -s KILL "${pid%/environ}"
 done
-rm -f "$1"
+for round in 1 2 3 4 5 6 7 8 9 10; do
+  [ "$(ls -d "$cache/$owner" "$cache/$owner"-* "$short/$owner" "$short/$owner"-*)" ] || break
+  for cmdline in $(grep -lszE '^guest=ukperf-' /proc/[0-9]*/cmdline); do
+    grep -qszE "/$owner(-[0-9]+)?/" "$cmdline" && pid=${cmdline#/proc/} && kill -s KILL "${pid%/cmdline}"
+  done
+  sleep 0.1
+done
+rm -f "$lines"
 """
 
 
@@ -314,7 +326,7 @@ def _guard(path: Path) -> int:
     try:
         os.posix_spawn(
             "/bin/sh",
-            ["sh", "-c", _GUARDIAN, "ukperf-guardian", os.fspath(path)],
+            ["sh", "-c", _GUARDIAN, "ukperf-guardian", *map(os.fspath, (path, *scratch_parents()))],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
             setsid=True,  # what ends our group does not end it

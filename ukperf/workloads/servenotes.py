@@ -43,8 +43,8 @@ def notes(good: Sequence[BootRecord], asked: Service, accelerator: Accelerator) 
     how = "Poisson" if asked.poisson else "constant"
     told = [
         f"{FIRST}: from the machine's start to the last byte of the first whole answer that this machine got.",
-        "Latency is counted from when a request was meant to begin, so a server that stands still is seen by all who "
-        f"would have come meanwhile ({how} arrivals, the same in every boot of this run){where}.",
+        "Latency at a rate is counted from when a request was meant to begin, so a server that stands still is seen by "
+        f"all who would have come meanwhile ({how} arrivals, the same in every boot of this run){where}.",
     ]
     if accelerator is Accelerator.TCG:
         told.append("These are seconds of an emulator: no guest's latency on real hardware.")

@@ -63,7 +63,7 @@ struct connection {
     enum state state;
     enum part part;
     int closes; /* the server said that it will */
-    uint32_t request;
+    uint32_t request, watched; /* watched: the events that are waited for */
     size_t sent, held; /* of the request; in `head` */
     uint64_t left;     /* of the body, or of a chunk */
     char *head;
@@ -161,8 +161,11 @@ static void another(uint64_t at)
 static void watch(struct connection *c, uint32_t events, int how)
 {
     struct epoll_event event = {.events = events, .data.ptr = c};
+    if (how == EPOLL_CTL_MOD && c->watched == events)
+        return;
     if (epoll_ctl(polled, how, c->fd, &event) != 0)
         fail("epoll_ctl");
+    c->watched = events;
 }
 
 static void drop(struct connection *c)
@@ -496,7 +499,9 @@ static void wait_and_handle(int timer, uint64_t at, uint64_t end)
     if (want.clients && refused_until > at && refused_until < next)
         next = refused_until;
     int wait = next <= at + SPIN_NS ? 0 : -1;
-    if (wait) {
+    static uint64_t armed; /* to set the clock costs a closed loop more than to wake too early now and then */
+    if (wait && (armed <= at || armed > next)) {
+        armed = next;
         struct itimerspec alarm = {.it_value = {(time_t)((zero + next) / 1000000000), (long)((zero + next) % 1000000000)}};
         timerfd_settime(timer, TFD_TIMER_ABSTIME, &alarm, NULL);
     }
