@@ -1,9 +1,9 @@
 """Loads on a server: what is asked of the generator, and what its records say.
 
 At a rate, latency is counted from the time at which a request was meant to begin, so that a server that stands still is
-seen by all who would have come meanwhile (no coordinated omission: Gil Tene, "How NOT to Measure Latency"). Clients that
-ask again once they are answered have no such time: there it is counted from when the request was sent, as wrk does, and
-what the generator needs to turn from one answer to the next request is not the server's.
+seen by all who would have come meanwhile (no coordinated omission: Gil Tene, "How NOT to Measure Latency"). Clients
+that ask again once they are answered have no such time: there it is counted from when the request was sent, as wrk
+does, and what the generator needs to turn from one answer to the next request is not the server's.
 """
 
 from __future__ import annotations
