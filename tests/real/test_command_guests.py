@@ -19,9 +19,9 @@ def test_qemu_by_a_recipe_counts_the_instructions_that_it_counts_by_libvirts_com
     run = uk.path("run")
     words = ["boot-time", "-g", "linux", "-g", "qemu-linux", "--accel", "icount", "--launch", "direct"]
     words += [word for name in ("linux", "qemu-linux") for word in ("--append", f"{name}={QUICK}")]
-    uk.run(*words, "--boots", "2", "--share-host", "--run", run)
+    uk.run(*words, "--boots", "1", "--share-host", "--run", run)
     lines = journal(run)
-    assert sorted(line["trial"]["guest"] for line in lines) == ["linux"] * 2 + ["qemu-linux"] * 2
+    assert sorted(line["trial"]["guest"] for line in lines) == ["linux", "qemu-linux"]
     assert all(set(line["phases"]) == {"kernel", "init", "stop", "total"} for line in lines)
     assert len({(line["phases"]["kernel"], line["phases"]["init"]) for line in lines}) == 1
     totals = [line["phases"]["total"] for line in lines]  # now and then one stops some thousands sooner: docs/icount.md

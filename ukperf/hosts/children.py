@@ -46,14 +46,20 @@ _MOST_STARTS = 8  # lines for one process; where it took longer to make, /proc i
 _STANDARD = 2  # the last of the standard descriptors
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python; programs expect to die of them
 
-# $1: the file; $2, $3: where scratch folders are, which are named like it. Field 22 of a process's stat is its start
+# $1: the file; cache, short: where scratch folders are, which are named like it. Field 22 of a process's stat is its start
 # time (proc(5)). A VMM that is being started when its owner dies executes QEMU some milliseconds later: hence rounds,
 # which a run that has ended by itself does not need, since its folders are gone.
 _GUARDIAN = r"""
 exec 2>/dev/null
 trap '' HUP INT TERM
 read -r line
-lines=$1 owner=${1##*/} cache=$2 short=$3
+lines=$1 owner=${1##*/}
+has_folders() {
+  for folder in "$cache/$owner" "$cache/$owner"-* "$short/$owner" "$short/$owner"-*; do
+    [ -d "$folder" ] && return
+  done
+  return 1
+}
 while read -r pid start digest; do
   stat=$(cat "/proc/$pid/stat") && set -- 1 2 ${stat##*') '} &&
   [ "${22}" = "$start" ] && { kill -s KILL -- "-$pid"; kill -s KILL "$pid"; }
@@ -62,7 +68,7 @@ for environ in $(grep -lszxF "UKPERF_BOOTED_BY=$owner" /proc/[0-9]*/environ); do
   pid=${environ#/proc/} && kill -s KILL "${pid%/environ}"
 done
 for round in 1 2 3 4 5 6 7 8 9 10; do
-  [ "$(ls -d "$cache/$owner" "$cache/$owner"-* "$short/$owner" "$short/$owner"-*)" ] || break
+  has_folders || break
   for cmdline in $(grep -lszE '^guest=ukperf-' /proc/[0-9]*/cmdline); do
     grep -qszE "/$owner(-[0-9]+)?/" "$cmdline" && pid=${cmdline#/proc/} && kill -s KILL "${pid%/cmdline}"
   done
@@ -326,8 +332,8 @@ def _guard(path: Path) -> int:
     try:
         os.posix_spawn(
             "/bin/sh",
-            ["sh", "-c", _GUARDIAN, "ukperf-guardian", *map(os.fspath, (path, *scratch_parents()))],
-            os.environ,
+            ["sh", "-c", _GUARDIAN, "ukperf-guardian", os.fspath(path)],
+            {**os.environ, **dict(zip(("cache", "short"), map(os.fspath, scratch_parents()), strict=True))},
             file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
             setsid=True,  # what ends our group does not end it
         )
