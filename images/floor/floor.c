@@ -101,6 +101,7 @@ void floor_main(const struct hvm_start_info *info)
         stop();
     if (!on_xen)
         outb(FIFO_CONTROL, 1);
+    uk_mark();
     uk_main_at("floor", tsc);
     if (has_word(words, "gate")) {
         uk_gate();

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ukperf import signals
 from ukperf.engine.bootfiles import BootFiles
+from ukperf.engine.counting import counting_in, keep_counts
 from ukperf.engine.folders import write_beside
 from ukperf.engine.journal import Journal
 from ukperf.engine.plan import plain_name, spec_of
@@ -20,7 +21,19 @@ from ukperf.engine.schedule import block_order
 from ukperf.errors import HostError
 from ukperf.hosts import runs_here
 from ukperf.hosts.base import Host, OnFrame
-from ukperf.model import BootProtocol, BootRecord, BootSpec, Frame, Observation, Outcome, Plan, Readout, Trial, Visitor
+from ukperf.model import (
+    BootProtocol,
+    BootRecord,
+    BootSpec,
+    Frame,
+    Observation,
+    Outcome,
+    Plan,
+    Readout,
+    Trial,
+    Visitor,
+    counts_file,
+)
 from ukperf.paths import make_dir
 from ukperf.text import many
 
@@ -83,6 +96,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._started: float | None = None
         self._files = BootFiles(self.plan.images.values())
+        self._counting = counting_in(self.folder) if self.plan.counted and self.journal is not None else None
         self._known: dict[str, Mapping[str, str]] = {}
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._tried: dict[tuple[int, str], list[Outcome]] = {}
@@ -219,6 +233,8 @@ class Runner:
         if why := host.changed() or self._files.changed(image):  # nobody knows which of the two it was
             seen = replace(seen, outcome=Outcome.LOST, reason=why.rstrip("."))
         reading = self._read(spec, seen)
+        if spec.counting is not None:
+            keep_counts(spec.counting, counts_file(self.folder, trial.index), seen)
         record = record_of(trial, spec, seen, uri, at, reading)
         record = replace(record, elapsed_s=round(self.elapsed(), 3), facts=facts)
         if self.journal is not None:
@@ -250,4 +266,5 @@ class Runner:
     def spec(self, trial: Trial) -> BootSpec:
         """What the host is asked to boot for one trial."""
         console = self.folder / "console" / f"{trial.index:05d}-{plain_name(trial.guest)}.log"
-        return replace(spec_of(self.plan, trial.guest, console_path=console), visitor=self.visitor)
+        spec = spec_of(self.plan, trial.guest, console_path=console)
+        return replace(spec, visitor=self.visitor, counting=self._counting)

@@ -16,6 +16,7 @@ from pathlib import Path
 import ukperf
 from ukperf.engine import plan as plans
 from ukperf.engine.bootfiles import digests_of, refuse_others
+from ukperf.engine.counting import refuse_counting
 from ukperf.engine.facts import of_host
 from ukperf.engine.fleetrun import going_on, refuse_crowded, refuse_unspreadable, run_spread
 from ukperf.engine.folders import alone, locked, run_folder, write_beside
@@ -182,6 +183,8 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
     refuse_several_cpus(request.machine, accelerator)
     for host in hosts if request.fleet is not None else ():
         host.check_fleet()
+    if request.counted:
+        refuse_counting(request, accelerator, hosts)
     concerns = _concerns(request, accelerator, hosts)
     for concern in concerns:
         say(f"{concern[0].upper()}{concern[1:]}.")
@@ -211,6 +214,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         kinds=kinds,
         vcpus={name: vcpus for name in settings if (vcpus := _vcpus(request, name))},
         cold=request.cold,
+        counted=request.counted,
         listening=request.listening,
         network=request.network,
         fleet=request.fleet,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from ukperf import guests
+from ukperf.engine.counting import refuse_uncounted
 from ukperf.engine.folders import refuse_used
 from ukperf.engine.plan import domain_name
 from ukperf.engine.record import CHECK_MS
@@ -308,6 +309,7 @@ def _settle(
         cmdline=" ".join(filter(None, (request.cmdlines.get(guest.label, ""), variant.append))),
         remote=not host.here,
         network=request.network is not None,
+        fixed=request.counted,
     )
     availability = guest.availability(options)
     if choice := guest.choice(options):
@@ -326,6 +328,8 @@ def _settle(
     asked = request.programs.get(name, request.program)
     program = _program_for(request, asked, more, guest.executed_by(accelerator))
     image = build(guest, program, options)
+    if request.counted:
+        refuse_uncounted(name, image)
     return Setting(name, guest, where, machine, options, image, request.launch, request.network, program)
 
 

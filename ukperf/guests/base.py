@@ -24,6 +24,7 @@ class BuildOptions:
     cmdline: str = ""  # added to the guest's own
     remote: bool = False  # the VM runs on another machine than this
     network: bool = False  # the guest has a network device, and sets its address
+    fixed: bool = False  # kernel and programs are to lie at the same addresses in every boot
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,17 @@ class Availability:
     ok: bool
     sentence: str
     hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Code:
+    """Files of what a guest executes besides its program. kernel: an ELF file, or what unpacks itself; loaders: what
+    brings it into memory; programs: of ours, that start the program. linux: its kernel knows the names of its code."""
+
+    kernel: Path | None = None
+    loaders: tuple[Path, ...] = ()
+    programs: tuple[Path, ...] = ()
+    linux: bool = False
 
 
 class Guest(ABC):
@@ -92,6 +104,11 @@ class Guest(ABC):
 
         Raises UkperfError when something is missing, or the guest cannot run this kind of program.
         """
+
+    def code(self, image: Image) -> Code:
+        """What an image of this guest executes, as far as that is known. Raises UkperfError where a file of ours cannot
+        be made."""
+        return Code(kernel=image.kernel)
 
     def by_recipe(self, program: Program, digest: str) -> Image:
         """What a guest's image is by its recipe, under the digest of all that is in it; files and command line are left

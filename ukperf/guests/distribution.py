@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.files import create_own, open_regular, read_text
-from ukperf.guests.base import Availability, BuildOptions, Guest, join_cmdline
+from ukperf.guests.base import Availability, BuildOptions, Code, Guest, join_cmdline
 from ukperf.guests.linux import for_accelerator, init_conf, own_part, tree_disk
 from ukperf.imaging import bootstrap, cpio, ext4, tree
 from ukperf.imaging.bootstrap import Built, SystemWanted
@@ -33,6 +33,9 @@ _ALIGNED = 512  # where an archive may begin behind another: any multiple of 4
 
 class Distribution(Guest):
     """Subclasses set name; images/NAME/recipe.toml says what is built."""
+
+    def code(self, image: Image) -> Code:
+        return Code(image.kernel, linux=True)
 
     def availability(self, options: BuildOptions) -> Availability:
         try:

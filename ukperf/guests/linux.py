@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.base import Availability, BuildOptions, Guest, idle_inputs, idle_traits, join_cmdline
+from ukperf.guests.base import Availability, BuildOptions, Code, Guest, idle_inputs, idle_traits, join_cmdline
 from ukperf.imaging import cpio, distro, ext4, kmodules, tree
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, compile_c, find_compiler
@@ -122,6 +122,9 @@ class Linux(Guest):
             total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
         return {"modules": total.hexdigest()}
 
+    def code(self, image: Image) -> Code:
+        return Code(image.kernel, programs=(self.init(),), linux=True)
+
     def disk_on(self, machine: MachineKind) -> Disk:
         """The disk of a machine of that kind. Raises UkperfError where the recipe has none."""
         disks = self.recipe.extra.get("disk")
@@ -143,7 +146,12 @@ class Linux(Guest):
 
 
 def for_accelerator(guest: Guest, options: BuildOptions) -> str:
-    """What emulation wants on a Linux kernel's command line."""
+    """What emulation wants on a Linux kernel's command line, and who wants to know where everything lies."""
+    fixed = str(guest.recipe.extra.get("fixed_cmdline", "")) if options.fixed else ""
+    return join_cmdline(_for_emulation(guest, options), fixed)
+
+
+def _for_emulation(guest: Guest, options: BuildOptions) -> str:
     # The kernel's place in memory is random by default, and with it the number of instructions that it executes.
     if options.accelerator is Accelerator.ICOUNT:
         return str(guest.recipe.extra["icount_cmdline"])

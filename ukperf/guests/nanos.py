@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ukperf.errors import UkperfError
-from ukperf.guests.base import BuildOptions, idle_inputs, idle_traits
+from ukperf.guests.base import BuildOptions, Code, idle_inputs, idle_traits
 from ukperf.guests.stored import Files, StoredGuest
 from ukperf.imaging import tree
 from ukperf.imaging.archives import extract
@@ -60,6 +60,13 @@ class Nanos(StoredGuest):
             raise UkperfError(f"{source} has no {missing} in it.", hint="Is it a nanos release for x86-64?")
         files = {_ROLES[name]: data for name, data in members.items()}
         return Pulled(version, files, source, answer.sha256, pin is not None, again=version)
+
+    def code(self, image: Image) -> Code:
+        """The kernel is in the disk; so is the boot image, if it was not named."""
+        kernel = image.kernel or self.cache.kept(image.kernel_digest)
+        files = self.files(BuildOptions()) if self.availability(BuildOptions()).ok else None
+        known = files is not None and files.boot is not None and files.digest == image.kernel_digest
+        return Code(kernel, loaders=(files.boot,) if known and files and files.boot else ())
 
     def check_boot(self, path: Path) -> None:
         check_boot_image(path)

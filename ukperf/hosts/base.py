@@ -63,6 +63,10 @@ class Host(Protocol):
         """Raises HostError where guests here cannot be given a network with a way in from this machine."""
         ...
 
+    def check_counting(self, accelerator: Accelerator) -> None:
+        """Raises HostError where what guests execute cannot be counted here, or not by that accelerator."""
+        ...
+
     def boot(self, spec: BootSpec, on_frame: OnFrame | None = None) -> Observation:
         """Boot once and watch until the end, at most spec.timeout_s seconds; nothing of the guest is left afterwards.
 
@@ -161,6 +165,9 @@ class HostDefaults:
     def check_network(self) -> None:
         raise HostError(f"{self.uri} gives its guests no network that this machine can reach them by.")
 
+    def check_counting(self, accelerator: Accelerator) -> None:
+        raise not_counted(self.uri)
+
     def check_fleet(self) -> None:
         raise no_fleet(self.uri)
 
@@ -184,6 +191,14 @@ class HostDefaults:
 
     def close(self) -> None:
         """Nothing is held between trials."""
+
+
+def not_counted(uri: str) -> HostError:
+    """Of a host where no plugin of ours can be loaded."""
+    return HostError(
+        f"What guests execute cannot be counted on {uri}: no QEMU runs there that ukperf starts itself.",
+        hint="Leave out --connect.",
+    )
 
 
 def no_fleet(uri: str) -> HostError:

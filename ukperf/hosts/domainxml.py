@@ -278,6 +278,9 @@ def _command_line(domain: ET.Element, spec: BootSpec, console: Console, backing:
         arguments += network_words(spec.network, spec.machine.kind)
     if backing is not None:
         arguments += _backed(spec, backing)
+    if spec.counting is not None:
+        plugin, file = (str(path).replace(",", ",,") for path in (spec.counting.plugin, spec.counting.file))
+        arguments += ["-plugin", f"{plugin},counts={file}"]
     if arguments:
         element = ET.SubElement(domain, f"{{{QEMU_NS}}}commandline")
         for argument in arguments:

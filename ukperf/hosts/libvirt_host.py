@@ -15,9 +15,10 @@ from ukperf import hints
 from ukperf.errors import HostError
 from ukperf.files import file_identity
 from ukperf.hosts import managed, pagecache, remains
-from ukperf.hosts.base import OnFrame, no_fleet
+from ukperf.hosts.base import OnFrame, no_fleet, not_counted
 from ukperf.hosts.connection import connect, first_line, is_embedded, is_local, load_libvirt, runs_as_us
 from ukperf.hosts.cores import all_usable, usable_cpus
+from ukperf.hosts.counting import check_plugins
 from ukperf.hosts.direct import (
     CommandLine,
     boot_direct,
@@ -225,6 +226,11 @@ class LibvirtHost:
 
     def check_template(self, folder: Path) -> None:
         self._templates.check(folder)
+
+    def check_counting(self, accelerator: Accelerator) -> None:
+        if not self.embedded:
+            raise not_counted(self._uri)
+        check_plugins(self._emulator, accelerator)
 
     def check_fleet(self) -> None:
         if not self.embedded:

@@ -134,6 +134,11 @@ class Cache:
             raise UkperfError(f"{kept} is damaged.", hint=f"Remove it: rm -r {shell(kept.parent)}")
         return kept, digest
 
+    def kept(self, digest: str) -> Path | None:
+        """The file of that digest that was kept, if it is there still."""
+        path = self.root / "files" / digest / KEPT
+        return path if _KEY.fullmatch(digest) and self.has("files", digest) and path.is_file() else None
+
     def image(self, description: Mapping[str, object], build: Callable[[Path, str], Image]) -> Image:
         """An image by the description of its inputs; build(folder, key) makes it and its files in folder.
 

@@ -45,7 +45,8 @@ def start_program(cache: Cache) -> Path:
 
 def sources() -> list[Path]:
     """The files that both are compiled from, the library's C file first."""
-    names = ("preload/preload.c", "preload/start.c", "common/rawsyscall.h", "common/ukperf.h", "common/gate.h")
+    common = ("rawsyscall.h", "ukperf.h", "marker.h", "gate.h")
+    names = ("preload/preload.c", "preload/start.c", *(f"common/{name}" for name in common))
     return [data("workloads", *name.split("/")) for name in names]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ukperf.model.asked import (
+    COUNTS,
     DEFAULT_PLATFORM,
     Accelerator,
     BootProtocol,
     BootSpec,
     Command,
     ConsoleWay,
+    Counting,
     Image,
     Launch,
     Listening,
@@ -21,6 +23,7 @@ from ukperf.model.asked import (
     Restorer,
     StatusWay,
     Trait,
+    counts_file,
     kind_of,
 )
 from ukperf.model.campaign import (
@@ -70,6 +73,7 @@ from ukperf.model.why import Cause, LastWords, Why
 
 __all__ = [
     "BALANCED",
+    "COUNTS",
     "DEFAULT_PLATFORM",
     "INDEPENDENT",
     "MOST_GUESTS",
@@ -87,6 +91,7 @@ __all__ = [
     "Command",
     "Comparison",
     "ConsoleWay",
+    "Counting",
     "Door",
     "Estimate",
     "Event",
@@ -130,6 +135,7 @@ __all__ = [
     "Visitor",
     "Why",
     "cost_of",
+    "counts_file",
     "direction",
     "kind_of",
     "verdict_word",

@@ -246,6 +246,22 @@ class Listening:
     until_ready: bool = False
 
 
+COUNTS = "counts"  # a run's folder of what its boots executed
+
+
+def counts_file(folder: Path, index: int) -> Path:
+    """Where a run's folder has the counts of the trial of that number."""
+    return folder / COUNTS / f"{index:05d}.gz"
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How often each piece of a guest's code begins is counted, by a plugin of QEMU's, into a file."""
+
+    plugin: Path
+    file: Path
+
+
 @dataclass(frozen=True)
 class BootSpec:
     """One trial as a host sees it: everything needed to boot, and every bound on what may come back."""
@@ -270,6 +286,7 @@ class BootSpec:
     network: Network | None = None  # None: the guest has no network device
     visitor: Visitor | None = None  # what this machine does with the guest's port while it runs; its end is the guest's
     fleet: Fleet | None = None  # so many of it at once
+    counting: Counting | None = None  # None: nothing is counted
 
 
 def kind_of(guest: str) -> str:

@@ -107,6 +107,7 @@ class Request:
     scheduler: str = ""  # whose workers do the blocks, each on its machine; "": this process does
     restores: Restores | None = None  # None: all are booted
     cold: bool = False  # files are dropped from the page cache before each boot
+    counted: bool = False  # what each boot executes is counted; nothing's place in memory is random then
 
     def started_at_once(self) -> Request:
         """With programs that do not wait for their kernel: for figures that begin with the machine."""
@@ -147,6 +148,7 @@ class Plan:
     templates: Mapping[str, Path] = field(default_factory=dict)  # of settings that are restored: the folder
     restorer: Restorer = Restorer.TEMPLATE
     cold: bool = False  # files are dropped from the page cache before each boot
+    counted: bool = False  # what each boot executes is counted, and kept beside the journal
     files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 

@@ -107,6 +107,7 @@ int main(int argc, char **argv)
     uint64_t tsc = uk_tsc();
     if (argc > 1 && !strcmp(argv[1], "silent"))
         for_ever();
+    uk_mark();
     uk_main_at("misbehave", tsc);
 
     for (int i = 1; i < argc; i++) {

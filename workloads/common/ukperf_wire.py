@@ -19,16 +19,18 @@ VALUES_PER_FRAME = 400  # 24 characters a value at most: far below FRAME_MAX
 
 # lfence; rdtsc; shl rdx, 32; or rax, rdx; ret
 RDTSC = bytes.fromhex("0faee8 0f31 48c1e220 4809d0 c3")
+# The same for a frame: behind the rdtsc is the marker by which `ukperf profile` knows it (common/marker.h).
+FRAME_RDTSC = bytes.fromhex("0faee8 0f31 0f1f840046504b55 48c1e220 4809d0 c3")
 
 
-def tsc_reader():
+def tsc_reader(code=RDTSC):
     """A function that returns the time-stamp counter, or None where memory cannot be made executable."""
     try:
         import ctypes
         import mmap
 
         page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        page.write(RDTSC)
+        page.write(code)
         function = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     except (ImportError, OSError, ValueError):
         return None
@@ -57,10 +59,16 @@ class Wire:
         self.fd = fd
         self.count = 0
         self.tsc = tsc_reader()
+        self.frame_tsc = self.tsc and tsc_reader(FRAME_RDTSC)
         self.send("main", program=ascii_text(program, TEXT_MAX), v=1)
 
     def send(self, event, **fields):
-        stamp = {"event": event, "n": self.count, "t": time.monotonic_ns(), "tsc": self.tsc() if self.tsc else 0}
+        stamp = {
+            "event": event,
+            "n": self.count,
+            "t": time.monotonic_ns(),
+            "tsc": self.frame_tsc() if self.frame_tsc else 0,
+        }
         self.count += 1
         data = memoryview(encode({**stamp, **fields}))
         while data:

@@ -276,6 +276,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     }
     char name[NAME_BYTES];
     copy(name, settings.name, sizeof name);
+    uk_mark();
     uk_main_at(name, tsc);
     prepare(environment);
     if (gated(environment))

@@ -1,0 +1,97 @@
+"""What guests execute, counted by our plugin in QEMU: exact, by libvirt and by direct launch, whatever ends them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ukperf import guests
+from ukperf.engine.counting import keep_counts
+from ukperf.engine.setting import setting_of
+from ukperf.guests.base import BuildOptions
+from ukperf.hosts.libvirt_host import LibvirtHost
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.plugin import counting_plugin
+from ukperf.imaging.programs import boot_program, count_program
+from ukperf.model import Accelerator, Counting, Launch, Machine, MachineKind, Observation, Outcome
+from ukperf.profile.counts import Counts, encoded, read_counts
+
+pytestmark = pytest.mark.real
+
+LOOPS, VALUES = 100_000, 3
+TURNS = (VALUES + 1) * (LOOPS - 1)  # one value is for warming up; the first turn of each belongs to another block
+
+
+def counted(
+    host: LibvirtHost,
+    folder: Path,
+    guest: str = "floor",
+    launch: Launch = Launch.DIRECT,
+    accelerator: Accelerator = Accelerator.ICOUNT,
+    loops: int = LOOPS,
+    vcpus: int = 1,
+    timeout_s: float = 120,
+) -> tuple[Observation, Counts]:
+    program = count_program(loops, VALUES) if guest == "floor" else boot_program()
+    machine = Machine(kind=MachineKind.Q35, memory_mib=128, vcpus=vcpus)
+    setting = setting_of(guests.get(guest), host, accelerator, program, machine)
+    spec = replace(setting.spec("profile", timeout_s=timeout_s), launch=launch)
+    counting = Counting(counting_plugin(Cache()), folder / "now, and then")
+    seen = host.boot(replace(spec, counting=counting))
+    keep_counts(counting, folder / "kept.gz", seen)
+    assert not counting.file.exists()
+    return seen, read_counts(folder / "kept.gz")
+
+
+def turns(counts: Counts) -> int:
+    """How often the loop went round, which is two instructions: what its own window executed most."""
+    window = next(i for i, name in enumerate(counts.windows) if name.startswith("main"))
+    loop = int(np.argmax(counts.executed[window]))
+    assert counts.instructions[loop] == 2
+    return int(counts.executed[window, loop])
+
+
+@pytest.mark.parametrize("launch", list(Launch))
+def test_a_loop_is_counted_to_the_turn_and_a_window_to_the_instruction(
+    host: LibvirtHost, tmp_path: Path, launch: Launch
+) -> None:
+    seen, counts = counted(host, tmp_path, launch=launch)
+    assert seen.outcome is Outcome.OK, seen.reason
+    assert counts.windows == ("", "main → count", "count → exit", "exit →") and counts.marks == 3
+    assert turns(counts) == TURNS
+    # What a window executed is what the counter says, which is read beside the marker.
+    assert counts.ticks[3] - counts.ticks[2] == counts.total[2]
+    assert abs(counts.ticks[2] - int(counts.total[:2].sum())) < 0.01 * counts.ticks[2]
+    assert counts.lost == 0 and not counts.rest.any()
+
+
+def test_two_boots_of_a_kernel_that_repeats_have_the_same_counts(host: LibvirtHost, tmp_path: Path) -> None:
+    one, two = (counted(host, tmp_path)[1] for _ in range(2))
+    assert encoded(one) == encoded(two)
+
+
+def test_several_cpus_are_counted_right(host: LibvirtHost, tmp_path: Path) -> None:
+    seen, counts = counted(host, tmp_path, accelerator=Accelerator.TCG, vcpus=2)
+    assert seen.outcome is Outcome.OK and counts.vcpus == 2
+    assert turns(counts) == TURNS
+
+
+def test_what_was_counted_before_a_guest_was_killed_is_kept(host: LibvirtHost, tmp_path: Path) -> None:
+    seen, counts = counted(host, tmp_path, loops=1 << 40, timeout_s=2)
+    assert seen.outcome is not Outcome.OK
+    assert turns(counts) > LOOPS and counts.windows[-1] == "main →"
+
+
+def test_windows_of_a_linux_guest_are_between_its_frames(host: LibvirtHost, tmp_path: Path) -> None:
+    if not guests.get("linux-lean").availability(BuildOptions()).ok:
+        pytest.skip("no kernel for linux-lean: ukperf images build linux-lean")
+    seen, counts = counted(host, tmp_path, "linux-lean")
+    assert seen.outcome is Outcome.OK
+    assert counts.windows == ("", "init → main", "main → exit", "exit → status", "status →")
+    for (one, total), (two, _) in pairwise(zip(counts.ticks[1:], counts.total[1:].tolist(), strict=True)):
+        # A block that a fault breaks off is begun again: some are counted twice.
+        assert two == 0 or 0 <= total - (two - one) <= max(300, 0.002 * total)

@@ -1,0 +1,184 @@
+"""The counts of a boot: what the plugin writes is read, kept and read again; what it does not write is refused."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ukperf.engine.counting import window_names
+from ukperf.model import Frame
+from ukperf.profile.counts import Counts, encoded, read_counts, write_counts
+
+# ---- the plugin's file, written here by plugin.c's struct definitions ----
+
+
+@dataclass(frozen=True)
+class Block:
+    address: int
+    instructions: int
+    code: bytes
+    begun: tuple[int, ...]  # in each window
+
+
+def plugin_file(blocks: list[Block], windows: int, *, rest: tuple[int, ...], room: int = 16, marks: int = 0) -> bytes:
+    windows_room = 24
+    head = struct.pack(
+        "<8sIIIIIIQQII", b"ukcounts", 1, 4096, room, windows_room, len(blocks) + 1, windows, 3, marks, 1, 1
+    )
+    table = struct.pack("<QIHH16s", 0, 0, 1, 0, b"")
+    begun, before = [sum(rest)], [[0] * room for _ in range(windows_room)]
+    for w in range(windows - 1):
+        before[w][0] = rest[w]
+    for i, block in enumerate(blocks, 1):
+        table += struct.pack("<QIHH16s", block.address, 77, block.instructions, len(block.code), block.code[:16])
+        begun.append(sum(block.begun))
+        for w in range(windows - 1):
+            before[w][i] = block.begun[w]
+    begun += [0] * (room - len(begun))
+    rows = b"".join(struct.pack(f"<{room}Q", *row) for row in before)
+    return head.ljust(4096, b"\0") + table.ljust(32 * room, b"\0") + struct.pack(f"<{room}Q", *begun) + rows
+
+
+@st.composite
+def counted(draw: st.DrawFn) -> tuple[list[Block], int, tuple[int, ...]]:
+    windows = draw(st.integers(1, 24))
+    times = st.tuples(*[st.integers(0, 1 << 40)] * windows)
+    block = st.builds(
+        Block, st.integers(0, (1 << 64) - 1), st.integers(1, 512), st.binary(min_size=1, max_size=40), times
+    )
+    return draw(st.lists(block, max_size=15)), windows, draw(times)
+
+
+def read(data: bytes, tmp_path: Path) -> Counts:
+    path = tmp_path / "counts"
+    path.write_bytes(data)
+    return read_counts(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("counts")
+
+
+@given(counted())
+@settings(max_examples=100, deadline=None)
+def test_what_the_plugin_counted_is_read_window_by_window(
+    folder: Path, given: tuple[list[Block], int, tuple[int, ...]]
+) -> None:
+    blocks, windows, rest = given
+    counts = read(plugin_file(blocks, windows, rest=rest), folder)
+    assert counts.address.tolist() == [block.address for block in blocks]
+    assert [bytes(code) for code in counts.code] == [block.code[:16].ljust(16, b"\0") for block in blocks]
+    assert counts.executed.T.tolist() == [list(block.begun) for block in blocks]
+    assert counts.rest.tolist() == list(rest)
+    assert counts.lost == 3
+    for w in range(windows):
+        assert int(counts.total[w]) == rest[w] + sum(block.instructions * block.begun[w] for block in blocks)
+
+
+@given(counted(), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_what_is_kept_is_what_was_read_and_does_not_depend_on_the_order_of_translation(
+    folder: Path, given: tuple[list[Block], int, tuple[int, ...]], random: np.random.RandomState
+) -> None:
+    blocks, windows, rest = given
+    counts = read(plugin_file(blocks, windows, rest=rest), folder)
+    random.shuffle(blocks)
+    other = read(plugin_file(blocks, windows, rest=rest), folder)
+    assert encoded(counts) == encoded(other)
+    again = read(encoded(counts), folder)
+    order = np.argsort(again.address, kind="stable")
+    assert again.total.tolist() == counts.total.tolist()
+    assert again.rest.tolist() == counts.rest.tolist()
+    assert sorted(map(str, counts.executed.T.tolist())) == sorted(map(str, again.executed.T.tolist()))
+    assert (np.diff(again.address[order].astype(object)) >= 0).all() if len(order) > 1 else True
+    assert encoded(again) == encoded(counts)
+
+
+def test_names_and_ticks_of_windows_are_kept(tmp_path: Path) -> None:
+    data = plugin_file([Block(16, 2, b"\x90", (1, 2, 3, 4))], 4, rest=(0, 0, 0, 0), marks=3)
+    counts = read(data, tmp_path).named(["main → täst\x1b[31m", "main → täst\x1b[31m"], [100, 200])
+    assert counts.windows[0] == "" and counts.windows[3] == "frame 3" and counts.windows[1] != counts.windows[2]
+    assert "\x1b" not in "".join(counts.windows)
+    write_counts(counts, tmp_path / "kept")
+    again = read_counts(tmp_path / "kept")
+    assert again.windows == counts.windows and again.ticks == (0, 100, 200, 0) and again.marks == 3
+
+
+def test_a_qemu_that_was_killed_while_a_window_ended_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    data = bytearray(plugin_file([Block(16, 2, b"\x90", (5, 7)), Block(32, 3, b"\x91", (1, 1))], 2, rest=(0, 0)))
+    before = 4096 + 16 * 40 + 16 * 8  # the second window's row: the first block has been moved, the other not yet
+    struct.pack_into("<Q", data, before + 8, 7)
+    counts = read(bytes(data), tmp_path)
+    assert counts.executed.sum(axis=0).tolist() == [12, 2]
+    assert int(counts.total.sum()) == 12 * 2 + 2 * 3
+
+
+GOOD = plugin_file([Block(16, 2, b"\x90", (5, 7))], 2, rest=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "why"),
+    [
+        (0, b"x", "format"),
+        (8, b"\2", "format"),
+        (16, b"\0", "cannot be"),  # room
+        (24, b"\0\0\0\0", "cannot be"),
+        (24, b"\xff\xff\xff\xff", "cannot be"),
+        (28, b"\x40", "cannot be"),
+        (4096 + 32 + 12, b"\0\0", "without instructions"),
+        (4096 + 16 * 32 + 8, b"\xff" * 8, "executes"),
+        (4096 + 16 * 40 + 8, b"\xff" * 8, "executes"),
+        (4096 + 16 * 40 + 8, b"\x0d", "more than all"),
+    ],
+)
+def test_what_the_plugin_does_not_write_is_refused(tmp_path: Path, at: int, value: bytes, why: str) -> None:
+    data = GOOD[:at] + value + GOOD[at + len(value) :]
+    with pytest.raises(ValueError, match=why):
+        read(data, tmp_path)
+
+
+@given(st.binary(max_size=64), st.integers(0, len(GOOD) - 1), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_damaged_files_are_refused_or_read_and_nothing_else(folder: Path, junk: bytes, at: int, packed: bool) -> None:
+    data = GOOD[:at] + junk + GOOD[at + len(junk) :]
+    try:
+        read(gzip.compress(data) if packed else data, folder)
+    except ValueError:
+        pass
+
+
+def test_a_file_that_unpacks_to_very_much_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="too large"):
+        read(gzip.compress(bytes(80 << 20), 1), tmp_path)
+    with pytest.raises(ValueError, match="cut short"):
+        read(gzip.compress(GOOD)[:-40], tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe"):
+        read_counts(tmp_path / "pipe")
+
+
+# ---- windows ----
+
+
+def frame(event: str, **fields: object) -> Frame:
+    return Frame(event, {"tsc": 5, **fields}, 0)
+
+
+def test_windows_are_called_by_the_frames_at_both_ends() -> None:
+    frames = [frame("main"), frame("phase", name="fit"), frame("samples", benchmark="getppid"), frame("exit")]
+    names, ticks = window_names(frames, 4)
+    assert names == ["main → phase fit", "phase fit → getppid", "getppid → exit", "exit →"]
+    assert ticks == [5, 5, 5, 5]
+
+
+def test_windows_have_no_names_where_frames_were_lost() -> None:
+    assert window_names([frame("main")], 2) == ([], [])

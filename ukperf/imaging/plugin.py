@@ -1,0 +1,26 @@
+"""QEMU's plugin that counts what guests execute (workloads/profile/plugin.c), compiled on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ukperf.imaging.cache import Cache
+from ukperf.imaging.compiler import compile_c, find_compiler
+from ukperf.imaging.programs import compiled_from
+from ukperf.resources import data
+
+_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,--build-id=none")
+
+
+def counting_plugin(cache: Cache) -> Path:
+    """The plugin's file, for every QEMU. Raises UkperfError without a compiler."""
+    base, compiler = data("workloads"), find_compiler()
+    source = base / "profile" / "plugin.c"
+    files = [source, base / "common" / "marker.h"]
+    description = compiled_from(cache, compiler, _FLAGS, files, base, libraries=False)
+    entry = cache.entry(
+        "programs",
+        cache.key(description),
+        lambda folder: compile_c([source], folder / "counting.so", _FLAGS, base=base, compiler=compiler),
+    )
+    return entry / "counting.so"

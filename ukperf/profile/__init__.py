@@ -1,0 +1,1 @@
+"""Profiles: where a guest's instructions go. What QEMU counted (`counts`), and what it belongs to."""

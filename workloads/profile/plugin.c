@@ -1,0 +1,286 @@
+/* plugin.c: counts for QEMU how often each translation block begins (`ukperf profile`). Loaded by
+ *
+ *     qemu-system-x86_64 -accel tcg … -plugin plugin.so,counts=COUNTS
+ *
+ * COUNTS is made anew and mapped shared: whatever ends the guest or QEMU, what was counted is in it. ukperf/profile/
+ * counts.py reads it, and says what is where. No distribution ships QEMU's header, so the declarations are here, from
+ * QEMU's documentation (docs/devel/tcg-plugins.rst). One file serves all versions: what a QEMU has not is a weak symbol
+ * that is null.
+ *
+ * One vCPU: the block's own code adds to its counter, in the mapped file. Several: a callback with an atomic addition,
+ * since the code's is none. Windows: programs execute a marker with each frame that they write (workloads/common/
+ * ukperf.h); there the counts so far go to the window that ends.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../common/marker.h"
+
+/* ---- QEMU's, as far as it is used: API 1 (QEMU 4.2 to 8.2), 2 to 5 (9.0 on) ---- */
+
+typedef uint64_t qemu_plugin_id_t;
+typedef struct {
+    const char *target_name;
+    struct {
+        int min, cur;
+    } version;
+    bool system_emulation;
+    struct {
+        int smp_vcpus, max_vcpus;
+    } system;
+} qemu_info_t;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+struct qemu_plugin_scoreboard;
+typedef struct {
+    struct qemu_plugin_scoreboard *score;
+    size_t offset;
+} qemu_plugin_u64;
+enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
+enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
+typedef void (*translated_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
+typedef void (*executed_cb)(unsigned int vcpu, void *data);
+
+#define EXPORT __attribute__((visibility("default")))
+#define WEAK __attribute__((weak, visibility("default")))
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, translated_cb);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, executed_cb, enum qemu_plugin_cb_flags, void *);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, executed_cb, enum qemu_plugin_cb_flags, void *);
+void qemu_plugin_insn_data(void); /* API 1 and 2 return a pointer and take one argument; from 3 on it copies */
+typedef const void *(*insn_data_1)(const struct qemu_plugin_insn *);
+typedef size_t (*insn_data_3)(const struct qemu_plugin_insn *, void *, size_t);
+/* API 1 */
+WEAK void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, enum qemu_plugin_op, void *, uint64_t);
+/* API 2 */
+WEAK void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *, enum qemu_plugin_op,
+                                                            qemu_plugin_u64, uint64_t);
+WEAK struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t);
+WEAK void *qemu_plugin_scoreboard_find(struct qemu_plugin_scoreboard *, unsigned int);
+/* API 4 and 5: only whether they are there is asked. */
+WEAK bool qemu_plugin_read_memory_vaddr(uint64_t, void *, size_t);
+WEAK int qemu_plugin_write_register(void *, void *);
+
+EXPORT int qemu_plugin_version = 1;
+
+/* Before QEMU reads it: the version that this QEMU has. */
+__attribute__((constructor)) static void choose_version(void)
+{
+    if (qemu_plugin_write_register)
+        qemu_plugin_version = 5;
+    else if (qemu_plugin_read_memory_vaddr)
+        qemu_plugin_version = 4;
+    else if (!qemu_plugin_register_vcpu_tb_exec_inline)
+        qemu_plugin_version = 2;
+}
+
+/* ---- the file ---- */
+
+enum { BLOCKS = 1 << 18, WINDOWS = 24, CODE = 16, INDEX = 2 * BLOCKS, HEADER = 4096 }; /* 62 MiB, if all is used */
+
+struct header {
+    char magic[8];
+    uint32_t version, header_bytes;
+    uint32_t blocks_room, windows_room;
+    uint32_t blocks, windows; /* in use; the last window goes on */
+    uint64_t lost;            /* translations that found no slot */
+    uint64_t marks;           /* markers executed, also those that began no window any more */
+    uint32_t vcpus, api;
+};
+struct block {
+    uint64_t address;
+    uint32_t digest; /* of all its code */
+    uint16_t instructions, size;
+    uint8_t code[CODE];
+};
+_Static_assert(sizeof(struct header) <= 128 && sizeof(struct block) == 32, "the layout of counts.py");
+
+static struct header *header;
+static struct block *block;             /* [BLOCKS]; [0] stands for the instructions of all that found no slot */
+static uint64_t *begun;                 /* [BLOCKS]: how often, in all windows */
+static uint64_t (*before)[BLOCKS];      /* [WINDOWS]: in each window that has ended */
+static uint64_t *counted;               /* [BLOCKS]: the sum of `before`; not in the file */
+static uint32_t *slots;                 /* [INDEX]: hash → slot, 0: free */
+static struct qemu_plugin_scoreboard *score;
+static bool several;
+static int api;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int map(const char *path)
+{
+    size_t at_block = HEADER, at_begun = at_block + BLOCKS * sizeof *block, at_before = at_begun + BLOCKS * sizeof *begun;
+    size_t bytes = at_before + WINDOWS * sizeof *before;
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char *memory = MAP_FAILED;
+    if (file >= 0 && ftruncate(file, (off_t)bytes) == 0)
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (memory == MAP_FAILED) {
+        perror(path);
+        return -1;
+    }
+    close(file);
+    header = (struct header *)memory;
+    block = (struct block *)(memory + at_block);
+    begun = (uint64_t *)(memory + at_begun);
+    before = (void *)(memory + at_before);
+    counted = calloc(BLOCKS, sizeof *counted);
+    slots = calloc(INDEX, sizeof *slots);
+    return counted && slots ? 0 : -1;
+}
+
+/* ---- windows ---- */
+
+/* The marker in block `data >> 1` is about to be executed. data & 1: it is the block's first instruction, so this
+ * beginning of the block, counted already, belongs to what comes. Each store leaves the file true: what of `begun` is in
+ * no window that has ended is the last one's. */
+static void marked(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    uintptr_t at = (uintptr_t)data;
+    pthread_mutex_lock(&lock);
+    header->marks++;
+    uint32_t window = header->windows - 1;
+    if (window + 1 < WINDOWS) {
+        uint32_t used = header->blocks;
+        for (uint32_t i = 0; i < used; i++) {
+            uint64_t more = __atomic_load_n(&begun[i], __ATOMIC_RELAXED) - counted[i];
+            if (i == at >> 1 && at & 1 && more)
+                more--;
+            if (more) {
+                before[window][i] = more;
+                counted[i] += more;
+            }
+        }
+        __atomic_store_n(&header->windows, window + 2, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- blocks ---- */
+
+/* A block's slot, 0 if there is none any more. The same code at the same address, translated again, is the same. */
+static uint32_t slot_of(const struct block *new)
+{
+    uint64_t hash = (new->address ^ (uint64_t)new->digest << 32 ^ new->instructions) * 0x9e3779b97f4a7c15u;
+    uint32_t i = (uint32_t)(hash >> 40) & (INDEX - 1), slot;
+    for (; (slot = slots[i]) != 0; i = (i + 1) & (INDEX - 1))
+        if (memcmp(&block[slot], new, sizeof *new) == 0)
+            return slot;
+    if (header->blocks == BLOCKS) {
+        header->lost++;
+        return 0;
+    }
+    slot = header->blocks;
+    block[slot] = *new;
+    slots[i] = slot;
+    __atomic_store_n(&header->blocks, slot + 1, __ATOMIC_RELEASE);
+    return slot;
+}
+
+static void count_one(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    __atomic_fetch_add((uint64_t *)data, 1, __ATOMIC_RELAXED);
+}
+
+static void count_rest(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    __atomic_fetch_add(&begun[0], (uintptr_t)data, __ATOMIC_RELAXED);
+}
+
+/* Adds `more` to begun[slot] at each beginning of tb. A QEMU with scoreboards adds at the vCPU's place in an array, a
+ * plain sum of addresses: with one vCPU, the distance to our counter is the offset. */
+static void count(struct qemu_plugin_tb *tb, uint32_t slot, uint64_t more)
+{
+    if (several && slot == 0) {
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, count_rest, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)more);
+    } else if (several) {
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, count_one, QEMU_PLUGIN_CB_NO_REGS, &begun[slot]);
+    } else if (score) {
+        uintptr_t base = (uintptr_t)qemu_plugin_scoreboard_find(score, 0);
+        qemu_plugin_u64 counter = {score, (size_t)((uintptr_t)&begun[slot] - base)};
+        qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, counter, more);
+    } else {
+        qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &begun[slot], more);
+    }
+}
+
+static size_t bytes_of(const struct qemu_plugin_insn *insn, uint8_t bytes[16])
+{
+    size_t size = qemu_plugin_insn_size(insn);
+    if (size > 16)
+        size = 16;
+    void (*volatile data)(void) = qemu_plugin_insn_data; /* volatile: or the compiler sees that the types differ */
+    if (api >= 3)
+        return ((insn_data_3)data)(insn, bytes, size);
+    memcpy(bytes, ((insn_data_1)data)(insn), size);
+    return size;
+}
+
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+    (void)id;
+    static const uint8_t marker[] = UK_MARKER_BYTES;
+    struct qemu_plugin_insn *marking = NULL;
+    size_t instructions = qemu_plugin_tb_n_insns(tb), first = 0;
+    struct block new = {.address = qemu_plugin_tb_vaddr(tb), .digest = 2166136261u};
+    new.instructions = (uint16_t)instructions;
+    for (size_t i = 0; i < instructions; i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        uint8_t bytes[16];
+        size_t length = bytes_of(insn, bytes);
+        for (size_t j = 0; j < length; j++) {
+            new.digest = (new.digest ^ bytes[j]) * 16777619u;
+            if (new.size + j < CODE)
+                new.code[new.size + j] = bytes[j];
+        }
+        new.size += (uint16_t)length;
+        if (length == sizeof marker && !marking && memcmp(bytes, marker, length) == 0)
+            marking = insn, first = i == 0;
+    }
+    pthread_mutex_lock(&lock);
+    uint32_t slot = slot_of(&new);
+    pthread_mutex_unlock(&lock);
+    count(tb, slot, slot ? 1 : instructions);
+    if (marking)
+        qemu_plugin_register_vcpu_insn_exec_cb(marking, marked, QEMU_PLUGIN_CB_NO_REGS,
+                                               (void *)((uintptr_t)slot << 1 | (slot && first)));
+}
+
+EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
+{
+    static const char key[] = "counts=";
+    if (!info->system_emulation || argc != 1 || strncmp(argv[0], key, sizeof key - 1) != 0) {
+        fprintf(stderr, "ukperf's plugin wants counts=FILE and a whole machine\n");
+        return -1;
+    }
+    if (map(argv[0] + sizeof key - 1) != 0)
+        return -1;
+    api = info->version.cur;
+    several = info->system.max_vcpus > 1;
+    if (!qemu_plugin_register_vcpu_tb_exec_inline)
+        score = qemu_plugin_scoreboard_new(sizeof(uint64_t));
+    header->version = 1;
+    header->header_bytes = HEADER;
+    header->blocks_room = BLOCKS;
+    header->windows_room = WINDOWS;
+    header->vcpus = (uint32_t)info->system.smp_vcpus;
+    header->api = (uint32_t)api;
+    block[0].instructions = 1;
+    header->blocks = header->windows = 1;
+    memcpy(header->magic, "ukcounts", 8);
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    return 0;
+}
