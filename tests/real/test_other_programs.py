@@ -42,9 +42,7 @@ def boot(
     if not there.ok:
         pytest.skip(f"no {guest} here: {there.sentence}")
     image = guests.get(guest).build(packed.program, options)
-    spec = BootSpec(
-        image, Machine(), accelerator, timeout_s=timeout_s, name=f"t-other-{guest}", keep_output=KEPT
-    )
+    spec = BootSpec(image, Machine(), accelerator, timeout_s=timeout_s, name=f"t-other-{guest}", keep_output=KEPT)
     return host.boot(spec)
 
 

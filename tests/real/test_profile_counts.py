@@ -47,6 +47,23 @@ def counted(
     return seen, read_counts(folder / "kept.gz")
 
 
+def before_the_last(counts: Counts) -> Counts:
+    rows = counts.executed[:-1]
+    seen = rows.any(axis=0)
+    return replace(
+        counts,
+        windows=counts.windows[:-1],
+        executed=rows[:, seen],
+        address=counts.address[seen],
+        instructions=counts.instructions[seen],
+        size=counts.size[seen],
+        code=counts.code[seen],
+        rest=counts.rest[:-1],
+        total=counts.total[:-1],
+        ticks=counts.ticks[:-1],
+    )
+
+
 def turns(counts: Counts) -> int:
     """How often the loop went round, which is two instructions: what its own window executed most."""
     window = next(i for i, name in enumerate(counts.windows) if name.startswith("main"))
@@ -70,7 +87,8 @@ def test_a_loop_is_counted_to_the_turn_and_a_window_to_the_instruction(
 
 
 def test_two_boots_of_a_kernel_that_repeats_have_the_same_counts(host: LibvirtHost, tmp_path: Path) -> None:
-    one, two = (counted(host, tmp_path)[1] for _ in range(2))
+    # Without the last window: how long it is depends on when the host ends the guest.
+    one, two = (before_the_last(counted(host, tmp_path)[1]) for _ in range(2))
     assert encoded(one) == encoded(two)
 
 
