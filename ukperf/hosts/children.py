@@ -47,8 +47,8 @@ _STANDARD = 2  # the last of the standard descriptors
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python; programs expect to die of them
 
 # $1: the file; cache, short: where scratch folders are, which are named like it. Field 22 of a process's stat is its
-# start time (proc(5)). A VMM that is being started when its owner dies executes QEMU some milliseconds later: hence rounds,
-# which a run that has ended by itself does not need, since its folders are gone.
+# start time (proc(5)). A VMM that is being started when its owner dies executes QEMU some milliseconds later: hence
+# rounds, which a run that has ended by itself does not need, since its folders are gone.
 _GUARDIAN = r"""
 exec 2>/dev/null
 trap '' HUP INT TERM
