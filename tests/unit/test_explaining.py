@@ -32,6 +32,7 @@ from ukperf.model import (
 )
 from ukperf.workloads import explaining
 from ukperf.workloads.explaining import Again
+from ukperf.workloads.tracing import LIMIT_S
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
@@ -95,8 +96,8 @@ def result_of(folder: Path, packed: Packed, *records: BootRecord) -> Result:
     return Result(folder / "run", replace(made, images=images), records, "it ended")
 
 
-def look(result: Result, pack: Callable[[], Packed], bench: Bench) -> BootRecord:
-    explaining.explain(result, [Again(pack)], bench)  # type: ignore[arg-type]
+def look(result: Result, pack: Callable[[], Packed], bench: Bench, limit_s: float = LIMIT_S) -> BootRecord:
+    explaining.explain(result, [Again(pack, limit_s=limit_s)], bench)  # type: ignore[arg-type]
     return explaining.explained(result.records, result.folder)[-1]
 
 
@@ -233,7 +234,7 @@ def test_a_program_that_never_ends_here_is_not_tried_with_more_memory(tmp_path: 
 
     hung = replace(FAILED, outcome=Outcome.HUNG)
     result, bench = result_of(tmp_path, serve(), boot("linux", 0), hung), Bench(need=1)
-    assert look(result, serve, bench).why is None and len(bench.said) == 1
+    assert look(result, serve, bench, limit_s=1.0).why is None and len(bench.said) == 1
 
 
 def test_each_of_several_programs_is_run_for_its_own_guests(tmp_path: Path, packed: Callable[[], Packed]) -> None:
