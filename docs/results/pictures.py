@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import recording
-from make import BASELINE, OVERVIEW, Asked, comparison, guests
+from make import BASELINE, LEFT_OUT, OVERVIEW, Asked, comparison, guests
 
 from ukperf.reports.units import number
 
@@ -50,7 +50,8 @@ def draw_all(folder: Path) -> None:
 
 def overview(columns: Sequence[Asked], suffix: str, look: Look, path: Path) -> None:
     """A panel for each column, guests on one axis that all share: ratio to the baseline with its interval."""
-    names = [name for name in guests([f"{column.run}-{suffix}" for column in columns]) if name != BASELINE]
+    there = guests([f"{column.run}-{suffix}" for column in columns])
+    names = [name for name in there if name not in (BASELINE, *LEFT_OUT)]
     rows = {
         (column, name): comparison(f"{column.run}-{suffix}", name, column.benchmark)
         for column in columns
@@ -68,7 +69,8 @@ def overview(columns: Sequence[Asked], suffix: str, look: Look, path: Path) -> N
                 _mark(axes, rows[column, name], place, limits, look)
         panels[0][0].set_yticks(range(len(names)), names)
         panels[0][0].set_ylim(len(names) - 0.4, -0.6)  # the first on top, and no row on the axis
-        figure.supxlabel(f"instructions ÷ those of {BASELINE}: less is better", fontsize=9, color=look.ink)
+        said = f"guest instructions ÷ those of {BASELINE}, logarithmic; the band: within 1 %"
+        figure.supxlabel(said, fontsize=9, color=look.ink)
         figure.tight_layout(w_pad=0.6)
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
