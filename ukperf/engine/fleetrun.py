@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,11 +42,6 @@ def refuse_unspreadable(request: Request) -> None:
             "--fleet has its machines from the scheduler, and several --connect name others.",
             hint="Give one --connect, which each worker opens on its own machine.",
         )
-    if request.limits.boots is None or request.limits.precision is not None:
-        raise UkperfError(
-            "--precision goes on until the blocks of one machine agree, and --fleet has several machines.",
-            hint="Give --boots N: so many blocks in all, over all machines.",
-        )
     if request.restores is not None:
         raise UkperfError(
             "A guest is restored on the machine on which it was saved, and --fleet has several.",
@@ -64,6 +59,18 @@ def refuse_crowded(plan: Plan, share_host: bool) -> None:
             f"{count} workers on one machine disturb each other's times, and {plan.accelerator} measures time.",
             hint="Use --fleet local:1, --accel icount, or add --share-host if they may.",
         )
+
+
+def over_all(plan: Plan) -> Callable[[Sequence[BootRecord]], bool]:
+    """The stopping rule of --precision over machines, as far as it can be told without asking who is there."""
+
+    def enough(records: Sequence[BootRecord]) -> bool:
+        from ukperf.engine.spread import shares_of
+
+        shares = shares_of(plan, records)
+        return shares is not None and bool(shares.ended((), {record.trial.guest for record in records}))
+
+    return enough
 
 
 def run_spread(

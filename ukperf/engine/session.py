@@ -18,7 +18,7 @@ from ukperf.engine import plan as plans
 from ukperf.engine.bootfiles import digests_of, refuse_others
 from ukperf.engine.counting import refuse_counting
 from ukperf.engine.facts import of_host
-from ukperf.engine.fleetrun import going_on, refuse_crowded, refuse_unspreadable, run_spread
+from ukperf.engine.fleetrun import going_on, over_all, refuse_crowded, refuse_unspreadable, run_spread
 from ukperf.engine.folders import alone, locked, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.engine.provenance import trial_facts
@@ -104,7 +104,7 @@ def resume(
         stack.enter_context(locked(folder))
         contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else Contents((), ())
         records = list(contents.records)
-        rule = enough or partial(precise, plan)
+        rule = enough or (over_all(plan) if plan.scheduler else partial(precise, plan))
         remains.clear()
         clear_drafts(folder)
         why = Runner(plan, folder, {}, this_machine, None, rule, records=records).ended()
@@ -164,12 +164,16 @@ def _run(
 
 
 def precise(plan: Plan, records: Sequence[BootRecord]) -> bool:
-    """The stopping rule of --precision: widths of intervals only."""
+    """The stopping rule of --precision: widths of intervals only, on each host by itself, as they are shown."""
     if plan.limits.precision is None:
         return False
     from ukperf.stats.precision import precise_enough
+    from ukperf.stats.summary import by_host
 
-    return precise_enough(records, baseline=plan.baseline, precision=plan.limits.precision)
+    hosts = by_host(records)
+    return bool(hosts) and all(
+        precise_enough(mine, baseline=plan.baseline, precision=plan.limits.precision) for mine in hosts.values()
+    )
 
 
 def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> Plan:

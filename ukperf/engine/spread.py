@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,12 +21,13 @@ from ukperf.cluster import Reply, Worker
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, checked_block, files_of, plan_text, to_bytes
 from ukperf.engine.folders import write_beside
 from ukperf.engine.journal import Journal
-from ukperf.engine.runner import Observer, Runner, Silent
+from ukperf.engine.runner import MAX_BLOCKS, Observer, Runner, Silent
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts import this_machine
 from ukperf.hosts.base import VMM_FACTS
 from ukperf.model import Accelerator, BootRecord, Plan
 from ukperf.paths import make_dir
+from ukperf.stats.apportion import WORTH, Apportionment
 from ukperf.text import Say, clean, many
 
 WAIT_S = 0.5  # for replies, before workers are looked at again
@@ -93,6 +95,8 @@ class Spread:
         self._orders: dict[str, int] = {}
         for host, _ in {(record.host, record.trial.block) for record in self.records}:
             self._orders[host] = self._orders.get(host, 0) + 1
+        self._most = MAX_BLOCKS if self.plan.limits.boots is None else self.plan.limits.boots
+        self._shares = shares_of(self.plan, self.records)
         # What is in the journal need not be in memory: a run may have a hundred thousand blocks.
         self._written, self.records, self._counts.records = len(self.records), [], []
         self._flying: dict[int, _Flying] = {}
@@ -121,12 +125,14 @@ class Spread:
 
     def ended(self) -> str | None:
         """Why no further block is begun, as a phrase for people; None while there is one."""
-        most, limits = self.plan.limits.boots or 0, self.plan.limits
+        most, limits = self._most, self.plan.limits
         hopeful = self._counts.hopeful()
         if not hopeful:
             return f"no guest had one good boot in {many(len(self._had), 'block')}"
         if len(self._done) >= most:
             return f"{many(most, 'block')} {'was' if most == 1 else 'were'} done{self._without(hopeful)}"
+        if self._shares is not None and (why := self._shares.ended(self._settled(), hopeful)):
+            return f"{why}{self._without(hopeful)}"
         if limits.max_time_s is not None and self._elapsed() >= limits.max_time_s:
             return f"the time was up ({limits.max_time_s:g} s){self._without(hopeful)}"
         return None
@@ -175,7 +181,7 @@ class Spread:
         if any(m.name == name and m.kernel != about.kernel for m in self._machines.values()):
             name = f"{name}-{about.kernel[:8]}"  # two machines that are called alike
         self._machines[address] = _Machine(address, name, about.kernel)
-        wanted = [block for block in about.kept if block not in self._done and block < (self.plan.limits.boots or 0)]
+        wanted = [block for block in about.kept if block not in self._done and block < self._most]
         stale = [block for block in about.kept if block in self._done]
         self._machines[address].unforgotten += stale
         self._kept[address] = wanted
@@ -199,8 +205,9 @@ class Spread:
 
     def _hand_out(self) -> None:
         busy = {flight.worker for flight in self._flying.values() if flight.do != "about"}
+        needs = self._needs()
         for address, machine in self._machines.items():
-            if address in busy:
+            if address in busy or not (self._kept.get(address) or self._again or needs(machine.name)):
                 continue
             block = self._from_kept(address)
             do = "block" if block is None else "kept"
@@ -226,6 +233,24 @@ class Spread:
             machine.unforgotten.clear()
             self._ask(_Flying(do, address, self._deadline(), block, missing), question)
 
+    def _needs(self) -> Callable[[str], bool]:
+        """Whether a block on a machine is worth it: by how much it lowers what is still too wide."""
+        if self._shares is None:
+            return lambda _machine: True
+        busy = [
+            self._machines[f.worker].name for f in self._flying.values() if f.block >= 0 and f.worker in self._machines
+        ]
+        gains = self._shares.gains(self._names(), self._counts.hopeful(), Counter(busy))
+        least = WORTH * max(gains.values(), default=0.0)
+        return lambda machine: gains[machine] >= least
+
+    def _settled(self) -> set[str]:
+        """The machines that can have more; none while it is not known of all who are there."""
+        return set() if any(flight.do == "about" for flight in self._flying.values()) else self._names()
+
+    def _names(self) -> set[str]:
+        return {machine.name for machine in self._machines.values()}
+
     def _from_kept(self, address: str) -> int | None:
         """A block that this worker has finished for an asker that is gone."""
         kept = self._kept.get(address, [])
@@ -246,7 +271,7 @@ class Spread:
         kept = {block for blocks in self._kept.values() for block in blocks}
         flying = {flight.block for flight in self._flying.values() if flight.do != "about"}
         taken = kept | flying
-        most = self.plan.limits.boots or 0
+        most = self._most
         while self._next < most and self._next in self._done:
             self._next += 1
         return next((b for b in range(self._next, most) if b not in self._done and b not in taken), None)
@@ -331,6 +356,8 @@ class Spread:
         self._had.setdefault(block, set()).update(record.trial.guest for record in numbered)
         self._done.add(block)
         machine.unforgotten.append(block)
+        if self._shares is not None:
+            self._shares.add(machine.name, numbered)
         before = set(self._counts.hopeful())
         for record in numbered:
             self._counts.count(record)
@@ -379,6 +406,19 @@ def _guests_of(records: Sequence[BootRecord]) -> dict[int, set[str]]:
     for record in records:
         had.setdefault(record.trial.block, set()).add(record.trial.guest)
     return had
+
+
+def shares_of(plan: Plan, records: Sequence[BootRecord]) -> Apportionment | None:
+    """With --precision what machines have told so far; None where the number of blocks is all that counts."""
+    if plan.limits.precision is None:
+        return None
+    shares = Apportionment(plan.baseline, plan.limits.precision)
+    blocks: dict[tuple[str, int], list[BootRecord]] = {}
+    for record in records:
+        blocks.setdefault((record.host, record.trial.block), []).append(record)
+    for (machine, _), mine in blocks.items():
+        shares.add(machine, mine)
+    return shares
 
 
 def _seed(seed: int, machine: str) -> int:

@@ -6,12 +6,14 @@ given.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from scipy.special import fdtrc, stdtr, stdtrit
 
+from ukperf.stats.apportion import Apportionment
 from ukperf.stats.arrays import Floats
 from ukperf.text import many
 
@@ -104,3 +106,44 @@ def covers_further(trials: Trials) -> Floats:
     k = trials.ratios.shape[1]
     reach = stdtrit(k - 1, 0.975) * trials.ratios.std(1, ddof=1) * np.sqrt(1 + 1 / k)
     return np.asarray(np.abs(trials.fresh - trials.ratios.mean(1)) <= reach)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How a campaign with --precision over machines ended. covers: is the true ratio, 1, in its interval? narrow: was
+    the interval as asked?"""
+
+    covers: bool
+    narrow: bool
+    blocks: tuple[int, ...]  # of each machine
+
+    @property
+    def total(self) -> int:
+        return sum(self.blocks)
+
+
+def until_precise(
+    machines: int, between: float, target: float, random: np.random.Generator, *, loud: bool, worth: float, most: int
+) -> Stop:
+    """One campaign by the rule of `apportion`: in each round every machine whose block is worth it gets one.
+
+    between, target: in standard deviations of a quiet machine's block. loud: every third machine scatters five times as
+    much. worth: as `apportion.WORTH`; 0: every machine gets a block in each round.
+    """
+    names = [f"{place}" for place in range(machines)]
+    scatter = {name: 0.01 * (5 if loud and place % 3 == 2 else 1) for place, name in enumerate(names)}
+    true = dict(zip(names, 0.01 * between * random.standard_normal(machines), strict=True))
+    key, guests = ("total", "guest", "baseline"), ("guest", "baseline")
+    shares = Apportionment("baseline", math.expm1(0.01 * target))
+    why = ""
+    while not why and sum(shares.blocks.values()) < most:
+        gains = shares.gains(names, guests, {})
+        for name in names:
+            if not worth or gains[name] >= worth * max(gains.values()):
+                shares.blocks[name] = shares.blocks.get(name, 0) + 1
+                shares.tell(name, key, true[name] + scatter[name] * random.standard_normal())
+        why = shares.ended(names, guests)
+    means = list(shares.means(key).values())
+    widths = shares.widths(key, names)
+    assert widths is not None
+    return Stop(abs(sum(means) / machines) <= widths.seen, "narrow enough" in why, tuple(shares.blocks.values()))
