@@ -23,7 +23,6 @@ from pathlib import Path
 import ukperf
 from ukperf import workloads
 from ukperf.decode import decode
-from ukperf.engine.bootfiles import files_of
 from ukperf.engine.errand import (
     MOST_ANSWER,
     MOST_FILE,
@@ -38,17 +37,18 @@ from ukperf.engine.errand import (
     to_bytes,
 )
 from ukperf.engine.folders import alone
+from ukperf.engine.parcels import located, receive
 from ukperf.engine.plan import check
 from ukperf.engine.runner import Runner
 from ukperf.engine.setting import decide_accelerator
 from ukperf.errors import UkperfError
-from ukperf.files import read_bytes, write_atomically
+from ukperf.files import read_bytes, reason, write_atomically
 from ukperf.hosts import open_host, remains, this_machine
 from ukperf.hosts.base import Host
 from ukperf.imaging.cache import Cache
 from ukperf.model import Plan, Result
 from ukperf.paths import cache_dir, make_dir
-from ukperf.text import clean, shell
+from ukperf.text import clean
 
 KEPT = "fleet-blocks"  # in the cache: blocks that nobody has taken yet, a folder for each run
 _BLOCK = re.compile(r"(\d{1,8})\.json")
@@ -80,6 +80,8 @@ def answer(data: bytes) -> bytes:
             said = _answer(question_of(data))
     except UkperfError as error:
         said = Told(refusal=clean(error.message, 1000), hint=clean(error.hint or "", 1000))
+    except OSError as error:
+        said = Told(refusal=f"A file cannot be read or written there: {reason(error)} ({clean(error.filename, 200)}).")
     except Exception as error:  # nothing of ours may reach Dask, which would pickle it
         said = Told(refusal=f"ukperf failed there: {type(error).__name__}: {clean(str(error), 500)}")
     return to_bytes(said)
@@ -93,6 +95,11 @@ def _answer(question: Question) -> Told:
         return Told()
     if question.do == "about":
         return Told(about=_about(plan))
+    if question.do == "file":
+        if question.piece is None:
+            raise UkperfError("It sends no piece of a file.")
+        receive(question.piece, _own(), Cache())
+        return Told()
     if question.do == "kept":
         return _kept(plan, question.block)
     if question.do != "block":
@@ -116,12 +123,18 @@ def _about(plan: Plan) -> About:
     accelerator, truth = decide_accelerator(plan.accelerator, host)
     if accelerator is not plan.accelerator and truth is not None:
         raise UkperfError(truth.sentence, hint=truth.advice or None)
-    _refuse_other_files(plan)
+    _, lacks = located(plan, Cache())
     if plan.fleet is not None:
         host.check_fleet()
     facts = {name: clean(value, 500) for name, value in host.facts().items()}
     return About(
-        ukperf.__version__, _hostname(), _kernel(), accelerator, facts, tuple(sorted(_blocks(_folder(plan.run_id))))
+        ukperf.__version__,
+        _hostname(),
+        _kernel(),
+        accelerator,
+        facts,
+        tuple(sorted(_blocks(_folder(plan.run_id)))),
+        lacks,
     )
 
 
@@ -140,26 +153,15 @@ def _host(plan: Plan) -> Host:
     """The plan's host here, opened once a run."""
     if _Open.host is None or _Open.run != plan.run_id:
         _Open.close()
-        _Open.own = secrets.token_hex(8)
         remains.clear()
-        _Open.host = _Open.stack.enter_context(open_host(plan.hosts[0], _Open.own, shared_path=plan.shared_path))
+        _Open.host = _Open.stack.enter_context(open_host(plan.hosts[0], _own(), shared_path=plan.shared_path))
         _Open.run = plan.run_id
     return _Open.host
 
 
-def _refuse_other_files(plan: Plan) -> None:
-    """Raises UkperfError where the plan's files are not here with the bytes that were planned."""
-    digests = Cache().digests
-    for image in plan.images.values():
-        for path in files_of(image):
-            planned = plan.files.get(str(path), image.kernel_digest if path == image.kernel else "")
-            if not path.is_file():
-                raise UkperfError(
-                    f"{path}, which {image.guest} boots from, is not there.",
-                    hint=f"Workers see the asker's files under the same paths: share {shell(path.parent)} with them.",
-                )
-            if planned and digests.file(path) != planned:
-                raise UkperfError(f"{path}, which {image.guest} boots from, has other bytes there than were planned.")
+def _own() -> str:
+    _Open.own = _Open.own or secrets.token_hex(8)
+    return _Open.own
 
 
 def _block(plan: Plan, question: Question) -> Told:
@@ -170,8 +172,11 @@ def _block(plan: Plan, question: Question) -> Told:
     if question.block in _blocks(folder):  # done once, and lost on the way
         return _kept(plan, question.block)
     host = _host(plan)
-    images = {guest: image for guest, image in plan.images.items() if guest in question.guests}
-    part = replace(plan, run_id=_Open.own, images=images, seed=question.seed)
+    here, lacks = located(plan, Cache())
+    if lacks:
+        raise UkperfError("A file that guests boot from is gone from its cache.")
+    images = {guest: image for guest, image in here.images.items() if guest in question.guests}
+    part = replace(here, run_id=_own(), images=images, seed=question.seed)
     workload = workloads.of_run(plan.workload)
     options = workload.options_of(Result(folder, plan, (), ""))
     with _work(folder) as work:
@@ -200,7 +205,7 @@ def _block(plan: Plan, question: Question) -> Told:
 
 @contextlib.contextmanager
 def _work(folder: Path) -> Iterator[Path]:
-    work = make_dir(folder / f"work-{_Open.own}")
+    work = make_dir(folder / f"work-{_own()}")
     try:
         yield work
     finally:

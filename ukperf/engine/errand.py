@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from ukperf.decode import Fitting, NewerError, Within, decode_stored, encode
+from ukperf.decode import SHA256, Fitting, NewerError, Within, decode_stored, encode
 from ukperf.engine.journal import MAX_NUMBER
 from ukperf.errors import UkperfError
 from ukperf.model import Accelerator, BootRecord, Outcome, Plan
@@ -24,6 +24,7 @@ MOST_QUESTION = 32 << 20
 MOST_ANSWER = 48 << 20
 MOST_FILES, MOST_FILE = 256, 8 << 20  # of a block, and bytes of one of them
 MOST_SENTENCE = 2000
+MOST_LACKED = 1024  # files
 # A file of a run's folder: a console, or what a workload keeps of a boot.
 _FILE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+@~=,-]{0,99}/){0,3}[A-Za-z0-9][A-Za-z0-9._+@~=,-]{0,99}")
 _RESERVED = {"plan.json", "journal.ndjson", "suite.json", "report.html"}
@@ -33,8 +34,19 @@ Name = Annotated[str, Fitting(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "name of a ma
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Of a file that guests boot from. digest: of the whole, `size` bytes; data (base64): of it from `offset` on."""
+
+    digest: Annotated[str, SHA256]
+    size: Annotated[int, Within(0, 1 << 40, "size of a file")]
+    offset: Annotated[int, Within(0, 1 << 40, "place in a file")]
+    data: str
+
+
+@dataclass(frozen=True)
 class Question:
-    """do: tell `about` a worker and its machine, do a `block`, give one that is `kept` there, hear of the run's `end`.
+    """do: tell `about` a worker and its machine, take a piece of a `file`, do a `block`, give one that is `kept` there,
+    hear of the run's `end`.
 
     plan: as JSON. order: how many blocks of this run the machine has had, which decides the order of the guests.
     guests: those that are still booted, in orders that the seed decides. forget: blocks that the asker's journal holds.
@@ -49,11 +61,13 @@ class Question:
     forget: tuple[Number, ...] = ()
     alone: bool = True
     seed: Annotated[int, Within(0, 2**32 - 1, "seed")] = 0
+    piece: Piece | None = None
 
 
 @dataclass(frozen=True)
 class About:
-    """A worker and its machine. kept: blocks of the run that are done there, and that nobody has taken yet."""
+    """A worker and its machine. kept: blocks of the run that are done there, and that nobody has taken yet. lacks:
+    digests of files that it has not."""
 
     ukperf: str
     hostname: Name
@@ -61,6 +75,7 @@ class About:
     accelerator: Accelerator
     facts: Mapping[str, str] = field(default_factory=dict)
     kept: tuple[Number, ...] = ()
+    lacks: tuple[Annotated[str, SHA256], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +113,8 @@ def answer_of(data: bytes) -> Told:
     said = sum(len(text) for text in (answer.refusal, answer.hint))
     if said > 2 * MOST_SENTENCE or (answer.done is not None and len(answer.done.files) > MOST_FILES):
         raise UkperfError("It is larger than an answer may be.")
-    if answer.about is not None and sum(map(len, answer.about.facts.values())) > 1 << 16:
+    about = answer.about
+    if about is not None and (sum(map(len, about.facts.values())) > 1 << 16 or len(about.lacks) > MOST_LACKED):
         raise UkperfError("It is larger than an answer may be.")
     return answer
 
@@ -148,6 +164,14 @@ def files_of(done: Done) -> dict[str, bytes]:
         except binascii.Error as error:
             raise UkperfError("It has a file that is none of a run's.") from error
     return files
+
+
+def unpacked(content: str) -> bytes:
+    """Raises UkperfError for what `packed` does not give."""
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error as error:
+        raise UkperfError("It sends what is no piece of a file.") from error
 
 
 def packed(content: bytes) -> str:

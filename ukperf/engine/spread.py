@@ -15,17 +15,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-import ukperf
 from ukperf import signals
 from ukperf.cluster import Reply, Worker
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, checked_block, files_of, plan_text, to_bytes
 from ukperf.engine.folders import write_beside
+from ukperf.engine.joining import Joined, unfit
 from ukperf.engine.journal import Journal
+from ukperf.engine.parcels import Parcels
 from ukperf.engine.runner import MAX_BLOCKS, Observer, Runner, Silent
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts import this_machine
-from ukperf.hosts.base import VMM_FACTS
-from ukperf.model import Accelerator, BootRecord, Plan
+from ukperf.model import BootRecord, Plan
 from ukperf.paths import make_dir
 from ukperf.stats.apportion import WORTH, Apportionment
 from ukperf.text import Say, clean, many
@@ -34,6 +34,7 @@ WAIT_S = 0.5  # for replies, before workers are looked at again
 NOBODY_S = 60.0  # without a worker that can take part
 END_S = 10.0  # for workers to hear that the run has ended
 SPARE_S = 120.0  # of a block beyond its boots' time-outs
+JOINING, BLOCKS = ("about", "file"), ("block", "kept")  # what is asked of who does not yet take part, and of who does
 _CONSOLE = re.compile(r"console/(\d{5})-(.+)")
 
 
@@ -45,17 +46,6 @@ class Workers(Protocol):
     def submit(self, worker: str, question: bytes, *, alone: bool = True) -> int: ...
 
     def replies(self, timeout_s: float) -> list[Reply]: ...
-
-
-@dataclass
-class _Machine:
-    """A worker that takes part. name: what records call its machine; order: blocks of this run that it had."""
-
-    worker: str
-    name: str
-    kernel: str
-    order: int = 0
-    unforgotten: list[int] = field(default_factory=list)  # blocks in our journal that it may still keep
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class Spread:
         self._done = {block for block, had in self._had.items() if had >= set(self._counts.hopeful())}
         self._next = 0
         self._again: list[int] = sorted(self._had.keys() - self._done)  # cut off in the journal, or lost by a worker
-        self._machines: dict[str, _Machine] = {}
+        self._machines: dict[str, Joined] = {}
         self._orders: dict[str, int] = {}
         for host, _ in {(record.host, record.trial.block) for record in self.records}:
             self._orders[host] = self._orders.get(host, 0) + 1
@@ -102,6 +92,7 @@ class Spread:
         self._flying: dict[int, _Flying] = {}
         self._away: dict[str, str] = {}  # worker → why it takes no part
         self._kept: dict[str, list[int]] = {}
+        self._parcels = Parcels(self.plan)
         self._seen = self.clock()  # when somebody could take part last
 
     def run(self) -> str:
@@ -115,7 +106,7 @@ class Spread:
             why = self.ended()
             if why is None:
                 self._hand_out()
-            elif not any(flight.do != "about" for flight in self._flying.values()):
+            elif not any(flight.do in BLOCKS for flight in self._flying.values()):
                 self._end()
                 return why
             for reply in self.cluster.replies(WAIT_S):
@@ -148,7 +139,7 @@ class Spread:
 
     def _look(self) -> None:
         there = self.cluster.workers()
-        asked = {flight.worker for flight in self._flying.values() if flight.do == "about"}
+        asked = {flight.worker for flight in self._flying.values() if flight.do in JOINING}
         for address in [address for address in self._machines if address not in there]:
             machine = self._machines.pop(address)
             self._kept.pop(address, None)
@@ -167,6 +158,7 @@ class Spread:
             raise HostError(f"No worker of the fleet can take part: {last}.", hint="See docs/fleets.md.")
 
     def _leave_out(self, address: str, why: str) -> None:
+        self._parcels.drop(address)
         machine = self._machines.pop(address, None)
         self._kept.pop(address, None)
         where = clean(address, 100) if machine is None else f"{clean(address, 100)} on {machine.name}"
@@ -174,37 +166,43 @@ class Spread:
         self.say(f"The worker {where} takes no part: {why.rstrip('.')}.")
 
     def _welcome(self, address: str, about: About) -> None:
-        if why := self._unfit(about):
+        if why := unfit(self.plan, about, list(self._machines.values()), alone=self.alone):
             self._leave_out(address, why)
+            return
+        if about.lacks:
+            self._begin_to_send(address, about)
             return
         name = next((m.name for m in self._machines.values() if m.kernel == about.kernel != ""), about.hostname)
         if any(m.name == name and m.kernel != about.kernel for m in self._machines.values()):
             name = f"{name}-{about.kernel[:8]}"  # two machines that are called alike
-        self._machines[address] = _Machine(address, name, about.kernel)
+        self._machines[address] = Joined(address, name, about.kernel)
         wanted = [block for block in about.kept if block not in self._done and block < self._most]
         stale = [block for block in about.kept if block in self._done]
         self._machines[address].unforgotten += stale
         self._kept[address] = wanted
 
-    def _unfit(self, about: About) -> str:
-        """Why a worker's machine is not of the plan's kind, as a phrase; "" where it is."""
-        if about.ukperf != ukperf.__version__:
-            return f"it has ukperf {clean(about.ukperf, 40)}, and this is {ukperf.__version__}"
-        if about.accelerator is not self.plan.accelerator:
-            return f"it runs guests by {about.accelerator}, and the plan is for {self.plan.accelerator}"
-        for fact in VMM_FACTS:
-            planned, theirs = self.plan.facts.get(fact, ""), about.facts.get(fact, "")
-            if fact != "libvirt" and planned != theirs:
-                return f"it has {fact} {clean(theirs, 60) or 'of no version'}, and the plan is for {planned or 'none'}"
-        same = [m.worker for m in self._machines.values() if m.kernel == about.kernel != ""]
-        if same and self.alone and self.plan.accelerator is not Accelerator.ICOUNT:
-            return f"it is on the machine of {clean(same[0], 100)}, and both would disturb each other"
-        return ""
+    # ---- files ----
+
+    def _begin_to_send(self, address: str, about: About) -> None:
+        if self._parcels.under_way_to(about.kernel):
+            return  # another worker of its machine gets them, and it is asked again
+        if why := self._parcels.begin(address, about):
+            self._leave_out(address, why)
+        else:
+            self._send(address)
+
+    def _send(self, address: str) -> None:
+        """The next piece of what a worker lacks; when it has all, it is asked again."""
+        if (piece := self._parcels.piece(address)) is not None:
+            self._ask(_Flying("file", address, self._deadline()), Question("file", self._text, piece=piece))
+            return
+        self.say(self._parcels.end(address))
+        self._ask(_Flying("about", address, self._deadline()), Question("about", self._text), alone=False)
 
     # ---- blocks ----
 
     def _hand_out(self) -> None:
-        busy = {flight.worker for flight in self._flying.values() if flight.do != "about"}
+        busy = {flight.worker for flight in self._flying.values() if flight.do in BLOCKS}
         needs = self._needs()
         for address, machine in self._machines.items():
             if address in busy or not (self._kept.get(address) or self._again or needs(machine.name)):
@@ -246,7 +244,7 @@ class Spread:
 
     def _settled(self) -> set[str]:
         """The machines that can have more; none while it is not known of all who are there."""
-        return set() if any(flight.do == "about" for flight in self._flying.values()) else self._names()
+        return set() if any(flight.do in JOINING for flight in self._flying.values()) else self._names()
 
     def _names(self) -> set[str]:
         return {machine.name for machine in self._machines.values()}
@@ -269,7 +267,7 @@ class Spread:
         if self._again:
             return self._again.pop(0)
         kept = {block for blocks in self._kept.values() for block in blocks}
-        flying = {flight.block for flight in self._flying.values() if flight.do != "about"}
+        flying = {flight.block for flight in self._flying.values() if flight.do in BLOCKS}
         taken = kept | flying
         most = self._most
         while self._next < most and self._next in self._done:
@@ -307,6 +305,7 @@ class Spread:
             return  # it came too late, and somebody else has the block
         if reply.answer is None:
             self._lost(flight)
+            self._parcels.drop(flight.worker)
             if reply.why != "it is gone":
                 self._leave_out(flight.worker, reply.why)
             return
@@ -325,13 +324,16 @@ class Spread:
                 raise _NotOurs("its answer is none of ukperf's")
             self._welcome(flight.worker, said.about)
             return
+        if flight.do == "file":
+            self._send(flight.worker)
+            return
         machine = self._machines.get(flight.worker)
         if said.done is None:
             raise _NotOurs("its answer is none of ukperf's")
         if machine is not None and flight.block not in self._done:
             self._keep(machine, flight.block, flight.guests, said.done)
 
-    def _keep(self, machine: _Machine, block: int, missing: Sequence[str], done: Done) -> None:
+    def _keep(self, machine: Joined, block: int, missing: Sequence[str], done: Done) -> None:
         """What a block lacked into the journal, its files before."""
         try:
             asked = tuple(record for record in done.records if record.trial.guest in missing)
