@@ -15,7 +15,7 @@ import ukperf
 from ukperf.model import BootRecord, cost_of
 from ukperf.reports import charts
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Quote, Table, table
-from ukperf.reports.pictures import Chart, Graphic, Picture
+from ukperf.reports.pictures import Chart, Graphic, Icicle, Picture
 from ukperf.reports.plan_table import percent
 from ukperf.reports.story import Story, failures, last_lines
 from ukperf.reports.svg import marks_of, ticks
@@ -60,6 +60,8 @@ def drawn(picture: Picture | None, boots: str = "") -> Markup:
         return Markup("")
     if isinstance(picture, Graphic):
         return Markup('<div class="scroll" tabindex="0">{}</div>\n').format(Markup(picture.svg))
+    if isinstance(picture, Icicle):
+        return Markup(_templates().get_template("icicle.html.j2").render(icicle=picture))
     return _chart(picture, boots)
 
 

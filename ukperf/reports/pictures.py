@@ -136,7 +136,47 @@ class Graphic:
     svg: str
 
 
-Picture: TypeAlias = Chart | Graphic
+@dataclass(frozen=True)
+class Slab:
+    """A box of an icicle. start, width: shares of the picture's width; depth: 0 is the top. said: what a browser shows
+    when the pointer rests on it; css: its colour; value: what it stands for, in the picture's unit."""
+
+    start: float
+    width: float
+    depth: int
+    name: str
+    said: str
+    css: str
+    value: float
+
+
+@dataclass(frozen=True)
+class IcicleRow:
+    """One tree, its root first, each slab before those below it."""
+
+    name: str
+    slabs: tuple[Slab, ...]
+    words: tuple[Words, ...] = ()
+
+    @property
+    def levels(self) -> int:
+        return 1 + max((slab.depth for slab in self.slabs), default=0)
+
+
+@dataclass(frozen=True)
+class Icicle:
+    """Trees on one scale, which can be searched. keys: what its colours are, CSS class → name.
+
+    A name stands in its slab where it fits: at widths where it does not, it is left out whole, and the table has it.
+    """
+
+    title: str
+    rows: tuple[IcicleRow, ...]
+    about: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+Picture: TypeAlias = Chart | Graphic | Icicle
 
 PARTS = 6  # colours that parts of bars have, classes p0 …
 GUESTS = 8  # colours that guests have, classes g0 …

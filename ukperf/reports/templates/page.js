@@ -68,4 +68,48 @@
     });
     svg.addEventListener("blur", hide);
   });
+  /* An icicle: what is sought is outlined and summed; a slab that is clicked takes the whole width, its root gives it back. */
+  document.querySelectorAll(".icicle").forEach((figure) => {
+    const seek = figure.querySelector(".seek"), input = seek.querySelector("input"), told = seek.querySelector("output");
+    const rows = Array.from(figure.querySelectorAll(".slabs"));
+    seek.hidden = false;
+    function sought() {
+      const word = input.value.trim();
+      const glob = word.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".");
+      const wanted = word && new RegExp(/[*?]/.test(word) ? "^" + glob + "$" : glob, "i");
+      const sums = rows.map((row) => {
+        let sum = 0, behind = -1, end = 0;
+        const slabs = Array.from(row.children);
+        slabs.forEach((slab) => {
+          const hit = Boolean(wanted) && wanted.test(slab.dataset.n);
+          slab.classList.toggle("hit", hit);
+          const start = Number(slab.dataset.l), level = parseFloat(slab.style.top);
+          /* what lies below a slab that was counted is in it */
+          if (hit && !(level > behind && start < end - 1e-9)) {
+            sum += Number(slab.dataset.v); behind = level; end = start + Number(slab.dataset.w);
+          }
+        });
+        row.classList.toggle("sought", Boolean(wanted));
+        return slabs.length ? (100 * sum / Number(slabs[0].dataset.v)).toFixed(2) + " %" : "";
+      });
+      told.textContent = wanted ? sums.join(", ") : "";
+    }
+    input.addEventListener("input", sought);
+    rows.forEach((row) => {
+      const slabs = Array.from(row.children);
+      slabs.forEach((slab) => { slab.dataset.l = parseFloat(slab.style.left); slab.dataset.w = parseFloat(slab.style.width); });
+      row.addEventListener("click", (event) => {
+        const slab = event.target.closest(".slab");
+        if (!slab) return;
+        const whole = slab === slabs[0], from = whole ? 0 : Number(slab.dataset.l), wide = whole ? 100 : Number(slab.dataset.w);
+        slabs.forEach((one) => {
+          const left = Number(one.dataset.l), width = Number(one.dataset.w);
+          const low = Math.max(left, from), high = Math.min(left + width, from + wide);
+          one.style.display = high - low > 1e-9 ? "" : "none";
+          one.style.left = 100 * (low - from) / wide + "%";
+          one.style.width = 100 * (high - low) / wide + "%";
+        });
+      });
+    });
+  });
 })();

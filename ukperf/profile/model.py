@@ -1,0 +1,146 @@
+"""A profile: instructions by function and window, of one boot and over boots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+WHOLE = ""  # stands for all windows together
+START = "start"  # what the window before the first event is called
+
+
+class CodePart(StrEnum):
+    """Whose code it is, in the order of a boot."""
+
+    FIRMWARE = "firmware"
+    LOADER = "loader"  # what unpacks or loads a kernel: a boot sector, the decompressor of a bzImage
+    KERNEL = "kernel"
+    MODULE = "module"
+    PROGRAM = "program"
+    LIBRARY = "library"
+    UNNAMED = "unnamed"  # in no file that is known
+
+
+_ORDER = {part: at for at, part in enumerate(CodePart)}
+
+
+@dataclass(frozen=True)
+class Function:
+    """file: what it is in, like `libc.so.6`; "" where nobody knows. name: its own where `named`, else a place in the
+    file (`+0x1a20`), or in memory."""
+
+    part: CodePart
+    file: str
+    name: str
+    named: bool = True
+
+    @property
+    def path(self) -> str:
+        """`kernel/memcpy`, `library/libc.so.6/malloc`: what patterns match besides the name."""
+        return "/".join(filter(None, (self.part.value, self.file, self.name)))
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        return _ORDER[self.part], self.file, self.name
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Instructions of one boot. rows: function → instructions in each window; total: of each window, all of them;
+    rest: of those, what stands in no row, since its blocks found no place in memory. counter: window → how far the
+    guest's own instruction counter went in it, where that is known; what it has more is idle time, which leaps."""
+
+    windows: tuple[str, ...]
+    rows: Mapping[Function, tuple[int, ...]]
+    total: tuple[int, ...]
+    rest: tuple[int, ...]
+    counter: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, window: str = WHOLE) -> dict[Function, int]:
+        """function → instructions, those that have any; WHOLE: over all windows. Raises KeyError for no window."""
+        pick = self._pick(window)
+        return {function: count for function, counts in self.rows.items() if (count := pick(counts))}
+
+    def instructions(self, window: str = WHOLE) -> int:
+        return self._pick(window)(self.total)
+
+    def lost(self, window: str = WHOLE) -> int:
+        return self._pick(window)(self.rest)
+
+    def idle(self, window: str = WHOLE) -> int | None:
+        """What the instruction counter has more than was executed; None where nobody read it."""
+        if window not in self.counter:
+            return None
+        return self.counter[window] - self.instructions(window)
+
+    def _pick(self, window: str) -> Callable[[tuple[int, ...]], int]:
+        if window == WHOLE:
+            return sum
+        try:
+            at = self.windows.index(window)
+        except ValueError:
+            raise KeyError(window) from None
+        return lambda counts: counts[at]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Instructions by what is known of them. named: a symbol names their function; placed: only their file is known;
+    unknown: neither."""
+
+    named: int
+    placed: int
+    unknown: int
+
+    @property
+    def total(self) -> int:
+        return self.named + self.placed + self.unknown
+
+    @property
+    def share(self) -> float:
+        """Of all instructions those that are named; 1 where there are none."""
+        return self.named / self.total if self.total else 1.0
+
+
+def coverage(profile: Profile, window: str = WHOLE, parts: Iterable[CodePart] = CodePart) -> Coverage:
+    """Of a profile's instructions in these parts; with all parts, what found no place is unknown."""
+    wanted = set(parts)
+    named = placed = unknown = 0
+    for function, count in profile.of(window).items():
+        if function.part not in wanted:
+            continue
+        if function.part is CodePart.UNNAMED:
+            unknown += count
+        elif function.named:
+            named += count
+        else:
+            placed += count
+    return Coverage(named, placed, unknown + (profile.lost(window) if CodePart.UNNAMED in wanted else 0))
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """Boots of one setting, at least one. label: whose; facts that tell them apart are in the page."""
+
+    label: str
+    boots: tuple[Profile, ...]
+
+    @cached_property
+    def windows(self) -> tuple[str, ...]:
+        """The windows that every boot has, in the order of the first."""
+        return tuple(w for w in self.boots[0].windows if all(w in boot.windows for boot in self.boots))
+
+    def series(self, window: str = WHOLE) -> dict[Function, tuple[int, ...]]:
+        """function → its instructions in each boot; 0 in those that did not come to it."""
+        seen = [boot.of(window) for boot in self.boots]
+        functions = dict.fromkeys(function for boot in seen for function in boot)
+        return {function: tuple(boot.get(function, 0) for boot in seen) for function in functions}
+
+    def totals(self, window: str = WHOLE) -> tuple[int, ...]:
+        return tuple(boot.instructions(window) for boot in self.boots)
+
+    def varying(self, window: str = WHOLE) -> dict[Function, tuple[int, ...]]:
+        """The functions that are not the same in all boots."""
+        return {function: counts for function, counts in self.series(window).items() if len(set(counts)) > 1}

@@ -1,0 +1,231 @@
+"""The page of a profile: whose code the instructions are, and the functions that have most of them, guest by guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ukperf.model import Estimate, Unit
+from ukperf.profile.difference import parts_of
+from ukperf.profile.icicles import icicle
+from ukperf.profile.model import WHOLE, CodePart, Coverage, Function, Profiled, coverage
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.pictures import Picture
+from ukperf.reports.units import common_scale, interval, number, with_unit
+from ukperf.stats.addends import mean
+from ukperf.text import many
+
+MOST = 20  # functions of each guest, unless more are asked for
+MOST_FILES = 12  # files of a part that have a row of their own
+_VARYING = 3  # named in a line
+_KERNEL = (CodePart.KERNEL, CodePart.MODULE)
+
+
+@dataclass(frozen=True)
+class ProfilePage(Page):
+    """sides: one for each guest, at least one. window: WHOLE: all of a boot. most: functions of each that are shown."""
+
+    sides: Sequence[Profiled]
+    window: str = field(default=WHOLE, kw_only=True)
+    most: int = field(default=MOST, kw_only=True)
+
+    def answers(self) -> Sequence[str]:
+        return [_answer(side, self.window) for side in self.sides]
+
+    def body(self) -> Iterator[Part]:
+        yield Line(where(self.window), wraps=True)
+        yield self._parts()
+        yield self._functions()
+        for side in self.sides:
+            yield from _remarks(side, self.window)
+
+    def _parts(self) -> Table:
+        rows: list[tuple[Cell, ...]] = []
+        for side in self.sides:
+            whole = side.totals(self.window)
+            for name, values, covered in _part_rows(side, self.window):
+                rows.append((Cell(side.label), Cell(name), *figure(values, whole), Cell(covered)))
+        columns = (
+            Column("guest", cuts=True),
+            Column("code of", cuts=True),
+            Column("instructions", right=True),
+            Column("95 % interval", stays=True),
+            Column("share", right=True),
+            Column("named", right=True),
+        )
+        return Table(columns, tuple(rows), grouped=True, corner="guest")
+
+    def _functions(self) -> Table:
+        rows: list[tuple[Cell, ...]] = []
+        for side in self.sides:
+            whole = side.totals(self.window)
+            so_far = 0.0
+            for function, counts in ranked(side, self.window)[: self.most]:
+                so_far += sum(counts) / max(1, sum(whole))
+                sums = Cell(percent(so_far), Tone.DIM)
+                rows.append(
+                    (Cell(side.label), Cell(shown(function)), Cell(home(function)), *figure(counts, whole), sums)
+                )
+        columns = (
+            Column("guest", cuts=True),
+            Column("function", cuts=True, least=16),
+            Column("in", cuts=True),
+            Column("instructions", right=True),
+            Column("95 % interval", stays=True),
+            Column("share", right=True),
+            Column("sum", right=True),
+        )
+        return Table(columns, tuple(rows), grouped=True, corner="guest", keys=2)
+
+    def said(self) -> Mapping[str, object]:
+        return {
+            "window": self.window,
+            "facts": self.facts,
+            "guests": [side_said(side, self.window) for side in self.sides],
+            "notes": self.notes,
+        }
+
+    def pictures(self) -> Iterable[Picture]:
+        drawn = icicle([(side.label, average(side, self.window)) for side in self.sides], where(self.window))
+        return () if drawn is None else (drawn,)
+
+
+def where(window: str) -> str:
+    """Which instructions are counted."""
+    return "All instructions of a boot." if window == WHOLE else f"Instructions in the window {window}."
+
+
+def ranked(side: Profiled, window: str) -> list[tuple[Function, tuple[int, ...]]]:
+    """Functions with their boots, what has most instructions first."""
+    return sorted(side.series(window).items(), key=lambda row: (-sum(row[1]), row[0].order))
+
+
+def average(side: Profiled, window: str) -> dict[Function, float]:
+    return {function: sum(counts) / len(counts) for function, counts in side.series(window).items()}
+
+
+def shown(function: Function) -> str:
+    return function.name or "(no symbols)"
+
+
+def home(function: Function) -> str:
+    """What a function is in, in a word."""
+    if function.part in (CodePart.MODULE, CodePart.LIBRARY) and function.file:
+        return function.file
+    return f"{function.part.value} {function.file}".strip()
+
+
+def figure(values: Sequence[int], whole: Sequence[int]) -> tuple[Cell, Cell, Cell]:
+    """The cells of a mean, its interval, and its share of all."""
+    estimate = mean(values, Unit.INSTRUCTIONS)
+    divisor, symbol = common_scale([estimate.value], Unit.INSTRUCTIONS)
+    spread = 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / divisor
+    said = interval((estimate.low, estimate.high), divisor, spread)
+    if estimate.low is None and not estimate.off and len(values) > 1:
+        said = "same in all"
+    value = Cell(f"{number(estimate.value / divisor, spread)} {symbol}")
+    return value, Cell(said), Cell(percent(sum(values) / max(1, sum(whole))))
+
+
+def percent(share: float) -> str:
+    """Two digits behind the point for shares under a tenth of a per cent would be noise: one is enough above 10 %."""
+    return f"{100 * share:.1f} %" if share >= 0.0995 else f"{100 * share:.2f} %"
+
+
+def _part_rows(side: Profiled, window: str) -> Iterator[tuple[str, Sequence[int], str]]:
+    """(what, instructions in each boot, how much of it is named) by part and file; what found no place, idle, all."""
+    parts = parts_of(side, window)
+    for part in CodePart:
+        files = sorted(((file, row) for (p, file), row in parts.items() if p is part), key=lambda f: (-sum(f[1]), f[0]))
+        for file, row in files[:MOST_FILES]:
+            yield f"{part.value} {file}".strip(), row, _named(side, window, part, file)
+        rest = [row for _, row in files[MOST_FILES:]]
+        if rest:
+            yield f"{many(len(rest), 'other')} ({part.value})", [sum(row) for row in zip(*rest, strict=True)], ""
+    lost = [boot.lost(window) for boot in side.boots]
+    if any(lost):
+        yield "no place in memory", lost, ""
+    yield "all", side.totals(window), percent(covered(side, window).share)
+    idle = [boot.idle(window) for boot in side.boots]
+    if all(one is not None for one in idle):
+        yield "idle (counter's leaps)", [int(one or 0) for one in idle], ""
+
+
+def _named(side: Profiled, window: str, part: CodePart, file: str) -> str:
+    own = [(f, sum(counts)) for f, counts in side.series(window).items() if (f.part, f.file) == (part, file)]
+    total = sum(count for _, count in own)
+    return percent(sum(count for f, count in own if f.named) / total) if total else ""
+
+
+def covered(side: Profiled, window: str = WHOLE, parts: Iterable[CodePart] = CodePart) -> Coverage:
+    """Over all boots together."""
+    each = [coverage(boot, window, tuple(parts)) for boot in side.boots]
+    return Coverage(sum(c.named for c in each), sum(c.placed for c in each), sum(c.unknown for c in each))
+
+
+def _answer(side: Profiled, window: str) -> str:
+    listed = ranked(side, window)
+    whole = sum(side.totals(window))
+    if not listed or not whole:
+        return f"{side.label}: nothing was executed."
+    first = ", ".join(f"{shown(f)} {percent(sum(counts) / whole)}" for f, counts in listed[:3])
+    return f"{side.label}: {with_unit(whole / len(side.boots), Unit.INSTRUCTIONS)}; most in {first}."
+
+
+def _remarks(side: Profiled, window: str) -> Iterator[Line]:
+    known = covered(side, window)
+    kernel = covered(side, window, _KERNEL)
+    said = f"{side.label}: a symbol names {percent(known.share)} of the instructions"
+    if known.total:
+        said += f"; of {percent(known.placed / known.total)} only the file is known, of "
+        said += f"{percent(known.unknown / known.total)} nothing"
+    if kernel.total:
+        said += f". Of its kernel's, {percent(kernel.share)} are named"
+    yield Line(f"{said}.", Tone.DIM)
+    if len(side.boots) > 1:
+        yield _repeating(side, window)
+
+
+def _repeating(side: Profiled, window: str) -> Line:
+    varying = side.varying(window)
+    boots = many(len(side.boots), "boot")
+    if not varying:
+        return Line(f"{side.label}: all {boots} executed the same, function by function.", Tone.DIM)
+    widest = sorted(varying.items(), key=lambda row: min(row[1]) - max(row[1]))
+    names = ", ".join(f"{shown(f)} by {max(counts) - min(counts):,}" for f, counts in widest[:_VARYING])
+    more = f" and {len(varying) - _VARYING:,} more" if len(varying) > _VARYING else ""
+    return Line(
+        f"{side.label}: of {many(len(side.series(window)), 'function')}, {len(varying):,} differ between {boots}: "
+        f"{names}{more}.",
+        Tone.DIM,
+    )
+
+
+def side_said(side: Profiled, window: str) -> Mapping[str, object]:
+    """For JSON: every function."""
+    whole = side.totals(window)
+    return {
+        "guest": side.label,
+        "boots": len(side.boots),
+        "windows": [w for w in side.windows if w],
+        "instructions": mean(whole, Unit.INSTRUCTIONS),
+        "lost": [boot.lost(window) for boot in side.boots],
+        "idle": [boot.idle(window) for boot in side.boots],
+        "coverage": covered(side, window),
+        "functions": [
+            {
+                "part": function.part,
+                "file": function.file,
+                "name": function.name,
+                "named": function.named,
+                "share": sum(counts) / max(1, sum(whole)),
+                "instructions": _estimate_said(mean(counts, Unit.INSTRUCTIONS)),
+                "boots": counts,
+            }
+            for function, counts in ranked(side, window)
+        ],
+    }
+
+
+def _estimate_said(estimate: Estimate) -> Mapping[str, object]:
+    return {"mean": estimate.value, "low": estimate.low, "high": estimate.high}

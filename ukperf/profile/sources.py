@@ -1,0 +1,160 @@
+"""What the code of a guest may be: its kernel, what loads it, its program with its libraries, the firmware.
+
+All of it lies in files of this machine. Where in memory a guest had it, `placing` finds out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ukperf.errors import UkperfError
+from ukperf.files import open_regular, read_bytes, reason
+from ukperf.imaging.elf import MAGIC, LibrarySearch, needed_libraries
+from ukperf.model import Program
+from ukperf.profile.elfcode import DEBUG, Segment, read_code, with_debug_names
+from ukperf.profile.model import CodePart
+from ukperf.profile.symbols import NO_SYMBOLS, KernelSymbols, Symbols, parse_kallsyms
+
+BLOB_MAX = 64 << 20  # bytes of a kernel's image or of firmware
+MOST_FILES = 4000  # of a program's tree
+_MODULE = ".ko"
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """One file of code. paged: it moves by whole pages; others (firmware, a kernel's image) by any number of bytes.
+    paged files have addresses of their own, which `symbols` go by."""
+
+    part: CodePart
+    name: str
+    segments: tuple[Segment, ...]
+    symbols: Symbols = NO_SYMBOLS
+    paged: bool = True
+
+
+@dataclass(frozen=True)
+class Sources:
+    """files: in the order in which they are looked for; linux: names of a Linux kernel's code by address, None of
+    others. notes: sentences about what could not be used."""
+
+    files: tuple[CodeFile, ...] = ()
+    linux: KernelSymbols | None = None
+    notes: tuple[str, ...] = ()
+
+
+def sources_of(
+    *,
+    kernel: Path | None = None,
+    kallsyms: str = "",
+    program: Program | None = None,
+    extra_files: Sequence[Path] = (),
+    firmware: Sequence[Path] = (),
+    loaders: Sequence[Path] = (),
+    symbols: Path | None = None,
+    debug: Path = DEBUG,
+) -> Sources:
+    """Everything that a guest's code may be.
+
+    kernel: the kernel that is booted; a bzImage is a loader, whose kernel kallsyms names (/proc/kallsyms of the same
+    kernel). extra_files: programs and libraries besides, like a guest's init. symbols: an ELF file with the kernel's
+    symbols, where the kernel has none. Raises UkperfError for a file of symbols that is none; what else cannot be read
+    is in the notes.
+    """
+    notes: list[str] = []
+    files: list[CodeFile] = []
+    if kernel is not None:
+        files += _kernel(kernel, symbols, debug, notes)
+    files += [blob for path in loaders if (blob := _blob(CodePart.LOADER, path, notes))]
+    files += _programs(program, extra_files, debug, notes)
+    files += [blob for path in firmware if (blob := _blob(CodePart.FIRMWARE, path, notes))]
+    linux = None
+    if kallsyms:
+        try:
+            linux = parse_kallsyms(kallsyms.splitlines())
+        except ValueError as error:
+            notes.append(f"The kernel's symbols are not used: {error}.")
+    return Sources(tuple(files), linux, tuple(notes))
+
+
+def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> Iterator[CodeFile]:
+    names = read_code(symbols).symbols if symbols is not None else NO_SYMBOLS
+    if not _is_elf(path):
+        if (blob := _blob(CodePart.LOADER, path, notes)) is not None:
+            yield blob
+        return
+    try:
+        code = read_code(path)
+    except UkperfError as error:
+        notes.append(error.message)
+        return
+    own = with_debug_names(path, code, debug)
+    yield CodeFile(CodePart.KERNEL, "", code.segments, names.over(own) if len(names) else own)
+
+
+def _programs(program: Program | None, extra: Sequence[Path], debug: Path, notes: list[str]) -> Iterator[CodeFile]:
+    paths: dict[Path, tuple[CodePart, str]] = {}
+    if program is not None:
+        paths |= dict(_of_program(program))
+    for path in extra:
+        paths.setdefault(path, (CodePart.PROGRAM, path.name))
+    if len(paths) > MOST_FILES:
+        notes.append(f"Of {len(paths):,} files of code in the program's tree, {MOST_FILES:,} are looked at.")
+    for path, (part, name) in list(paths.items())[:MOST_FILES]:
+        try:
+            code = read_code(path)
+        except UkperfError as error:
+            notes.append(error.message)
+            continue
+        if code.segments:
+            yield CodeFile(part, name, code.segments, with_debug_names(path, code, debug))
+
+
+def _of_program(program: Program) -> Iterator[tuple[Path, tuple[CodePart, str]]]:
+    if not program.is_tree:
+        yield program.path, (CodePart.PROGRAM, Path(program.argv[0]).name)
+        return
+    started = program.argv[0].lstrip("/")
+    for path in _elf_files(program.path):
+        inside = str(path.relative_to(program.path))
+        is_program = inside == started or not (".so" in path.name or _MODULE in path.name)
+        yield path, (CodePart.PROGRAM if is_program else CodePart.LIBRARY, path.name)
+
+
+def _elf_files(root: Path) -> Iterator[Path]:
+    """In the order of their names; links are not followed, since what they lead to is met by its own name."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not path.is_symlink() and _is_elf(path):
+                yield path
+
+
+def host_libraries(program: Path) -> tuple[Path, ...]:
+    """The libraries that a program of this machine asks for, where they are: of one that runs as it is installed."""
+    try:
+        known, _ = needed_libraries([program], LibrarySearch())
+    except UkperfError:
+        return ()
+    return tuple(known.values())
+
+
+def _is_elf(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return file.read(4) == MAGIC
+    except OSError:
+        return False
+
+
+def _blob(part: CodePart, path: Path, notes: list[str]) -> CodeFile | None:
+    """A file whose bytes are taken as they are."""
+    try:
+        data = read_bytes(path, BLOB_MAX)
+    except OSError as error:
+        notes.append(f"{path} cannot be read: {reason(error)}.")
+        return None
+    return CodeFile(part, path.name, (Segment(0, data),), paged=False)
