@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import profilepages
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,10 @@ PAGES = {
     "report": report_page,
     "selftest": selftest_page,
     "--min-memory": lambda: LeastMemoryPage([LeastMemory("nanos", 23, 256, 30, 99 << 20)], facts=FACTS, notes=NOTES),
+    **{
+        f"profile, {name}": (lambda page=page: replace(page, notes=NOTES))  # type: ignore[misc]
+        for name, page in profilepages.pages().items()
+    },
     "images": lambda: replace(sentences({"bytes": 12}, "12 bytes freed."), notes=NOTES),
 }
 

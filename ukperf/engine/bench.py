@@ -51,7 +51,9 @@ class OpenBoots:
         """
         setting = self.settings[guest].running(program)
         spec = setting.spec(self.run_id, timeout_s=timeout_s)
-        return setting.host.boot(replace(spec, idle_s=idle_s))
+        kept = self.request.listening
+        spec = replace(spec, idle_s=idle_s, keep_output=kept.keep or None, console_limit=kept.limit)
+        return setting.host.boot(spec)
 
     def context(self, guest: str) -> Sequence[str]:
         """What an answer may depend on besides kernel and program."""

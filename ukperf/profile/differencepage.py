@@ -10,8 +10,8 @@ from ukperf.model import Unit, verdict_word
 from ukperf.profile.difference import FunctionChange, GateResult, changes, comparable, total_change
 from ukperf.profile.icicles import icicle
 from ukperf.profile.model import WHOLE, Function, Profiled
-from ukperf.profile.page import MOST, average, home, shown, where
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, tone_of
+from ukperf.profile.page import MOST, average, called, home, shown, where
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines, tone_of
 from ukperf.reports.pictures import Picture
 from ukperf.reports.units import common_scale, number, with_unit
 from ukperf.stats.addends import Addend
@@ -42,7 +42,7 @@ class DifferencePage(Page):
         said = f"{self.side.label} executes {signed(one.difference)} against {self.baseline.label}"
         share = f" ({100 * one.difference / one.baseline:+.2f} %)" if one.baseline else ""
         most = [c for c in self.changes if c.addend.difference][:3]
-        names = ", ".join(f"{shown(c.function)} {signed(c.addend.difference)}" for c in most)
+        names = ", ".join(f"{called(c.function)} {signed(c.addend.difference)}" for c in most)
         return (f"{said}{share}{': ' if names else ''}{names}.",)
 
     def body(self) -> Iterator[Part]:
@@ -68,6 +68,7 @@ class DifferencePage(Page):
             tone = Tone.UNSURE if result.failed is None else Tone.BAD if result.failed else Tone.GOOD
             yield Line(result.sentence, tone)
         yield from self._remarks(len(listed))
+        yield from fact_lines(self.facts)
 
     def _remarks(self, listed: int) -> Iterator[Line]:
         differing = [c for c in self.changes if c.addend.difference]

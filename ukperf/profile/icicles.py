@@ -12,7 +12,7 @@ from ukperf.reports.pictures import Icicle, IcicleRow, Slab, Words
 from ukperf.reports.units import with_unit
 
 _LEAST_SHARE = 0.0008  # of the widest guest: a slab that is less than a pixel wide shows nothing
-_PARTS = {part: f"s{at}" for at, part in enumerate(CodePart)}
+_PARTS = {part.value: f"s{at}" for at, part in enumerate(CodePart)}
 _STEPS = (0.01, 0.1, 0.5)  # of the baseline: what a difference must be to have the next deeper colour
 _ABOUT = (
     "From the top: guest, whose code it is, file or group of names, function; as wide as its instructions, all guests "
@@ -37,7 +37,7 @@ def icicle(
         words = (Words(with_unit(tree.instructions, Unit.INSTRUCTIONS), Tone.STRONG),)
         rows.append(IcicleRow(tree.name, slabs, words))
     present = {f.part for _, counts in guests for f in counts}
-    keys = [(_PARTS[part], part.value) for part in CodePart if part in present]
+    keys = [(_PARTS[part.value], part.value) for part in CodePart if part in present]
     if adds is not None:
         keys = [("more3", "half as much again, and above"), ("more2", "from 10 % more"), ("more1", "from 1 % more")]
         keys += [("same", "the same within 1 %")]
@@ -55,7 +55,7 @@ def _slabs(
     adds: Mapping[Function, tuple[float, float]] | None,
 ) -> Iterator[Slab]:
     if depth == 1:
-        css = _PARTS[CodePart(node.name)]
+        css = _PARTS.get(node.name, "same")
     share = node.instructions / whole if whole else 0.0
     said = f"{node.name}: {with_unit(node.instructions, Unit.INSTRUCTIONS)}, {100 * share:.2f} %"
     colour = css or "same"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ukperf.model import Unit, verdict_word
 from ukperf.profile.consolemarks import CallKind, Initcall, by_name, call_changes
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, tone_of
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines, tone_of
 from ukperf.reports.pictures import Box, Chart, ChartAxis, Strip, Words
 from ukperf.reports.units import interval, number
 from ukperf.stats.addends import mean
@@ -58,6 +58,7 @@ class InitcallPage(Page):
             probes = [len([c for c in boot if c.kind is CallKind.PROBE]) for boot in side.boots]
             said = f"{side.label}: {many(max(calls, default=0), 'initcall')}, {many(max(probes, default=0), 'probe')}"
             yield Line(f"{said} that drivers made in them, {many(len(side.boots), 'boot')}.", Tone.DIM)
+        yield from fact_lines(self.facts)
 
     @property
     def _unit(self) -> str:

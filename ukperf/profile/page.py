@@ -9,7 +9,7 @@ from ukperf.model import Estimate, Unit
 from ukperf.profile.difference import parts_of
 from ukperf.profile.icicles import icicle
 from ukperf.profile.model import WHOLE, CodePart, Coverage, Function, Profiled, coverage
-from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone
+from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines
 from ukperf.reports.pictures import Picture
 from ukperf.reports.units import common_scale, interval, number, with_unit
 from ukperf.stats.addends import mean
@@ -38,6 +38,7 @@ class ProfilePage(Page):
         yield self._functions()
         for side in self.sides:
             yield from _remarks(side, self.window)
+        yield from fact_lines(self.facts)
 
     def _parts(self) -> Table:
         rows: list[tuple[Cell, ...]] = []
@@ -108,6 +109,11 @@ def shown(function: Function) -> str:
     return function.name or "(no symbols)"
 
 
+def called(function: Function) -> str:
+    """In a sentence."""
+    return function.name if function.named else " ".join(filter(None, (home(function), function.name)))
+
+
 def home(function: Function) -> str:
     """What a function is in, in a word."""
     if function.part in (CodePart.MODULE, CodePart.LIBRARY) and function.file:
@@ -168,7 +174,7 @@ def _answer(side: Profiled, window: str) -> str:
     whole = sum(side.totals(window))
     if not listed or not whole:
         return f"{side.label}: nothing was executed."
-    first = ", ".join(f"{shown(f)} {percent(sum(counts) / whole)}" for f, counts in listed[:3])
+    first = ", ".join(f"{called(f)} {percent(sum(counts) / whole)}" for f, counts in listed[:3])
     return f"{side.label}: {with_unit(whole / len(side.boots), Unit.INSTRUCTIONS)}; most in {first}."
 
 
