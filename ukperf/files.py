@@ -251,6 +251,16 @@ def patch_own(path: Path, size: int, parts: Mapping[int, bytes]) -> None:
             file.write(data)
 
 
+def extend_own(path: Path, size: int, data: bytes) -> bool:
+    """Write on at the end of a file of ours that is `size` bytes long, or begin one; False for one of another size.
+    Raises OSError."""
+    with os.fdopen(open_own(path, os.O_RDWR | (0 if size else os.O_CREAT | os.O_TRUNC)), "r+b") as file:
+        if file.seek(0, os.SEEK_END) != size:
+            return False
+        file.write(data)
+    return True
+
+
 def create_own(path: Path) -> io.BufferedWriter:
     """A file of ours, empty, and its folder made; neither may be a link. Raises OSError as `open_own`."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import time
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from ukperf.engine.bootfiles import files_of
 from ukperf.engine.errand import About, Piece, packed, unpacked
 from ukperf.errors import UkperfError
-from ukperf.files import open_own, open_regular, reason
+from ukperf.files import extend_own, open_regular, reason
 from ukperf.imaging.cache import KEPT, Cache
 from ukperf.model import BootProtocol, Image, Plan
 from ukperf.paths import make_dir
@@ -215,11 +214,8 @@ def receive(piece: Piece, owner: str, cache: Cache) -> None:
     try:
         if not piece.offset:
             _refuse_without_room(folder, piece.size)
-        fresh = 0 if piece.offset else os.O_CREAT | os.O_TRUNC
-        with os.fdopen(open_own(draft, os.O_RDWR | fresh), "r+b") as file:
-            if file.seek(0, os.SEEK_END) != piece.offset:
-                raise UkperfError("It sends the pieces of a file out of order.")
-            file.write(data)
+        if not extend_own(draft, piece.offset, data):
+            raise UkperfError("It sends the pieces of a file out of order.")
         if piece.offset + len(data) == piece.size:
             _keep(draft, piece.digest, cache)
     except BaseException as error:
