@@ -17,7 +17,7 @@ from ukperf.engine.errand import Done, Question, Told
 from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.engine.session import precise
 from ukperf.errors import UkperfError
-from ukperf.model import Limits, Outcome, Unit
+from ukperf.model import BootRecord, Limits, Outcome, Unit
 from ukperf.stats.apportion import LEAST_EACH, WORTH, Apportionment
 from ukperf.stats.machinetrials import until_precise
 
@@ -106,6 +106,19 @@ def test_boots_become_log_ratios_and_what_cannot_be_compared_holds_nothing_up() 
     assert "narrow enough" in lost.ended("ab", ("linux",))  # without nanos, given up
     with pytest.raises(UkperfError, match="between 0 and 100"):
         Apportionment("linux", 1.5)
+
+
+def test_each_kind_of_machine_must_be_precise_where_kinds_are_told_apart() -> None:
+    def block(machine: str, ratio: float, block_: int) -> list[BootRecord]:
+        facts = {"qemu": "8" if machine in "ab" else "9", "accelerator": "tcg"}
+        return [replace(boot(g, block_, t), facts=facts) for g, t in (("linux", 1.0), ("nanos", ratio))]
+
+    for strata, why in ((True, "narrow enough"), (False, "further machines narrow")):
+        shares = Apportionment("linux", 0.01, strata)
+        for n in range(8):
+            for machine, ratio in {"a": 0.5, "b": 0.5, "c": 0.9, "d": 0.9}.items():
+                shares.add(machine, block(machine, ratio, n))
+        assert why in shares.ended("abcd", BOTH)
 
 
 def test_each_host_of_several_connections_must_be_precise_by_itself() -> None:

@@ -21,6 +21,7 @@ from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.spread import Spread
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
+from ukperf.hosts.truth import Truth
 from ukperf.model import Accelerator, Outcome, Plan
 
 GUESTS = ("floor", "linux")
@@ -201,6 +202,20 @@ def test_a_worker_of_another_kind_is_refused_with_a_sentence(odd: dict[str, obje
     assert not [q for name, q in cluster.asked if name == "odd" and q.do == "block"]
 
 
+@pytest.mark.parametrize("odd", [{"ukperf": "0.0.1"}, {"accelerator": Accelerator.KVM}, {"facts": {"qemu": "99"}}])
+def test_workers_of_another_kind_take_part_where_the_plan_has_strata(odd: dict[str, object], tmp_path: Path) -> None:
+    def act(worker: str, question: Question) -> Told:
+        if worker == "odd" and question.do == "about":
+            return Told(about=about(worker, **odd))
+        return good(worker, question)
+
+    said: list[str] = []
+    cluster = FakeCluster({"a": 1, "odd": 1}, act)
+    run(tmp_path, cluster, replace(plan_of(GUESTS, boots=8), strata=True), said)
+    assert blocks(tmp_path) == ONCE and not said
+    assert [q for name, q in cluster.asked if name == "odd" and q.do == "block"]
+
+
 def test_where_nobody_can_take_part_the_run_ends_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="without --resources ukperf=1"):
         run(tmp_path, FakeCluster({"a": 0}, good))
@@ -286,6 +301,7 @@ def at_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeH
     host = FakeHost(lambda spec, n: good_boot() if spec.image.guest != "bad" else bad_boot(Outcome.HUNG))
     monkeypatch.setattr(atworker, "_host", lambda plan: host)
     monkeypatch.setattr(atworker._Open, "own", "fedcba9876543210")
+    monkeypatch.setattr(atworker._Open, "accelerator", None)
     yield host
 
 
@@ -317,6 +333,21 @@ def test_a_worker_boots_a_block_keeps_it_and_forgets_it_when_it_is_told_to(at_wo
     closed: list[bool] = []
     atworker._Open.stack.callback(closed.append, True)
     assert ask(Question("end", text)) == Told() and closed == [True]
+
+
+@pytest.mark.parametrize("has", [(Accelerator.TCG,), (Accelerator.KVM, Accelerator.ICOUNT, Accelerator.TCG)])
+def test_a_worker_without_true_kvm_emulates_in_a_stratum_of_its_own_or_is_refused(
+    has: tuple[Accelerator, ...], at_worker: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_worker.accelerators = has
+    lies = Truth(False, "KVM is emulated here.", "Use --accel tcg.")
+    monkeypatch.setattr("ukperf.engine.setting.truth_about", lambda host, fresh=False: lies)
+    plan = replace(without_files(), accelerator=Accelerator.KVM)
+    assert ask(Question("about", plan_text(plan))).refusal
+    told = ask(Question("about", plan_text(replace(plan, strata=True)))).about
+    assert told is not None and told.accelerator is Accelerator.TCG
+    done = ask(Question("block", plan_text(replace(plan, strata=True)), 0, 0, GUESTS)).done
+    assert done is not None and {record.facts["accelerator"] for record in done.records} == {"tcg"}
 
 
 def test_a_worker_answers_faults_with_sentences(at_worker: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ class Shared:
     launch: o.LaunchBy = Launch.LIBVIRT
     connect: o.Connect = None
     fleet: o.OverFleet = None
+    fleet_strata: o.FleetStrata = False
     timeout: o.Timeout = 120.0
     kernel: o.Kernel = None
     append: o.Append = None
@@ -97,11 +98,14 @@ class Shared:
                 seed=self.seed,
                 folder=absolute(self.run) if self.run else None,
                 scheduler=o.scheduler(self.fleet),
+                strata=self.fleet_strata,
             )
         return asked
 
 
-CAMPAIGN = frozenset({"baseline", "boots", "precision", "max_time", "retry", "delta", "seed", "run", "fleet"})
+CAMPAIGN = frozenset(
+    {"baseline", "boots", "precision", "max_time", "retry", "delta", "seed", "run", "fleet", "fleet_strata"}
+)
 
 
 def measuring(

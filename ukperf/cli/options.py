@@ -124,6 +124,13 @@ OverFleet = Annotated[
         help="Give blocks to Dask workers on many machines: local:N, an address, or a scheduler file (docs/fleets.md).",
     ),
 ]
+FleetStrata = Annotated[
+    bool,
+    typer.Option(
+        "--fleet-strata",
+        help="Machines of --fleet with another QEMU, ukperf or accelerator take part, each kind with its own results.",
+    ),
+]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="A boot that takes longer counts as hung.")]
 Kernel = Annotated[
     list[str] | None, typer.Option(metavar="GUEST=FILE", help="Use this kernel for a guest; may be repeated.")

@@ -46,7 +46,7 @@ from ukperf.files import read_bytes, reason, write_atomically
 from ukperf.hosts import open_host, remains, this_machine
 from ukperf.hosts.base import Host
 from ukperf.imaging.cache import Cache
-from ukperf.model import Plan, Result
+from ukperf.model import Accelerator, Plan, Result
 from ukperf.paths import cache_dir, make_dir
 from ukperf.text import clean
 
@@ -62,11 +62,12 @@ class _Open:
     own = ""  # what this process calls its part of the run: two workers of a machine must not be taken for one
     stack = ExitStack()
     host: Host | None = None
+    accelerator: Accelerator | None = None  # that executes the run's guests here, once it is known
 
     @classmethod
     def close(cls) -> None:
         """Also at the end of this process, whatever ends it but kill -9: the host leaves nothing then."""
-        stack, cls.stack, cls.host, cls.run = cls.stack, ExitStack(), None, ""
+        stack, cls.stack, cls.host, cls.run, cls.accelerator = cls.stack, ExitStack(), None, "", None
         stack.close()
 
 
@@ -120,9 +121,7 @@ def _plan(text: str) -> Plan:
 
 def _about(plan: Plan) -> About:
     host = _host(plan)
-    accelerator, truth = decide_accelerator(plan.accelerator, host)
-    if accelerator is not plan.accelerator and truth is not None:
-        raise UkperfError(truth.sentence, hint=truth.advice or None)
+    accelerator = _Open.accelerator = _accelerator(plan, host)
     _, lacks = located(plan, Cache())
     if plan.fleet is not None:
         host.check_fleet()
@@ -136,6 +135,20 @@ def _about(plan: Plan) -> About:
         tuple(sorted(_blocks(_folder(plan.run_id)))),
         lacks,
     )
+
+
+def _accelerator(plan: Plan, host: Host) -> Accelerator:
+    """What executes guests here: the plan's accelerator, or, where the plan has strata and KVM is not to be had or not
+    true, emulation in its place. Raises UkperfError where neither is."""
+    instead = plan.strata and plan.accelerator is Accelerator.KVM and Accelerator.TCG in host.accelerators
+    if instead and Accelerator.KVM not in host.accelerators:
+        return Accelerator.TCG
+    accelerator, truth = decide_accelerator(plan.accelerator, host)
+    if accelerator is plan.accelerator or truth is None:
+        return accelerator
+    if instead:
+        return Accelerator.TCG
+    raise UkperfError(truth.sentence, hint=truth.advice or None)
 
 
 def _hostname() -> str:
@@ -176,7 +189,8 @@ def _block(plan: Plan, question: Question) -> Told:
     if lacks:
         raise UkperfError("A file that guests boot from is gone from its cache.")
     images = {guest: image for guest, image in here.images.items() if guest in question.guests}
-    part = replace(here, run_id=_own(), images=images, seed=question.seed)
+    accelerator = _Open.accelerator or _accelerator(plan, host)
+    part = replace(here, run_id=_own(), images=images, seed=question.seed, accelerator=accelerator)
     workload = workloads.of_run(plan.workload)
     options = workload.options_of(Result(folder, plan, (), ""))
     with _work(folder) as work:

@@ -36,6 +36,8 @@ def going_on(folder: Path) -> Iterator[None]:
 def refuse_unspreadable(request: Request) -> None:
     """Raises UkperfError for what a run over a scheduler's workers cannot have."""
     if not request.scheduler:
+        if request.strata:
+            raise UkperfError("--fleet-strata is about the machines of --fleet.", hint="Add --fleet SCHEDULER.")
         return
     if len(request.connect) > 1:
         raise UkperfError(

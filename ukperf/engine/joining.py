@@ -24,7 +24,17 @@ class Joined:
 
 
 def unfit(plan: Plan, about: About, members: Sequence[Joined], *, alone: bool) -> str:
-    """Why a worker's machine is not of the plan's kind, as a phrase; "" where it is."""
+    """Why a worker cannot take part, as a phrase; "" where it can. Machines that are not of the plan's kind can where
+    the plan has strata: results tell them apart (`machines.summarize_machines`)."""
+    if not plan.strata and (why := _other_kind(plan, about)):
+        return why
+    same = [joined.worker for joined in members if joined.kernel == about.kernel != ""]
+    if same and alone and plan.accelerator is not Accelerator.ICOUNT:
+        return f"it is on the machine of {clean(same[0], 100)}, and both would disturb each other"
+    return ""
+
+
+def _other_kind(plan: Plan, about: About) -> str:
     if about.ukperf != ukperf.__version__:
         return f"it has ukperf {clean(about.ukperf, 40)}, and this is {ukperf.__version__}"
     if about.accelerator is not plan.accelerator:
@@ -33,7 +43,4 @@ def unfit(plan: Plan, about: About, members: Sequence[Joined], *, alone: bool) -
         planned, theirs = plan.facts.get(fact, ""), about.facts.get(fact, "")
         if fact != "libvirt" and planned != theirs:
             return f"it has {fact} {clean(theirs, 60) or 'of no version'}, and the plan is for {planned or 'none'}"
-    same = [member.worker for member in members if member.kernel == about.kernel != ""]
-    if same and alone and plan.accelerator is not Accelerator.ICOUNT:
-        return f"it is on the machine of {clean(same[0], 100)}, and both would disturb each other"
     return ""

@@ -223,6 +223,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         network=request.network,
         fleet=request.fleet,
         scheduler=request.scheduler,
+        strata=request.strata,
         variants={name: words for name in settings if (words := _words(request, name))},
         shared_path=request.shared_path,
         schedule=BALANCED,

@@ -414,7 +414,7 @@ def shares_of(plan: Plan, records: Sequence[BootRecord]) -> Apportionment | None
     """With --precision what machines have told so far; None where the number of blocks is all that counts."""
     if plan.limits.precision is None:
         return None
-    shares = Apportionment(plan.baseline, plan.limits.precision)
+    shares = Apportionment(plan.baseline, plan.limits.precision, plan.strata)
     blocks: dict[tuple[str, int], list[BootRecord]] = {}
     for record in records:
         blocks.setdefault((record.host, record.trial.block), []).append(record)

@@ -105,6 +105,7 @@ class Request:
     network: Network | None = None  # of every guest; None: none has a network device
     fleet: Fleet | None = None  # a trial is so many guests at once
     scheduler: str = ""  # whose workers do the blocks, each on its machine; "": this process does
+    strata: bool = False  # workers of another kind take part, in strata of their own
     restores: Restores | None = None  # None: all are booted
     cold: bool = False  # files are dropped from the page cache before each boot
     counted: bool = False  # what each boot executes is counted; nothing's place in memory is random then
@@ -145,6 +146,7 @@ class Plan:
     network: Network | None = None
     fleet: Fleet | None = None  # a trial is so many guests at once
     scheduler: str = ""  # whose workers do the blocks, each on its machine; "": the asker does, on `hosts`
+    strata: bool = False  # workers of another kind take part, in strata of their own
     templates: Mapping[str, Path] = field(default_factory=dict)  # of settings that are restored: the folder
     restorer: Restorer = Restorer.TEMPLATE
     cold: bool = False  # files are dropped from the page cache before each boot

@@ -21,6 +21,7 @@ from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Outcome, Phase
 from ukperf.stats.estimate import MIN_BOOTS
 from ukperf.stats.perboot import PHASES, boot_summaries, final_records
+from ukperf.stats.provenance import OF_THE_STRATUM
 from ukperf.stats.special import stdtrit
 from ukperf.stats.within import divisors
 from ukperf.text import many
@@ -31,7 +32,8 @@ HELD_SINCE = 0.8  # as of `precision`: one machine's interval was narrow during 
 WORTH = 0.5  # of the most that a block lowers anywhere: less is not worth one
 SMALL = 1 / 3  # of the width that is wanted: what blocks can still lower is no more than that
 
-Key = tuple[str, str, str]  # benchmark, guest, what it is divided by ("": nothing)
+# benchmark, guest, what it is divided by ("": nothing), and of what kind the machines are, where kinds are told apart
+Key = tuple[str, ...]
 
 
 @dataclass
@@ -78,10 +80,12 @@ class Widths:
 @dataclass
 class Apportionment:
     """What a run over machines knows so far. precision: 0.01 for ± 1 %, of every ratio to the baseline in `total` and
-    all samples. Raises UkperfError for one outside (0, 1)."""
+    all samples. strata: machines of another kind are told apart, as `machines` does, and each kind must be precise.
+    Raises UkperfError for a precision outside (0, 1)."""
 
     baseline: str
     precision: float
+    strata: bool = False
     blocks: dict[str, int] = field(default_factory=dict)  # machine → blocks that it had
 
     def __post_init__(self) -> None:
@@ -107,7 +111,7 @@ class Apportionment:
                 under = told[other].get(name) if other else (1.0, unit)
                 if under is None:
                     continue
-                key = name, guest, other
+                key = (name, guest, other, *(_kind(records, (guest, other)) if self.strata else ()))
                 if unit is not under[1] or not all(math.isfinite(v) and v > 0 for v in (value, under[0])):
                     self._odd.add(key)
                 else:
@@ -208,3 +212,9 @@ class Apportionment:
         """The mean variance of machines that tell theirs."""
         known = [own.variance for own in self._own[key].values() if own.variance is not None]
         return math.fsum(known) / len(known) if known else math.inf
+
+
+def _kind(records: Sequence[BootRecord], guests: Collection[str]) -> tuple[str, ...]:
+    """What executed these guests."""
+    first = {record.trial.guest: record.facts for record in reversed(records) if record.trial.guest in guests}
+    return tuple(f"{guest} {name} {first[guest].get(name, '')}" for guest in sorted(first) for name in OF_THE_STRATUM)
