@@ -9,7 +9,7 @@ from ukperf.errors import UkperfError
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.compiler import STATIC_PIE, Compiler, compile_c, find_compiler
 from ukperf.model import Program
-from ukperf.resources import data
+from ukperf.resources import data, data_root
 
 
 def c_program(
@@ -93,6 +93,31 @@ def build_program(source: str, cache: Cache) -> Path:
         lambda folder: compile_c([path], folder / name, STATIC_PIE, base=base, compiler=compiler),
     )
     return entry / name
+
+
+def unstripped(path: Path, cache: Cache) -> Path | None:
+    """A C program of ours once more, with its symbols: compiled like the one in the cache but for that. None for what
+    is none of ours, or where it cannot be compiled; whether the code is the same, its reader must see."""
+    if not path.is_relative_to(cache.root / "programs"):
+        return None
+    root = data_root()
+    sources = [*sorted(root.glob(f"workloads/*/{path.name}.c")), *sorted(root.glob(f"images/*/{path.name}.c"))]
+    if not sources:
+        return None
+    flags = tuple(flag for flag in STATIC_PIE if flag != "-s")
+    try:
+        compiler, source = find_compiler(), sources[0]
+        headers = sorted({*source.parent.glob("*.h"), *(root / "workloads" / "common").glob("*.h")})
+        base = root / "workloads" if source.is_relative_to(root / "workloads") else root
+        description = compiled_from(cache, compiler, flags, [source, *headers], root, libraries=True)
+        entry = cache.entry(
+            "symbols",
+            cache.key(description),
+            lambda folder: compile_c([source], folder / path.name, flags, base=base, compiler=compiler),
+        )
+    except UkperfError:
+        return None
+    return entry / path.name
 
 
 def compiled_from(

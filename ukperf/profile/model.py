@@ -50,7 +50,8 @@ class Function:
 class Profile:
     """Instructions of one boot. rows: function → instructions in each window; total: of each window, all of them;
     rest: of those, what stands in no row, since its blocks found no place in memory. counter: window → how far the
-    guest's own instruction counter went in it, where that is known; what it has more is idle time, which leaps."""
+    guest's own instruction counter went in it, where that is known; what it has more is idle time, which leaps, and
+    what it has less are blocks that faults broke off: they began twice."""
 
     windows: tuple[str, ...]
     rows: Mapping[Function, tuple[int, ...]]
@@ -70,7 +71,8 @@ class Profile:
         return self._pick(window)(self.rest)
 
     def idle(self, window: str = WHOLE) -> int | None:
-        """What the instruction counter has more than was executed; None where nobody read it."""
+        """What the instruction counter has more than was executed; below 0: blocks that began twice. None where nobody
+        read it."""
         if window not in self.counter:
             return None
         return self.counter[window] - self.instructions(window)

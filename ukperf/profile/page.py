@@ -152,9 +152,12 @@ def _part_rows(side: Profiled, window: str) -> Iterator[tuple[str, Sequence[int]
     if any(lost):
         yield "no place in memory", lost, ""
     yield "all", side.totals(window), percent(covered(side, window).share)
-    idle = [boot.idle(window) for boot in side.boots]
-    if all(one is not None for one in idle):
-        yield "idle (counter's leaps)", [int(one or 0) for one in idle], ""
+    idle = [one for boot in side.boots if (one := boot.idle(window)) is not None]
+    if len(idle) == len(side.boots) and any(idle):
+        if sum(idle) > 0:
+            yield "idle (the counter leaps)", idle, ""
+        else:
+            yield "begun twice (faults)", [-one for one in idle], ""
 
 
 def _named(side: Profiled, window: str, part: CodePart, file: str) -> str:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from ukperf.errors import UkperfError
 from ukperf.files import open_regular, read_bytes, reason
+from ukperf.imaging.cache import Cache
 from ukperf.imaging.elf import MAGIC, LibrarySearch, needed_libraries
+from ukperf.imaging.programs import unstripped
 from ukperf.model import Program
-from ukperf.profile.elfcode import DEBUG, Segment, read_code, with_debug_names
+from ukperf.profile.elfcode import DEBUG, ElfCode, Segment, read_code, with_debug_names
 from ukperf.profile.model import CodePart
 from ukperf.profile.symbols import NO_SYMBOLS, KernelSymbols, Symbols, parse_kallsyms
 
@@ -70,17 +72,28 @@ def sources_of(
     files += [blob for path in loaders if (blob := _blob(CodePart.LOADER, path, notes))]
     files += _programs(program, extra_files, debug, notes)
     files += [blob for path in firmware if (blob := _blob(CodePart.FIRMWARE, path, notes))]
-    linux = None
-    if kallsyms:
+    return Sources(tuple(files), _linux(kallsyms, symbols, notes), tuple(notes))
+
+
+def _linux(kallsyms: str, symbols: Path | None, notes: list[str]) -> KernelSymbols | None:
+    """What somebody names himself comes first."""
+    if symbols is not None and not _is_elf(symbols):
         try:
-            linux = parse_kallsyms(kallsyms.splitlines())
-        except ValueError as error:
-            notes.append(f"The kernel's symbols are not used: {error}.")
-    return Sources(tuple(files), linux, tuple(notes))
+            return parse_kallsyms(read_bytes(symbols, BLOB_MAX).decode("utf-8", "replace").splitlines())
+        except (OSError, ValueError) as error:
+            raise UkperfError(
+                f"{symbols} names no functions: {reason(error)}.",
+                hint="Name an ELF file with symbols, a System.map, or a copy of /proc/kallsyms.",
+            ) from error
+    try:
+        return parse_kallsyms(kallsyms.splitlines()) if kallsyms else None
+    except ValueError as error:
+        notes.append(f"The kernel's symbols are not used: {error}.")
+        return None
 
 
 def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> Iterator[CodeFile]:
-    names = read_code(symbols).symbols if symbols is not None else NO_SYMBOLS
+    names = read_code(symbols).symbols if symbols is not None and _is_elf(symbols) else NO_SYMBOLS
     if not _is_elf(path):
         if (blob := _blob(CodePart.LOADER, path, notes)) is not None:
             yield blob
@@ -109,7 +122,18 @@ def _programs(program: Program | None, extra: Sequence[Path], debug: Path, notes
             notes.append(error.message)
             continue
         if code.segments:
-            yield CodeFile(part, name, code.segments, with_debug_names(path, code, debug))
+            names = with_debug_names(path, code, debug)
+            yield CodeFile(part, name, code.segments, _own_names(path, code).over(names))
+
+
+def _own_names(path: Path, code: ElfCode) -> Symbols:
+    """Of a program that we compiled and stripped: those of the same program unstripped."""
+    twin = unstripped(path, Cache())
+    try:
+        whole = None if twin is None else read_code(twin)
+    except UkperfError:
+        whole = None
+    return whole.symbols if whole is not None and whole.segments == code.segments else NO_SYMBOLS
 
 
 def _of_program(program: Program) -> Iterator[tuple[Path, tuple[CodePart, str]]]:
