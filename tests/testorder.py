@@ -46,7 +46,6 @@ SECONDS = {
     "tests/real/test_cold_start_runs.py": 34,
     "tests/real/test_faulty_guests.py": 33,
     "tests/real/test_infer_guests.py::test_onnxruntime_gives_the_same_bits_by_the_same_engine_in_every_guest": 30,
-    "tests/real/test_command_guests.py::test_qemu_by_a_recipe_counts_the_instructions_that_it_counts_by_libvirts_command_line": 29,  # noqa: E501
     "tests/real/test_wheel.py": 29,
     "tests/real/test_boot_time.py::test_instruction_counts_repeat_beside_a_busy_cpu_and_whoever_launches": 29,
     "tests/unit/test_native_runs.py": 28,
