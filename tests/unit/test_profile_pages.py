@@ -11,7 +11,6 @@ import pytest
 from profilepages import LONG, SIDES, pages
 from profiles import kernel, profile
 
-from ukperf.profile.consolemarks import initcalls
 from ukperf.profile.differencepage import DifferencePage
 from ukperf.profile.icicles import icicle
 from ukperf.profile.model import Profiled
@@ -133,23 +132,3 @@ def test_a_slab_that_is_clicked_takes_the_whole_width_and_gives_it_back(
     assert browser.evaluate(f"getComputedStyle({wide}('memcpy_orig')).display") == "none"
     browser.evaluate("document.querySelectorAll('.slabs')[0].children[0].click()")
     assert browser.evaluate(width) == pytest.approx(before)
-
-
-# ---- what initcalls are read from ----
-
-CONSOLE = """\
-[    0.104235] calling  acpi_init+0x0/0x3b0 @ 1
-[    0.104300] ACPI: Interpreter enabled
-[    0.105735] initcall acpi_init+0x0/0x3b0 returned 0 after 1500 usecs
-[    0.105800] calling  virtio_pci_driver_init+0x0/0x1000 [virtio_pci] @ 1
-[    0.105900] probe of 0000:00:01.0 returned 0 after 80 usecs
-[    0.105950] initcall virtio_pci_driver_init+0x0/0x1000 [virtio_pci] returned -19 after 150 usecs
-[    0.106000] initcall damaged
-"""
-
-
-def test_initcalls_and_probes_are_read_with_their_results() -> None:
-    acpi, probe, virtio = initcalls(CONSOLE)
-    assert (acpi.name, acpi.took_us, acpi.begin_us, acpi.result) == ("acpi_init", 1500, 104235, 0)
-    assert (probe.kind.value, probe.name, probe.took_us) == ("probe", "0000:00:01.0", 80)
-    assert (virtio.name, virtio.result, virtio.took_us) == ("virtio_pci_driver_init", -19, 150)
