@@ -209,7 +209,8 @@ def prepare(
         **{name: replace(request.variants.get(guest, Variant(guest)), words="") for name, guest in entries.items()},
     }
     plain = tuple(name for name in able if name not in variants)
-    kernels, cmdlines = ({name: of[name] for name in of if name in able} for of in (request.kernels, request.cmdlines))
+    kernels = {name: path for name, path in request.kernels.items() if name in able}
+    cmdlines = {name: words for name, words in request.cmdlines.items() if name in able}
     left = bench.checked(replace(request, guests=plain, variants=variants, kernels=kernels, cmdlines=cmdlines))
     if left.connect != request.connect:  # programs alone are left: no host's accelerator is theirs
         accelerator, findings = request.accelerator, {left.connect[0]: on_all_hosts(findings)}
