@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ukperf.engine.counting import window_names
 from ukperf.model import Frame
+from ukperf.profile import counts as counts_module
 from ukperf.profile.counts import Counts, encoded, read_counts, write_counts
 
 # ---- the plugin's file, written here by plugin.c's struct definitions ----
@@ -28,23 +29,30 @@ class Block:
     begun: tuple[int, ...]  # in each window
 
 
-def plugin_file(blocks: list[Block], windows: int, *, rest: tuple[int, ...], room: int = 16, marks: int = 0) -> bytes:
+def plugin_file(
+    blocks: list[Block], windows: int, *, rest: tuple[int, ...], room: int = 16, marks: int = 0, entries: int = 400
+) -> bytes:
     windows_room = 24
-    head = struct.pack(
-        "<8sIIIIIIQQII", b"ukcounts", 1, 4096, room, windows_room, len(blocks) + 1, windows, 3, marks, 1, 1
-    )
+    numbers = (1, 4096, room, windows_room, entries, len(blocks) + 1, windows, 1, 1, 0, 3, marks)
+    head = struct.pack("<8s10I2Q", b"ukcounts", *numbers)
     table = struct.pack("<QIHH16s", 0, 0, 1, 0, b"")
-    begun, before = [sum(rest)], [[0] * room for _ in range(windows_room)]
-    for w in range(windows - 1):
-        before[w][0] = rest[w]
-    for i, block in enumerate(blocks, 1):
+    for block in blocks:
         table += struct.pack("<QIHH16s", block.address, 77, block.instructions, len(block.code), block.code[:16])
-        begun.append(sum(block.begun))
-        for w in range(windows - 1):
-            before[w][i] = block.begun[w]
-    begun += [0] * (room - len(begun))
-    rows = b"".join(struct.pack(f"<{room}Q", *row) for row in before)
-    return head.ljust(4096, b"\0") + table.ljust(32 * room, b"\0") + struct.pack(f"<{room}Q", *begun) + rows
+    begun = [sum(rest), *(sum(block.begun) for block in blocks)]
+    log, ends = list[int](), list[int]()
+    for w in range(windows - 1):
+        counts = [rest[w], *(block.begun[w] for block in blocks)]
+        log += [count << 18 | slot for slot, count in enumerate(counts) if count]
+        ends.append(len(log))
+    return b"".join(
+        (
+            head.ljust(4096, b"\0"),
+            table.ljust(32 * room, b"\0"),
+            struct.pack(f"<{room}Q", *begun, *[0] * (room - len(begun))),
+            struct.pack(f"<{windows_room}Q", *ends, *[0] * (windows_room - len(ends))),
+            struct.pack(f"<{entries}Q", *log, *[0] * (entries - len(log))),
+        )
+    )
 
 
 @st.composite
@@ -115,14 +123,30 @@ def test_names_and_ticks_of_windows_are_kept(tmp_path: Path) -> None:
 
 def test_a_qemu_that_was_killed_while_a_window_ended_loses_and_doubles_nothing(tmp_path: Path) -> None:
     data = bytearray(plugin_file([Block(16, 2, b"\x90", (5, 7)), Block(32, 3, b"\x91", (1, 1))], 2, rest=(0, 0)))
-    before = 4096 + 16 * 40 + 16 * 8  # the second window's row: the first block has been moved, the other not yet
-    struct.pack_into("<Q", data, before + 8, 7)
+    log = 4096 + 16 * 40 + 24 * 8
+    # An entry of the second window is there, and its end is not.
+    struct.pack_into("<Q", data, log + 2 * 8, 7 << 18 | 1)
     counts = read(bytes(data), tmp_path)
-    assert counts.executed.sum(axis=0).tolist() == [12, 2]
-    assert int(counts.total.sum()) == 12 * 2 + 2 * 3
+    assert counts.executed.tolist() == [[5, 1], [7, 1]]
+
+
+def test_a_count_that_is_too_large_for_an_entry_takes_several(tmp_path: Path) -> None:
+    times = ((1 << 47) + 3, 5)
+    counts = read(plugin_file([Block(16, 2, b"\x90", (3, 5))], 2, rest=(0, 0)), tmp_path)
+    large = replace(counts, executed=np.array([[times[0]], [times[1]]], np.uint64))
+    assert read(encoded(large), tmp_path).executed.tolist() == [[times[0]], [times[1]]]
+
+
+def test_windows_that_are_too_many_for_so_many_blocks_are_one_with_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts_module, "CELLS", 6)
+    counts = read(plugin_file([Block(16, 2, b"\x90", (1, 2, 3, 4, 5))], 5, rest=(0,) * 5, marks=4), tmp_path)
+    assert counts.executed.tolist() == [[1], [2], [12]] and len(counts.windows) == 3 and counts.marks == 4
 
 
 GOOD = plugin_file([Block(16, 2, b"\x90", (5, 7))], 2, rest=(1, 1))
+ENDS = 4096 + 16 * 40
 
 
 @pytest.mark.parametrize(
@@ -131,19 +155,33 @@ GOOD = plugin_file([Block(16, 2, b"\x90", (5, 7))], 2, rest=(1, 1))
         (0, b"x", "format"),
         (8, b"\2", "format"),
         (16, b"\0", "cannot be"),  # room
-        (24, b"\0\0\0\0", "cannot be"),
-        (24, b"\xff\xff\xff\xff", "cannot be"),
-        (28, b"\x40", "cannot be"),
+        (28, b"\0\0\0\0", "cannot be"),
+        (28, b"\xff\xff\xff\xff", "cannot be"),
+        (32, b"\x40", "cannot be"),
+        (44, b"\x40", "length"),
         (4096 + 32 + 12, b"\0\0", "without instructions"),
         (4096 + 16 * 32 + 8, b"\xff" * 8, "executes"),
-        (4096 + 16 * 40 + 8, b"\xff" * 8, "executes"),
-        (4096 + 16 * 40 + 8, b"\x0d", "more than all"),
+        (ENDS, b"\xff" * 8, "follow"),
+        (ENDS + 24 * 8, b"\x0f", "not there"),
+        (ENDS + 24 * 8, b"\xf1" * 8, "not there"),
+        (ENDS + 24 * 8 + 10, b"\xfc", "more than all"),
     ],
 )
 def test_what_the_plugin_does_not_write_is_refused(tmp_path: Path, at: int, value: bytes, why: str) -> None:
     data = GOOD[:at] + value + GOOD[at + len(value) :]
     with pytest.raises(ValueError, match=why):
         read(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said", ["{", "[]", '{"windows":["",""],"ticks":[]}', '{"windows":["","a"],"ticks":[-1]}', '{"windows":["",1]}']
+)
+def test_damaged_names_of_windows_are_refused(tmp_path: Path, said: str) -> None:
+    text = said.encode()
+    data = bytearray(GOOD + text)
+    struct.pack_into("<I", data, 44, len(text))
+    with pytest.raises(ValueError):
+        read(bytes(data), tmp_path)
 
 
 @given(st.binary(max_size=64), st.integers(0, len(GOOD) - 1), st.booleans())

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "density": "ukperf.cli.density",
     "cold-start": "ukperf.cli.cold_start",
     "serve": "ukperf.cli.serve",
+    "profile": "ukperf.cli.profile",
     "paper": "ukperf.cli.paper",
     "resume": "ukperf.cli.resume",
     "compare": "ukperf.cli.compare",

@@ -22,6 +22,12 @@ def run_workload(name: str, options: object, request: Request, as_json: bool, br
 
     Raises UkperfError as `measure` and `show` do.
     """
+    workload, finished = measured(name, options, request)
+    show(workload, finished, options, as_json=as_json, brief=brief)
+
+
+def measured(name: str, options: object, request: Request) -> tuple[Workload, Finished]:
+    """Measure a workload; nothing is shown but what goes on. Raises UkperfError as `measure`."""
     from ukperf import workloads
     from ukperf.cli.options import sayer
     from ukperf.engine.campaign import measure
@@ -29,8 +35,7 @@ def run_workload(name: str, options: object, request: Request, as_json: bool, br
 
     workload = workloads.get(name)
     with progress(request.limits) as observer:
-        finished = measure(workload, options, request, say=sayer(), observer=observer)
-    show(workload, finished, options, as_json=as_json, brief=brief)
+        return workload, measure(workload, options, request, say=sayer(), observer=observer)
 
 
 def show(workload: Workload, finished: Finished, options: object, *, as_json: bool, brief: bool = False) -> None:
@@ -90,10 +95,15 @@ def write_html(path: Path, pages: Sequence[Page], title: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A file that was asked for, whole or not at all. Raises UkperfError if it cannot be written."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same of bytes."""
     from ukperf.files import reason, write_atomically
 
     try:
-        write_atomically(path, text)
+        write_atomically(path, content)
     except OSError as error:
         raise UkperfError(f"{path} cannot be written: {reason(error)}.") from error
 

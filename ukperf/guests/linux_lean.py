@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ukperf.decode import decode
-from ukperf.guests.base import BuildOptions
+from ukperf.guests.base import BuildOptions, Code
 from ukperf.guests.linux import Linux
 from ukperf.guests.stored import StoredGuest
 from ukperf.imaging import kernelbuild, kernelsource
@@ -41,6 +41,9 @@ class LinuxLean(StoredGuest):
         linux.name, linux.recipe = self.name, self.recipe
         image = linux.build(program, replace(options, kernel=files.kernel))
         return replace(image, kernel_version=files.version)
+
+    def code(self, image: Image) -> Code:
+        return Linux(self.cache).code(image)
 
     def build_kernel(self, *, say: Say, progress: Callable[[str], None], check: Check | None) -> BuiltKernel:
         """Builds the kernel from the distribution's source, unless it is in the store. Raises UkperfError as

@@ -20,16 +20,21 @@ _FIRMWARE = (
 
 
 def check_plugins(emulator: str, accelerator: Accelerator) -> None:
-    """Raises HostError for a QEMU that was built without plugins, and for guests that the CPU executes itself."""
-    if accelerator not in _COUNTED:
-        raise HostError(
-            f"What guests execute by {accelerator} cannot be counted: the CPU executes them itself, unseen by QEMU.",
-            hint="Use --accel icount, which is exact, or --accel tcg.",
-        )
+    """Raises HostError for a QEMU that was built without plugins, and as `check_accelerator`."""
+    check_accelerator(accelerator)
     if not _has_plugins(emulator):
         raise HostError(
             f"{emulator} was built without plugins, so it does not count what guests execute.",
             hint=f"Distributions' QEMU has them. {setup('qemu-system-x86')}",
+        )
+
+
+def check_accelerator(accelerator: Accelerator) -> None:
+    """Raises HostError for guests that the CPU executes itself."""
+    if accelerator not in _COUNTED:
+        raise HostError(
+            f"What guests execute by {accelerator} cannot be counted: the CPU executes them itself, unseen by QEMU.",
+            hint="Use --accel icount, which is exact, or --accel tcg.",
         )
 
 

@@ -1,12 +1,14 @@
 """The counts of one boot: how often each translation block began, as workloads/profile/plugin.c writes them.
 
 The plugin's file is a mapping of fixed size, mostly holes. What is kept of it has the same layout without the room that
-nothing is in, its blocks in the order of their addresses, compressed: boots that did the same have the same bytes.
+nothing is in, its blocks in the order of their addresses, compressed: boots that did the same have the same bytes. It
+has one thing more, the names of the windows.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 import zlib
 from collections.abc import Sequence
@@ -22,11 +24,14 @@ from ukperf.text import clean
 MAGIC = b"ukcounts"
 VERSION = 1
 HEADER = 4096
-BLOCKS, WINDOWS = 1 << 18, 24  # as the plugin has them
-NAME = 144  # bytes of a window's name in the header
-_NAMES_AT, _TICKS_AT = 128, 128 + 24 * 144  # names, and the guest's counter where each window begins
-# magic, version, header's bytes, room for blocks and windows, both in use, lost, marks, vCPUs, plugin API
-_HEADER = struct.Struct("<8s6I2Q2I")
+BLOCKS, WINDOWS, ENTRIES = 1 << 18, 512, 5 << 20  # as the plugin has them
+CELLS = 1 << 24  # a count for each block and window, at most: 128 MiB
+NAME = 160  # characters of a window's name
+_MORE = 1 << 20  # bytes of names and ticks
+_SLOT_BITS = 18
+# magic, version, header's bytes, room for blocks, windows and entries, blocks and windows in use, vCPUs, plugin API,
+# more, lost, marks
+_HEADER = struct.Struct("<8s10I2Q")
 _BLOCK = np.dtype([("address", "<u8"), ("digest", "<u4"), ("instructions", "<u2"), ("size", "<u2"), ("code", "u1", 16)])
 _MOST = 1 << 62  # instructions: more have never been executed by anything
 
@@ -58,7 +63,7 @@ class Counts:
         number. What has no name is a frame of that number. ticks: the guest's counter at those markers."""
         given: list[str] = [""]
         for i in range(1, len(self.windows)):
-            name = clean(names[i - 1], NAME // 2) if i <= len(names) else f"frame {i}"
+            name = clean(names[i - 1], NAME - 8) if i <= len(names) else f"frame {i}"
             name, number = name or f"frame {i}", 2
             while (unique := name if number == 2 and name not in given else f"{name} ({number})") in given:
                 number += 1
@@ -78,7 +83,7 @@ def read_counts(path: Path) -> Counts:
         return _decoded(_unpacked(file.read(_ROOM + 1)) if packed == b"\x1f\x8b" else file.read(_ROOM + 1))
 
 
-_ROOM = HEADER + BLOCKS * (_BLOCK.itemsize + 8 * (1 + WINDOWS))
+_ROOM = HEADER + BLOCKS * (_BLOCK.itemsize + 8) + 8 * (WINDOWS + ENTRIES) + _MORE
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -92,67 +97,104 @@ def _unpacked(data: bytes) -> bytes:
     return text
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """The header of a file. room: blocks, windows, entries of the log."""
+
+    room: tuple[int, int, int]
+    blocks: int
+    windows: int
+    vcpus: int
+    more: int
+    lost: int
+    marks: int
+
+
 def _decoded(data: bytes) -> Counts:
-    if len(data) < HEADER or len(data) > _ROOM:
-        raise ValueError(f"{len(data)} bytes are no counts of a boot")
-    magic, version, header, room, windows_room, used, windows, lost, marks, vcpus, _ = _HEADER.unpack_from(data)
-    if magic != MAGIC or version != VERSION or header != HEADER:
-        raise ValueError("they are not of the plugin's format")
-    if not (0 < used <= room <= BLOCKS and 0 < windows <= windows_room <= WINDOWS):
-        raise ValueError(f"{used} blocks and {windows} windows cannot be")
-    if len(data) != HEADER + room * (_BLOCK.itemsize + 8 * (1 + windows_room)):
-        raise ValueError("their length is not what their beginning says")
-    blocks = np.frombuffer(data, _BLOCK, used, HEADER)
-    at = HEADER + room * _BLOCK.itemsize
-    begun = np.frombuffer(data, "<u8", used, at)
-    before = np.frombuffer(data, "<u8", windows_room * room, at + 8 * room).reshape(windows_room, room)[:, :used]
-    return _counts(blocks, begun, before, data, (windows, lost, marks, vcpus))
-
-
-def _counts(
-    blocks: NDArray[np.void],
-    begun: NDArray[np.uint64],
-    before: NDArray[np.uint64],
-    data: bytes,
-    numbers: tuple[int, int, int, int],
-) -> Counts:
-    """begun: in all windows; before: in each that has ended. What is in none of them is the last one's: of a QEMU that
-    was killed while a window ended, too."""
-    windows, lost, marks, vcpus = numbers
-    instructions = blocks["instructions"].astype(np.uint32)
+    numbers = _numbers(data)
+    room, windows_room, entries_room = numbers.room
+    at = HEADER
+    blocks = np.frombuffer(data, _BLOCK, numbers.blocks, at)
+    at += room * _BLOCK.itemsize
+    begun = np.frombuffer(data, "<u8", numbers.blocks, at)
+    at += room * 8
+    ends = np.frombuffer(data, "<u8", numbers.windows - 1, at)
+    at += windows_room * 8
+    log = np.frombuffer(data, "<u8", entries_room, at)
+    more = data[at + entries_room * 8 :]
+    instructions = blocks["instructions"].astype(np.uint64)
     if not instructions.all() or blocks["address"][0] or instructions[0] != 1:
         raise ValueError("a block without instructions cannot be")
-    if float(begun.astype(np.float64) @ instructions) > _MOST or before.max(initial=0) > _MOST:
+    if float(begun.astype(np.float64) @ instructions) > _MOST:
         raise ValueError("more instructions are counted than any machine executes")
-    executed = before[:windows].astype(np.uint64)
-    spent = executed.astype(np.float64).sum(axis=0)
-    if (spent > begun.astype(np.float64) * (1 + 1e-9)).any() or (begun < executed.sum(axis=0)).any():
-        raise ValueError("their windows have more than all of them")
-    executed[-1] += begun - executed.sum(axis=0)
-    total = executed @ instructions.astype(np.uint64)
+    executed = _executed(begun, ends, log)
+    windows, ticks = _texts(more, len(executed))
     return Counts(
         address=blocks["address"][1:].astype(np.uint64),
-        instructions=instructions[1:],
+        instructions=instructions[1:].astype(np.uint32),
         size=blocks["size"][1:].astype(np.uint32),
         code=np.array(blocks["code"][1:]),
-        windows=_names(data, windows),
+        windows=windows,
         executed=executed[:, 1:],
-        lost=lost,
-        rest=executed[:, 0] * np.uint64(instructions[0]),
-        total=total,
-        marks=marks,
-        vcpus=vcpus,
-        ticks=struct.unpack_from(f"<{windows}Q", data, _TICKS_AT),
+        lost=numbers.lost,
+        rest=executed[:, 0],
+        total=executed @ instructions,
+        marks=numbers.marks,
+        vcpus=numbers.vcpus,
+        ticks=ticks,
     )
 
 
-def _names(data: bytes, windows: int) -> tuple[str, ...]:
-    names = [""]
-    for i in range(1, windows):
-        raw = data[_NAMES_AT + i * NAME :][:NAME].partition(b"\0")[0]
-        name = clean(raw.decode("utf-8", "replace"), NAME)
-        names.append(name if name and name not in names else f"frame {i}")
-    return tuple(names)
+def _numbers(data: bytes) -> _Numbers:
+    if len(data) < HEADER or len(data) > _ROOM:
+        raise ValueError(f"{len(data)} bytes are no counts of a boot")
+    magic, version, header, *rest, lost, marks = _HEADER.unpack_from(data)
+    room, windows_room, entries_room, used, windows, vcpus, _, more = rest
+    if magic != MAGIC or version != VERSION or header != HEADER:
+        raise ValueError("they are not of the plugin's format")
+    rooms = room <= BLOCKS and windows_room <= WINDOWS and entries_room <= ENTRIES and more <= _MORE
+    if not (rooms and 0 < used <= room and 0 < windows <= windows_room):
+        raise ValueError(f"{used} blocks and {windows} windows cannot be")
+    if len(data) != HEADER + room * (_BLOCK.itemsize + 8) + 8 * (windows_room + entries_room) + more:
+        raise ValueError("their length is not what their beginning says")
+    return _Numbers((room, windows_room, entries_room), used, windows, vcpus, more, lost, marks)
+
+
+def _executed(begun: NDArray[np.uint64], ends: NDArray[np.uint64], log: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """How often each block began in each window. What stands in none that has ended is the last one's; windows that are
+    too many for so many blocks are one with the last."""
+    if (len(ends) and (ends > len(log)).any()) or (np.diff(ends.astype(np.int64)) < 0).any():
+        raise ValueError("their windows do not follow each other")
+    ended = min(len(ends), max(1, CELLS // len(begun)) - 1)
+    executed = np.zeros((ended + 1, len(begun)), np.uint64)
+    spent = np.zeros(len(begun), np.float64)
+    first = 0
+    for window in range(ended):
+        entries = log[first : (first := int(ends[window]))]
+        slots, counts = entries & np.uint64((1 << _SLOT_BITS) - 1), entries >> np.uint64(_SLOT_BITS)
+        if (slots >= len(begun)).any():
+            raise ValueError("their windows count blocks that are not there")
+        np.add.at(executed[window], slots.astype(np.int64), counts)
+        np.add.at(spent, slots.astype(np.int64), counts.astype(np.float64))
+    if (spent > begun.astype(np.float64) * (1 + 1e-9)).any() or (begun < executed.sum(axis=0)).any():
+        raise ValueError("their windows have more than all of them")
+    executed[-1] = begun - executed.sum(axis=0)
+    return executed
+
+
+def _texts(more: bytes, windows: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names and ticks of windows, where they are kept. Raises ValueError."""
+    if not more:
+        return ("", *(f"frame {i}" for i in range(1, windows))), ()
+    said = json.loads(more)
+    names, ticks = (said.get(key) for key in ("windows", "ticks")) if isinstance(said, dict) else (None, None)
+    if not isinstance(names, list) or not isinstance(ticks, list) or len(names) != windows or len(ticks) > windows:
+        raise ValueError("the names of their windows are damaged")
+    if not all(isinstance(name, str) for name in names) or len(set(names)) != windows or names[0] != "":
+        raise ValueError("the names of their windows are damaged")
+    if not all(isinstance(tick, int) and 0 <= tick < 1 << 63 for tick in ticks):
+        raise ValueError("the ticks of their windows are damaged")
+    return tuple(clean(name, NAME) for name in names), tuple(ticks)
 
 
 def write_counts(counts: Counts, path: Path) -> None:
@@ -165,23 +207,36 @@ def encoded(counts: Counts) -> bytes:
     windows, blocks = counts.executed.shape
     if windows > WINDOWS or blocks >= BLOCKS or windows != len(counts.windows):
         raise ValueError(f"{blocks} blocks and {windows} windows cannot be kept")
-    first = counts.executed.astype(np.uint64)
-    keys = [*reversed(first), *reversed(counts.code.T), counts.size, counts.instructions, counts.address]
+    keys = [*reversed(counts.executed), *reversed(counts.code.T), counts.size, counts.instructions, counts.address]
     order = np.lexsort(keys)
     table = np.zeros(blocks + 1, _BLOCK)
     table["instructions"][0] = 1
-    table["address"][1:] = counts.address[order]
-    table["instructions"][1:] = counts.instructions[order]
-    table["size"][1:] = counts.size[order]
-    table["code"][1:] = counts.code[order]
-    rows = np.concatenate([counts.rest[:, None].astype(np.uint64), first[:, order]], axis=1)
-    head = bytearray(HEADER)
-    numbers = (blocks + 1, windows, blocks + 1, windows, counts.lost, counts.marks, counts.vcpus, 0)
-    _HEADER.pack_into(head, 0, MAGIC, VERSION, HEADER, *numbers)
-    for i, name in enumerate(counts.windows):
-        raw = name.encode()[: NAME - 1].decode(errors="ignore").encode()  # no half characters
-        head[_NAMES_AT + i * NAME : _NAMES_AT + i * NAME + len(raw)] = raw
-    struct.pack_into(f"<{len(counts.ticks)}Q", head, _TICKS_AT, *counts.ticks)
-    begun = rows.sum(axis=0)
-    body = b"".join((bytes(head), table.tobytes(), begun.astype("<u8").tobytes(), rows.astype("<u8").tobytes()))
-    return gzip.compress(body, 6, mtime=0)
+    for name in ("address", "instructions", "size", "code"):
+        table[name][1:] = getattr(counts, name)[order]
+    rows = np.concatenate([counts.rest[:, None].astype(np.uint64), counts.executed[:, order]], axis=1)
+    ends, log = [], [np.zeros(0, np.uint64)]
+    for row in rows[:-1]:
+        log.append(_entries(row))
+        ends.append(sum(map(len, log)))
+    entries = np.concatenate(log)
+    if len(entries) > ENTRIES:
+        raise ValueError(f"{len(entries)} counts of windows cannot be kept")
+    said = {"windows": counts.windows, "ticks": counts.ticks}
+    more = json.dumps(said, separators=(",", ":")).encode()
+    numbers = (blocks + 1, windows, len(entries), blocks + 1, windows, counts.vcpus, 0, len(more))
+    head = _HEADER.pack(MAGIC, VERSION, HEADER, *numbers, counts.lost, counts.marks).ljust(HEADER, b"\0")
+    arrays = (table, rows.sum(axis=0).astype("<u8"), np.array([*ends, 0], "<u8"), entries.astype("<u8"))
+    return gzip.compress(head + b"".join(array.tobytes() for array in arrays) + more, 6, mtime=0)
+
+
+def _entries(row: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A window's counts as its log has them."""
+    slots = np.flatnonzero(row).astype(np.uint64)
+    most = np.uint64((1 << (64 - _SLOT_BITS)) - 1)
+    parts = []
+    left = row[slots.astype(np.int64)]
+    while len(slots):
+        parts.append(np.minimum(left, most) << np.uint64(_SLOT_BITS) | slots)
+        more = left > most
+        slots, left = slots[more], left[more] - most
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)

@@ -87,16 +87,20 @@ __attribute__((constructor)) static void choose_version(void)
 
 /* ---- the file ---- */
 
-enum { BLOCKS = 1 << 18, WINDOWS = 24, CODE = 16, INDEX = 2 * BLOCKS, HEADER = 4096 }; /* 62 MiB, if all is used */
+enum { BLOCKS = 1 << 18, WINDOWS = 512, ENTRIES = 5 << 20, CODE = 16, INDEX = 2 * BLOCKS, HEADER = 4096 };
+/* 54 MiB, if all of it is used */
+
+#define SLOT_BITS 18
+#define MOST ((UINT64_C(1) << (64 - SLOT_BITS)) - 1)
 
 struct header {
     char magic[8];
     uint32_t version, header_bytes;
-    uint32_t blocks_room, windows_room;
+    uint32_t blocks_room, windows_room, entries_room;
     uint32_t blocks, windows; /* in use; the last window goes on */
+    uint32_t vcpus, api, more; /* more: bytes of text behind all else, never the plugin's */
     uint64_t lost;            /* translations that found no slot */
     uint64_t marks;           /* markers executed, also those that began no window any more */
-    uint32_t vcpus, api;
 };
 struct block {
     uint64_t address;
@@ -109,8 +113,9 @@ _Static_assert(sizeof(struct header) <= 128 && sizeof(struct block) == 32, "the 
 static struct header *header;
 static struct block *block;             /* [BLOCKS]; [0] stands for the instructions of all that found no slot */
 static uint64_t *begun;                 /* [BLOCKS]: how often, in all windows */
-static uint64_t (*before)[BLOCKS];      /* [WINDOWS]: in each window that has ended */
-static uint64_t *counted;               /* [BLOCKS]: the sum of `before`; not in the file */
+static uint64_t *ends;                  /* [WINDOWS]: entries, when that window ended */
+static uint64_t *entry;                 /* [ENTRIES]: windows that have ended, one behind the other: count << 18 | slot */
+static uint64_t *counted;               /* [BLOCKS]: what stands in entries; not in the file */
 static uint32_t *slots;                 /* [INDEX]: hash → slot, 0: free */
 static struct qemu_plugin_scoreboard *score;
 static bool several;
@@ -119,8 +124,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int map(const char *path)
 {
-    size_t at_block = HEADER, at_begun = at_block + BLOCKS * sizeof *block, at_before = at_begun + BLOCKS * sizeof *begun;
-    size_t bytes = at_before + WINDOWS * sizeof *before;
+    size_t at_block = HEADER, at_begun = at_block + BLOCKS * sizeof *block;
+    size_t at_ends = at_begun + BLOCKS * sizeof *begun, at_entry = at_ends + WINDOWS * sizeof *ends;
+    size_t bytes = at_entry + ENTRIES * sizeof *entry;
     int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     char *memory = MAP_FAILED;
     if (file >= 0 && ftruncate(file, (off_t)bytes) == 0)
@@ -133,7 +139,8 @@ static int map(const char *path)
     header = (struct header *)memory;
     block = (struct block *)(memory + at_block);
     begun = (uint64_t *)(memory + at_begun);
-    before = (void *)(memory + at_before);
+    ends = (uint64_t *)(memory + at_ends);
+    entry = (uint64_t *)(memory + at_entry);
     counted = calloc(BLOCKS, sizeof *counted);
     slots = calloc(INDEX, sizeof *slots);
     return counted && slots ? 0 : -1;
@@ -142,26 +149,28 @@ static int map(const char *path)
 /* ---- windows ---- */
 
 /* The marker in block `data >> 1` is about to be executed. data & 1: it is the block's first instruction, so this
- * beginning of the block, counted already, belongs to what comes. Each store leaves the file true: what of `begun` is in
- * no window that has ended is the last one's. */
+ * beginning of the block, counted already, belongs to what comes. A window has ended when it is counted among `windows`: what of
+ * `begun` stands in none that has is the last one's, whenever QEMU is killed. */
 static void marked(unsigned int vcpu, void *data)
 {
     (void)vcpu;
     uintptr_t at = (uintptr_t)data;
     pthread_mutex_lock(&lock);
     header->marks++;
-    uint32_t window = header->windows - 1;
-    if (window + 1 < WINDOWS) {
-        uint32_t used = header->blocks;
+    uint32_t window = header->windows - 1, used = header->blocks;
+    uint64_t next = window ? ends[window - 1] : 0;
+    if (window + 1 < WINDOWS && next + 2 * used <= ENTRIES) { /* a count may take two */
         for (uint32_t i = 0; i < used; i++) {
             uint64_t more = __atomic_load_n(&begun[i], __ATOMIC_RELAXED) - counted[i];
             if (i == at >> 1 && at & 1 && more)
                 more--;
-            if (more) {
-                before[window][i] = more;
-                counted[i] += more;
+            counted[i] += more;
+            for (uint64_t part; more; more -= part) {
+                part = more < MOST ? more : MOST;
+                entry[next++] = part << SLOT_BITS | i;
             }
         }
+        ends[window] = next;
         __atomic_store_n(&header->windows, window + 2, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&lock);
@@ -276,6 +285,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
     header->header_bytes = HEADER;
     header->blocks_room = BLOCKS;
     header->windows_room = WINDOWS;
+    header->entries_room = ENTRIES;
     header->vcpus = (uint32_t)info->system.smp_vcpus;
     header->api = (uint32_t)api;
     block[0].instructions = 1;

@@ -1,0 +1,156 @@
+"""`ukperf profile`: where a guest's instructions go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ukperf.cli.measuring import Shared, measuring
+from ukperf.cli.run import Cwd, Env, File, Package, Python
+from ukperf.model import Accelerator
+
+if TYPE_CHECKING:
+    from ukperf.engine.profiles import Profiles
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN | -- PROGRAM [ARG]…]",
+        help="The folder of a profile, to be shown again; or a program, as for `ukperf run`. Default: a plain boot.",
+    ),
+]
+Of = Annotated[
+    str | None,
+    typer.Option(metavar="WORKLOAD", help="Profile a workload's boots, as it is by default: sklearn, syscall_cost …"),
+]
+Symbols = Annotated[
+    list[str] | None, typer.Option(metavar="GUEST=FILE", help="An ELF file with the symbols of a guest's kernel.")
+]
+Window = Annotated[
+    str, typer.Option(metavar="WINDOW", help="Only what was executed between two events, like 'main → exit'.")
+]
+Most = Annotated[int, typer.Option("--most", metavar="N", min=1, max=100_000, help="Functions shown of each guest.")]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="GUEST|RUN", help="Show what each function adds to another guest, or to an earlier profile."),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN:more", help="With --against: exit 1 if these functions execute more, 'acpi_*:more'."),
+]
+Format = Annotated[
+    str | None, typer.Option("--format", metavar="FORMAT", help="Write html, folded, speedscope, pprof or callgrind.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where --format writes to.")]
+
+
+@measuring(after="append", accel=Accelerator.ICOUNT)
+def command(
+    shared: Shared,
+    program: Words = None,
+    of: Of = None,
+    window: Window = "",
+    most: Most = 20,
+    against: Against = None,
+    fail_on: FailOn = None,
+    format: Format = None,
+    output: Output = None,
+    symbols: Symbols = None,
+    file: File = None,
+    env: Env = None,
+    cwd: Cwd = "/",
+    python: Python = False,
+    package: Package = None,
+) -> None:
+    """Count each guest's instructions, by function.
+
+    Nothing is sampled: a plugin in QEMU counts how often each piece of code is executed, so that the sum is what the
+    guest's own instruction counter says. Told apart are firmware, loader, kernel, modules, program and libraries, and
+    the windows between any two events that programs report. Needs an emulated guest: --accel icount, which is the
+    default and repeats from boot to boot, or tcg. Nothing's place in memory is random meanwhile.
+
+    Example: ukperf profile -g linux-lean -g nanos --baseline nanos --boots 2
+    """
+    from ukperf.cli.output import measured, refuse_if_none_good, save_suite
+    from ukperf.engine.campaign import facts
+    from ukperf.engine.folders import holds_run
+    from ukperf.engine.profiles import profiles_of
+    from ukperf.errors import UkperfError
+    from ukperf.paths import absolute
+    from ukperf.text import shell
+    from ukperf.workloads.profile import ProfileOptions
+
+    if (format is None) != (output is None):
+        raise UkperfError("--format and --output go together.", hint="Write --format html --output FILE.")
+    if fail_on and against is None:
+        raise UkperfError("--fail-on needs something to compare with.", hint="Add --against GUEST, or a RUN.")
+    wanted = _Wanted(window, most, against, tuple(fail_on or ()), format, output, shared.json, shared.brief)
+    words = tuple(program or ())
+    if len(words) == 1 and holds_run(Path(words[0])):
+        _show(profiles_of(absolute(Path(words[0])), shared.guest or ()), wanted)
+        return
+    options = ProfileOptions(
+        of=of or "",
+        words=words,
+        files=tuple(file or ()),
+        env=tuple(env or ()),
+        cwd=cwd,
+        python=python,
+        packages=tuple(package or ()),
+        symbols=tuple(_whole(text) for text in symbols or ()),
+    )
+    workload, finished = measured("profile", options, shared.request(boots=2))
+    save_suite(finished.result, facts(workload, finished))
+    refuse_if_none_good(finished.result)
+    folder = finished.result.folder
+    _show(profiles_of(folder), wanted)
+    if not shared.json:
+        typer.echo(f"Run: {shell(folder)}")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How a profile is to be shown, as it was typed."""
+
+    window: str
+    most: int
+    against: str | None
+    fail_on: tuple[str, ...]
+    format: str | None
+    output: Path | None
+    json: bool
+    brief: bool
+
+
+def _whole(text: str) -> str:
+    """GUEST=FILE with the file's whole path."""
+    from ukperf.paths import absolute
+
+    guest, equals, path = text.partition("=")
+    return f"{guest}{equals}{absolute(Path(path)) if path else ''}"
+
+
+def _show(profiles: Profiles, wanted: _Wanted) -> None:
+    from ukperf.cli.output import show_pages, write_bytes, write_html
+    from ukperf.engine.profiles import against, exported, page_of
+    from ukperf.errors import UkperfError
+
+    differences = None
+    if wanted.against is None:
+        pages = {"": page_of(profiles, wanted.window, wanted.most)}
+    else:
+        differences = against(profiles, wanted.against, wanted.window, wanted.most, wanted.fail_on)
+        pages = differences.pages
+    if wanted.output is None:
+        show_pages(pages, wanted.json, {"run": str(profiles.folder)}, brief=wanted.brief)
+    elif wanted.format == "html":
+        write_html(wanted.output, list(pages.values()), "Profile")
+    else:
+        write_bytes(wanted.output, exported(profiles, wanted.format or "", wanted.window))
+    if differences is not None and differences.failed:
+        raise typer.Exit(1)
+    if differences is not None and differences.untested:
+        raise UkperfError("Not every gate could be tested.", hint="Profile with --boots 6 or more.")

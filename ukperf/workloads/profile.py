@@ -1,0 +1,150 @@
+"""profile: where the instructions of another workload's boots go. Each boot is counted by our plugin in QEMU, and what
+was counted is kept in the run's folder; what it belongs to is found out whenever the run is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ukperf.decode import decode_stored, encode
+from ukperf.errors import UkperfError
+from ukperf.files import read_json
+from ukperf.hosts.counting import check_accelerator
+from ukperf.model import NO_PROGRAM, Accelerator, BootRecord, Program, Request, Result, Visitor
+from ukperf.reports.page import Page
+from ukperf.text import clean
+from ukperf.workloads import WORKLOADS, get, profiling
+from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
+from ukperf.workloads.boot_time import BootTime
+from ukperf.workloads.run import Run, RunOptions
+
+if TYPE_CHECKING:
+    from ukperf.profile.model import Profiled
+
+STATE = "profiled.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """of: the workload whose boots are profiled; "": a plain boot, or that of the program that `words` are."""
+
+    of: str = option("", "The workload whose boots are profiled, with its own defaults.", "WORKLOAD")
+    words: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    python: bool = False
+    packages: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = option((), "An ELF file with the symbols of a guest's kernel.", "GUEST=FILE")
+
+
+@dataclass(frozen=True)
+class ProgramSeen:
+    """A program that was profiled: what its code is looked up in."""
+
+    path: str
+    is_tree: bool
+    argv: tuple[str, ...]
+
+    @property
+    def program(self) -> Program:
+        return Program("", "", Path(self.path), self.is_tree, self.argv)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the boots of a run executed. programs: name of a setting → its program; "": of all others."""
+
+    programs: Mapping[str, ProgramSeen]
+
+
+class Profile(Workload):
+    """Instructions by function and window."""
+
+    Options = ProfileOptions
+    defaults: ClassVar[Mapping[str, object]] = {"boots": 2}
+
+    def prepare(self, options: ProfileOptions, request: Request, bench: Bench) -> Prepared:
+        if request.accelerator is not Accelerator.AUTO:
+            check_accelerator(request.accelerator)
+        symbol_files(options.symbols)
+        inner, chosen = _inner(options)
+        prepared = WORKLOADS.expect(
+            inner.name or "boot", inner.prepare(chosen, replace(request, counted=True), bench), Prepared
+        )
+        asked = prepared.request
+        programs = {"": asked.program, **asked.programs}
+        known = Known({name: _seen(program) for name, program in programs.items() if program != NO_PROGRAM})
+        listed = profiling.kernel_lists(asked, bench)
+        return Prepared(asked, {**prepared.state, **listed, STATE: json.dumps(encode(known, FORMAT)) + "\n"})
+
+    def reader(self, options: ProfileOptions) -> Reader | None:
+        inner, chosen = _inner(options)
+        return inner.reader(chosen)
+
+    def visitor(self, options: ProfileOptions) -> Visitor | None:
+        inner, chosen = _inner(options)
+        return inner.visitor(chosen)
+
+    def page(
+        self,
+        finished: Finished,
+        host: str,
+        records: Sequence[BootRecord],
+        options: ProfileOptions,
+        facts: Mapping[str, str],
+    ) -> Page:
+        result = finished.result
+        return profiling.page(self.profiled(result, records, options), facts=facts)
+
+    def profiled(self, result: Result, records: Sequence[BootRecord], options: ProfileOptions) -> tuple[Profiled, ...]:
+        """The profiles of a run's guests. Raises UkperfError where nothing was counted."""
+        known = {name: seen.program for name, seen in known_of(result.folder).programs.items()}
+        return profiling.profiled(result.folder, result.plan, records, known, symbol_files(options.symbols))
+
+    def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
+        return {"addresses": "the same in every boot (nokaslr, norandmaps)"}
+
+
+def symbol_files(given: Sequence[str]) -> dict[str, Path]:
+    """Guest → file, as typed. Raises UkperfError for what is none."""
+    files = {}
+    for text in given:
+        guest, equals, path = text.partition("=")
+        if not equals or not guest or not Path(path).is_file():
+            raise UkperfError(f"--symbols {clean(text, 200)} names no guest and file.", hint="Write GUEST=FILE.")
+        files[guest] = Path(path)
+    return files
+
+
+def known_of(folder: Path) -> Known:
+    """What the run's state says. Raises UkperfError where it is missing or damaged."""
+    path = folder / STATE
+    try:
+        return decode_stored(Known, read_json(path), FORMAT)
+    except (OSError, ValueError) as error:
+        raise UkperfError(f"{path} cannot be read: {error}.") from error
+
+
+def _seen(program: Program) -> ProgramSeen:
+    return ProgramSeen(str(program.path), program.is_tree, program.argv)
+
+
+def _inner(options: ProfileOptions) -> tuple[Workload, Any]:
+    """The workload that is profiled, with its options. Raises UkperfError for what cannot be meant."""
+    if options.of and options.words:
+        raise UkperfError("--of and a program behind -- are two things to profile.", hint="Leave one of them out.")
+    if options.words:
+        same = ("words", "files", "env", "cwd", "python", "packages")
+        return Run(), RunOptions(**{name: getattr(options, name) for name in same}, why=False)
+    if options.of:
+        inner = get(options.of)
+        if isinstance(inner, Profile):
+            raise UkperfError("A profile of a profile would show QEMU's guests twice.", hint="Name another workload.")
+        return inner, inner.Options()
+    return BootTime(), BootTime.Options()

@@ -1,0 +1,158 @@
+"""The profiles of a run: its counts, named by the files of code that its guests executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ukperf import guests
+from ukperf.errors import UkperfError
+from ukperf.files import read_text, reason
+from ukperf.guests.base import Code
+from ukperf.hosts.counting import firmware_files
+from ukperf.imaging.cache import Cache
+from ukperf.model import Accelerator, BootRecord, Image, Outcome, Plan, Program, Request, counts_file
+from ukperf.reports.page import Page
+from ukperf.text import clean
+from ukperf.workloads.base import Bench
+from ukperf.workloads.kernelsymbols import kernel_symbols
+
+if TYPE_CHECKING:
+    from ukperf.profile.counts import Counts
+    from ukperf.profile.model import Profiled
+    from ukperf.profile.sources import Sources
+
+KALLSYMS = "kallsyms-{}.txt"  # of a setting, in a run's folder
+MOST = 20  # functions of each guest
+KALLSYMS_MAX = 64 << 20  # bytes
+
+
+# ---- before the boots ----
+
+
+def kernel_lists(request: Request, bench: Bench) -> dict[str, str]:
+    """What the Linux kernels of a request call their code: file of the run's folder → its text. Each kernel is asked
+    once, in a boot; one that does not tell is profiled without names, and that is said."""
+    with bench.boots(request) as boots:
+        images = {name: image for name, image in boots.images.items() if _code(image).linux}
+    texts = {}
+    for name, image in images.items():
+        tree = request.programs.get(name, request.program).is_tree
+        try:
+            text = kernel_symbols(name, image, request, bench, tree=tree, cache=Cache())
+        except UkperfError as error:
+            bench.say(f"The functions of {name}'s kernel have no names: {error.message}")
+            continue
+        if text:
+            texts[KALLSYMS.format(plain(name))] = text
+    return texts
+
+
+def plain(name: str) -> str:
+    """A setting's name for files: other file systems refuse colons."""
+    return name.replace(":", "=")
+
+
+# ---- after them ----
+
+
+def profiled(
+    folder: Path,
+    plan: Plan,
+    records: Sequence[BootRecord],
+    programs: Mapping[str, Program],
+    symbols: Mapping[str, Path],
+) -> tuple[Profiled, ...]:
+    """The profiles of all guests whose boots were counted, in the plan's order. programs: name → program; "": of all
+    others; symbols: name → an ELF file with its kernel's. Raises UkperfError where none was counted."""
+    from ukperf.profile.model import Profiled
+    from ukperf.profile.named import name_counts
+
+    sides: list[Profiled] = []
+    for guest, image in plan.images.items():
+        mine = [record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK]
+        kept = [counts for record in mine if (counts := _read(folder, record)) is not None]
+        if kept:
+            listed = _listed(folder / KALLSYMS.format(plain(guest)))
+            sources = _sources(image, programs.get(guest, programs.get("")), listed, symbols.get(guest))
+            exact = plan.accelerator is Accelerator.ICOUNT
+            boots = tuple(name_counts(counts, sources, counter_of(counts) if exact else None) for counts in kept)
+            sides.append(Profiled(guest, boots))
+    if not sides:
+        raise UkperfError(f"{folder} has no counts of a good boot.", hint="Profile again: ukperf profile")
+    return tuple(sides)
+
+
+def page(sides: Sequence[Profiled], *, facts: Mapping[str, str], window: str = "", most: int = MOST) -> Page:
+    """Raises UkperfError for a window that not one guest has."""
+    from ukperf.profile.page import ProfilePage
+
+    check_window(sides, window)
+    shown = tuple(side for side in sides if not window or window in side.windows)
+    return ProfilePage(shown, window=window, most=most, facts=dict(facts))
+
+
+def check_window(sides: Sequence[Profiled], window: str) -> None:
+    """Raises UkperfError for a window that not one side has."""
+    if window and not any(window in side.windows for side in sides):
+        there = dict.fromkeys(name for side in sides for name in side.windows)
+        raise UkperfError(
+            f"There is no window {clean(window, 100)!r}.", hint=f"There are: {', '.join(map(repr, there))}."
+        )
+
+
+def counter_of(counts: Counts) -> dict[str, int]:
+    """Window → how far the guest's own counter went in it, where frames at both ends tell."""
+    from ukperf.profile.model import START
+
+    ends = [*counts.ticks[1:], 0][: len(counts.windows)]
+    begins = (0, *counts.ticks[1:])
+    known = enumerate(zip(counts.windows, begins, ends, strict=False))
+    return {window or START: end - begin for i, (window, begin, end) in known if end > begin and (begin > 0 or i == 0)}
+
+
+def _read(folder: Path, record: BootRecord) -> Counts | None:
+    from ukperf.profile.counts import read_counts
+
+    path = counts_file(folder, record.trial.index)
+    try:
+        return read_counts(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be read: {reason(error)}.") from error
+    except ValueError as error:
+        raise UkperfError(f"{path} is damaged: {error}.") from error
+
+
+def _code(image: Image) -> Code:
+    """Nothing but the kernel is known of a guest that is not here any more."""
+    try:
+        return guests.get(image.guest).code(image)
+    except UkperfError:
+        return Code(image.kernel)
+
+
+def _listed(path: Path) -> str:
+    try:
+        return read_text(path, KALLSYMS_MAX)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be read: {reason(error)}.") from error
+
+
+def _sources(image: Image, program: Program | None, kallsyms: str, symbols: Path | None) -> Sources:
+    from ukperf.profile.sources import sources_of
+
+    code = _code(image)
+    return sources_of(
+        kernel=code.kernel,
+        kallsyms=kallsyms,
+        program=program,
+        extra_files=code.programs,
+        firmware=firmware_files(),
+        loaders=code.loaders,
+        symbols=symbols,
+    )
