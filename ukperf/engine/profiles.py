@@ -21,7 +21,7 @@ from ukperf.profile.model import Profiled
 from ukperf.reports.page import Page
 from ukperf.text import clean, meant, shell
 from ukperf.workloads import profiling
-from ukperf.workloads.profile import Profile
+from ukperf.workloads.profile import Profiling
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def profiles_of(folder: Path, only: Collection[str] = ()) -> Profiles:
     """The profiles of a run's folder; only: of these guests, if any are named. Raises UkperfError where it has none."""
     plan = plans.load(folder)
     workload = workloads.of_run(plan.workload)
-    if not isinstance(workload, Profile):
+    if not isinstance(workload, Profiling):
         raise UkperfError(f"{folder} is no profile, but a run of {clean(plan.workload, 80)}.", hint="ukperf profile")
     records = with_facts(plan, read_journal(folder / JOURNAL).records) if (folder / JOURNAL).exists() else ()
     result = Result(folder, plan, tuple(records), "")

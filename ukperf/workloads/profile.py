@@ -57,13 +57,13 @@ class ProgramSeen:
 
 
 @dataclass(frozen=True)
-class Known:
+class Executed:
     """What the boots of a run executed. programs: name of a setting → its program; "": of all others."""
 
     programs: Mapping[str, ProgramSeen]
 
 
-class Profile(Workload):
+class Profiling(Workload):
     """Instructions by function and window."""
 
     Options = ProfileOptions
@@ -79,7 +79,7 @@ class Profile(Workload):
         )
         asked = prepared.request
         programs = {"": asked.program, **asked.programs}
-        known = Known({name: _seen(program) for name, program in programs.items() if program != NO_PROGRAM})
+        known = Executed({name: _seen(program) for name, program in programs.items() if program != NO_PROGRAM})
         listed = profiling.kernel_lists(asked, bench)
         return Prepared(asked, {**prepared.state, **listed, STATE: json.dumps(encode(known, FORMAT)) + "\n"})
 
@@ -122,11 +122,11 @@ def symbol_files(given: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def known_of(folder: Path) -> Known:
+def known_of(folder: Path) -> Executed:
     """What the run's state says. Raises UkperfError where it is missing or damaged."""
     path = folder / STATE
     try:
-        return decode_stored(Known, read_json(path), FORMAT)
+        return decode_stored(Executed, read_json(path), FORMAT)
     except (OSError, ValueError) as error:
         raise UkperfError(f"{path} cannot be read: {error}.") from error
 
@@ -144,7 +144,7 @@ def _inner(options: ProfileOptions) -> tuple[Workload, Any]:
         return Run(), RunOptions(**{name: getattr(options, name) for name in same}, why=False)
     if options.of:
         inner = get(options.of)
-        if isinstance(inner, Profile):
+        if isinstance(inner, Profiling):
             raise UkperfError("A profile of a profile would show QEMU's guests twice.", hint="Name another workload.")
         return inner, inner.Options()
     return BootTime(), BootTime.Options()

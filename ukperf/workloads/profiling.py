@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,13 +104,15 @@ def check_window(sides: Sequence[Profiled], window: str) -> None:
 
 
 def counter_of(counts: Counts) -> dict[str, int]:
-    """Window → how far the guest's own counter went in it, where frames at both ends tell."""
-    from ukperf.profile.model import START
+    """Window → how far the guest's own counter went in it, where frames at both ends tell. Of all together it is known
+    as far as to the last frame; behind it nobody reads it."""
+    from ukperf.profile.model import START, WHOLE
 
-    ends = [*counts.ticks[1:], 0][: len(counts.windows)]
-    begins = (0, *counts.ticks[1:])
-    known = enumerate(zip(counts.windows, begins, ends, strict=False))
-    return {window or START: end - begin for i, (window, begin, end) in known if end > begin and (begin > 0 or i == 0)}
+    pairs = zip(counts.windows, pairwise(counts.ticks), strict=False)
+    known = {w or START: end - begin for i, (w, (begin, end)) in enumerate(pairs) if end > begin and (begin or i == 0)}
+    if known and len(known) == len(counts.windows) - 1:
+        known[WHOLE] = counts.ticks[-1] + int(counts.total[-1])
+    return known
 
 
 def _read(folder: Path, record: BootRecord) -> Counts | None:

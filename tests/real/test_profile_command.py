@@ -1,0 +1,74 @@
+"""`ukperf profile` with real boots: a boot by function, shown again, against itself, in other tools' formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from realrun import journal, world
+
+from ukperf.engine.profiles import Profiles, against, exported, page_of, profiles_of
+from ukperf.errors import UkperfError
+from ukperf.profile.exporting import EXPORTS
+from ukperf.profile.model import CodePart
+
+pytestmark = pytest.mark.real
+
+FLOOR = ("-g", "floor", "--baseline", "floor")
+LAST = "exit →"
+
+
+@pytest.fixture(scope="module")
+def run(libvirt_here: None) -> Iterator[Path]:
+    """Two boots of floor, profiled by the command."""
+    with world() as ours:
+        folder = ours.path("run")
+        said = ours.json("profile", *FLOOR, "--boots", "2", "--run", folder)
+        assert said["run"] == str(folder) and said["guests"][0]["guest"] == "floor"
+        assert "the same in every boot" in said["facts"]["addresses"]
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def profiles(run: Path) -> Profiles:
+    return profiles_of(run)
+
+
+def test_the_sum_over_functions_is_what_the_guest_s_counter_says(run: Path, profiles: Profiles) -> None:
+    (side,) = profiles.sides
+    for record, boot in zip(journal(run), side.boots, strict=True):
+        until_exit = sum(sum(boot.of(window).values()) for window in boot.windows if window != LAST)
+        idle = sum(boot.idle(window) or 0 for window in boot.windows)
+        assert until_exit + idle == record["ticks"]["exit"]
+        assert abs(idle) < 0.01 * until_exit
+    assert {function.part for function in side.series()} >= {CodePart.FIRMWARE, CodePart.KERNEL}
+    assert {window: side.boots[0].of(window) for window in side.windows if window != LAST} == {
+        window: side.boots[1].of(window) for window in side.windows if window != LAST
+    }
+
+
+def test_each_boot_s_counts_are_in_the_run_s_folder_and_nothing_else(run: Path) -> None:
+    assert sorted(path.name for path in (run / "counts").iterdir()) == ["00000.gz", "00001.gz"]
+    assert all(len(line) < 4000 for line in (run / "journal.ndjson").read_text().splitlines())
+
+
+def test_a_profile_against_itself_differs_nowhere_and_a_gate_on_nothing_does_not_pass(
+    run: Path, profiles: Profiles
+) -> None:
+    said = against(profiles, str(run), "start", 20, ()).pages["floor"].json()
+    assert isinstance(said, dict) and isinstance(functions := said["functions"], list)
+    assert functions and all(isinstance(one, dict) and one["difference"] == 0 for one in functions)
+    with pytest.raises(UkperfError, match="No function fits"):
+        against(profiles, str(run), "", 20, ["acpi_*:more"])
+    with pytest.raises(UkperfError, match="no guest of the run, and no run"):
+        against(profiles, "nanos", "", 20, ())
+
+
+def test_a_profile_is_written_for_other_tools_and_a_window_that_is_not_there_gets_the_list(profiles: Profiles) -> None:
+    for form in EXPORTS:
+        assert exported(profiles, form, "start")
+    for ask in (lambda: page_of(profiles, "nowhere", 20), lambda: exported(profiles, "folded", "nowhere")):
+        with pytest.raises(UkperfError, match="no window") as caught:
+            ask()
+        assert "'start', 'main → " in str(caught.value.hint)
