@@ -290,10 +290,10 @@ def highlights() -> Iterator[str]:
     boot = value("boot-icount", BASELINE, BOOT.benchmark)
     yield f"* **A boot** is {boot} with Debian's cloud kernel (`linux` below), and {fewer}."
     yield "* **scikit-learn's trees and a warm ONNX prediction** take these three within"
-    yield f"  {most:.1f} % of linux's instructions (intervals included); importing ONNX Runtime and predicting once takes"
-    yield f"  Unikraft {start} times as many."
-    yield f"* **A system call** (`getuid`) takes Unikraft {unikraft} times linux's instructions, linux-lean {lean} times,"
-    yield f"  nanos {nanos} times. Instructions are not time: QEMU's emulator takes {long} times as"
+    yield f"  {most:.1f} % of linux's instructions (intervals included); importing ONNX Runtime and predicting once"
+    yield f"  takes Unikraft {start} times as many."
+    yield f"* **A system call** (`getuid`) takes Unikraft {unikraft} times linux's instructions, linux-lean"
+    yield f"  {lean} times, nanos {nanos} times. Instructions are not time: QEMU's emulator takes {long} times as"
     yield "  *long* for Unikraft's as for linux's."
 
 
