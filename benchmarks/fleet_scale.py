@@ -60,6 +60,9 @@ class Simulated:
         self._waiting.append((self._ticket, worker, question))
         return self._ticket
 
+    def serves_others(self, worker: str) -> bool:
+        return False
+
     def replies(self, timeout_s: float) -> list[Reply]:
         begun = time.perf_counter()
         few, self._waiting = self._waiting[:20], self._waiting[20:]

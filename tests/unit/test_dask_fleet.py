@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,15 +20,21 @@ LONGEST_S = 900.0  # for what takes a second or two where nobody else computes
 
 
 class Fleet:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 3, env: Mapping[str, str] | None = None, *words: str) -> None:
         self.folder, self.file = folder, folder / "scheduler.json"
         names = ("CACHE", "DATA", "CONFIG")
-        self.env = {**os.environ, **{f"UKPERF_{name}_DIR": str(folder / name) for name in names}}
+        theirs = {f"UKPERF_{name}_DIR": str(folder / name) for name in names}
+        self.env = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s", **theirs, **(env or {})}
         self.started: list[subprocess.Popen[bytes]] = []
-        self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.words, self.count = words, workers
+        self.open()
+
+    def open(self) -> None:
+        local = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.scheduler = self.start("scheduler", *local, *self.words)
         self.workers = [
             self.start("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", "ukperf=1")
-            for _ in range(3)
+            for _ in range(self.count)
         ]
 
     def start(self, what: str, *words: str) -> subprocess.Popen[bytes]:
@@ -38,13 +44,17 @@ class Fleet:
         self.started.append(process)
         return process
 
-    def begin(self, run: Path) -> subprocess.Popen[bytes]:
-        words = ["run", "-g", "native", "--variant", "other=native", "--baseline", "native", "--boots", str(BLOCKS)]
+    def begin(self, run: Path, blocks: int = BLOCKS, log: str = "asker.log") -> subprocess.Popen[bytes]:
+        words = ["run", "-g", "native", "--variant", "other=native", "--baseline", "native", "--boots", str(blocks)]
         more = ["--fleet", str(self.file), "--share-host", "--run", str(run), "--", "sleep", "0.2"]
-        log = (self.folder / "asker.log").open("ab")
-        process = subprocess.Popen([*UKPERF, *words, *more], env=self.env, stdout=log, stderr=log)
+        said = (self.folder / log).open("ab")
+        process = subprocess.Popen([*UKPERF, *words, *more], env=self.env, stdout=said, stderr=said)
         self.started.append(process)
         return process
+
+    def resume(self, run: Path) -> subprocess.CompletedProcess[bytes]:
+        again = [*UKPERF, "resume", str(run), "--share-host"]
+        return subprocess.run(again, env=self.env, capture_output=True, timeout=LONGEST_S, check=False)
 
     def end(self) -> None:
         for process in self.started:
@@ -67,6 +77,10 @@ def trials(run: Path) -> list[tuple[int, str]]:
     return [(trial["block"], trial["guest"]) for trial in (json.loads(line)["trial"] for line in lines)]
 
 
+def once(blocks: int) -> list[tuple[int, str]]:
+    return [(block, guest) for block in range(blocks) for guest in ("native", "other")]
+
+
 def wait_for(count: int, run: Path, asker: subprocess.Popen[bytes], log: Path) -> None:
     """Until so many boots are in the journal."""
     end = time.monotonic() + LONGEST_S
@@ -87,10 +101,75 @@ def test_a_worker_and_then_the_asker_are_killed_and_every_block_is_in_the_journa
     asker.wait()
     before = trials(run)
     assert 0 < len(before) < 2 * BLOCKS
-    again = [*UKPERF, "resume", str(run), "--share-host"]
-    resumed = subprocess.run(again, env=fleet.env, capture_output=True, timeout=LONGEST_S, check=False)
+    resumed = fleet.resume(run)
     assert resumed.returncode == 0, resumed.stderr.decode()
     after = trials(run)
     assert after[: len(before)] == before
-    assert sorted(after) == [(block, guest) for block in range(BLOCKS) for guest in ("native", "other")]
+    assert sorted(after) == once(BLOCKS)
     assert b"other" in resumed.stdout and b"native" in resumed.stdout
+
+
+@pytest.mark.timeout(1800)
+def test_a_scheduler_that_goes_away_ends_the_run_with_a_sentence_and_another_one_goes_on(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, 2)
+    try:
+        run, log = tmp_path / "run", tmp_path / "asker.log"
+        asker = fleet.begin(run, 8)
+        wait_for(2, run, asker, log)
+        for process in (fleet.scheduler, *fleet.workers):
+            process.kill()
+            process.wait()
+        assert asker.wait(LONGEST_S) == 2, log.read_text()
+        said = " ".join(log.read_text().split())
+        assert "does not answer any more" in said or "No worker of the fleet can take part" in said
+        assert "Go on with: ukperf resume" in said and "Traceback" not in said
+        before = trials(run)
+        fleet.file.unlink(missing_ok=True)
+        fleet.open()
+        resumed = fleet.resume(run)
+        assert resumed.returncode == 0, resumed.stderr.decode()
+        assert trials(run)[: len(before)] == before and sorted(trials(run)) == once(8)
+    finally:
+        fleet.end()
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Dask's configuration, as variables, with a certificate and key for everybody."""
+    pytest.importorskip("cryptography")
+    from distributed.security import Security
+
+    made = Security.temporary()
+    variables = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    for role, name, text in (
+        ("", "ca-file", made.tls_ca_file),
+        *((f"{role}__", what, text) for role in ("CLIENT", "WORKER", "SCHEDULER") for what, text in of(made)),
+    ):
+        path = folder / f"{role}{name}.pem"
+        path.write_text(str(text))
+        path.chmod(0o600)
+        variables[f"DASK_DISTRIBUTED__COMM__TLS__{role}{name.replace('-', '_').upper()}"] = str(path)
+    return variables
+
+
+def of(made: object) -> Sequence[tuple[str, object]]:
+    return [("cert", getattr(made, "tls_client_cert", "")), ("key", getattr(made, "tls_client_key", ""))]
+
+
+@pytest.mark.timeout(1800)
+def test_two_runs_share_a_fleet_with_tls_and_who_has_no_certificate_is_told(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, 2, certificates(tmp_path), "--protocol", "tls")
+    try:
+        askers = [(fleet.begin(tmp_path / name, 6, f"{name}.log"), name) for name in ("first", "second")]
+        for asker, name in askers:
+            assert asker.wait(LONGEST_S) == 0, (tmp_path / f"{name}.log").read_text()
+            assert sorted(trials(tmp_path / name)) == once(6)
+        fleet.env = {
+            name: value for name, value in fleet.env.items() if "__TLS__" not in name and "REQUIRE" not in name
+        }
+        stranger = fleet.begin(tmp_path / "stranger", 6, "stranger.log")
+        assert stranger.wait(LONGEST_S) == 2
+        said = " ".join((tmp_path / "stranger.log").read_text().split())
+        assert "does not answer: TLS" in said and "docs/fleets.md" in said and "Traceback" not in said
+        assert not trials(tmp_path / "stranger")
+    finally:
+        fleet.end()

@@ -23,6 +23,7 @@ from ukperf.errors import HostError, UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
 from ukperf.hosts.truth import Truth
 from ukperf.model import Accelerator, Outcome, Plan
+from ukperf.stats.machines import summarize_machines
 
 GUESTS = ("floor", "linux")
 Act = Callable[[str, Question], Told | bytes | None]
@@ -35,6 +36,7 @@ class FakeCluster:
         self.there = dict(workers)
         self.act = act
         self.asked: list[tuple[str, Question]] = []
+        self.others: set[str] = set()  # workers that another run has given work
         self._waiting: list[tuple[int, str, bytes]] = []
         self._ticket = 0
 
@@ -45,6 +47,9 @@ class FakeCluster:
         self._ticket += 1
         self._waiting.append((self._ticket, worker, question))
         return self._ticket
+
+    def serves_others(self, worker: str) -> bool:
+        return worker in self.others
 
     def replies(self, timeout_s: float) -> list[Reply]:
         waiting, self._waiting = self._waiting, []
@@ -214,6 +219,85 @@ def test_workers_of_another_kind_take_part_where_the_plan_has_strata(odd: dict[s
     run(tmp_path, cluster, replace(plan_of(GUESTS, boots=8), strata=True), said)
     assert blocks(tmp_path) == ONCE and not said
     assert [q for name, q in cluster.asked if name == "odd" and q.do == "block"]
+
+
+def test_a_worker_that_comes_late_takes_part_from_then_on(tmp_path: Path) -> None:
+    def act(worker: str, question: Question) -> Told:
+        if question.do == "block" and question.block == 1:
+            cluster.there["late"] = 1
+        return good(worker, question)
+
+    cluster = FakeCluster({"a": 1}, act)
+    assert run(tmp_path, cluster) == "8 blocks were done"
+    assert blocks(tmp_path) == ONCE
+    assert [q.order for name, q in cluster.asked if name == "late" and q.do == "block"][:2] == [0, 1]
+
+
+@pytest.mark.parametrize("clock", ["1970-01-01T00:00:00+00:00", "2099-12-31T23:59:59+00:00", "no time at all"])
+def test_another_clock_of_a_worker_changes_neither_the_order_nor_the_times_of_a_run(clock: str, tmp_path: Path) -> None:
+    def act(worker: str, question: Question) -> Told:
+        told = good(worker, question)
+        if worker == "odd" and told.done is not None:
+            records = (replace(record, started_at=clock, elapsed_s=1e9) for record in told.done.records)
+            return Told(done=replace(told.done, records=tuple(records)))
+        return told
+
+    times = iter(range(10_000))
+    run(tmp_path, FakeCluster({"a": 1, "odd": 1}, act), clock=lambda: float(next(times)))
+    assert blocks(tmp_path) == ONCE
+    elapsed = [record.elapsed_s for record in read_journal(tmp_path / JOURNAL).records]
+    assert elapsed == sorted(elapsed) and elapsed[-1] < 10_000
+    assert summarize_machines(read_journal(tmp_path / JOURNAL).records, "floor", 0.01)
+
+
+def test_what_a_worker_says_of_itself_is_bounded_and_harmless(tmp_path: Path) -> None:
+    lies = {
+        "long": about("long", facts={"cpu": "x" * (1 << 17)}),
+        "loud": about("loud", ukperf="\x1b[31m9\n9" * 50),
+        "many": about("many", lacks=("ab" * 32,) * 5000),
+    }
+
+    def act(worker: str, question: Question) -> Told | bytes:
+        if question.do == "about" and worker == "named":
+            return to_bytes(Told(about=about("x"))).replace(b"node-x", b"../../etc")
+        return Told(about=lies[worker]) if question.do == "about" and worker in lies else good(worker, question)
+
+    said: list[str] = []
+    run(tmp_path, FakeCluster({**dict.fromkeys(lies, 1), "named": 1, "a": 1}, act), said=said)
+    assert blocks(tmp_path) == ONCE and len(said) == 4
+    assert all(len(sentence) < 300 and sentence.isprintable() for sentence in said), said
+    assert {record.host for record in read_journal(tmp_path / JOURNAL).records} == {"node-a"}
+
+
+class Slow(FakeCluster):
+    """The blocks of worker `slow` are never answered."""
+
+    def submit(self, worker: str, question: bytes, *, alone: bool = True) -> int:
+        ticket = super().submit(worker, question, alone=alone)
+        if worker == "slow" and question_of(question).do == "block":
+            self._waiting.pop()
+        return ticket
+
+
+@pytest.mark.parametrize("others", [(), ("slow",)])
+def test_a_block_waits_longer_where_its_worker_does_work_of_another_run_yet_not_for_ever(
+    others: tuple[str, ...], tmp_path: Path
+) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 20.0
+        return now[0]
+
+    said: list[str] = []
+    cluster = Slow({"a": 1, "slow": 1}, good)
+    cluster.others |= set(others)
+    plan = replace(plan_of(GUESTS, boots=8), timeout_s=10.0)
+    run(tmp_path, cluster, plan, said, clock=clock)
+    assert blocks(tmp_path) == ONCE
+    assert sum("does work of another run, and this one waits for its turn" in s for s in said) == len(others)
+    assert any("slow on node-slow takes no part: it does not answer any more" in s for s in said)
+    assert (now[0] > 3600) == bool(others) and now[0] > 160
 
 
 def test_where_nobody_can_take_part_the_run_ends_with_the_reason(tmp_path: Path) -> None:

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RESOURCE = "ukperf"  # that workers are started with: `--resources ukperf=1`, one piece of work at a time
+KEY = "ukperf-"  # what pieces of work are called, whosever they are
 LOCAL = "local:"
 MOST_LOCAL = 256
-CONNECT_S = 20.0
+ANSWER_S = 20.0  # for the bytes of an answer that is there
+CLOSE_S = 3.0
 MOST_BYTES = 64 << 20  # of an answer
 LOOK_S = 1.0  # between two looks at who is there
 _SCHEMES = ("tcp://", "tls://", "ws://", "wss://", "ucx://")
@@ -89,7 +91,7 @@ class Cluster:
             future = self._client.submit(
                 self._task,
                 question,
-                key=f"ukperf-{self._run}-{ticket}",
+                key=f"{KEY}{self._run}-{ticket}",
                 workers=[worker],
                 allow_other_workers=False,
                 resources={RESOURCE: 1} if alone else None,
@@ -101,6 +103,15 @@ class Cluster:
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             raise self._gone() from error
         return ticket
+
+    def serves_others(self, worker: str) -> bool:
+        """Has a worker work of other runs? Raises HostError for a scheduler that is gone."""
+        try:
+            told = self._client.processing(workers=[worker])
+        except (OSError, TimeoutError, RuntimeError, ValueError, KeyError) as error:
+            raise self._gone() from error
+        keys = [str(key) for keys in told.values() for key in keys]
+        return any(key.startswith(KEY) and not key.startswith(f"{KEY}{self._run}-") for key in keys)
 
     def replies(self, timeout_s: float) -> list[Reply]:
         """What came back, after at most so long; work of workers that are gone among it.
@@ -128,7 +139,7 @@ class Cluster:
                 lost = future.status in ("cancelled", "lost")
                 why = "it is gone" if lost else "tasks of ukperf fail there: is this ukperf installed for it?"
                 return Reply(ticket, worker, None, why)
-            answer = future.result(timeout=CONNECT_S)
+            answer = future.result(timeout=ANSWER_S)
         except Exception as error:  # of Dask's, of many kinds, and of whatever it unpacked
             return Reply(ticket, worker, None, f"its answer was lost ({type(error).__name__})")
         finally:
@@ -170,14 +181,13 @@ def open_cluster(where: str, task: Task) -> Iterator[Cluster]:
     does not answer.
     """
     count = local_workers(where)
-    known = where.startswith(_SCHEMES)
-    if count is None and not known:
-        _check_file(where)
+    address = where if where.startswith(_SCHEMES) or count is not None else _address_in(where)
     try:
         import distributed
     except ImportError as error:
         raise UkperfError("--fleet needs Dask's distributed, which is not installed.", hint=extra("fleet")) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said as sentences of ours
+    for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said as sentences of ours
     with ExitStack() as stack:
         try:
             if count is not None:
@@ -195,16 +205,15 @@ def open_cluster(where: str, task: Task) -> Iterator[Cluster]:
                     )
                 stack.callback(_quietly, local.close)
                 client = distributed.Client(local, set_as_default=False)
-            elif known:
-                client = distributed.Client(where, timeout=CONNECT_S, set_as_default=False)
             else:
-                client = distributed.Client(scheduler_file=where, timeout=CONNECT_S, set_as_default=False)
+                _reach(address)  # a client that could not connect says so once more when it is thrown away, at length
+                client = distributed.Client(address, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError, TypeError) as error:
             raise HostError(
                 f"The scheduler {clean(where, 200)} does not answer: {clean(str(error), 200) or type(error).__name__}.",
                 hint="Is it running, and may this machine reach it? With TLS: see docs/fleets.md.",
             ) from error
-        stack.callback(_quietly, client.close)
+        stack.callback(_quietly, lambda: client.close(timeout=CLOSE_S))
         cluster = Cluster(client, task, where)
         stack.callback(cluster.close)
         yield cluster
@@ -233,8 +242,23 @@ def local_workers(where: str) -> int | None:
     return int(number)
 
 
-def _check_file(where: str) -> None:
-    """Raises UkperfError for what is no scheduler file."""
+def _reach(address: str) -> None:
+    """Raises what Dask raises for a scheduler that cannot be connected to, after as long as its configuration says
+    (`distributed.comm.timeouts.connect`, 30 s); a scheduler that is gone for less is no fault either."""
+    import asyncio
+
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def knock() -> None:
+        comm = await connect(address, **Security().get_connection_args("client"))
+        comm.abort()
+
+    asyncio.run(knock())
+
+
+def _address_in(where: str) -> str:
+    """The address in a scheduler's file. Raises UkperfError for what is none."""
     try:
         told = read_json(Path(where), _FILE_MAX)
     except OSError as error:
@@ -246,6 +270,7 @@ def _check_file(where: str) -> None:
         told = None
     if not isinstance(told, dict) or not isinstance(told.get("address"), str):
         raise UkperfError(f"{clean(where, 200)} is no file of a scheduler: it names no address.")
+    return str(told["address"])
 
 
 def _quietly(act: Callable[[], object]) -> None:

@@ -67,7 +67,7 @@ def over_all(plan: Plan) -> Callable[[Sequence[BootRecord]], bool]:
     """The stopping rule of --precision over machines, as far as it can be told without asking who is there."""
 
     def enough(records: Sequence[BootRecord]) -> bool:
-        from ukperf.engine.spread import shares_of
+        from ukperf.engine.fleetparts import shares_of
 
         shares = shares_of(plan, records)
         return shares is not None and bool(shares.ended((), {record.trial.guest for record in records}))

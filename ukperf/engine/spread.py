@@ -6,7 +6,6 @@ an asker that was killed goes on, and takes from the workers the blocks that the
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Protocol
 from ukperf import signals
 from ukperf.cluster import Reply, Worker
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, checked_block, files_of, plan_text, to_bytes
+from ukperf.engine.fleetparts import guests_of, seed_of, shares_of
 from ukperf.engine.folders import write_beside
 from ukperf.engine.joining import Joined, unfit
 from ukperf.engine.journal import Journal
@@ -27,12 +27,13 @@ from ukperf.errors import HostError, UkperfError
 from ukperf.hosts import this_machine
 from ukperf.model import BootRecord, Plan
 from ukperf.paths import make_dir
-from ukperf.stats.apportion import WORTH, Apportionment
+from ukperf.stats.apportion import WORTH
 from ukperf.text import Say, clean, many
 
 WAIT_S = 0.5  # for replies, before workers are looked at again
 NOBODY_S = 60.0  # without a worker that can take part
 END_S = 10.0  # for workers to hear that the run has ended
+OTHERS_S = 3600.0  # more, while a worker has work of other runs
 SPARE_S = 120.0  # of a block beyond its boots' time-outs
 JOINING, BLOCKS = ("about", "file"), ("block", "kept")  # what is asked of who does not yet take part, and of who does
 _CONSOLE = re.compile(r"console/(\d{5})-(.+)")
@@ -46,6 +47,8 @@ class Workers(Protocol):
     def submit(self, worker: str, question: bytes, *, alone: bool = True) -> int: ...
 
     def replies(self, timeout_s: float) -> list[Reply]: ...
+
+    def serves_others(self, worker: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Spread:
         self._counts = Runner(self.plan, self.folder, {}, this_machine, None, lambda _r: False, records=self.records)
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._started = self.clock()
-        self._had = _guests_of(self.records)
+        self._had = guests_of(self.records)
         self._done = {block for block, had in self._had.items() if had >= set(self._counts.hopeful())}
         self._next = 0
         self._again: list[int] = sorted(self._had.keys() - self._done)  # cut off in the journal, or lost by a worker
@@ -93,6 +96,7 @@ class Spread:
         self._away: dict[str, str] = {}  # worker → why it takes no part
         self._kept: dict[str, list[int]] = {}
         self._parcels = Parcels(self.plan)
+        self._busy: set[str] = set()  # workers of which it was said that they serve another run
         self._seen = self.clock()  # when somebody could take part last
 
     def run(self) -> str:
@@ -226,7 +230,7 @@ class Spread:
                 missing,
                 tuple(machine.unforgotten),
                 self.alone,
-                _seed(self.plan.seed, machine.name),
+                seed_of(self.plan.seed, machine.name),
             )
             machine.unforgotten.clear()
             self._ask(_Flying(do, address, self._deadline(), block, missing), question)
@@ -291,9 +295,17 @@ class Spread:
     def _too_late(self) -> None:
         now = self.clock()
         for ticket, flight in [item for item in self._flying.items() if item[1].until < now]:
+            if now < flight.until + OTHERS_S and self.cluster.serves_others(flight.worker):
+                self._say_busy(flight.worker)
+                continue
             del self._flying[ticket]
             self._lost(flight)
             self._leave_out(flight.worker, "it does not answer any more")
+
+    def _say_busy(self, address: str) -> None:
+        if address not in self._busy:
+            self._busy.add(address)
+            self.say(f"The worker {clean(address, 100)} does work of another run, and this one waits for its turn.")
 
     def _lost(self, flight: _Flying) -> None:
         if flight.do == "block" and flight.block not in self._done and flight.block not in self._again:
@@ -400,29 +412,3 @@ def _read(data: bytes) -> Told:
         return answer_of(data)
     except UkperfError as error:
         raise _NotOurs(f"its answer cannot be read. {error.message}") from error
-
-
-def _guests_of(records: Sequence[BootRecord]) -> dict[int, set[str]]:
-    """Block → the guests that it booted."""
-    had: dict[int, set[str]] = {}
-    for record in records:
-        had.setdefault(record.trial.block, set()).add(record.trial.guest)
-    return had
-
-
-def shares_of(plan: Plan, records: Sequence[BootRecord]) -> Apportionment | None:
-    """With --precision what machines have told so far; None where the number of blocks is all that counts."""
-    if plan.limits.precision is None:
-        return None
-    shares = Apportionment(plan.baseline, plan.limits.precision, plan.strata)
-    blocks: dict[tuple[str, int], list[BootRecord]] = {}
-    for record in records:
-        blocks.setdefault((record.host, record.trial.block), []).append(record)
-    for (machine, _), mine in blocks.items():
-        shares.add(machine, mine)
-    return shares
-
-
-def _seed(seed: int, machine: str) -> int:
-    """Each machine's orders are its own, so that what an order does falls out over machines too."""
-    return int.from_bytes(hashlib.sha256(f"ukperf/{seed}/{machine}".encode()).digest()[:4], "big")
