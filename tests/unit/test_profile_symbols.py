@@ -260,7 +260,10 @@ def test_a_moved_file_is_located_by_what_was_executed_of_it(shift: int, offsets:
     assert [place.shift for place in places] == [shift] and places[0].share == 1.0
 
 
-@given(st.integers(0, 1 << 32), st.lists(st.integers(0, len(TEXT) - 20), min_size=6, max_size=60, unique=True))
+@given(
+    st.integers(0, (1 << 32) - len(TEXT)),
+    st.lists(st.integers(0, len(TEXT) - 20), min_size=6, max_size=60, unique=True),
+)
 @settings(max_examples=60, deadline=None)
 def test_firmware_is_located_wherever_it_copied_itself(shift: int, offsets: list[int]) -> None:
     places = locate(blocks_of(TEXT, 0, shift, offsets), [Segment(0, TEXT)], paged=False)

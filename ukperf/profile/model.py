@@ -26,7 +26,7 @@ class CodePart(StrEnum):
 _ORDER = {part: at for at, part in enumerate(CodePart)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Function:
     """file: what it is in, like `libc.so.6`; "" where nobody knows. name: its own where `named`, else a place in the
     file (`+0x1a20`), or in memory."""
@@ -134,11 +134,17 @@ class Profiled:
         """The windows that every boot has, in the order of the first."""
         return tuple(w for w in self.boots[0].windows if all(w in boot.windows for boot in self.boots))
 
-    def series(self, window: str = WHOLE) -> dict[Function, tuple[int, ...]]:
+    def series(self, window: str = WHOLE) -> Mapping[Function, tuple[int, ...]]:
         """function → its instructions in each boot; 0 in those that did not come to it."""
-        seen = [boot.of(window) for boot in self.boots]
-        functions = dict.fromkeys(function for boot in seen for function in boot)
-        return {function: tuple(boot.get(function, 0) for boot in seen) for function in functions}
+        if window not in self._series:
+            seen = [boot.of(window) for boot in self.boots]
+            functions = dict.fromkeys(function for boot in seen for function in boot)
+            self._series[window] = {f: tuple(boot.get(f, 0) for boot in seen) for f in functions}
+        return self._series[window]
+
+    @cached_property
+    def _series(self) -> dict[str, dict[Function, tuple[int, ...]]]:
+        return {}
 
     def totals(self, window: str = WHOLE) -> tuple[int, ...]:
         return tuple(boot.instructions(window) for boot in self.boots)

@@ -17,6 +17,8 @@ from ukperf.profile.symbols import KernelSymbols
 _KERNEL_HALF = 1 << 63  # where addresses of 64-bit kernels begin
 _ROM = (0xC0000, 0x100000)  # adapters' and the system's read-only memory, as PCs have always had it
 _FLASH = ((1 << 32) - (16 << 20), 1 << 32)  # the system's, where the CPU starts
+_BEHIND = 1 << 20  # bytes behind Linux's last symbol that are its own: alternatives that have no names
+_ROUNDS = 4  # that are asked for a file's copies
 _MOST_ALIKE = 0.5  # of the blocks in a file's place that must have its bytes, before the others are believed too
 
 
@@ -63,7 +65,7 @@ def name_counts(counts: Counted, sources: Sources, counter: Mapping[str, int] | 
             _by_place(blocks, place, owner, functions, believed=believed)
     if sources.linux is not None:
         _by_alias(blocks, sources.linux, owner, functions)
-    _by_address(blocks, owner, functions)
+    _by_address(blocks, sources.linux, owner, functions)
     sums = np.zeros((len(counts.windows), len(functions)), np.uint64)
     for at in range(len(counts.windows)):
         np.add.at(sums[at], owner, spent[at])
@@ -122,15 +124,21 @@ def _by_alias(blocks: Blocks, linux: KernelSymbols, owner: NDArray[np.int64], fu
 
 
 def _places(blocks: Blocks, files: Sequence[CodeFile], owner: NDArray[np.int64]) -> list[_Place]:
-    places = []
+    places: list[_Place] = []
     open_ = owner < 0
     for file in files:
-        left = blocks.some(open_)
-        for located in locate(left, file.segments, paged=file.paged):
-            places.append(_Place(file, located.shift, located.share))
-            for segment in file.segments:  # of what is clearly this file's nothing is asked again
-                _, same = agreeing(blocks, segment, located.shift)
-                open_ &= ~same
+        known = False
+        for _ in range(_ROUNDS):  # what is seen of a file leaves others of its copies to be seen
+            located = locate(blocks.some(open_), file.segments, paged=file.paged, known=known)
+            for one in located:
+                places.append(_Place(file, one.shift, one.share))
+                for segment in file.segments:  # of what is clearly this file's nothing is asked again
+                    inside, same = agreeing(blocks, segment, one.shift)
+                    sure = not file.paged and one.share >= _MOST_ALIKE
+                    open_ &= ~(_between(blocks, inside, same) if sure else same)
+            if not located:
+                break
+            known = True
     return places
 
 
@@ -144,12 +152,19 @@ def _by_place(
         mine, same = agreeing(blocks, segment, place.shift)
         if not believed:
             mine = same
-        elif not place.file.paged and same.any():  # a file that is no code all through
-            low, high = blocks.address[same].min(), blocks.address[same].max()
-            mine &= (blocks.address >= low) & (blocks.address <= high)
+        elif not place.file.paged:
+            mine = _between(blocks, mine, same)
         at = np.flatnonzero(mine & (owner < 0))
         if len(at):
             owner[at] = _in_file(place, blocks.address[at], functions)
+
+
+def _between(blocks: Blocks, inside: NDArray[np.bool_], same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The blocks inside of a file that is no code all through: from the first to the last that has its bytes."""
+    if not same.any():
+        return same
+    low, high = blocks.address[same].min(), blocks.address[same].max()
+    return inside & (blocks.address >= low) & (blocks.address <= high)
 
 
 def _in_file(place: _Place, addresses: NDArray[np.uint64], functions: dict[Function, int]) -> NDArray[np.int64]:
@@ -177,17 +192,22 @@ def _in_file(place: _Place, addresses: NDArray[np.uint64], functions: dict[Funct
 # ---- what is left ----
 
 
-def _by_address(blocks: Blocks, owner: NDArray[np.int64], functions: dict[Function, int]) -> None:
+def _by_address(
+    blocks: Blocks, linux: KernelSymbols | None, owner: NDArray[np.int64], functions: dict[Function, int]
+) -> None:
     left = np.flatnonzero(owner < 0)
     if not len(left):
         return
+    low, high = (0, 0) if linux is None else linux.text
     pages, inverse = np.unique(blocks.address[left] // np.uint64(PAGE), return_inverse=True)
-    known = [_unnamed(page * PAGE) for page in pages.tolist()]
+    known = [_unnamed(page * PAGE, (low, high + _BEHIND)) for page in pages.tolist()]
     owner[left] = _own(functions, known)[inverse.reshape(-1)]
 
 
-def _unnamed(page: int) -> Function:
+def _unnamed(page: int, linux: tuple[int, int]) -> Function:
     if _ROM[0] <= page < _ROM[1] or _FLASH[0] <= page < _FLASH[1]:
         return Function(CodePart.FIRMWARE, "", "", named=False)
+    if linux[0] <= page < linux[1] and linux[0]:
+        return Function(CodePart.KERNEL, "", f"{page:#x}", named=False)
     half = "kernel's half " if page >= _KERNEL_HALF else ""
     return Function(CodePart.UNNAMED, "", f"{half}{page:#x}", named=False)

@@ -140,11 +140,12 @@ def percent(share: float) -> str:
 
 def _part_rows(side: Profiled, window: str) -> Iterator[tuple[str, Sequence[int], str]]:
     """(what, instructions in each boot, how much of it is named) by part and file; what found no place, idle, all."""
-    parts = parts_of(side, window)
+    parts, named = parts_of(side, window), _named(side, window)
     for part in CodePart:
         files = sorted(((file, row) for (p, file), row in parts.items() if p is part), key=lambda f: (-sum(f[1]), f[0]))
         for file, row in files[:MOST_FILES]:
-            yield f"{part.value} {file}".strip(), row, _named(side, window, part, file)
+            share = named.get((part, file), 0) / max(1, sum(row))
+            yield f"{part.value} {file}".strip(), row, percent(share)
         rest = [row for _, row in files[MOST_FILES:]]
         if rest:
             yield f"{many(len(rest), 'other')} ({part.value})", [sum(row) for row in zip(*rest, strict=True)], ""
@@ -160,10 +161,14 @@ def _part_rows(side: Profiled, window: str) -> Iterator[tuple[str, Sequence[int]
             yield "begun twice (faults)", [-one for one in idle], ""
 
 
-def _named(side: Profiled, window: str, part: CodePart, file: str) -> str:
-    own = [(f, sum(counts)) for f, counts in side.series(window).items() if (f.part, f.file) == (part, file)]
-    total = sum(count for _, count in own)
-    return percent(sum(count for f, count in own if f.named) / total) if total else ""
+def _named(side: Profiled, window: str) -> dict[tuple[CodePart, str], int]:
+    """(part, file) → instructions of functions with a name, over all boots."""
+    sums: dict[tuple[CodePart, str], int] = {}
+    for function, counts in side.series(window).items():
+        if function.named:
+            key = function.part, function.file
+            sums[key] = sums.get(key, 0) + sum(counts)
+    return sums
 
 
 def covered(side: Profiled, window: str = WHOLE, parts: Iterable[CodePart] = CodePart) -> Coverage:

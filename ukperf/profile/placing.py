@@ -21,9 +21,12 @@ CODE = 16  # bytes of a block that are known
 MOST_PLACES = 8  # of one file
 _SAMPLES = 4000  # blocks that vote, one a page
 _BLOB_SAMPLES = 192  # of files that move by any number of bytes
+_SEARCHED_MAX = 400 << 20  # bytes that are searched of one such file, over all samples
+_LOW = 1 << 32  # where firmware and loaders run
 _CANDIDATES = 24
 _LEAST_BYTES = 48  # of code that must agree before a place is believed
 _LEAST_BLOCKS = 3
+_LEAST_COPY = 12  # the same of a file that was seen at another place: it is there, and may have been copied
 _LEAST_VOTE = 8  # bytes of a block that may vote
 
 
@@ -70,11 +73,12 @@ def agreeing(blocks: Blocks, segment: Segment, shift: int) -> tuple[NDArray[np.b
     return inside, same
 
 
-def locate(blocks: Blocks, segments: Sequence[Segment], *, paged: bool = True) -> list[FilePlace]:
+def locate(blocks: Blocks, segments: Sequence[Segment], *, paged: bool = True, known: bool = False) -> list[FilePlace]:
     """The places of a file, the surest first; none where too little of it was executed to say.
 
-    paged: it can only be moved by whole pages.
+    paged: it can only be moved by whole pages. known: it was seen at another place, so that little is enough.
     """
+    least_blocks, least_bytes = (1, _LEAST_COPY) if known else (_LEAST_BLOCKS, _LEAST_BYTES)
     votes = _paged_votes(blocks, segments) if paged else _blob_votes(blocks, segments)
     places: list[FilePlace] = []
     taken = np.zeros(len(blocks), bool)
@@ -83,7 +87,7 @@ def locate(blocks: Blocks, segments: Sequence[Segment], *, paged: bool = True) -
     for shift, inside, same in tried:
         new = same & ~taken
         distinct = _distinct_bytes(blocks, new)
-        if int(new.sum()) >= _LEAST_BLOCKS and distinct >= _LEAST_BYTES and len(places) < MOST_PLACES:
+        if int(new.sum()) >= least_blocks and distinct >= least_bytes and len(places) < MOST_PLACES:
             places.append(FilePlace(shift, int(new.sum()), int(same.sum()) / int(inside.sum())))
             taken |= same
     return places
@@ -142,12 +146,15 @@ def _paged_votes(blocks: Blocks, segments: Sequence[Segment]) -> Counter[int]:
 
 def _blob_votes(blocks: Blocks, segments: Sequence[Segment]) -> Counter[int]:
     votes: Counter[int] = Counter()
-    for at in _sampled(blocks, _BLOB_SAMPLES, 256):
-        size = min(int(blocks.size[at]), CODE)
-        code = blocks.code[at, :size].tobytes()
+    low = blocks.some(blocks.address < np.uint64(_LOW))
+    size_of_all = sum(len(segment.data) for segment in segments)
+    most = max(16, min(_BLOB_SAMPLES, _SEARCHED_MAX // max(1, size_of_all)))
+    for at in _sampled(low, most, 256):
+        size = min(int(low.size[at]), CODE)
+        code = low.code[at, :size].tobytes()
         for segment in segments:
             place, seen = segment.data.find(code), 0
             while place >= 0 and seen < 4:
-                votes[(int(blocks.address[at]) - segment.address - place) % (1 << 64)] += size
+                votes[(int(low.address[at]) - segment.address - place) % (1 << 64)] += size
                 place, seen = segment.data.find(code, place + 1), seen + 1
     return votes

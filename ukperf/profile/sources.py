@@ -23,6 +23,7 @@ from ukperf.profile.symbols import NO_SYMBOLS, KernelSymbols, Symbols, parse_kal
 BLOB_MAX = 64 << 20  # bytes of a kernel's image or of firmware
 MOST_FILES = 4000  # of a program's tree
 _MODULE = ".ko"
+DECOMPRESSOR = "decompressor"
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ def sources_of(
     is in the notes.
     """
     notes: list[str] = []
-    files: list[CodeFile] = []
+    # Small files first: what has an owner is not looked for in the large ones.
+    files = [blob for path in firmware if (blob := _blob(CodePart.FIRMWARE, path, notes))]
     if kernel is not None:
         files += _kernel(kernel, symbols, debug, notes)
-    files += [blob for path in loaders if (blob := _blob(CodePart.LOADER, path, notes))]
+    files += [blob for path in loaders if (blob := _blob(CodePart.LOADER, path, notes, "boot image"))]
     files += _programs(program, extra_files, debug, notes)
-    files += [blob for path in firmware if (blob := _blob(CodePart.FIRMWARE, path, notes))]
     return Sources(tuple(files), _linux(kallsyms, symbols, notes), tuple(notes))
 
 
@@ -94,8 +95,8 @@ def _linux(kallsyms: str, symbols: Path | None, notes: list[str]) -> KernelSymbo
 
 def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> Iterator[CodeFile]:
     names = read_code(symbols).symbols if symbols is not None and _is_elf(symbols) else NO_SYMBOLS
-    if not _is_elf(path):
-        if (blob := _blob(CodePart.LOADER, path, notes)) is not None:
+    if not _is_elf(path):  # a bzImage: all of it that is executed, is executed before the kernel that it holds
+        if (blob := _blob(CodePart.LOADER, path, notes, DECOMPRESSOR)) is not None:
             yield blob
         return
     try:
@@ -174,11 +175,11 @@ def _is_elf(path: Path) -> bool:
         return False
 
 
-def _blob(part: CodePart, path: Path, notes: list[str]) -> CodeFile | None:
-    """A file whose bytes are taken as they are."""
+def _blob(part: CodePart, path: Path, notes: list[str], name: str = "") -> CodeFile | None:
+    """A file whose bytes are taken as they are. name: what it is called, if not by its path, which has a version."""
     try:
         data = read_bytes(path, BLOB_MAX)
     except OSError as error:
         notes.append(f"{path} cannot be read: {reason(error)}.")
         return None
-    return CodeFile(part, path.name, (Segment(0, data),), paged=False)
+    return CodeFile(part, name or path.name, (Segment(0, data),), paged=False)
