@@ -163,8 +163,9 @@ def _between(blocks: Blocks, inside: NDArray[np.bool_], same: NDArray[np.bool_])
     """The blocks inside of a file that is no code all through: from the first to the last that has its bytes."""
     if not same.any():
         return same
-    low, high = blocks.address[same].min(), blocks.address[same].max()
-    return inside & (blocks.address >= low) & (blocks.address <= high)
+    low, high = np.uint64(blocks.address[same].min()), np.uint64(blocks.address[same].max())
+    near: NDArray[np.bool_] = inside & (blocks.address >= low) & (blocks.address <= high)
+    return near
 
 
 def _in_file(place: _Place, addresses: NDArray[np.uint64], functions: dict[Function, int]) -> NDArray[np.int64]:
