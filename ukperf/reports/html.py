@@ -34,7 +34,7 @@ MOST_TAIL = 240  # characters of a boot's console there
 def report(stories: Sequence[Story], machines: Sequence[Page] = ()) -> str:
     """A run's report, the whole file. stories: one for each host, at least one; machines: what holds over them."""
     views = [_view(story, f"{'' if i == 0 else i}b") for i, story in enumerate(stories)]
-    over = [fragment(page.parts()) for page in machines]
+    over = [_body(page) for page in machines]
     return _filled("report.html.j2", stories=views, machines=over, title=stories[0].title)
 
 

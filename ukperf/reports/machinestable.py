@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ukperf.model import Comparison
 from ukperf.reports.answers import MOST_SENTENCES, counted, sentence
+from ukperf.reports.charts import ratios
 from ukperf.reports.jsonout import Json, plain
 from ukperf.reports.names import cut
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, tone_of
+from ukperf.reports.pictures import Picture
 from ukperf.reports.spans import span_of
 from ukperf.reports.table import MOST_TITLE, comparison_said, difference
 from ukperf.reports.units import interval, number
@@ -21,6 +23,7 @@ from ukperf.text import many
 MOST_NAMED = 3  # machines in a sentence
 MOST_LISTED = 3  # benchmarks of which each machine's ratio is told
 MOST_ROWS = 60  # machines in that table
+MOST_PICTURES = 6
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,22 @@ class MachinesPage(Page):
         )
         for warning in (*summary.warnings, *_unlike(summary)):
             yield Line(f"Note: {warning}", Tone.UNSURE)
+
+    def pictures(self) -> Iterator[Picture]:
+        """What the run was made for, over all machines and on each of them, on one axis a guest and benchmark."""
+        for pair in _primary(self.summary)[:MOST_PICTURES]:
+            c = pair.comparison
+            rows = {"all machines": replace(c, boots_needed=None), **pair.on}  # that is machines, which the table says
+            named = {name: replace(one, guest=name) for name, one in rows.items() if one.ratio is not None}
+            about = (
+                f"Ratio of {c.guest} to {c.baseline} on each machine by its own boots, and over all of them by machines, "
+                "with 95 % intervals."
+            )
+            title = f"{c.guest} ÷ {c.baseline} on each machine: {c.benchmark}"
+            if (chart := ratios(list(named.values()), self.summary.delta, title, about)) is not None:
+                who = f"{c.guest} ÷ {c.baseline} on"
+                strips = (replace(s, said=f"{who} {s.name}, {s.said.partition(', ')[2]}") for s in chart.rows)
+                yield replace(chart, rows=tuple(strips))
 
     def _over(self) -> Table:
         several = len({pair.comparison.baseline for pair in self.summary.pairs}) > 1
