@@ -72,8 +72,8 @@ class MachinesPage(Page):
             rows = {"all machines": replace(c, boots_needed=None), **pair.on}  # that is machines, which the table says
             named = {name: replace(one, guest=name) for name, one in rows.items() if one.ratio is not None}
             about = (
-                f"Ratio of {c.guest} to {c.baseline} on each machine by its own boots, and over all of them by machines, "
-                "with 95 % intervals."
+                f"Ratio of {c.guest} to {c.baseline} on each machine by its own boots, and over all of them by "
+                "machines, with 95 % intervals."
             )
             title = f"{c.guest} ÷ {c.baseline} on each machine: {c.benchmark}"
             if (chart := ratios(list(named.values()), self.summary.delta, title, about)) is not None:
