@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from records import run_of, save_run
 
 from ukperf.engine.plan import load
+from ukperf.engine.profiles import Profiles, calls_page
+from ukperf.errors import UkperfError
 from ukperf.profile.consolemarks import CallKind, by_name, call_changes, initcalls, marks, marks_by_text
-from ukperf.workloads.initcalls import initcall_page
+from ukperf.profile.initcallpage import KernelCalls
+from ukperf.workloads.initcalls import told
 
 CONSOLE = """\
 [    0.104235] calling  acpi_init+0x0/0x3b0 @ 1
@@ -66,19 +69,18 @@ def test_calls_of_two_kernels_are_compared_by_name() -> None:
     assert call_changes({}, old) == []
 
 
-def test_a_run_whose_consoles_tell_initcalls_has_a_page_of_them(tmp_path: Path) -> None:
+def test_what_a_runs_consoles_tell_is_read_and_what_is_gone_is_nothing(tmp_path: Path) -> None:
     records = run_of({"linux": 1.0, "nanos": 0.5}, 6)
     folder = save_run(tmp_path / "run", records)
     (folder / "console").mkdir(exist_ok=True)
     for record in records:
         if record.trial.guest == "linux":
             (folder / "console" / f"{record.trial.index:05d}-linux.log").write_text(CONSOLE)
-    page = initcall_page(folder, load(folder), records, {})
-    assert page is not None and [side.label for side in page.sides] == ["linux"]
-    assert [len(boot) for boot in page.sides[0].boots] == [4] * 6
-    assert initcall_page(tmp_path, load(folder), records, {}) is None
+    [side] = told(folder, load(folder), records)
+    assert (side.label, [len(boot) for boot in side.boots]) == ("linux", [4] * 6)
+    assert told(tmp_path, load(folder), records) == ()
     lost = [replace(r, trial=replace(r.trial, index=r.trial.index + 1000)) for r in records]
-    assert initcall_page(folder, load(folder), lost, {}) is None
+    assert told(folder, load(folder), lost) == ()
 
 
 def test_marks_of_nothing_are_nothing() -> None:
@@ -87,3 +89,18 @@ def test_marks_of_nothing_are_nothing() -> None:
         from ukperf.stats.addends import addend
 
         addend([], [1.0])
+
+
+def kernels(*labels: str) -> Profiles:
+    boots = (initcalls(CONSOLE),) * 6
+    return Profiles(Path("/run"), "", 0.01, (), calls=tuple(KernelCalls(label, boots) for label in labels))
+
+
+def test_initcalls_are_shown_alone_or_against_another_kernel() -> None:
+    alone, both = calls_page(kernels("linux", "old"), None, 5), calls_page(kernels("linux", "old"), "old", 5)
+    assert [side.label for side in alone.sides] == ["linux", "old"] and not alone.compare
+    assert [side.label for side in both.sides] == ["old", "linux"] and both.compare
+    with pytest.raises(UkperfError, match="tell no initcalls"):
+        calls_page(kernels(), None, 5)
+    with pytest.raises(UkperfError, match="no guest of the run, and no run"):
+        calls_page(kernels("linux"), "lunix", 5)

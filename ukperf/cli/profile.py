@@ -14,6 +14,7 @@ from ukperf.model import Accelerator
 
 if TYPE_CHECKING:
     from ukperf.engine.profiles import Profiles
+    from ukperf.reports.page import Page
 
 Words = Annotated[
     list[str] | None,
@@ -41,6 +42,9 @@ FailOn = Annotated[
     list[str] | None,
     typer.Option(metavar="PATTERN:more", help="With --against: exit 1 if these functions execute more, 'acpi_*:more'."),
 ]
+Initcalls = Annotated[
+    bool, typer.Option("--initcalls", help="Show what each initcall of Linux kernels takes, which then print it.")
+]
 Format = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="Write html, folded, speedscope, pprof or callgrind.")
 ]
@@ -59,6 +63,7 @@ def command(
     format: Format = None,
     output: Output = None,
     symbols: Symbols = None,
+    initcalls: Initcalls = False,
     file: File = None,
     env: Env = None,
     cwd: Cwd = "/",
@@ -87,7 +92,9 @@ def command(
         raise UkperfError("--format and --output go together.", hint="Write --format html --output FILE.")
     if fail_on and against is None:
         raise UkperfError("--fail-on needs something to compare with.", hint="Add --against GUEST, or a RUN.")
-    wanted = _Wanted(window, most, against, tuple(fail_on or ()), format, output, shared.json, shared.brief)
+    if initcalls and (window or fail_on or format not in (None, "html")):
+        raise UkperfError("--initcalls has no windows, gates and formats but html.", hint="Leave one of them out.")
+    wanted = _Wanted(window, most, against, tuple(fail_on or ()), format, output, shared.json, shared.brief, initcalls)
     words = tuple(program or ())
     if len(words) == 1 and holds_run(Path(words[0])):
         _show(profiles_of(absolute(Path(words[0])), shared.guest or ()), wanted)
@@ -101,6 +108,7 @@ def command(
         python=python,
         packages=tuple(package or ()),
         symbols=tuple(_whole(text) for text in symbols or ()),
+        initcalls=initcalls,
     )
     workload, finished = measured("profile", options, shared.request(boots=2))
     save_suite(finished.result, facts(workload, finished))
@@ -123,6 +131,7 @@ class _Wanted:
     output: Path | None
     json: bool
     brief: bool
+    initcalls: bool
 
 
 def _whole(text: str) -> str:
@@ -135,11 +144,14 @@ def _whole(text: str) -> str:
 
 def _show(profiles: Profiles, wanted: _Wanted) -> None:
     from ukperf.cli.output import show_pages, write_bytes, write_html
-    from ukperf.engine.profiles import against, exported, page_of
+    from ukperf.engine.profiles import against, calls_page, exported, page_of
     from ukperf.errors import UkperfError
 
     differences = None
-    if wanted.against is None:
+    pages: dict[str, Page]
+    if wanted.initcalls:
+        pages = {"": calls_page(profiles, wanted.against, wanted.most)}
+    elif wanted.against is None:
         pages = {"": page_of(profiles, wanted.window, wanted.most)}
     else:
         differences = against(profiles, wanted.against, wanted.window, wanted.most, wanted.fail_on)

@@ -13,14 +13,16 @@ from ukperf.engine.folders import holds_run
 from ukperf.engine.journal import JOURNAL, read_journal
 from ukperf.engine.provenance import with_facts
 from ukperf.errors import UkperfError
-from ukperf.model import Result
+from ukperf.model import Accelerator, Result
 from ukperf.profile.difference import GateResult, gate_of, gated
 from ukperf.profile.differencepage import DifferencePage
 from ukperf.profile.exporting import EXPORTS
+from ukperf.profile.initcallpage import InitcallPage, KernelCalls
 from ukperf.profile.model import Profiled
 from ukperf.reports.page import Page
 from ukperf.text import clean, meant, shell
 from ukperf.workloads import profiling
+from ukperf.workloads.initcalls import told
 from ukperf.workloads.profile import Profiling
 
 
@@ -33,6 +35,8 @@ class Profiles:
     delta: float
     sides: tuple[Profiled, ...]
     facts: dict[str, str] = field(default_factory=dict)
+    calls: tuple[KernelCalls, ...] = ()  # of guests whose consoles told their initcalls
+    counted: bool = True  # in instructions, not in time
 
     def side(self, guest: str) -> Profiled | None:
         return next((side for side in self.sides if side.label == guest), None)
@@ -54,12 +58,44 @@ def profiles_of(folder: Path, only: Collection[str] = ()) -> Profiles:
             )
     facts = {**facts_of(plan, result.records, ""), **workload.facts(result.records, plan.accelerator)}
     shown = tuple(side for side in sides if not only or side.label in only)
-    return Profiles(folder, plan.baseline, plan.delta, shown, facts)
+    calls = tuple(side for side in told(folder, plan, records) if not only or side.label in only)
+    counted = plan.accelerator is Accelerator.ICOUNT
+    return Profiles(folder, plan.baseline, plan.delta, shown, facts, calls, counted)
 
 
 def page_of(profiles: Profiles, window: str, most: int) -> Page:
     """Raises UkperfError for a window that no boot has."""
     return profiling.page(profiles.sides, window=window, most=most, facts=profiles.facts)
+
+
+def calls_page(profiles: Profiles, other: str | None, most: int) -> InitcallPage:
+    """Initcalls of all kernels; other: a guest of the run, or the folder of another run, that each is compared with.
+
+    Raises UkperfError where no console told them.
+    """
+    if not profiles.calls:
+        raise UkperfError(
+            f"The consoles of {profiles.folder} tell no initcalls.", hint="Profile a Linux guest with --initcalls."
+        )
+    sides = list(profiles.calls)
+    if other is not None:
+        baseline = next((side for side in sides if side.label == other), None)
+        if baseline is None:
+            folder = Path(other).absolute()
+            if not holds_run(folder):
+                names = [side.label for side in sides]
+                raise UkperfError(
+                    f"--against {clean(other, 200)}: that is no guest of the run, and no run.", hint=meant(other, names)
+                )
+            theirs = profiles_of(folder).calls
+            if not theirs:
+                raise UkperfError(f"The consoles of {folder} tell no initcalls.")
+            same = next((side for side in theirs if side.label == sides[0].label), theirs[0])
+            baseline = replace(same, label=f"{same.label} in {folder.name}")
+        sides = [baseline, *(side for side in sides if side is not baseline)]
+    return InitcallPage(
+        tuple(sides), compare=other is not None, counted=profiles.counted, most=most, facts=profiles.facts
+    )
 
 
 @dataclass(frozen=True)

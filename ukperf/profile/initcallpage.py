@@ -28,9 +28,10 @@ class KernelCalls:
 
 @dataclass(frozen=True)
 class InitcallPage(Page):
-    """sides: the first is compared with each of the others. counted: a microsecond stands for 1,000 instructions."""
+    """compare: the first side with each of the others. counted: a microsecond stands for 1,000 instructions."""
 
     sides: Sequence[KernelCalls]
+    compare: bool = field(default=True, kw_only=True)
     counted: bool = field(default=True, kw_only=True)
     most: int = field(default=MOST, kw_only=True)
 
@@ -51,7 +52,7 @@ class InitcallPage(Page):
             Column("share", right=True),
         )
         yield Table(columns, tuple(rows), grouped=True, corner="kernel")
-        for side in self.sides[1:]:
+        for side in self.sides[1:] if self.compare else ():
             yield from self._compared(self.sides[0], side)
         for side in self.sides:
             calls = [len([c for c in boot if c.kind is CallKind.INITCALL]) for boot in side.boots]

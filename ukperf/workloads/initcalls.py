@@ -1,16 +1,17 @@
 """The initcalls of a run's Linux guests, where their consoles tell them: a kernel that was booted with
-`--append 'linux=initcall_debug loglevel=8'` does."""
+`ukperf profile --initcalls` does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ukperf.files import read_bytes
-from ukperf.model import Accelerator, BootRecord, Outcome, Plan, Unit
+from ukperf.model import BootRecord, Outcome, Plan
 from ukperf.profile.consolemarks import Initcall, initcalls
-from ukperf.profile.initcallpage import InitcallPage, KernelCalls
+from ukperf.profile.initcallpage import KernelCalls
 
+TELLING = "initcall_debug loglevel=8"  # what a kernel's command line must say
 CONSOLE_MAX = 64 << 20  # bytes of one boot's
 
 
@@ -26,15 +27,6 @@ def told(folder: Path, plan: Plan, records: Sequence[BootRecord]) -> tuple[Kerne
         if boots and all(boots):
             sides.append(KernelCalls(guest, tuple(boots)))
     return tuple(sides)
-
-
-def initcall_page(
-    folder: Path, plan: Plan, records: Sequence[BootRecord], facts: Mapping[str, str]
-) -> InitcallPage | None:
-    """None where no console tells any."""
-    sides = told(folder, plan, records)
-    counted = plan.accelerator is Accelerator.ICOUNT or any(r.unit is Unit.INSTRUCTIONS for r in records)
-    return InitcallPage(sides, counted=counted, facts=dict(facts)) if sides else None
 
 
 def _of_boot(folder: Path, record: BootRecord) -> tuple[Initcall, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ukperf.decode import decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
+from ukperf.guests.base import join_cmdline
 from ukperf.hosts.counting import check_accelerator
 from ukperf.model import NO_PROGRAM, Accelerator, BootRecord, Program, Request, Result, Visitor
 from ukperf.reports.page import Page
@@ -20,6 +21,7 @@ from ukperf.text import clean
 from ukperf.workloads import WORKLOADS, get, profiling
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
 from ukperf.workloads.boot_time import BootTime
+from ukperf.workloads.initcalls import TELLING
 from ukperf.workloads.run import Run, RunOptions
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class ProfileOptions:
     python: bool = False
     packages: tuple[str, ...] = ()
     symbols: tuple[str, ...] = option((), "An ELF file with the symbols of a guest's kernel.", "GUEST=FILE")
+    initcalls: bool = option(False, "Linux kernels say what each of their initcalls takes.")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,13 @@ class Profiling(Workload):
         asked = prepared.request
         programs = {"": asked.program, **asked.programs}
         known = Executed({name: _seen(program) for name, program in programs.items() if program != NO_PROGRAM})
-        listed = profiling.kernel_lists(asked, bench)
+        linux = profiling.linux_images(asked, bench)
+        listed = profiling.kernel_lists(linux, asked, bench)
+        if options.initcalls:
+            if not linux:
+                raise UkperfError("None of these guests has a Linux kernel, and so none has initcalls.")
+            words = {name: join_cmdline(asked.cmdlines.get(name, ""), TELLING) for name in linux}
+            asked = replace(asked, cmdlines={**asked.cmdlines, **words})
         return Prepared(asked, {**prepared.state, **listed, STATE: json.dumps(encode(known, FORMAT)) + "\n"})
 
     def reader(self, options: ProfileOptions) -> Reader | None:

@@ -32,11 +32,15 @@ KALLSYMS_MAX = 64 << 20  # bytes
 # ---- before the boots ----
 
 
-def kernel_lists(request: Request, bench: Bench) -> dict[str, str]:
+def linux_images(request: Request, bench: Bench) -> dict[str, Image]:
+    """Name → image, of the settings of a request that boot a Linux kernel."""
+    with bench.boots(request) as boots:
+        return {name: image for name, image in boots.images.items() if _code(image).linux}
+
+
+def kernel_lists(images: Mapping[str, Image], request: Request, bench: Bench) -> dict[str, str]:
     """What the Linux kernels of a request call their code: file of the run's folder → its text. Each kernel is asked
     once, in a boot; one that does not tell is profiled without names, and that is said."""
-    with bench.boots(request) as boots:
-        images = {name: image for name, image in boots.images.items() if _code(image).linux}
     texts = {}
     for name, image in images.items():
         tree = request.programs.get(name, request.program).is_tree
