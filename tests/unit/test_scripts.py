@@ -198,7 +198,7 @@ def test_the_second_command_hands_its_arguments_to_pytest(machine: Machine) -> N
     machine.with_everything()
     done = machine.run("test.sh", "-k", "frames")
     assert (done.returncode, done.stderr) == (0, "")
-    assert machine.called("venv-python")[-1] == "-m pytest -n 2 --durations=10 -k frames"
+    assert machine.called("venv-python")[-1] == "-m pytest -n 3 --durations=10 -k frames"
 
 
 @pytest.mark.parametrize("status", [0, 1, 5])
@@ -274,7 +274,7 @@ def test_what_only_tests_want_is_installed_for_tests_alone(machine: Machine) -> 
     assert machine.called("apt-get") == []
     done = machine.run("test.sh")
     assert (done.returncode, done.stderr) == (0, "ukperf: installing openssh-client cpio for the tests (apt)\n")
-    assert machine.called("venv-python")[-1] == "-m pytest -n 2 --durations=10"
+    assert machine.called("venv-python")[-1] == "-m pytest -n 3 --durations=10"
 
 
 @pytest.mark.parametrize(("candidate", "wanted"), [("11.3.0-3", True), ("(none)", False)])
@@ -312,7 +312,7 @@ def test_tests_run_without_what_nobody_may_install(machine: Machine) -> None:
     done = machine.run("test.sh")
     assert (done.returncode, machine.called("apt-get")) == (0, [])
     assert done.stderr == "ukperf: tests that want cpio are skipped, since nobody here may install it.\n"
-    assert machine.called("venv-python")[-1] == "-m pytest -n 2 --durations=10"
+    assert machine.called("venv-python")[-1] == "-m pytest -n 3 --durations=10"
 
 
 def test_an_install_without_effect_is_said(machine: Machine) -> None:
