@@ -13,7 +13,7 @@ from records import run_of, save_run
 from ukperf.engine.plan import load
 from ukperf.engine.profiles import Profiles, calls_page
 from ukperf.errors import UkperfError
-from ukperf.profile.consolemarks import CallKind, by_name, call_changes, initcalls, marks, marks_by_text
+from ukperf.profile.consolemarks import CallKind, by_name, call_changes, calls_or_lines, initcalls, marks
 from ukperf.profile.initcallpage import KernelCalls
 from ukperf.workloads.initcalls import told
 
@@ -48,8 +48,9 @@ def test_initcalls_and_probes_are_read_with_their_results() -> None:
 def test_stamped_lines_last_until_the_next_and_numbers_in_them_are_left_out() -> None:
     seen = marks(UNIKRAFT)
     assert [(mark.at_us, mark.took_us) for mark in seen] == [(0, 2500), (2500, 1500), (4000, 0)]
-    [first, *_] = marks_by_text([seen, marks(UNIKRAFT.replace("0x100000", "0x200000"))]).items()
-    assert first == ("Info: [libkvmplat] <memory.c @ #> Memory #", [2500, 2500])
+    boots = [calls_or_lines(UNIKRAFT), calls_or_lines(UNIKRAFT.replace("0x100000", "0x200000"))]
+    assert next(iter(by_name(boots).items())) == ("Info: [libkvmplat] <memory.c @ #> Memory #", [2500, 2500])
+    assert calls_or_lines(CONSOLE) == initcalls(CONSOLE)
 
 
 @given(st.text(max_size=400), st.integers(0, len(CONSOLE)))

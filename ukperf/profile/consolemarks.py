@@ -25,12 +25,14 @@ _DONE = re.compile(
     _STAMP + r"(initcall|probe of) (\S{1,200}) (?:\[\w{1,64}\] )?returned (-?\d{1,6}) after (\d{1,12}) usecs"
 )
 _STAMPED = re.compile(_STAMP + r"(.*)$")
+_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+$")
 
 
 class CallKind(StrEnum):
     INITCALL = "initcall"
     PROBE = "probe"  # of a driver with a device, inside of an initcall
+    LINE = "line"  # of any kernel: from a line with a stamp to the next
 
 
 @dataclass(frozen=True)
@@ -100,26 +102,28 @@ def _us(stamp: str) -> float:
     return float(int(seconds) * 1_000_000 + int(micro))
 
 
+def calls_or_lines(text: str) -> tuple[Initcall, ...]:
+    """The initcalls of one boot's console; of one that has none, its stamped lines, numbers in them left out:
+    addresses and sizes differ between kernels, and each line is what it is by its words."""
+    calls = initcalls(text)
+    if calls:
+        return calls
+    lines = ((_NUMBERS.sub("#", mark.text), mark) for mark in marks(text))
+    return tuple(Initcall(words, CallKind.LINE, mark.took_us, 0, mark.at_us) for words, mark in lines)
+
+
 # ---- over boots ----
 
 
-def by_name(boots: Sequence[Sequence[Initcall]], kind: CallKind = CallKind.INITCALL) -> dict[str, list[float]]:
+def by_name(
+    boots: Sequence[Sequence[Initcall]], kinds: Sequence[CallKind] = (CallKind.INITCALL, CallKind.LINE)
+) -> dict[str, list[float]]:
     """name → µs in each boot, 0 where it was not called; of one that is called several times in a boot all together."""
     rows: dict[str, list[float]] = {}
     for at, boot in enumerate(boots):
         for call in boot:
-            if call.kind is kind:
+            if call.kind in kinds:
                 rows.setdefault(call.name, [0.0] * len(boots))[at] += call.took_us
-    return rows
-
-
-def marks_by_text(boots: Sequence[Sequence[ConsoleMark]]) -> dict[str, list[float]]:
-    """line → µs until the next one in each boot, numbers in it left out: addresses and sizes differ between kernels."""
-    rows: dict[str, list[float]] = {}
-    for at, boot in enumerate(boots):
-        for mark in boot:
-            key = re.sub(r"0x[0-9a-fA-F]+|\d+", "#", mark.text)
-            rows.setdefault(key, [0.0] * len(boots))[at] += mark.took_us
     return rows
 
 

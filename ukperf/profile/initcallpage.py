@@ -43,7 +43,7 @@ class InitcallPage(Page):
             for name, values in named[: self.most]:
                 rows.append((Cell(side.label), Cell(name), *self._figure(values, whole)))
             if not named:
-                rows.append((Cell(side.label), Cell("no initcalls on its console"), Cell("–"), Cell(""), Cell("")))
+                rows.append((Cell(side.label), Cell("nothing on its console"), Cell("–"), Cell(""), Cell("")))
         columns = (
             Column("kernel", cuts=True),
             Column("initcall", cuts=True, least=16),
@@ -57,8 +57,12 @@ class InitcallPage(Page):
         for side in self.sides:
             calls = [len([c for c in boot if c.kind is CallKind.INITCALL]) for boot in side.boots]
             probes = [len([c for c in boot if c.kind is CallKind.PROBE]) for boot in side.boots]
-            said = f"{side.label}: {many(max(calls, default=0), 'initcall')}, {many(max(probes, default=0), 'probe')}"
-            yield Line(f"{said} that drivers made in them, {many(len(side.boots), 'boot')}.", Tone.DIM)
+            boots = many(len(side.boots), "boot")
+            most = many(max(calls, default=0), "initcall"), many(max(probes, default=0), "probe")
+            said = f"{most[0]}, {most[1]} that drivers made"
+            if not any(calls):
+                said = "no initcalls, but lines with a stamp, each until the next"
+            yield Line(f"{side.label}: {said}; {boots}.", Tone.DIM)
         yield from fact_lines(self.facts)
 
     @property
@@ -111,7 +115,7 @@ class InitcallPage(Page):
                     "label": side.label,
                     "boots": len(side.boots),
                     "initcalls": by_name(side.boots),
-                    "probes": by_name(side.boots, CallKind.PROBE),
+                    "probes": by_name(side.boots, [CallKind.PROBE]),
                 }
                 for side in self.sides
             ],

@@ -1,5 +1,5 @@
-"""The initcalls of a run's Linux guests, where their consoles tell them: a kernel that was booted with
-`ukperf profile --initcalls` does."""
+"""The initcalls of a run's Linux guests, and the stamped lines of others, where their consoles tell them: what was booted
+by `ukperf profile --initcalls` does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ukperf.files import read_bytes
 from ukperf.model import BootRecord, Outcome, Plan
-from ukperf.profile.consolemarks import Initcall, initcalls
+from ukperf.profile.consolemarks import Initcall, calls_or_lines
 from ukperf.profile.initcallpage import KernelCalls
 
 TELLING = "initcall_debug loglevel=8"  # what a kernel's command line must say
@@ -36,4 +36,4 @@ def _of_boot(folder: Path, record: BootRecord) -> tuple[Initcall, ...]:
         text = read_bytes(folder / "console" / Path(name).name, CONSOLE_MAX)
     except OSError:
         return ()
-    return initcalls(text.decode("utf-8", "replace"))
+    return calls_or_lines(text.decode("utf-8", "replace"))
