@@ -1,5 +1,5 @@
-"""The initcalls of a run's Linux guests, and the stamped lines of others, where their consoles tell them: what was booted
-by `ukperf profile --initcalls` does."""
+"""The initcalls of a run's Linux guests, and the stamped lines of others, where their consoles tell them: what
+`ukperf profile --initcalls` booted does."""
 
 from __future__ import annotations
 
