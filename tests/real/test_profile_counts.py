@@ -82,7 +82,7 @@ def test_a_loop_is_counted_to_the_turn_and_a_window_to_the_instruction(
     assert turns(counts) == TURNS
     # What a window executed is what the counter says, which is read beside the marker.
     assert counts.ticks[3] - counts.ticks[2] == counts.total[2]
-    assert abs(counts.ticks[2] - int(counts.total[:2].sum())) < 0.01 * counts.ticks[2]
+    assert abs(counts.ticks[2] - int(counts.total[:2].sum())) < 300  # firmware's accesses to devices among them
     assert counts.lost == 0 and not counts.rest.any()
 
 
@@ -110,6 +110,6 @@ def test_windows_of_a_linux_guest_are_between_its_frames(host: LibvirtHost, tmp_
     seen, counts = counted(host, tmp_path, "linux-lean")
     assert seen.outcome is Outcome.OK
     assert counts.windows == ("", "init → main", "main → exit", "exit → status", "status →")
-    for (one, total), (two, _) in pairwise(zip(counts.ticks[1:], counts.total[1:].tolist(), strict=True)):
-        # A block that a fault breaks off is begun again: some are counted twice.
-        assert two == 0 or 0 <= total - (two - one) <= max(300, 0.002 * total)
+    for (one, total), (two, _) in pairwise(zip(counts.ticks, counts.total.tolist(), strict=True)):
+        # A block that a page fault breaks off is begun again: some instructions are counted twice.
+        assert 0 <= total - (two - one) <= max(300, 0.001 * total)

@@ -130,6 +130,40 @@ def test_a_qemu_that_was_killed_while_a_window_ended_loses_and_doubles_nothing(t
     assert counts.executed.tolist() == [[5, 1], [7, 1]]
 
 
+def alone(
+    address: int, code: bytes, begun: tuple[int, ...], reads: tuple[int, ...], writes: tuple[int, ...]
+) -> list[Block]:
+    """A block of one instruction as the plugin writes it, its accesses behind it."""
+    return [Block(address, 1, code, begun), Block(address, 0, code, reads), Block(address, 0, code, writes)]
+
+
+def test_what_follows_an_access_to_a_device_is_counted_once(tmp_path: Path) -> None:
+    """QEMU breaks the block off there, executes the instruction again alone, unseen, and goes on behind it."""
+    whole, rest = Block(100, 4, b"123456789abc", (5, 1)), Block(106, 2, b"789abc", (7, 1))
+    other = alone(300, b"xy", (9, 9), (18, 18), (0, 0))  # a block, whose accesses do not matter
+    blocks = [whole, *alone(103, b"456", (0, 0), (5, 0), (5, 1)), rest, *other]
+    counts = read(plugin_file(blocks, 2, rest=(0, 0)), tmp_path)
+    assert dict(zip(counts.address.tolist(), counts.executed.T.tolist(), strict=True)) == {
+        100: [5, 1],
+        106: [2, 0],
+        300: [9, 9],
+    }
+    assert counts.total.tolist() == [4 * 5 + 2 * 2 + 9, 4 + 9]
+
+
+def test_more_is_never_taken_off_than_was_counted(tmp_path: Path) -> None:
+    blocks = [*alone(103, b"456", (0,), (50,), (0,)), Block(106, 2, b"789abc", (7,)), Block(106, 3, b"789abcd", (4,))]
+    counts = read(plugin_file(blocks, 1, rest=(0,)), tmp_path)
+    assert len(counts.address) == 0 and counts.total.tolist() == [0]
+
+
+@pytest.mark.parametrize("odd", [[1], [1, 2], [0, 1, 2], [1, 2, 5]])
+def test_accesses_that_belong_to_no_block_of_one_instruction_are_refused(tmp_path: Path, odd: list[int]) -> None:
+    blocks = [Block(100 + i, 0 if i in odd else 2, b"xx", (1,)) for i in range(6)]
+    with pytest.raises(ValueError, match="without instructions"):
+        read(plugin_file(blocks, 1, rest=(0,)), tmp_path)
+
+
 def test_a_count_that_is_too_large_for_an_entry_takes_several(tmp_path: Path) -> None:
     times = ((1 << 47) + 3, 5)
     counts = read(plugin_file([Block(16, 2, b"\x90", (3, 5))], 2, rest=(0, 0)), tmp_path)

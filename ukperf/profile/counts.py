@@ -123,12 +123,14 @@ def _decoded(data: bytes) -> Counts:
     log = np.frombuffer(data, "<u8", entries_room, at)
     more = data[at + entries_room * 8 :]
     instructions = blocks["instructions"].astype(np.uint64)
-    if not instructions.all() or blocks["address"][0] or instructions[0] != 1:
+    if not instructions[:2].all() or blocks["address"][0] or instructions[0] != 1:
         raise ValueError("a block without instructions cannot be")
     if float(begun.astype(np.float64) @ instructions) > _MOST:
         raise ValueError("more instructions are counted than any machine executes")
     executed = _executed(begun, ends, log)
     windows, ticks = _texts(more, len(executed))
+    blocks, executed = _once(blocks, executed)
+    instructions = blocks["instructions"].astype(np.uint64)
     return Counts(
         address=blocks["address"][1:].astype(np.uint64),
         instructions=instructions[1:].astype(np.uint32),
@@ -180,6 +182,37 @@ def _executed(begun: NDArray[np.uint64], ends: NDArray[np.uint64], log: NDArray[
         raise ValueError("their windows have more than all of them")
     executed[-1] = begun - executed.sum(axis=0)
     return executed
+
+
+def _once(blocks: NDArray[np.void], executed: NDArray[np.uint64]) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+    """Each instruction counted once, and no places but blocks'.
+
+    A block of one instruction has two places behind it, without instructions: its reads and writes. Where there were
+    some of a block that never began, QEMU executed the instruction again that it had broken a block off at. What it
+    went on with, behind that instruction, had been counted with the block already, and is taken off.
+    """
+    alone = np.flatnonzero(blocks["instructions"] == 0)
+    whole = blocks["instructions"] != 0
+    if not len(alone):
+        return blocks, executed
+    executed = executed.copy()
+    reads = alone[::2]
+    if len(alone) % 2 or (alone[1::2] != reads + 1).any() or (blocks["instructions"][reads - 1] != 1).any():
+        raise ValueError("a block without instructions cannot be")
+    again = np.maximum(executed[:, reads], executed[:, reads + 1])
+    again[:, executed[:, reads - 1].any(axis=0)] = 0  # it is a block, and what it accessed does not matter
+    order = np.argsort(blocks["address"], kind="stable")
+    order = order[whole[order]]
+    addresses = blocks["address"][order]
+    behind = blocks["address"][reads] + blocks["size"][reads].astype(np.uint64)
+    first, last = np.searchsorted(addresses, behind), np.searchsorted(addresses, behind, "right")
+    for i in np.flatnonzero(again.any(axis=0)):
+        for block in order[first[i] : last[i]]:
+            off = np.minimum(again[:, i], executed[:, block])
+            executed[:, block] -= off
+            again[:, i] -= off
+    kept = whole & (executed.any(axis=0) | (np.arange(len(blocks)) == 0))
+    return blocks[kept], executed[:, kept]
 
 
 def _texts(more: bytes, windows: int) -> tuple[tuple[str, ...], tuple[int, ...]]:

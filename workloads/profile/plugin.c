@@ -46,6 +46,7 @@ typedef struct {
 } qemu_plugin_u64;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W };
 typedef void (*translated_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
 typedef void (*executed_cb)(unsigned int vcpu, void *data);
 
@@ -63,7 +64,11 @@ typedef const void *(*insn_data_1)(const struct qemu_plugin_insn *);
 typedef size_t (*insn_data_3)(const struct qemu_plugin_insn *, void *, size_t);
 /* API 1 */
 WEAK void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, enum qemu_plugin_op, void *, uint64_t);
+WEAK void qemu_plugin_register_vcpu_mem_inline(struct qemu_plugin_insn *, enum qemu_plugin_mem_rw, enum qemu_plugin_op,
+                                               void *, uint64_t);
 /* API 2 */
+WEAK void qemu_plugin_register_vcpu_mem_inline_per_vcpu(struct qemu_plugin_insn *, enum qemu_plugin_mem_rw,
+                                                        enum qemu_plugin_op, qemu_plugin_u64, uint64_t);
 WEAK void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *, enum qemu_plugin_op,
                                                             qemu_plugin_u64, uint64_t);
 WEAK struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t);
@@ -197,6 +202,38 @@ static uint32_t slot_of(const struct block *new)
     return slot;
 }
 
+/* Slots for one instruction that is a block: its own, and two behind it that are no blocks, for its reads and writes.
+ * Under icount QEMU breaks a block off at an access to a device, executes the instruction again alone, and goes on behind
+ * it. That time alone it does not tell plugins that a block begins; but of accesses it does. So where accesses were
+ * counted of a block that never began, what followed has been counted twice (counts.py takes it off again). */
+static uint32_t slots_alone(const struct block *new)
+{
+    uint32_t slot = header->blocks;
+    if (slot + 3 > BLOCKS / 4 * 3) /* code that changes all the time: it must not take the place of other code */
+        return slot_of(new);
+    block[slot] = block[slot + 1] = block[slot + 2] = *new;
+    block[slot + 1].instructions = block[slot + 2].instructions = 0;
+    __atomic_store_n(&header->blocks, slot + 3, __ATOMIC_RELEASE);
+    return slot;
+}
+
+static qemu_plugin_u64 counter_of(uint32_t slot)
+{
+    uintptr_t base = (uintptr_t)qemu_plugin_scoreboard_find(score, 0);
+    return (qemu_plugin_u64){score, (size_t)((uintptr_t)&begun[slot] - base)};
+}
+
+static void count_accesses(struct qemu_plugin_insn *insn, uint32_t slot)
+{
+    for (uint32_t i = 1; i <= 2; i++) {
+        enum qemu_plugin_mem_rw way = i == 1 ? QEMU_PLUGIN_MEM_R : QEMU_PLUGIN_MEM_W;
+        if (score)
+            qemu_plugin_register_vcpu_mem_inline_per_vcpu(insn, way, QEMU_PLUGIN_INLINE_ADD_U64, counter_of(slot + i), 1);
+        else
+            qemu_plugin_register_vcpu_mem_inline(insn, way, QEMU_PLUGIN_INLINE_ADD_U64, &begun[slot + i], 1);
+    }
+}
+
 static void count_one(unsigned int vcpu, void *data)
 {
     (void)vcpu;
@@ -218,9 +255,7 @@ static void count(struct qemu_plugin_tb *tb, uint32_t slot, uint64_t more)
     } else if (several) {
         qemu_plugin_register_vcpu_tb_exec_cb(tb, count_one, QEMU_PLUGIN_CB_NO_REGS, &begun[slot]);
     } else if (score) {
-        uintptr_t base = (uintptr_t)qemu_plugin_scoreboard_find(score, 0);
-        qemu_plugin_u64 counter = {score, (size_t)((uintptr_t)&begun[slot] - base)};
-        qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, counter, more);
+        qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, counter_of(slot), more);
     } else {
         qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &begun[slot], more);
     }
@@ -260,8 +295,11 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             marking = insn, first = i == 0;
     }
     pthread_mutex_lock(&lock);
-    uint32_t slot = slot_of(&new);
+    uint32_t before = header->blocks, slot = instructions == 1 && !several ? slots_alone(&new) : slot_of(&new);
+    bool alone = header->blocks == before + 3;
     pthread_mutex_unlock(&lock);
+    if (alone)
+        count_accesses(qemu_plugin_tb_get_insn(tb, 0), slot);
     count(tb, slot, slot ? 1 : instructions);
     if (marking)
         qemu_plugin_register_vcpu_insn_exec_cb(marking, marked, QEMU_PLUGIN_CB_NO_REGS,
