@@ -3,11 +3,12 @@
     python benchmarks/fleet_scale.py [MACHINES] [BLOCKS]
 
 Workers are simulated in this process and answer at once, with two guests a block; what they do is not counted. All that
-the asker does is: questions, answers decoded and checked, the journal.
+the asker does is: questions, answers decoded and checked, the journal; then the last page of the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import tempfile
@@ -17,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ukperf
+from ukperf import workloads
+from ukperf.cli.output import show
 from ukperf.cluster import Reply, Worker
 from ukperf.engine.errand import About, Done, Told, question_of, to_bytes
-from ukperf.engine.journal import JOURNAL, Journal
+from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.spread import Spread
 from ukperf.model import (
     Accelerator,
@@ -32,9 +35,11 @@ from ukperf.model import (
     Outcome,
     Phase,
     Plan,
+    Result,
     Trial,
     Unit,
 )
+from ukperf.workloads.base import Finished
 
 GUESTS = ("linux", "nanos")
 FACTS = {f"fact{n}": f"what a machine says of itself, number {n}" for n in range(20)}
@@ -121,8 +126,17 @@ def main() -> None:
         begun = time.perf_counter()
         why = Spread(plan, Path(folder), cluster, journal, lambda _sentence: None).run()
         took = time.perf_counter() - begun - cluster.own
-    print(f"{machines:,} machines, {blocks:,} blocks of {len(GUESTS)} guests ({why}):")
-    print(f"{1000 * took / blocks:.2f} ms a block; {_mib():.0f} MiB at most, {before:.0f} MiB before.")
+        print(f"{machines:,} machines, {blocks:,} blocks of {len(GUESTS)} guests ({why}):")
+        print(f"{1000 * took / blocks:.2f} ms a block; {_mib():.0f} MiB at most, {before:.0f} MiB before.", flush=True)
+        begun = time.perf_counter()
+        workload = workloads.of_run(plan.workload)
+        result = Result(Path(folder), plan, read_journal(Path(folder) / JOURNAL).records, why)
+        read, records = time.perf_counter() - begun, _mib()
+        with Path(folder, "page").open("w") as page, contextlib.redirect_stdout(page):
+            show(workload, Finished(result), workload.Options(), as_json=False)
+        said = Path(folder, "page").read_text().splitlines()
+    print(f"The journal read again: {read:.0f} s, {records:.0f} MiB at most.")
+    print(f"The last page, {len(said)} lines: {time.perf_counter() - begun:.0f} s, {_mib():.0f} MiB at most.")
 
 
 def _mib() -> float:

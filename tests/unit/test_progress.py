@@ -134,3 +134,19 @@ def test_a_guest_that_is_given_up_is_said_in_a_pipe_too_and_takes_no_more_time(
     run.progress.gives_up("nanos", "it hung")
     run.begin(1, "linux")
     assert "20 s left" in run.line
+
+
+def test_over_machines_blocks_are_counted_as_they_come_and_the_time_left_is_that_of_all_machines() -> None:
+    run = Run(120)
+    run.progress.over_machines(0, 0)
+    assert run.line == "0 of 120 blocks, waiting for workers"
+    run.progress.over_machines(20, 12)  # gone on with: the first are not of this session
+    run.trial(99, "linux", 0.0, good=False)
+    assert run.line == "20 of 120 blocks on 12 machines  1 failed"
+    run.now += 50
+    run.progress.over_machines(70, 12)
+    assert run.line == "70 of 120 blocks on 12 machines  1 failed  50 s left"
+    without = Run(None, 100.0)
+    without.now += 40
+    without.progress.over_machines(7, 1)
+    assert without.line == "7 blocks on 1 machine  60 s left"

@@ -18,6 +18,7 @@ from ukperf.cluster import Reply, Worker, local_workers, open_cluster
 from ukperf.engine import atworker
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, packed, plan_text, question_of, to_bytes
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
+from ukperf.engine.runner import Silent
 from ukperf.engine.spread import Spread
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts.fake import FakeHost, bad_boot, good_boot
@@ -113,6 +114,19 @@ def test_every_block_is_done_once_and_each_machine_has_its_share(tmp_path: Path)
     assert hosts.count("node-a") == hosts.count("node-b") == 8
     consoles = sorted(path.name for path in (tmp_path / "console").iterdir())
     assert len(consoles) == 16 and consoles[0].startswith("00000-")
+
+
+def test_who_watches_is_told_where_the_run_stands(tmp_path: Path) -> None:
+    class Watch(Silent):
+        def __init__(self) -> None:
+            self.told: list[tuple[int, int]] = []
+
+        def over_machines(self, blocks: int, machines: int) -> None:
+            self.told.append((blocks, machines))
+
+    watch = Watch()
+    run(tmp_path, FakeCluster({"a": 1, "b": 1}, good), observer=watch)
+    assert watch.told[0] == (0, 0) and watch.told[-1] == (8, 2) and watch.told == sorted(watch.told)
 
 
 def test_one_block_at_a_time_is_at_each_worker_and_orders_go_on_machine_by_machine(tmp_path: Path) -> None:

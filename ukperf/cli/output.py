@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ukperf.reports.page import Page
     from ukperf.workloads.base import Finished, Workload
 
+MOST_IN_SUITE = 20_000  # boots
 MOST_PAGES = 3  # of machines by themselves, where what holds over them follows
 
 
@@ -46,14 +47,13 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     from ukperf.engine import campaign
 
     result = finished.result
-    wrote = save_suite(result, campaign.facts(workload, finished))
+    wrote = len(result.records) <= MOST_IN_SUITE and save_suite(result, campaign.facts(workload, finished))
     if not workload.shows_failures:
         refuse_if_none_good(result)
-    shown = campaign.pages(workload, finished, options)
     machines = campaign.over_machines(workload, finished)
     more = {**finished.more, **machines_said(machines), "run": str(result.folder)}
-    whole = as_json or not machines or len(shown) <= MOST_PAGES
-    show_pages(shown if whole else {}, as_json, more, brief=brief)
+    whole = as_json or not machines or len({record.host for record in result.records}) <= MOST_PAGES
+    show_pages(campaign.pages(workload, finished, options) if whole else {}, as_json, more, brief=brief)
     if not as_json:
         show_machines(machines, brief=brief)
         if not whole:
@@ -61,6 +61,8 @@ def show(workload: Workload, finished: Finished, options: object, *, as_json: bo
     if not as_json:
         for note in () if brief else finished.notes:
             print(note)
+        if len(result.records) > MOST_IN_SUITE and not brief:
+            print(f"No suite.json: of {len(result.records):,} boots it would be larger than the journal.")
         use = " (suite.json is for python -m pyperf)" if wrote else ""
         print(f"Run: {shell(result.folder)}{use}")
     refuse_if_none_good(result)

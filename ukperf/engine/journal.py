@@ -10,6 +10,7 @@ middle costs that trial alone. One writer at a time.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ukperf.decode import NewerError, decode_stored, encode
+from ukperf.engine.thrift import Thrift
 from ukperf.errors import UkperfError
-from ukperf.files import lock, open_own, read_bytes, sync
+from ukperf.files import lock, open_own, open_regular, size_text, sync
 from ukperf.model import BootRecord
 from ukperf.text import shell
 
@@ -29,6 +31,7 @@ FORMAT = 1  # of its lines
 SYNC_S = 0.1  # trials of this time may be lost with the system, and cost little to make again
 # A run that is larger than this is no run of ours.
 MAX_BYTES = 2 << 30
+LARGE = 32 << 20  # bytes, from which on records are kept packed
 # Blocks, positions, attempts and trials are counted from 0; a run has far fewer.
 MAX_NUMBER = 10_000_000
 
@@ -180,28 +183,31 @@ def _whereabouts(descriptor: int, names: int) -> str:
 
 
 def read_journal(path: Path) -> Contents:
-    """All records of a journal, in order.
+    """All records of a journal, in order; of a large one in as little memory as may be.
 
     Raises UkperfError when there is no journal to read, it is too large to be one, or a newer ukperf wrote it.
     """
+    records, damaged = [], []
     try:
-        lines = read_bytes(path, MAX_BYTES).split(b"\n")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise OSError(errno.EFBIG, f"it has more than {size_text(MAX_BYTES)}", str(path))
+            kept = Thrift() if size > LARGE else lambda record: record
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                record = _record(line)
+                if record is not None:
+                    records.append(kept(record))
+                elif line.endswith(b"\n"):  # text after the last line feed is the trial that was under way
+                    damaged.append(number)
     except OSError as error:
         raise UkperfError(
             f"{path} cannot be read: {error.strerror}.", hint="A run is a folder with journal.ndjson."
         ) from (error)
-    records, damaged = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = _record(line)
-        except NewerError as error:
-            raise _newer(path) from error
-        if record is not None:
-            records.append(record)
-        elif number < len(lines):  # text after the last line feed is the trial that was under way
-            damaged.append(number)
+    except NewerError as error:
+        raise _newer(path) from error
     return Contents(tuple(records), tuple(damaged))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ukperf import signals
 from ukperf.engine.bootfiles import BootFiles
@@ -56,6 +56,15 @@ class Observer(Protocol):
     def trial_ends(self, record: BootRecord) -> None: ...
 
     def gives_up(self, guest: str, why: str) -> None: ...
+
+
+@runtime_checkable
+class FleetObserver(Protocol):
+    """Who also wants to know where a run over machines stands."""
+
+    def over_machines(self, blocks: int, machines: int) -> None:
+        """blocks: those that are done; machines: those that take part."""
+        ...
 
 
 class Silent:

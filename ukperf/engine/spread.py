@@ -22,7 +22,7 @@ from ukperf.engine.folders import write_beside
 from ukperf.engine.joining import Joined, unfit
 from ukperf.engine.journal import Journal
 from ukperf.engine.parcels import Parcels
-from ukperf.engine.runner import MAX_BLOCKS, Observer, Runner, Silent
+from ukperf.engine.runner import MAX_BLOCKS, FleetObserver, Observer, Runner, Silent
 from ukperf.errors import HostError, UkperfError
 from ukperf.hosts import this_machine
 from ukperf.model import BootRecord, Plan
@@ -107,6 +107,8 @@ class Spread:
         """
         while True:
             self._look()
+            if isinstance(self.observer, FleetObserver):
+                self.observer.over_machines(len(self._done), len(self._names()))
             why = self.ended()
             if why is None:
                 self._hand_out()

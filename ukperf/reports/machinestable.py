@@ -107,28 +107,27 @@ class MachinesPage(Page):
         return Table(columns, tuple(rows), grouped=True, fold=6 if several else 5, spans=tuple(spans))
 
     def _each(self) -> Table | None:
-        """Each machine's ratio in the benchmarks that the run was made for."""
+        """Each machine's ratio in the benchmarks that the run was made for; of one alone its name is in the answer."""
         chosen = _primary(self.summary)
         if not chosen or len({pair.comparison.benchmark for pair in chosen}) > MOST_LISTED:
             return None
+        several = len(chosen) > 1
         rows = []
         for machine in self.summary.machines[:MOST_ROWS]:
             blocks = Cell(f"{self.summary.blocks[machine]:,}")
             for pair in chosen:
-                c = pair.on.get(machine)
-                names = Cell(pair.comparison.guest), Cell(pair.comparison.benchmark)
-                rows.append((Cell(machine), blocks, *names, *_own(c)))
+                names = (Cell(pair.comparison.guest), Cell(pair.comparison.benchmark)) if several else ()
+                rows.append((Cell(machine), *names, blocks, *_own(pair.on.get(machine))))
                 blocks = Cell("")
         columns = (
             Column("machine", cuts=True),
+            *((Column("guest", cuts=True), Column("benchmark", cuts=True)) if several else ()),
             Column("blocks", right=True),
-            Column("guest", cuts=True),
-            Column("benchmark", cuts=True),
             Column("ratio", right=True),
             Column("95 % interval", stays=True),
             Column("verdict", stays=True),
         )
-        return Table(columns, tuple(rows), grouped=True, fold=4)
+        return Table(columns, tuple(rows), grouped=several)
 
     def said(self) -> Mapping[str, object]:
         summary = self.summary
@@ -155,7 +154,7 @@ def _own(comparison: Comparison | None) -> tuple[Cell, Cell, Cell]:
 
 def _percent(deviation: float) -> str:
     """A standard deviation of logs."""
-    return f"{number(100 * deviation)} %" if deviation else "0 %"
+    return f"{100 * deviation:.2g} %" if deviation < 1 else f"{number(100 * deviation)} %"
 
 
 def _verdicts(pair: OverMachines) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ukperf.model import BootRecord, Frame, Limits, Outcome, Trial
 from ukperf.reports.terminal import stderr_console
+from ukperf.text import many
 
 
 class Progress:
@@ -36,6 +37,14 @@ class Progress:
         self._trial: Trial | None = None
         self._trial_started = self._started
         self._doing = ""
+        self._spread: tuple[int, int] | None = None  # over machines: blocks that are done, machines
+        self._first_spread: tuple[int, float] | None = None  # blocks, and when, as the run was begun or gone on with
+
+    def over_machines(self, blocks: int, machines: int) -> None:
+        """Blocks come whole from other machines; trials are told of as they come."""
+        self._spread = blocks, machines
+        if machines and self._first_spread is None:
+            self._first_spread = blocks, self._clock()
 
     def trial_starts(self, trial: Trial) -> None:
         self._trial, self._trial_started, self._doing = trial, self._clock(), "boot"
@@ -58,6 +67,8 @@ class Progress:
         self._say(f"{guest} is given up: {why}.")
 
     def text(self) -> Text:
+        if self._spread is not None:
+            return self._spread_text(*self._spread)
         if self._trial is None:
             return Text("building and checking")
         trial = self._trial
@@ -69,6 +80,18 @@ class Progress:
             line += f"  {self._failed} failed"
         left = self._seconds_left(trial)
         return Text(line + (f"  {_about(left)} left" if left is not None else ""))
+
+    def _spread_text(self, blocks: int, machines: int) -> Text:
+        most, now = self._limits.boots, self._clock()
+        line = f"{blocks:,} of {many(most, 'block')}" if most else many(blocks, "block")
+        line += f" on {many(machines, 'machine')}" if machines else ", waiting for workers"
+        if self._failed:
+            line += f"  {self._failed:,} failed"
+        ends = [] if self._limits.max_time_s is None else [max(0.0, self._limits.max_time_s - (now - self._started))]
+        first = self._first_spread
+        if most and first is not None and blocks > first[0]:
+            ends.append((now - first[1]) / (blocks - first[0]) * max(0, most - blocks))
+        return Text(line + (f"  {_about(min(ends))} left" if ends else ""))
 
     def _seconds_left(self, trial: Trial) -> float | None:
         """Blocks still to come at the mean duration of each guest's trials; None until every guest has run once."""
