@@ -14,8 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ukperf.errors import UkperfError
+from ukperf.imaging.elf import cut_to_loadable
+from ukperf.model import Program
 from ukperf.profile.elfcode import Segment, debug_file, read_code, with_debug_names
+from ukperf.profile.model import CodePart
 from ukperf.profile.placing import Blocks, locate
+from ukperf.profile.sources import sources_of
 from ukperf.profile.symbols import Symbols, parse_kallsyms, symbols_from
 
 GCC = shutil.which("gcc")
@@ -122,6 +126,31 @@ def test_a_programs_functions_have_their_names_and_a_stripped_ones_their_places(
     assert not {"one", "two"} & set(stripped.symbols.names)
     at = whole.symbols.starts[[whole.symbols.names.index(name) for name in ("one", "two", "main")]]
     assert set(at.tolist()) <= set(stripped.symbols.starts.tolist())
+
+
+@needs_gcc
+def test_a_library_without_sections_has_the_names_that_its_loader_is_told(tmp_path: Path) -> None:
+    library = compiled(tmp_path, "-shared", "-fPIC", "-s", "-Wl,--build-id")
+    before = read_code(library)
+    cut_to_loadable(library)
+    after = read_code(library)
+    assert {"one", "two", "main"} <= set(after.symbols.names)
+    assert (after.segments, after.build_id) == (before.segments, before.build_id) and after.build_id
+
+
+@needs_gcc
+def test_what_was_packed_has_the_names_of_the_file_that_it_was_packed_from(tmp_path: Path) -> None:
+    original, root = compiled(tmp_path, "-pie"), tmp_path / "root"
+    packed = root / str(original).lstrip("/")
+    packed.parent.mkdir(parents=True)
+    shutil.copy(original, packed)
+    cut_to_loadable(packed)
+    program = Program("x", "", root, True, (str(original),))
+    assert "two" not in read_code(packed).symbols.names
+    [file] = sources_of(program=program).files
+    assert "two" in file.symbols.names and file.part is CodePart.PROGRAM
+    original.write_bytes(original.read_bytes().replace(b"\xc3", b"\xc2"))  # another build is no witness
+    assert "two" not in sources_of(program=program).files[0].symbols.names
 
 
 @needs_gcc

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -26,7 +27,8 @@ TEXT_MAX = 256 << 20  # bytes of code of one file; libtorch_cpu.so has 170 MiB
 SYMBOLS_MAX = 4_000_000  # of one table
 _DEBUG_MAX = 2 << 30  # bytes of a debug file that a .gnu_debuglink's checksum is computed of
 _MAGIC = b"\x7fELF"
-_LOAD, _NOTE, _EH_FRAME = 1, 4, 0x6474E550  # p_type
+_LOAD, _DYNAMIC, _NOTE, _EH_FRAME = 1, 2, 4, 0x6474E550  # p_type
+_STRTAB_TAG, _SYMTAB_TAG, _STRSZ_TAG = 5, 6, 10  # d_tag
 _EXECUTABLE = 1  # p_flags
 _SYMTAB, _DYNSYM, _NOBITS = 2, 11, 8  # sh_type
 _EXEC_SECTION = 4  # sh_flags
@@ -39,6 +41,7 @@ _SYMBOL = {
     2: np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("at", "<u2"), ("value", "<u8"), ("size", "<u8")]),
 }
 _GNU_BUILD_ID = 3
+_NOTES_MAX = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class _ElfFile:
         self._names = names
 
     def read(self) -> ElfCode:
-        segments, unwinding = [], None
+        segments, unwinding, notes = [], None, []
         total = 0
         for row in self._segments:
             kind, flags, offset, address, size = self._segment(row)
@@ -114,6 +117,8 @@ class _ElfFile:
                 segments.append(Segment(address, self._bytes(offset, size)))
             if kind == _EH_FRAME:
                 unwinding = offset, address, size
+            if kind == _NOTE and size <= _NOTES_MAX:
+                notes.append(self._bytes(offset, size))
         named = self._section_names()
         if unwinding is None and (section := named.get(b".eh_frame_hdr")) is not None:
             unwinding = section.offset, section.address, section.size
@@ -122,7 +127,7 @@ class _ElfFile:
         return ElfCode(
             tuple(segments),
             self._symbols(limits, starts),
-            self._build_id(named.get(b".note.gnu.build-id")),
+            _build_id(notes, self._section(id_, _NOTES_MAX) if (id_ := named.get(b".note.gnu.build-id")) else b""),
             self._debug_link(named.get(b".gnu_debuglink")),
         )
 
@@ -164,22 +169,48 @@ class _ElfFile:
 
     # ---- names ----
 
-    def _symbols(self, limits: Sequence[tuple[int, int]], unwound: NDArray[np.uint64]) -> Symbols:
+    def _tables(self) -> Iterator[tuple[bytes, bytes]]:
+        """(symbols, their names) of each table; of a file whose sections were cut off, what its loader is told of."""
         tables = [s for s in self._sections if s.kind in (_SYMTAB, _DYNSYM) and s.link < len(self._sections)]
+        for table in tables:
+            yield self._table(table), self._section(self._sections[table.link], 1 << 30)
+        if not tables and self._class == 2:
+            yield from self._dynamic()
+
+    def _dynamic(self) -> Iterator[tuple[bytes, bytes]]:
+        rows = [self._segment(row) for row in self._segments]
+        for kind, _, offset, _, size in rows:
+            if kind != _DYNAMIC or size > _NOTES_MAX:
+                continue
+            data = self._bytes(offset, size - size % 16)
+            tags = dict(reversed(list(struct.iter_unpack("<qQ", data))))
+            first, names = tags.get(_SYMTAB_TAG, 0), tags.get(_STRTAB_TAG, 0)
+            # How many there are is said only by hash tables, but the names follow behind them, as linkers write it.
+            if 0 < first < names and names - first <= SYMBOLS_MAX * 24:
+                count = (names - first) // 24 * 24
+                strings = min(tags.get(_STRSZ_TAG, 0), 1 << 30)
+                with suppress(ValueError):  # another order of tables, as tools leave it that change files
+                    yield self._at(rows, first, count), self._at(rows, names, strings)
+
+    def _at(self, rows: Sequence[tuple[int, int, int, int, int]], address: int, count: int) -> bytes:
+        for kind, _, offset, start, size in rows:
+            if kind == _LOAD and start <= address and address + count <= start + size:
+                return self._bytes(offset + address - start, count)
+        raise ValueError("its symbols are in no segment")
+
+    def _symbols(self, limits: Sequence[tuple[int, int]], unwound: NDArray[np.uint64]) -> Symbols:
         starts: list[NDArray[np.uint64]] = []
         sizes: list[NDArray[np.uint64]] = []
         ranks: list[NDArray[np.uint8]] = []
         names: list[str] = []
-        for table in tables:
-            layout = _SYMBOL[self._class]
-            rows = np.frombuffer(self._table(table), layout)
+        for table, strings in self._tables():
+            rows = np.frombuffer(table, _SYMBOL[self._class])
             kinds = rows["info"] & 15
             value = rows["value"].astype(np.uint64)
             inside = np.zeros(len(rows), bool)
             for low, high in limits:
                 inside |= (value >= low) & (value < high)
             kept = rows[np.isin(kinds, _FUNCTIONS) & inside & (rows["at"] != 0)]
-            strings = self._section(self._sections[table.link], 1 << 30)
             starts.append(kept["value"].astype(np.uint64))
             sizes.append(kept["size"].astype(np.uint64))
             # where several begin at one address: functions before labels, global before weak before local ones
@@ -214,16 +245,6 @@ class _ElfFile:
         places = np.frombuffer(data, "<i4", count * 2, 12)[::2].astype(np.int64)
         return (places + address)[places + address >= 0].astype(np.uint64)
 
-    def _build_id(self, section: _Section | None) -> str:
-        if section is None:
-            return ""
-        note = self._section(section, 1 << 16)
-        if len(note) < 12:
-            return ""
-        name, size, kind = struct.unpack_from("<III", note)
-        start = 12 + (name + 3) // 4 * 4
-        return note[start : start + min(size, 64)].hex() if kind == _GNU_BUILD_ID else ""
-
     def _debug_link(self, section: _Section | None) -> tuple[str, int] | None:
         data = self._section(section, 4096) if section is not None else b""
         name, end, _ = data.partition(b"\0")
@@ -240,6 +261,19 @@ class _ElfFile:
         if len(data) < count:
             raise ValueError("it is cut off")
         return data
+
+
+def _build_id(notes: Sequence[bytes], section: bytes) -> str:
+    """Of all notes, the section's first."""
+    for note in (section, *notes):
+        at = 0
+        while at + 12 <= len(note):
+            name, size, kind = struct.unpack_from("<III", note, at)
+            start = at + 12 + (name + 3) // 4 * 4
+            if kind == _GNU_BUILD_ID and note[at + 12 : at + 16] == b"GNU\0":
+                return note[start : start + min(size, 64)].hex()
+            at = start + (size + 3) // 4 * 4
+    return ""
 
 
 def _text(strings: bytes, at: int) -> str:

@@ -6,6 +6,7 @@ All of it lies in files of this machine. Where in memory a guest had it, `placin
 from __future__ import annotations
 
 import os
+import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,18 +124,31 @@ def _programs(program: Program | None, extra: Sequence[Path], debug: Path, notes
             notes.append(error.message)
             continue
         if code.segments:
-            names = with_debug_names(path, code, debug)
-            yield CodeFile(part, name, code.segments, _own_names(path, code).over(names))
+            names = _own_names(path, code, program).over(with_debug_names(path, code, debug))
+            yield CodeFile(part, name, code.segments, names)
 
 
-def _own_names(path: Path, code: ElfCode) -> Symbols:
-    """Of a program that we compiled and stripped: those of the same program unstripped."""
-    twin = unstripped(path, Cache())
-    try:
-        whole = None if twin is None else read_code(twin)
-    except UkperfError:
-        whole = None
-    return whole.symbols if whole is not None and whole.segments == code.segments else NO_SYMBOLS
+def _own_names(path: Path, code: ElfCode, program: Program | None) -> Symbols:
+    """Of what we stripped: those of the same program unstripped, or of the file that was packed, where it is still here
+    with the same code."""
+    for twin in _twins(path, program):
+        try:
+            whole = read_code(twin) if _is_elf(twin) else None
+        except UkperfError:
+            continue
+        if whole is not None and whole.segments == code.segments:
+            return with_debug_names(twin, whole)
+    return NO_SYMBOLS
+
+
+def _twins(path: Path, program: Program | None) -> Iterator[Path]:
+    """Files that may be the one that a file of the program was made of."""
+    own = unstripped(path, Cache())
+    if own is not None:
+        yield own
+    if program is not None and program.is_tree and path.is_relative_to(program.path):
+        yield Path("/", path.relative_to(program.path))  # packed under its own path
+        yield Path(str(sysconfig.get_config_var("LIBDIR")), path.name)  # an interpreter's library
 
 
 def _of_program(program: Program) -> Iterator[tuple[Path, tuple[CodePart, str]]]:
