@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from realrun import journal, world
 
+from ukperf import guests
 from ukperf.engine.profiles import Profiles, against, exported, page_of, profiles_of
 from ukperf.errors import UkperfError
+from ukperf.guests.floor import Floor
 from ukperf.profile.exporting import EXPORTS
 from ukperf.profile.model import CodePart
 
@@ -28,6 +30,12 @@ def run(libvirt_here: None) -> Iterator[Path]:
         assert said["run"] == str(folder) and said["guests"][0]["guest"] == "floor"
         assert "the same in every boot" in said["facts"]["addresses"]
         yield folder
+
+
+def floor_kernel() -> Path:
+    floor = guests.get("floor")
+    assert isinstance(floor, Floor)
+    return floor.kernel()
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,13 @@ def test_a_profile_against_itself_differs_nowhere_and_a_gate_on_nothing_does_not
         against(profiles, str(run), "", 20, ["acpi_*:more"])
     with pytest.raises(UkperfError, match="no guest of the run, and no run"):
         against(profiles, "nanos", "", 20, ())
+
+
+def test_symbols_can_be_named_for_a_run_that_is_over(run: Path, profiles: Profiles) -> None:
+    named = profiles_of(run, symbols=(f"floor={floor_kernel()}",))
+    assert named.sides[0].totals() == profiles.sides[0].totals()
+    with pytest.raises(UkperfError, match="names no guest and file"):
+        profiles_of(run, symbols=("floor=/nonexistent",))
 
 
 def test_a_profile_is_written_for_other_tools_and_a_window_that_is_not_there_gets_the_list(profiles: Profiles) -> None:

@@ -97,7 +97,7 @@ def command(
     wanted = _Wanted(window, most, against, tuple(fail_on or ()), format, output, shared.json, shared.brief, initcalls)
     words = tuple(program or ())
     if len(words) == 1 and holds_run(Path(words[0])):
-        _show(profiles_of(absolute(Path(words[0])), shared.guest or ()), wanted)
+        _show(profiles_of(absolute(Path(words[0])), shared.guest or (), symbols or ()), wanted)
         return
     options = ProfileOptions(
         of=of or "",

@@ -37,20 +37,22 @@ class Profiles:
     facts: dict[str, str] = field(default_factory=dict)
     calls: tuple[KernelCalls, ...] = ()  # of guests whose consoles told their initcalls
     counted: bool = True  # in instructions, not in time
+    symbols: tuple[str, ...] = ()  # that were named besides the run's own
 
     def side(self, guest: str) -> Profiled | None:
         return next((side for side in self.sides if side.label == guest), None)
 
 
-def profiles_of(folder: Path, only: Collection[str] = ()) -> Profiles:
-    """The profiles of a run's folder; only: of these guests, if any are named. Raises UkperfError where it has none."""
+def profiles_of(folder: Path, only: Collection[str] = (), symbols: Sequence[str] = ()) -> Profiles:
+    """The profiles of a run's folder; only: of these guests, if any are named; symbols: GUEST=FILE, besides those that
+    the run was made with. Raises UkperfError where it has none."""
     plan = plans.load(folder)
     workload = workloads.of_run(plan.workload)
     if not isinstance(workload, Profiling):
         raise UkperfError(f"{folder} is no profile, but a run of {clean(plan.workload, 80)}.", hint="ukperf profile")
     records = with_facts(plan, read_journal(folder / JOURNAL).records) if (folder / JOURNAL).exists() else ()
     result = Result(folder, plan, tuple(records), "")
-    sides = workload.profiled(result, result.records, workload.options_of(result))
+    sides = workload.profiled(result, result.records, workload.options_of(result), symbols)
     for guest in only:
         if guest not in (side.label for side in sides):
             raise UkperfError(
@@ -60,7 +62,7 @@ def profiles_of(folder: Path, only: Collection[str] = ()) -> Profiles:
     shown = tuple(side for side in sides if not only or side.label in only)
     calls = tuple(side for side in told(folder, plan, records) if not only or side.label in only)
     counted = plan.accelerator is Accelerator.ICOUNT
-    return Profiles(folder, plan.baseline, plan.delta, shown, facts, calls, counted)
+    return Profiles(folder, plan.baseline, plan.delta, shown, facts, calls, counted, tuple(symbols))
 
 
 def page_of(profiles: Profiles, window: str, most: int) -> Page:
@@ -148,7 +150,7 @@ def _pairs(profiles: Profiles, other: str) -> list[tuple[Profiled, Profiled]]:
         raise UkperfError(
             f"--against {clean(other, 200)}: that is no guest of the run, and no run.", hint=meant(other, names)
         )
-    theirs = profiles_of(folder)
+    theirs = profiles_of(folder, symbols=profiles.symbols)
     same = [(side, there) for side in profiles.sides if (there := theirs.side(side.label)) is not None]
     if not same and len(profiles.sides) == len(theirs.sides) == 1:  # another kernel has another name
         same = [(profiles.sides[0], theirs.sides[0])]

@@ -111,10 +111,17 @@ class Profiling(Workload):
         result = finished.result
         return profiling.page(self.profiled(result, records, options), facts=facts)
 
-    def profiled(self, result: Result, records: Sequence[BootRecord], options: ProfileOptions) -> tuple[Profiled, ...]:
-        """The profiles of a run's guests. Raises UkperfError where nothing was counted."""
+    def profiled(
+        self, result: Result, records: Sequence[BootRecord], options: ProfileOptions, symbols: Sequence[str] = ()
+    ) -> tuple[Profiled, ...]:
+        """The profiles of a run's guests. symbols: GUEST=FILE besides those of the run, whose files may be gone.
+
+        Raises UkperfError where nothing was counted.
+        """
         known = {name: seen.program for name, seen in known_of(result.folder).programs.items()}
-        return profiling.profiled(result.folder, result.plan, records, known, symbol_files(options.symbols))
+        there = [text for text in options.symbols if Path(text.partition("=")[2]).is_file()]
+        files = symbol_files([*there, *symbols])
+        return profiling.profiled(result.folder, result.plan, records, known, files)
 
     def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
         return {"addresses": "the same in every boot (nokaslr, norandmaps)"}
