@@ -42,7 +42,7 @@ def plugin_file(
     log, ends = list[int](), list[int]()
     for w in range(windows - 1):
         counts = [rest[w], *(block.begun[w] for block in blocks)]
-        log += [count << 18 | slot for slot, count in enumerate(counts) if count]
+        log += [count << 19 | slot for slot, count in enumerate(counts) if count]
         ends.append(len(log))
     return b"".join(
         (
@@ -121,11 +121,16 @@ def test_names_and_ticks_of_windows_are_kept(tmp_path: Path) -> None:
     assert again.windows == counts.windows and again.ticks == (0, 100, 200, 0) and again.marks == 3
 
 
+def test_the_last_window_says_that_it_has_all_that_followed(tmp_path: Path) -> None:
+    counts = read(plugin_file([Block(16, 2, b"\x90", (1, 2))], 2, rest=(0, 0), marks=7), tmp_path)
+    assert counts.named(["main → fit", "fit → test"]).windows == ("", "main → the end")
+
+
 def test_a_qemu_that_was_killed_while_a_window_ended_loses_and_doubles_nothing(tmp_path: Path) -> None:
     data = bytearray(plugin_file([Block(16, 2, b"\x90", (5, 7)), Block(32, 3, b"\x91", (1, 1))], 2, rest=(0, 0)))
     log = 4096 + 16 * 40 + 24 * 8
     # An entry of the second window is there, and its end is not.
-    struct.pack_into("<Q", data, log + 2 * 8, 7 << 18 | 1)
+    struct.pack_into("<Q", data, log + 2 * 8, 7 << 19 | 1)
     counts = read(bytes(data), tmp_path)
     assert counts.executed.tolist() == [[5, 1], [7, 1]]
 
@@ -165,7 +170,7 @@ def test_accesses_that_belong_to_no_block_of_one_instruction_are_refused(tmp_pat
 
 
 def test_a_count_that_is_too_large_for_an_entry_takes_several(tmp_path: Path) -> None:
-    times = ((1 << 47) + 3, 5)
+    times = ((1 << 46) + 3, 5)
     counts = read(plugin_file([Block(16, 2, b"\x90", (3, 5))], 2, rest=(0, 0)), tmp_path)
     large = replace(counts, executed=np.array([[times[0]], [times[1]]], np.uint64))
     assert read(encoded(large), tmp_path).executed.tolist() == [[times[0]], [times[1]]]
@@ -198,7 +203,7 @@ ENDS = 4096 + 16 * 40
         (ENDS, b"\xff" * 8, "follow"),
         (ENDS + 24 * 8, b"\x0f", "not there"),
         (ENDS + 24 * 8, b"\xf1" * 8, "not there"),
-        (ENDS + 24 * 8 + 10, b"\xfc", "more than all"),
+        (ENDS + 24 * 8 + 10, b"\xf8", "more than all"),
     ],
 )
 def test_what_the_plugin_does_not_write_is_refused(tmp_path: Path, at: int, value: bytes, why: str) -> None:

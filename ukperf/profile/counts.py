@@ -24,11 +24,11 @@ from ukperf.text import clean
 MAGIC = b"ukcounts"
 VERSION = 1
 HEADER = 4096
-BLOCKS, WINDOWS, ENTRIES = 1 << 18, 512, 5 << 20  # as the plugin has them
+BLOCKS, WINDOWS, ENTRIES = 1 << 19, 512, 7 << 19  # as the plugin has them
 CELLS = 1 << 24  # a count for each block and window, at most: 128 MiB
 NAME = 160  # characters of a window's name
 _MORE = 1 << 20  # bytes of names and ticks
-_SLOT_BITS = 18
+_SLOT_BITS = 19
 # magic, version, header's bytes, room for blocks, windows and entries, blocks and windows in use, vCPUs, plugin API,
 # more, lost, marks
 _HEADER = struct.Struct("<8s10I2Q")
@@ -60,10 +60,13 @@ class Counts:
 
     def named(self, names: Sequence[str], ticks: Sequence[int] = ()) -> Counts:
         """With names for the windows that markers began, the first of them first; names that are there already get a
-        number. What has no name is a frame of that number. ticks: the guest's counter at those markers."""
+        number. What has no name is a frame of that number. The last one has all that followed, if there were more
+        markers than windows. ticks: the guest's counter at those markers."""
         given: list[str] = [""]
         for i in range(1, len(self.windows)):
             name = clean(names[i - 1], NAME - 8) if i <= len(names) else f"frame {i}"
+            if i == len(self.windows) - 1 and i < self.marks:
+                name = f"{name.partition(' →')[0]} → the end"
             name, number = name or f"frame {i}", 2
             while (unique := name if number == 2 and name not in given else f"{name} ({number})") in given:
                 number += 1

@@ -92,10 +92,10 @@ __attribute__((constructor)) static void choose_version(void)
 
 /* ---- the file ---- */
 
-enum { BLOCKS = 1 << 18, WINDOWS = 512, ENTRIES = 5 << 20, CODE = 16, INDEX = 2 * BLOCKS, HEADER = 4096 };
-/* 54 MiB, if all of it is used */
+enum { BLOCKS = 1 << 19, WINDOWS = 512, ENTRIES = 7 << 19, CODE = 16, INDEX = 2 * BLOCKS, HEADER = 4096 };
+/* 56 MiB, if all of it is used */
 
-#define SLOT_BITS 18
+#define SLOT_BITS 19
 #define MOST ((UINT64_C(1) << (64 - SLOT_BITS)) - 1)
 
 struct header {
@@ -119,7 +119,7 @@ static struct header *header;
 static struct block *block;             /* [BLOCKS]; [0] stands for the instructions of all that found no slot */
 static uint64_t *begun;                 /* [BLOCKS]: how often, in all windows */
 static uint64_t *ends;                  /* [WINDOWS]: entries, when that window ended */
-static uint64_t *entry;                 /* [ENTRIES]: windows that have ended, one behind the other: count << 18 | slot */
+static uint64_t *entry;                 /* [ENTRIES]: windows that have ended, one behind the other: count << SLOT_BITS | slot */
 static uint64_t *counted;               /* [BLOCKS]: what stands in entries; not in the file */
 static uint32_t *slots;                 /* [INDEX]: hash → slot, 0: free */
 static struct qemu_plugin_scoreboard *score;
