@@ -114,7 +114,7 @@ def test_a_scheduler_that_goes_away_ends_the_run_with_a_sentence_and_another_one
     fleet = Fleet(tmp_path, 2)
     try:
         run, log = tmp_path / "run", tmp_path / "asker.log"
-        asker = fleet.begin(run, 8)
+        asker = fleet.begin(run, 5)
         wait_for(2, run, asker, log)
         for process in (fleet.scheduler, *fleet.workers):
             process.kill()
@@ -128,7 +128,7 @@ def test_a_scheduler_that_goes_away_ends_the_run_with_a_sentence_and_another_one
         fleet.open()
         resumed = fleet.resume(run)
         assert resumed.returncode == 0, resumed.stderr.decode()
-        assert trials(run)[: len(before)] == before and sorted(trials(run)) == once(8)
+        assert trials(run)[: len(before)] == before and sorted(trials(run)) == once(5)
     finally:
         fleet.end()
 
@@ -159,10 +159,10 @@ def of(made: object) -> Sequence[tuple[str, object]]:
 def test_two_runs_share_a_fleet_with_tls_and_who_has_no_certificate_is_told(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 2, certificates(tmp_path), "--protocol", "tls")
     try:
-        askers = [(fleet.begin(tmp_path / name, 6, f"{name}.log"), name) for name in ("first", "second")]
+        askers = [(fleet.begin(tmp_path / name, 3, f"{name}.log"), name) for name in ("first", "second")]
         for asker, name in askers:
             assert asker.wait(LONGEST_S) == 0, (tmp_path / f"{name}.log").read_text()
-            assert sorted(trials(tmp_path / name)) == once(6)
+            assert sorted(trials(tmp_path / name)) == once(3)
         fleet.env = {
             name: value for name, value in fleet.env.items() if "__TLS__" not in name and "REQUIRE" not in name
         }
