@@ -19,7 +19,7 @@ from ukperf.hosts.fake import FakeHost
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Counting, Fleet, Image, Machine, Request
 from ukperf.profile.counts import Counts
 from ukperf.profile.model import START, WHOLE
-from ukperf.workloads.profile import Executed, ProfileOptions, Profiling, ProgramSeen, known_of, symbol_files
+from ukperf.workloads.profile import Executed, ProfileOptions, Profiling, ProgramSeen, _inner, known_of, symbol_files
 from ukperf.workloads.profiling import counter_of
 
 NOBODY = cast(Any, None)  # a bench that is not asked
@@ -60,6 +60,10 @@ def test_hosts_that_run_no_qemu_of_ours_fleets_and_programs_of_this_machine_are_
         (ProfileOptions(of="boot", words=("ls",)), "two things to profile"),
         (ProfileOptions(of="profile"), "profile of a profile"),
         (ProfileOptions(of="nothing"), "no workload 'nothing'"),
+        (ProfileOptions(set=("only=x",)), "--set is for a workload's options"),
+        (ProfileOptions(of="syscall_cost", set=("any=x",)), "no option of it"),
+        (ProfileOptions(of="syscall_cost", set=("only",)), "no option of it"),
+        (ProfileOptions(of="syscall_cost", set=("cycles=7",)), "does not fit"),
         (ProfileOptions(symbols=("nanos",)), "names no guest and file"),
         (ProfileOptions(symbols=("nanos=/nonexistent",)), "names no guest and file"),
     ],
@@ -67,6 +71,17 @@ def test_hosts_that_run_no_qemu_of_ours_fleets_and_programs_of_this_machine_are_
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(options: ProfileOptions, said: str) -> None:
     with pytest.raises(UkperfError, match=said):
         Profiling().prepare(options, Request(), NOBODY)
+
+
+def test_options_of_the_workload_are_its_own() -> None:
+    for given, wanted in (("only=getuid*", {"only": "getuid*"}), ("cycles=true", {"cycles": True})):
+        options = ProfileOptions(of="syscall_cost", set=(given,))
+        _, chosen = _inner(options)
+        assert {name: getattr(chosen, name) for name in wanted} == wanted
+    assert _inner(ProfileOptions(of="sklearn", set=("models=multinomialnb,extratrees",)))[1].models == (
+        "multinomialnb",
+        "extratrees",
+    )
 
 
 def test_files_of_symbols_are_of_guests(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ Of = Annotated[
     str | None,
     typer.Option(metavar="WORKLOAD", help="Profile a workload's boots, as it is by default: sklearn, syscall_cost …"),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="With --of: an option of that workload, like only='getuid*'."),
+]
 Symbols = Annotated[
     list[str] | None, typer.Option(metavar="GUEST=FILE", help="An ELF file with the symbols of a guest's kernel.")
 ]
@@ -56,6 +60,7 @@ def command(
     shared: Shared,
     program: Words = None,
     of: Of = None,
+    set: Set = None,
     window: Window = "",
     most: Most = 20,
     against: Against = None,
@@ -101,6 +106,7 @@ def command(
         return
     options = ProfileOptions(
         of=of or "",
+        set=tuple(set or ()),
         words=words,
         files=tuple(file or ()),
         env=tuple(env or ()),

@@ -198,7 +198,7 @@ def _once(blocks: NDArray[np.void], executed: NDArray[np.uint64]) -> tuple[NDArr
     whole = blocks["instructions"] != 0
     if not len(alone):
         return blocks, executed
-    executed = executed.copy()
+    executed = np.array(executed)
     reads = alone[::2]
     if len(alone) % 2 or (alone[1::2] != reads + 1).any() or (blocks["instructions"][reads - 1] != 1).any():
         raise ValueError("a block without instructions cannot be")

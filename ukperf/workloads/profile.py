@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ukperf.decode import decode_stored, encode
+from ukperf.decode import decode, decode_stored, encode
 from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.guests.base import join_cmdline
@@ -36,6 +36,7 @@ class ProfileOptions:
     """of: the workload whose boots are profiled; "": a plain boot, or that of the program that `words` are."""
 
     of: str = option("", "The workload whose boots are profiled, with its own defaults.", "WORKLOAD")
+    set: tuple[str, ...] = option((), "An option of that workload, like only='getuid*'.", "NAME=VALUE")
     words: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
@@ -162,5 +163,32 @@ def _inner(options: ProfileOptions) -> tuple[Workload, Any]:
         inner = get(options.of)
         if isinstance(inner, Profiling):
             raise UkperfError("A profile of a profile would show QEMU's guests twice.", hint="Name another workload.")
-        return inner, inner.Options()
+        return inner, _chosen(inner, options.set)
+    if options.set:
+        raise UkperfError("--set is for a workload's options.", hint="Add --of WORKLOAD.")
     return BootTime(), BootTime.Options()
+
+
+def _chosen(inner: Workload, given: Sequence[str]) -> Any:
+    """A workload's options, those that are given and the others as they are by default. What takes several values gets
+    them with commas between. Raises UkperfError for what it has not, or cannot take."""
+    known = {item.name: item for item in fields(inner.Options)}
+    values: dict[str, object] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        name = name.replace("-", "_")
+        if not equals or name not in known:
+            raise UkperfError(f"--set {clean(text, 100)} is no option of it.", hint=f"There are: {', '.join(known)}.")
+        values[name] = value.split(",") if isinstance(known[name].default, tuple) else _plain(value)
+    try:
+        return decode(inner.Options, values)
+    except ValueError as error:
+        raise UkperfError(f"--set does not fit: {error}.") from error
+
+
+def _plain(text: str) -> object:
+    """A number or a truth value, where the text is one; else itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
