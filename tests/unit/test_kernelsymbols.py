@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -99,6 +100,21 @@ def test_our_own_stripped_programs_have_their_names_all_the_same(
     )  # other code: of another build
     assert "main" not in sources_of(program=program).files[0].symbols.names
     assert unstripped(Path(shutil.which("gcc") or ""), Cache()) is None
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_symbols_of_another_build_are_not_believed(tmp_path: Path) -> None:
+    """gcc's programs stand for kernels."""
+    for name, value in (("one", 3), ("two", 4)):
+        (tmp_path / f"{name}.c").write_text(f"int f(int a){{return a*{value};}} int main(int c){{return f(c);}}")
+        words = ["gcc", "-O1", "-fno-inline", "-static", "-o", str(tmp_path / name), str(tmp_path / f"{name}.c")]
+        subprocess.run(words, check=True)
+    bare = tmp_path / "bare"
+    subprocess.run(["strip", "-o", str(bare), str(tmp_path / "one")], check=True)
+    right = sources_of(kernel=bare, symbols=tmp_path / "one")
+    assert "f" in right.files[0].symbols.names and right.notes == ()
+    wrong = sources_of(kernel=bare, symbols=tmp_path / "two")
+    assert "f" not in wrong.files[0].symbols.names and "another kernel" in wrong.notes[0]
 
 
 def test_a_system_map_names_a_kernel_and_what_is_none_is_a_sentence(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from profiles import kernel, profile
 
 from ukperf.profile.differencepage import DifferencePage
 from ukperf.profile.icicles import icicle
-from ukperf.profile.model import Profiled
+from ukperf.profile.model import CodePart, Function, Profiled
+from ukperf.profile.page import ProfilePage
 from ukperf.reports.html import document
 from ukperf.reports.jsonout import encode
 from ukperf.reports.markdown import render as markdown
@@ -46,6 +47,14 @@ def test_a_profiles_page_says_shares_that_add_up_and_what_is_named() -> None:
     assert any(line.startswith(LONG) for line in lines)
     answers = page.answers()
     assert answers[0].startswith("linux: 1,839 M instr; most in loader vmlinuz 27.2 %, memcpy_orig")
+
+
+def test_a_kernel_without_names_and_files_of_no_use_are_said() -> None:
+    known = Function(CodePart.KERNEL, "", "+0x1000", named=False)
+    side = Profiled("unikraft", (profile({known: (100, 0)}),), ("x.dbg is of another kernel.",))
+    lines = [str(getattr(part, "text", "")) for part in ProfilePage((side,)).parts()]
+    assert "unikraft's kernel names no functions: --symbols unikraft=FILE does." in lines
+    assert "unikraft: x.dbg is of another kernel." in lines
 
 
 def test_a_difference_says_what_adds_most_and_what_gates_found() -> None:

@@ -124,10 +124,11 @@ def coverage(profile: Profile, window: str = WHOLE, parts: Iterable[CodePart] = 
 
 @dataclass(frozen=True)
 class Profiled:
-    """Boots of one setting, at least one. label: whose; facts that tell them apart are in the page."""
+    """Boots of one setting, at least one. label: whose. notes: sentences about files that could not be used."""
 
     label: str
     boots: tuple[Profile, ...]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def windows(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ukperf.text import many
 MOST = 20  # functions of each guest, unless more are asked for
 MOST_FILES = 12  # files of a part that have a row of their own
 _VARYING = 3  # named in a line
+_FEW = 0.5  # of a kernel's instructions
 _KERNEL = (CodePart.KERNEL, CodePart.MODULE)
 
 
@@ -196,6 +197,10 @@ def _remarks(side: Profiled, window: str) -> Iterator[Line]:
     if kernel.total:
         said += f". Of its kernel's, {percent(kernel.share)} are named"
     yield Line(f"{said}.", Tone.DIM)
+    if kernel.total and kernel.share < _FEW:
+        yield Line(f"{side.label}'s kernel names no functions: --symbols {side.label}=FILE does.", Tone.UNSURE)
+    for note in side.notes:
+        yield Line(f"{side.label}: {note}", Tone.UNSURE)
     if len(side.boots) > 1:
         yield _repeating(side, window)
 
@@ -226,6 +231,7 @@ def side_said(side: Profiled, window: str) -> Mapping[str, object]:
         "lost": [boot.lost(window) for boot in side.boots],
         "idle": [boot.idle(window) for boot in side.boots],
         "coverage": covered(side, window),
+        "notes": side.notes,
         "functions": [
             {
                 "part": function.part,

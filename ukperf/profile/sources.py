@@ -95,7 +95,7 @@ def _linux(kallsyms: str, symbols: Path | None, notes: list[str]) -> KernelSymbo
 
 
 def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> Iterator[CodeFile]:
-    names = read_code(symbols).symbols if symbols is not None and _is_elf(symbols) else NO_SYMBOLS
+    named = read_code(symbols) if symbols is not None and _is_elf(symbols) else None
     if not _is_elf(path):  # a bzImage: all of it that is executed, is executed before the kernel that it holds
         if (blob := _blob(CodePart.LOADER, path, notes, DECOMPRESSOR)) is not None:
             yield blob
@@ -106,7 +106,19 @@ def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> 
         notes.append(error.message)
         return
     own = with_debug_names(path, code, debug)
-    yield CodeFile(CodePart.KERNEL, "", code.segments, names.over(own) if len(names) else own)
+    if named is not None and not _alike(code, named):
+        notes.append(f"{symbols} is of another kernel: its code is not that of {path}.")
+        named = None
+    yield CodeFile(CodePart.KERNEL, "", code.segments, own if named is None else named.symbols.over(own))
+
+
+def _alike(code: ElfCode, other: ElfCode) -> bool:
+    """Is the code that both have at the same addresses the same? A file of debug information has none."""
+    theirs = {segment.address: segment.data for segment in other.segments}
+    pairs = [(s.data, theirs[s.address]) for s in code.segments if s.address in theirs]
+    if not other.segments:
+        return True
+    return bool(pairs) and all(a.startswith(b) or b.startswith(a) for a, b in pairs)
 
 
 def _programs(program: Program | None, extra: Sequence[Path], debug: Path, notes: list[str]) -> Iterator[CodeFile]:

@@ -83,7 +83,7 @@ def profiled(
             sources = _sources(image, programs.get(guest, programs.get("")), listed, symbols.get(guest))
             exact = plan.accelerator is Accelerator.ICOUNT
             boots = tuple(name_counts(counts, sources, counter_of(counts) if exact else None) for counts in kept)
-            sides.append(Profiled(guest, boots))
+            sides.append(Profiled(guest, boots, sources.notes))
     if not sides:
         raise UkperfError(f"{folder} has no counts of a good boot.", hint="Profile again: ukperf profile")
     return tuple(sides)
