@@ -15,10 +15,12 @@ from ukperf.engine.setting import setting_of
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.libvirt_host import LibvirtHost
 from ukperf.imaging.cache import Cache
-from ukperf.imaging.plugin import counting_plugin
+from ukperf.imaging.compiler import compile_c
+from ukperf.imaging.plugin import FLAGS, counting_plugin
 from ukperf.imaging.programs import boot_program, count_program
 from ukperf.model import Accelerator, Counting, Launch, Machine, MachineKind, Observation, Outcome
 from ukperf.profile.counts import Counts, encoded, read_counts
+from ukperf.resources import data
 
 pytestmark = pytest.mark.real
 
@@ -35,12 +37,13 @@ def counted(
     loops: int = LOOPS,
     vcpus: int = 1,
     timeout_s: float = 120,
+    plugin: Path | None = None,
 ) -> tuple[Observation, Counts]:
     program = count_program(loops, VALUES) if guest == "floor" else boot_program()
     machine = Machine(kind=MachineKind.Q35, memory_mib=128, vcpus=vcpus)
     setting = setting_of(guests.get(guest), host, accelerator, program, machine)
     spec = replace(setting.spec("profile", timeout_s=timeout_s), launch=launch)
-    counting = Counting(counting_plugin(Cache()), folder / "now, and then")
+    counting = Counting(plugin or counting_plugin(Cache()), folder / "now, and then")
     seen = host.boot(replace(spec, counting=counting))
     keep_counts(counting, folder / "kept.gz", seen)
     assert not counting.file.exists()
@@ -96,6 +99,21 @@ def test_several_cpus_are_counted_right(host: LibvirtHost, tmp_path: Path) -> No
     seen, counts = counted(host, tmp_path, accelerator=Accelerator.TCG, vcpus=2)
     assert seen.outcome is Outcome.OK and counts.vcpus == 2
     assert turns(counts) == TURNS
+
+
+def test_code_that_finds_no_place_is_counted_together(host: LibvirtHost, tmp_path: Path) -> None:
+    folder = tmp_path / "workloads" / "profile"
+    folder.mkdir(parents=True)
+    (tmp_path / "workloads" / "common").symlink_to(data("workloads", "common"))
+    text = data("workloads", "profile", "plugin.c").read_text()
+    assert "BLOCKS = 1 << 19" in text
+    (folder / "plugin.c").write_text(text.replace("BLOCKS = 1 << 19", "BLOCKS = 1 << 9"))
+    small = tmp_path / "small.so"
+    compile_c([folder / "plugin.c"], small, FLAGS, base=tmp_path)
+    seen, counts = counted(host, tmp_path, plugin=small)
+    assert seen.outcome is Outcome.OK and len(counts.address) < 512
+    assert counts.lost > 0 and counts.rest[1] > 2 * TURNS
+    assert abs(counts.ticks[3] - int(counts.total[:3].sum())) < 0.01 * counts.ticks[3]
 
 
 def test_what_was_counted_before_a_guest_was_killed_is_kept(host: LibvirtHost, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from ukperf.imaging.compiler import compile_c, find_compiler
 from ukperf.imaging.programs import compiled_from
 from ukperf.resources import data
 
-_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,--build-id=none")
+FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,--build-id=none")
 
 
 def counting_plugin(cache: Cache) -> Path:
@@ -17,10 +17,10 @@ def counting_plugin(cache: Cache) -> Path:
     base, compiler = data("workloads"), find_compiler()
     source = base / "profile" / "plugin.c"
     files = [source, base / "common" / "marker.h"]
-    description = compiled_from(cache, compiler, _FLAGS, files, base, libraries=False)
+    description = compiled_from(cache, compiler, FLAGS, files, base, libraries=False)
     entry = cache.entry(
         "programs",
         cache.key(description),
-        lambda folder: compile_c([source], folder / "counting.so", _FLAGS, base=base, compiler=compiler),
+        lambda folder: compile_c([source], folder / "counting.so", FLAGS, base=base, compiler=compiler),
     )
     return entry / "counting.so"
