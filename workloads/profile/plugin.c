@@ -273,6 +273,13 @@ static size_t bytes_of(const struct qemu_plugin_insn *insn, uint8_t bytes[16])
     return size;
 }
 
+/* rep movs, stos and their like: a turn is a block, and there are many millions. Devices are seldom accessed so. */
+static bool repeats(const uint8_t code[CODE])
+{
+    uint8_t operation = code[1] >= 0x40 && code[1] <= 0x4f ? code[2] : code[1]; /* behind a REX prefix */
+    return (code[0] == 0xf2 || code[0] == 0xf3) && operation >= 0xa4 && operation <= 0xaf;
+}
+
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     (void)id;
@@ -295,7 +302,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             marking = insn, first = i == 0;
     }
     pthread_mutex_lock(&lock);
-    uint32_t before = header->blocks, slot = instructions == 1 && !several ? slots_alone(&new) : slot_of(&new);
+    uint32_t before = header->blocks;
+    uint32_t slot = instructions == 1 && !several && !repeats(new.code) ? slots_alone(&new) : slot_of(&new);
     bool alone = header->blocks == before + 3;
     pthread_mutex_unlock(&lock);
     if (alone)
