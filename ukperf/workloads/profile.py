@@ -125,7 +125,7 @@ class Profiling(Workload):
         return profiling.profiled(result.folder, result.plan, records, known, files)
 
     def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
-        return {"addresses": "the same in every boot (nokaslr, norandmaps)"}
+        return {"addresses": "the same in every boot of Linux guests (nokaslr, norandmaps); others' are their own"}
 
 
 def symbol_files(given: Sequence[str]) -> dict[str, Path]:
