@@ -276,6 +276,24 @@ def test_an_interrupt_between_two_pieces_leaves_whole_lines(tmp_path: Path, monk
     assert list(read_journal(path).records) == SOME[:1]
 
 
+def test_an_interrupt_right_behind_the_last_piece_keeps_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python handles a signal between a call's end and the use of what it returned."""
+    path, write_all = tmp_path / JOURNAL, os.write
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        write_all(descriptor, data)
+        raise KeyboardInterrupt
+
+    with Journal(path) as journal:
+        journal.append(SOME[0])
+        monkeypatch.setattr(os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.append(SOME[1])
+    assert list(read_journal(path).records) == SOME[:2]
+
+
 def test_an_interrupt_while_the_disk_is_waited_for_keeps_the_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

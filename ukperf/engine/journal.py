@@ -103,6 +103,7 @@ class Journal:
             (json.dumps(to_json(record), separators=(",", ":"), allow_nan=False) + "\n").encode() for record in records
         )
         before = os.fstat(self._descriptor).st_size
+        whole = before + len(line)
         try:
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -112,8 +113,8 @@ class Journal:
         except OSError as error:
             self._cut(before)
             raise _unwritable(self._path, error) from error
-        except BaseException:  # ^C: half a line goes, a whole one stays
-            if line:
+        except BaseException:  # ^C: half a line goes, a whole one stays, which the file knows and `line` not yet
+            if os.fstat(self._descriptor).st_size < whole:
                 self._cut(before)
             raise
 
