@@ -80,7 +80,7 @@ def command(
     Nothing is sampled: a plugin in QEMU counts how often each piece of code is executed, so that the sum is what the
     guest's own instruction counter says. Told apart are firmware, loader, kernel, modules, program and libraries, and
     the windows between any two events that programs report. Needs an emulated guest: --accel icount, which is the
-    default and repeats from boot to boot, or tcg. Nothing's place in memory is random meanwhile.
+    default and mostly repeats from boot to boot, or tcg. Linux guests get nothing random in their addresses meanwhile.
 
     Example: ukperf profile -g linux-lean -g nanos --baseline nanos --boots 2
     """
