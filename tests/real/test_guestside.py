@@ -17,7 +17,7 @@ from ukperf.guests.base import BuildOptions
 from ukperf.guests.linux import Linux, disk_initramfs
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.programs import boot_program, count_program, misbehave_program
-from ukperf.model import Accelerator, Image, MachineKind, Program
+from ukperf.model import Image, MachineKind, Program
 
 QEMU = shutil.which("qemu-system-x86_64")
 pytestmark = [
@@ -170,15 +170,6 @@ def test_a_program_that_cannot_run_is_an_error_frame(linux: Linux, cache: Cache,
     found = frames(boot(linux.build(wanted, BuildOptions(machine=MachineKind.MICROVM)), machine="microvm"))
     assert [frame["event"] for frame in found] == ["init", "error", "status"]
     assert "cannot run /x" in found[1]["message"] and found[2]["status"] == 127
-
-
-def test_linux_under_icount_repeats_from_boot_to_boot(linux: Linux, cache: Cache) -> None:
-    image = linux.build(boot_program(cache), BuildOptions(machine=MachineKind.MICROVM, accelerator=Accelerator.ICOUNT))
-    counts = []
-    for _ in range(2):
-        found = frames(boot(image, *ICOUNT, machine="microvm"))
-        counts.append(next(frame["tsc"] for frame in found if frame["event"] == "main"))
-    assert max(counts) / min(counts) < 1.001
 
 
 @pytest.mark.skipif(shutil.which("mke2fs") is None, reason="mke2fs is not installed: sudo apt-get install e2fsprogs")
