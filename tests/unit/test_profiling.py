@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from ukperf import guests
+from ukperf.engine.campaign import measure
 from ukperf.engine.counting import refuse_counting, refuse_uncounted
+from ukperf.engine.session import silent
 from ukperf.errors import HostError, UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.hosts.counting import check_plugins
@@ -19,6 +21,7 @@ from ukperf.hosts.fake import FakeHost
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Counting, Fleet, Image, Machine, Request
 from ukperf.profile.counts import Counts
 from ukperf.profile.model import START, WHOLE
+from ukperf.workloads import get
 from ukperf.workloads.profile import Executed, ProfileOptions, Profiling, ProgramSeen, _inner, known_of, symbol_files
 from ukperf.workloads.profiling import counter_of
 
@@ -50,8 +53,16 @@ def test_hosts_that_run_no_qemu_of_ours_fleets_and_programs_of_this_machine_are_
     with pytest.raises(UkperfError, match="one at a time"):
         refuse_counting(Request(counted=True, fleet=Fleet((1,), 1024)), Accelerator.ICOUNT, [])
     with pytest.raises(HostError, match="no guest of QEMU's"):
-        refuse_uncounted("native", replace(IMAGE, protocol=BootProtocol.EXEC))
-    refuse_uncounted("linux", IMAGE)
+        refuse_uncounted("native", BootProtocol.EXEC)
+    refuse_uncounted("linux", IMAGE.protocol)
+
+
+@pytest.mark.parametrize("also", [(), ("floor",)])
+def test_a_profile_of_native_says_that_qemu_counts_and_not_what_it_executes(also: tuple[str, ...]) -> None:
+    request = Request(guests=("native", *also), baseline="native", accelerator=Accelerator.ICOUNT)
+    with pytest.raises(HostError, match="native executes cannot be counted") as caught:
+        measure(get("profile"), ProfileOptions(), request, say=silent)
+    assert "Leave native out" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

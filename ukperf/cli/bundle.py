@@ -16,19 +16,23 @@ def command(
     with_names: Annotated[
         bool, typer.Option("--with-names", help="Leave home folders, user names and host names in.")
     ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Leave nothing out: the counts of a profile too, a MiB a boot.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """Pack runs into one archive, for others to check.
 
     For the artifact of a paper, or a bug report. In it are plan, journal, consoles, suite and page of each run, the
-    digests of all that was booted, and how to do it again. Home folders, and the names of users and hosts that are
-    known, are replaced. The same runs give the same bytes. Every command that reads a run reads a bundle: `ukperf
-    report FILE`, `ukperf compare FILE RUN`; of several runs in it FILE/NAME is one.
+    digests of all that was booted, and how to do it again; of a profile its functions, but not its counts. Home
+    folders, and the names of users and hosts that are known, are replaced. The same runs give the same bytes. Every
+    command that reads a run reads a bundle: `ukperf report FILE`, `ukperf compare FILE RUN`; of several runs in it
+    FILE/NAME is one.
 
     Example: ukperf bundle my-run -o my-run.tar.gz
     """
     from ukperf.cli.output import show_page
-    from ukperf.cli.runtools import machines_of, tell
+    from ukperf.cli.runtools import machines_of, portable, tell
     from ukperf.reports import html
     from ukperf.reports.jsonout import members
     from ukperf.reports.page import sentences
@@ -41,11 +45,13 @@ def command(
         stories = tell(loaded, loaded.baseline, loaded.delta)
         return html.report(stories, machines_of(stories))
 
-    written = bundle(run, output, draw, with_names=with_names)
+    written = bundle(run, output, draw, with_names=with_names, ship=portable, whole=whole)
     size = f"{many(len(written.runs), 'run')}, {many(written.files, 'file')}, {written.size:,} bytes"
     lines = [f"{output}: {size}, sha256 {written.sha256}"]
     if written.left_out:
         lines.append(f"Left out, being no plain files of a run: {', '.join(written.left_out[:8])}")
+    if written.replaced:
+        lines.append(f"Not in it, since reports do not need them: {', '.join(written.replaced[:8])} (--whole)")
     if not with_names:
         lines.append("Names that ukperf knows were replaced. Look through it before you publish it.")
     first = str(output if len(written.runs) == 1 else output / written.runs[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +21,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN | -- PROGRAM [ARG]…]",
-        help="The folder of a profile, to be shown again; or a program, as for `ukperf run`. Default: a plain boot.",
+        help="A profile's folder or bundle, to be shown again; or a program, as for `ukperf run`. Default: a boot.",
     ),
 ]
 Of = Annotated[
@@ -99,28 +100,32 @@ def command(
         raise UkperfError("--fail-on needs something to compare with.", hint="Add --against GUEST, or a RUN.")
     if initcalls and (window or fail_on or format not in (None, "html")):
         raise UkperfError("--initcalls has no windows, gates and formats but html.", hint="Leave one of them out.")
-    wanted = _Wanted(window, most, against, tuple(fail_on or ()), format, output, shared.json, shared.brief, initcalls)
-    words = tuple(program or ())
-    if len(words) == 1 and holds_run(Path(words[0])):
-        _show(profiles_of(absolute(Path(words[0])), shared.guest or (), symbols or ()), wanted)
-        return
-    options = ProfileOptions(
-        of=of or "",
-        set=tuple(set or ()),
-        words=words,
-        files=tuple(file or ()),
-        env=tuple(env or ()),
-        cwd=cwd,
-        python=python,
-        packages=tuple(package or ()),
-        symbols=tuple(_whole(text) for text in symbols or ()),
-        initcalls=initcalls,
-    )
-    workload, finished = measured("profile", options, shared.request(boots=2))
-    save_suite(finished.result, facts(workload, finished))
-    refuse_if_none_good(finished.result)
-    folder = finished.result.folder
-    _show(profiles_of(folder), wanted)
+    with ExitStack() as unpacked:
+        other = _unpacked(against, unpacked) if against else against
+        gates = tuple(fail_on or ())
+        wanted = _Wanted(window, most, other, gates, format, output, shared.json, shared.brief, initcalls)
+        words = tuple(program or ())
+        run = _unpacked(words[0], unpacked) if len(words) == 1 else ""
+        if run and holds_run(Path(run)):
+            _show(profiles_of(absolute(Path(run)), shared.guest or (), symbols or ()), wanted, words[0])
+            return
+        options = ProfileOptions(
+            of=of or "",
+            set=tuple(set or ()),
+            words=words,
+            files=tuple(file or ()),
+            env=tuple(env or ()),
+            cwd=cwd,
+            python=python,
+            packages=tuple(package or ()),
+            symbols=tuple(_whole(text) for text in symbols or ()),
+            initcalls=initcalls,
+        )
+        workload, finished = measured("profile", options, shared.request(boots=2))
+        save_suite(finished.result, facts(workload, finished))
+        refuse_if_none_good(finished.result)
+        folder = finished.result.folder
+        _show(profiles_of(folder), wanted, str(folder))
     if not shared.json:
         typer.echo(f"Run: {shell(folder)}")
 
@@ -148,7 +153,16 @@ def _whole(text: str) -> str:
     return f"{guest}{equals}{absolute(Path(path)) if path else ''}"
 
 
-def _show(profiles: Profiles, wanted: _Wanted) -> None:
+def _unpacked(word: str, stack: ExitStack) -> str:
+    """A run in a bundle as its folder, for as long as the stack lasts; any other word as it is."""
+    from ukperf.runs.unpack import Unpacked, bundle_in
+
+    bundled = bundle_in(Path(word))
+    return word if bundled is None else str(stack.enter_context(Unpacked(bundled[0])).run(bundled[1]))
+
+
+def _show(profiles: Profiles, wanted: _Wanted, run: str) -> None:
+    """run: as it was typed."""
     from ukperf.cli.output import show_pages, write_bytes, write_html
     from ukperf.engine.profiles import against, calls_page, exported, page_of
     from ukperf.errors import UkperfError
@@ -163,7 +177,7 @@ def _show(profiles: Profiles, wanted: _Wanted) -> None:
         differences = against(profiles, wanted.against, wanted.window, wanted.most, wanted.fail_on)
         pages = differences.pages
     if wanted.output is None:
-        show_pages(pages, wanted.json, {"run": str(profiles.folder)}, brief=wanted.brief)
+        show_pages(pages, wanted.json, {"run": run}, brief=wanted.brief)
     elif wanted.format == "html":
         write_html(wanted.output, list(pages.values()), "Profile")
     else:

@@ -11,7 +11,7 @@ from ukperf.errors import UkperfError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ukperf.model import BootRecord, Plan, Result
+    from ukperf.model import BootRecord, Plan, Portable, Result
     from ukperf.reports.machinestable import MachinesPage
     from ukperf.reports.pictures import Picture
     from ukperf.reports.story import Story
@@ -97,6 +97,17 @@ def machines_of(stories: Sequence[Story]) -> list[MachinesPage]:
     first = stories[0].summary
     known = {story.host: story.summary for story in stories}
     return [MachinesPage(one) for one in summarize_machines(records, first.baseline, first.delta, known)]
+
+
+def portable(run: LoadedRun) -> Portable:
+    """What a bundle of a run has besides its folder, and need not have of it."""
+    from ukperf.model import Portable, Result
+
+    if run.plan is None:
+        return Portable()
+    from ukperf import workloads
+
+    return workloads.of_run(run.plan.workload).portable(Result(run.folder, run.plan, run.records, "", run.damaged))
 
 
 def _remarks(run: LoadedRun, host: str) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ukperf.engine import bench, session
 from ukperf.engine import plan as plans
+from ukperf.engine.counting import refuse_uncounted
 from ukperf.engine.facts import facts_of
 from ukperf.engine.folders import holds_run, write_beside
 from ukperf.engine.journal import JOURNAL, read_journal
@@ -74,6 +75,9 @@ def measure(
 ) -> Finished:
     """A run from its options to its end. Raises UkperfError as `prepare`, `session.start` and `refuse_unheeded`."""
     lent = EngineBench(say, observer, request.share_host)
+    if workload.counts:
+        for name, guest in checked(request).guests.items():
+            refuse_uncounted(name, guest.recipe.protocol)
     refuse_unheeded(request)
     prepared = WORKLOADS.expect(workload.name, workload.prepare(options, request, lent), Prepared)
     asked = replace(

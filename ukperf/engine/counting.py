@@ -13,7 +13,7 @@ from ukperf.hosts import runs_here
 from ukperf.hosts.base import Host
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.plugin import counting_plugin
-from ukperf.model import COUNTS, Accelerator, Counting, Frame, Image, Observation, Request
+from ukperf.model import COUNTS, Accelerator, BootProtocol, Counting, Frame, Observation, Request
 from ukperf.paths import make_dir
 
 
@@ -75,7 +75,10 @@ def refuse_counting(request: Request, accelerator: Accelerator, hosts: Sequence[
         host.check_counting(accelerator)
 
 
-def refuse_uncounted(name: str, image: Image) -> None:
-    """Raises HostError for an image that no QEMU of ours executes."""
-    if runs_here(image.protocol):
-        raise HostError(f"What {name} executes cannot be counted: it is no guest of QEMU's.", hint=f"Leave {name} out.")
+def refuse_uncounted(name: str, protocol: BootProtocol) -> None:
+    """Raises HostError for a guest that no QEMU of ours executes."""
+    if runs_here(protocol):
+        raise HostError(
+            f"What {name} executes cannot be counted: it is no guest of QEMU's.",
+            hint=f"Leave {name} out, or profile a guest that QEMU executes: ukperf profile -g linux",
+        )

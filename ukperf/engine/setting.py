@@ -329,7 +329,7 @@ def _settle(
     program = _program_for(request, asked, more, guest.executed_by(accelerator))
     image = build(guest, program, options)
     if request.counted:
-        refuse_uncounted(name, image)
+        refuse_uncounted(name, image.protocol)
     return Setting(name, guest, where, machine, options, image, request.launch, request.network, program)
 
 

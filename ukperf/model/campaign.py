@@ -178,3 +178,12 @@ class Result:
     records: tuple[BootRecord, ...]
     why: str
     damaged: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Portable:
+    """What a bundle of a run has so that it can be shown on any machine. files: name → text, besides the run's own;
+    instead_of: the run's files, or folders, that say the same and need this machine's files to be read."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    instead_of: tuple[str, ...] = ()

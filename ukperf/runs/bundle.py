@@ -25,6 +25,7 @@ from ukperf.engine.journal import JOURNAL
 from ukperf.engine.plan import PLAN, SEAL
 from ukperf.errors import UkperfError
 from ukperf.files import read_bytes, reason, size_text, write_atomically
+from ukperf.model import Portable
 from ukperf.runs.loaded import LoadedRun, load
 from ukperf.runs.reproduce import reproduce
 from ukperf.runs.scrub import Scrub, secrets_of
@@ -48,22 +49,37 @@ _LEVEL = 9
 _ODD = re.compile(r"[^A-Za-z0-9._+@~=,-]+")
 
 Draw = Callable[[Path], str]  # a run's folder → its page, HTML
+Ship = Callable[[LoadedRun], Portable]  # a run → what other machines need of it, and what they do not
 
 
 @dataclass(frozen=True)
 class Written:
     """runs: their names in the bundle; files: of all of them; size: of the archive, bytes; left_out: what is in a run's
-    folder and not in the bundle, by its path there."""
+    folder and not in the bundle, by its path there; replaced: what of that stands in other files of the bundle."""
 
     runs: tuple[str, ...]
     files: int
     size: int
     sha256: str
     left_out: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
 
 
-def bundle(folders: Sequence[Path], target: Path, draw: Draw, *, with_names: bool = False) -> Written:
-    """Write runs to `target`, whole or not at all. with_names: leave paths, user names and host names in.
+def _as_it_is(run: LoadedRun) -> Portable:
+    return Portable()
+
+
+def bundle(
+    folders: Sequence[Path],
+    target: Path,
+    draw: Draw,
+    *,
+    with_names: bool = False,
+    ship: Ship = _as_it_is,
+    whole: bool = False,
+) -> Written:
+    """Write runs to `target`, whole or not at all. with_names: leave paths, user names and host names in; whole: leave
+    nothing out that stands in other files too.
 
     Raises UkperfError for what is no run's folder, for names that cannot be taken out without breaking what was
     measured, for more than a bundle may hold, and if the target cannot be written.
@@ -77,8 +93,15 @@ def bundle(folders: Sequence[Path], target: Path, draw: Draw, *, with_names: boo
         with tempfile.TemporaryDirectory(prefix="ukperf-bundle-") as work:
             top = Path(work)
             left_out: list[str] = []
+            replaced: list[str] = []
             for name, run in named.items():
-                left_out += _copied(run, top / RUNS / name, scrub)
+                more = ship(run)
+                spared = () if whole else more.instead_of
+                left_out += _copied(run, top / RUNS / name, scrub, spared)
+                replaced += [one for one in spared if (run.path / one).exists()]
+                for added, text in more.files.items():
+                    data = text.encode() if scrub is None else scrub.file(added, text.encode())
+                    write_atomically(top / RUNS / name / added, data, durable=False)
                 copy = _checked(run, top / RUNS / name)
                 if copy.records:  # of a run that was broken off before its first boot there is nothing to draw
                     write_atomically(top / RUNS / name / PAGE, draw(copy.path), durable=False)
@@ -89,7 +112,9 @@ def bundle(folders: Sequence[Path], target: Path, draw: Draw, *, with_names: boo
             write_atomically(target, data)
     except OSError as error:
         raise UkperfError(f"{target} cannot be written: {reason(error)}.") from error
-    return Written(tuple(named), len(members), len(data), hashlib.sha256(data).hexdigest(), tuple(sorted(left_out)))
+    digest = hashlib.sha256(data).hexdigest()
+    others = tuple(sorted(left_out)), tuple(sorted(set(replaced)))
+    return Written(tuple(named), len(members), len(data), digest, *others)
 
 
 def _opened(folder: Path) -> LoadedRun:
@@ -113,12 +138,13 @@ def _named(runs: Sequence[LoadedRun], scrub: Scrub | None) -> dict[str, LoadedRu
     return named
 
 
-def _copied(run: LoadedRun, target: Path, scrub: Scrub | None) -> list[str]:
-    """The files of a run, without names; those that were left out are returned. Links are never followed."""
+def _copied(run: LoadedRun, target: Path, scrub: Scrub | None, spared: Sequence[str]) -> list[str]:
+    """The files of a run but the spared ones, without names; those that were left out are returned. Links are never
+    followed."""
     left_out = []
     room = MOST_BYTES
     with _reading(run.path):
-        files = list(_files(run.path))
+        files = [(path, name) for path, name in _files(run.path) if not _lies_in(name, spared)]
     for path, name in files:
         if path is None and name in (PLAN, JOURNAL):
             raise UkperfError(
@@ -138,6 +164,11 @@ def _copied(run: LoadedRun, target: Path, scrub: Scrub | None) -> list[str]:
         (target / said).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target / said, data, durable=False)
     return left_out
+
+
+def _lies_in(name: str, folders: Sequence[str]) -> bool:
+    """Is it one of these files, or in one of these folders?"""
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 
 @contextmanager

@@ -91,7 +91,9 @@ class Scrub:
         """A file's bytes. JSON stays JSON: there names are replaced in what its texts say."""
         if name.endswith(".ndjson"):
             return b"\n".join(map(self._document, data.split(b"\n")))
-        return self._document(data, indent=1) if name.endswith(".json") else self._plain(data)
+        if not name.endswith(".json"):
+            return self._plain(data)
+        return self._document(data, indent=1 if b"\n" in data.strip() else None)
 
     def _plain(self, data: bytes) -> bytes:
         return self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")

@@ -23,6 +23,7 @@ from ukperf.model import (
     Image,
     Observation,
     Plan,
+    Portable,
     Program,
     Readout,
     Request,
@@ -179,6 +180,7 @@ class Workload(ABC):
     phases: ClassVar[bool] = True  # boots' phases are compared too
     shows_failures: ClassVar[bool] = True  # its page can be made of a run without one good boot
 
+    counts: ClassVar[bool] = False  # QEMU counts what its boots execute
     builds_ahead: ClassVar[bool] = False  # has `ahead`
 
     def ahead(self, scale: float | None, cache: Cache) -> Program:
@@ -213,6 +215,10 @@ class Workload(ABC):
         """The records of a run's folder, failed ones with why they failed, as far as the workload knows more of that
         than the guests said."""
         return records
+
+    def portable(self, result: Result) -> Portable:
+        """What a bundle of a run needs besides its folder, and what it need not have of it. Nothing is booted."""
+        return Portable()
 
     def remarks(self, result: Result) -> Sequence[str]:
         """Sentences for `ukperf report` about what a table does not say. result: as it is on disk, with one host's

@@ -15,8 +15,10 @@ from ukperf.errors import UkperfError
 from ukperf.files import read_json
 from ukperf.guests.base import join_cmdline
 from ukperf.hosts.counting import check_accelerator
-from ukperf.model import NO_PROGRAM, Accelerator, BootRecord, Program, Request, Result, Visitor
+from ukperf.model import NO_PROGRAM, Accelerator, BootRecord, Portable, Program, Request, Result, Visitor
 from ukperf.reports.page import Page
+from ukperf.reports.pictures import Picture
+from ukperf.stats.summary import RunSummary
 from ukperf.text import clean
 from ukperf.workloads import WORKLOADS, get, profiling
 from ukperf.workloads.base import Bench, Finished, Prepared, Reader, Workload, option
@@ -71,6 +73,7 @@ class Profiling(Workload):
     """Instructions by function and window."""
 
     Options = ProfileOptions
+    counts: ClassVar[bool] = True
     defaults: ClassVar[Mapping[str, object]] = {"boots": 2}
 
     def prepare(self, options: ProfileOptions, request: Request, bench: Bench) -> Prepared:
@@ -115,14 +118,37 @@ class Profiling(Workload):
     def profiled(
         self, result: Result, records: Sequence[BootRecord], options: ProfileOptions, symbols: Sequence[str] = ()
     ) -> tuple[Profiled, ...]:
-        """The profiles of a run's guests. symbols: GUEST=FILE besides those of the run, whose files may be gone.
+        """The profiles of a run's guests: those that came with it in a bundle, else by the files of this machine.
+        symbols: GUEST=FILE besides those of the run, whose files may be gone.
 
         Raises UkperfError where nothing was counted.
         """
+        if not symbols and (there := profiling.kept_profiles(result.folder)):
+            return there
         known = {name: seen.program for name, seen in known_of(result.folder).programs.items()}
-        there = [text for text in options.symbols if Path(text.partition("=")[2]).is_file()]
-        files = symbol_files([*there, *symbols])
+        named = [text for text in options.symbols if Path(text.partition("=")[2]).is_file()]
+        files = symbol_files([*named, *symbols])
         return profiling.profiled(result.folder, result.plan, records, known, files)
+
+    def portable(self, result: Result) -> Portable:
+        try:
+            return profiling.portable(self.profiled(result, result.records, self.options_of(result)), result.plan)
+        except UkperfError:
+            return Portable()  # a run that was broken off early
+
+    def remarks(self, result: Result) -> Sequence[str]:
+        try:
+            sides = self.profiled(result, result.records, self.options_of(result))
+        except UkperfError as error:
+            return (error.message,)
+        return (*profiling.page(sides, facts={}).answers(), "By function, in any window: ukperf profile RUN")
+
+    def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
+        try:
+            sides = self.profiled(result, result.records, self.options_of(result))
+        except UkperfError:
+            return super().pictures(result, summary)
+        return (*profiling.page(sides, facts={}).pictures(), *super().pictures(result, summary))
 
     def facts(self, records: Sequence[BootRecord], accelerator: Accelerator) -> Mapping[str, str]:
         return {"addresses": "the same in every boot of Linux guests (nokaslr, norandmaps); others' are their own"}

@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING
 
 from ukperf import guests
 from ukperf.errors import UkperfError
-from ukperf.files import read_text, reason
+from ukperf.files import read_json, read_text, reason
 from ukperf.guests.base import Code
 from ukperf.hosts.counting import firmware_files
 from ukperf.imaging.cache import Cache
-from ukperf.model import Accelerator, BootRecord, Image, Outcome, Plan, Program, Request, counts_file
+from ukperf.model import (
+    COUNTS,
+    Accelerator,
+    BootRecord,
+    Image,
+    Outcome,
+    Plan,
+    Portable,
+    Program,
+    Request,
+    counts_file,
+)
 from ukperf.reports.page import Page
 from ukperf.text import clean
 from ukperf.workloads.base import Bench
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     from ukperf.profile.sources import Sources
 
 KALLSYMS = "kallsyms-{}.txt"  # of a setting, in a run's folder
+KEPT = "profiles.json"  # in a bundle: the profiles themselves
 MOST = 20  # functions of each guest
 KALLSYMS_MAX = 64 << 20  # bytes
 
@@ -87,6 +99,27 @@ def profiled(
     if not sides:
         raise UkperfError(f"{folder} has no counts of a good boot.", hint="Profile again: ukperf profile")
     return tuple(sides)
+
+
+def kept_profiles(folder: Path) -> tuple[Profiled, ...]:
+    """The profiles of a run that came in a bundle, whose code is on another machine; none of others."""
+    from ukperf.profile.keeping import TEXT_MAX, kept
+
+    path = folder / KEPT
+    try:
+        return kept(read_json(path, TEXT_MAX))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise UkperfError(f"{path} cannot be read: {reason(error)}.") from error
+
+
+def portable(sides: Sequence[Profiled], plan: Plan) -> Portable:
+    """The profiles themselves, in place of what they are made of."""
+    from ukperf.profile.keeping import kept_text
+
+    lists = (KALLSYMS.format(plain(guest)) for guest in plan.images)
+    return Portable({KEPT: kept_text(sides)}, (COUNTS, *lists))
 
 
 def page(sides: Sequence[Profiled], *, facts: Mapping[str, str], window: str = "", most: int = MOST) -> Page:
