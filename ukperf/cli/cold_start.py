@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ukperf.cli.measuring import Shared, measuring
-from ukperf.cli.run import Cwd, Env, File, Package
+from ukperf.cli.programs import Cwd, Env, File, Interpreter, Package, Python
 
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="-- PROGRAM [ARG]…", help="A program and its arguments, behind --.")
@@ -40,12 +39,6 @@ Port = Annotated[
 ]
 Get = Annotated[str, typer.Option(metavar="PATH", help="With --port: what is asked for.")]
 Cold = Annotated[bool, typer.Option("--cold", help="Drop what a guest is started from from the page cache before.")]
-Python = Annotated[
-    bool, typer.Option("--python", help="The program is a Python script: its interpreter and packages go along.")
-]
-Interpreter = Annotated[
-    Path | None, typer.Option(metavar="PYTHON", help="Whose packages: the same version of Python as ukperf's.")
-]
 
 
 @measuring(after="append", timeout=None)

@@ -8,7 +8,7 @@ import typer
 
 from ukperf.cli import options as o
 from ukperf.cli.measuring import Shared, measuring
-from ukperf.cli.run import Cwd, Env, File
+from ukperf.cli.programs import Cwd, Env, File
 
 Words = Annotated[
     list[str] | None,

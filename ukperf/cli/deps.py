@@ -9,6 +9,7 @@ import typer
 
 from ukperf.cli import options as o
 from ukperf.cli.measuring import CAMPAIGN, Shared, measuring
+from ukperf.cli.programs import File, Interpreter
 
 Words = Annotated[
     list[str],
@@ -20,15 +21,9 @@ Trace = Annotated[bool, typer.Option("--trace", help="Run it here under strace: 
 Forecast = Annotated[bool, typer.Option("--forecast", help="Say for each guest whether it will run there: tried here.")]
 Confirm = Annotated[bool, typer.Option("--confirm", help="Forecast, then boot each guest and see.")]
 Script = Annotated[Path | None, typer.Option(metavar="FILE", help="Of a package: what is run. Default: its import.")]
-File = Annotated[
-    list[str] | None, typer.Option(metavar="HOST[:GUEST]", help="A file or folder that goes along into guests.")
-]
 Inputs = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Rows for a model, float32 in a .npy. Default: made."),
-]
-Interpreter = Annotated[
-    Path | None, typer.Option(metavar="PYTHON", help="Whose packages; the same version of Python as ukperf's.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Show every file on a line of its own.")]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as a page with a graph.")]

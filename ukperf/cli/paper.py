@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ukperf.cli import options as o
+from ukperf.cli.programs import Interpreter
 from ukperf.cli.sklearn import Quick, Scale
 from ukperf.model import Accelerator, Launch
 from ukperf.workloads.paperpart import PaperPart
@@ -25,10 +26,6 @@ Parts = Annotated[
 Runtimes = Annotated[
     list[str] | None,
     typer.Option("--runtime", metavar="NAME", help="A runtime to run; may be repeated. Default: all that are there."),
-]
-Interpreter = Annotated[
-    Path | None,
-    typer.Option(metavar="PYTHON", help="Where runtimes are installed; the same version of Python as ukperf's."),
 ]
 Calls = Annotated[
     int | None,

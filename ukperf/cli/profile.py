@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ukperf.cli.measuring import Shared, measuring
-from ukperf.cli.run import Cwd, Env, File, Package, Python
+from ukperf.cli.programs import Cwd, Env, File, Package, Python
 from ukperf.model import Accelerator
 
 if TYPE_CHECKING:

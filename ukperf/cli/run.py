@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ukperf.cli.measuring import Shared, measuring
+from ukperf.cli.programs import Cwd, Env, File, Interpreter, Package, Python, Requirements, Stdin
 
 Words = Annotated[
     list[str], typer.Argument(metavar="-- PROGRAM [ARG]…", help="The program and its arguments, behind --.")
 ]
-File = Annotated[
-    list[str] | None,
-    typer.Option(metavar="HOST[:GUEST]", help="A file or folder that goes along, and its path in the guest."),
-]
-Env = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable of the program's environment.")]
-Cwd = Annotated[str, typer.Option(metavar="DIR", help="The program's working folder in the guest.")]
-Stdin = Annotated[Path | None, typer.Option(metavar="FILE", help="What the program reads from standard input.")]
 Metric = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,20 +31,6 @@ Output = Annotated[
 ]
 
 
-Python = Annotated[
-    bool, typer.Option("--python", help="The program is a Python script: its interpreter and packages go along.")
-]
-Package = Annotated[
-    list[str] | None,
-    typer.Option("--package", metavar="NAME", help="With --python: an installed package that the script needs."),
-]
-Requirements = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="With --python: a requirements file; nothing is downloaded.")
-]
-Interpreter = Annotated[
-    Path | None,
-    typer.Option(metavar="PYTHON", help="With --python: whose packages; the same version of Python as ukperf's."),
-]
 Pyperf = Annotated[
     bool | None,
     typer.Option("--pyperf/--no-pyperf", help="With --python: run it as pyperf's worker. Default: if it uses Runner."),

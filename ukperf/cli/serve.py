@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ukperf.cli import run as r
+from ukperf.cli import programs as p
 from ukperf.cli.measuring import Shared, measuring
+from ukperf.cli.run import Output
 
 Words = Annotated[
     list[str] | None,
@@ -41,10 +42,6 @@ Model = Annotated[
 ]
 ModelFile = Annotated[Path | None, typer.Option(metavar="FILE", help="With --runtime: a model of your own.")]
 Inputs = Annotated[Path | None, typer.Option(metavar="FILE", help="With --model-file: its rows, a .npy file.")]
-Interpreter = Annotated[
-    Path | None,
-    typer.Option(metavar="PYTHON", help="With --python or --runtime: whose packages; ukperf's version of Python."),
-]
 
 
 @measuring(after="append")
@@ -66,14 +63,14 @@ def command(
     model: Model = None,
     model_file: ModelFile = None,
     inputs: Inputs = None,
-    file: r.File = None,
-    env: r.Env = None,
-    cwd: r.Cwd = "/",
-    output: r.Output = "equal",
-    python: r.Python = False,
-    package: r.Package = None,
-    requirements: r.Requirements = None,
-    interpreter: Interpreter = None,
+    file: p.File = None,
+    env: p.Env = None,
+    cwd: p.Cwd = "/",
+    output: Output = "equal",
+    python: p.Python = False,
+    package: p.Package = None,
+    requirements: p.Requirements = None,
+    interpreter: p.Interpreter = None,
 ) -> None:
     """Load a web server in each guest, and compare latencies.
 
