@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ukperf.errors import UkperfError
 from ukperf.imaging.elf import cut_to_loadable
 from ukperf.model import Program
-from ukperf.profile.elfcode import Segment, debug_file, read_code, with_debug_names
+from ukperf.profile.elfcode import Segment, debug_file, inner_code, read_code, with_debug_names
 from ukperf.profile.model import CodePart
 from ukperf.profile.placing import Blocks, locate
 from ukperf.profile.sources import sources_of
@@ -136,6 +136,21 @@ def test_a_library_without_sections_has_the_names_that_its_loader_is_told(tmp_pa
     after = read_code(library)
     assert {"one", "two", "main"} <= set(after.symbols.names)
     assert (after.segments, after.build_id) == (before.segments, before.build_id) and after.build_id
+
+
+@needs_gcc
+def test_the_vdso_that_a_kernel_holds_has_names_of_its_own(tmp_path: Path) -> None:
+    vdso = compiled(tmp_path, "-shared", "-fPIC").read_bytes()
+    kernel = compiled(tmp_path)
+    outer = kernel.read_bytes()
+    assert inner_code(kernel) == ()
+    for start in (len(outer) + -len(outer) % 4096, len(outer) + -len(outer) % 4096 + 8):
+        kernel.write_bytes(outer.ljust(start, b"\0") + vdso)
+        sources = sources_of(kernel=kernel)
+        names = {file.name: file.symbols.names for file in sources.files if file.part is CodePart.LIBRARY}
+        assert ("two" in names["vdso"]) if start % 4096 == 0 else not names  # code is mapped by whole pages
+    kernel.write_bytes(outer.ljust(1 << 20, b"\0") + (b"\x7fELF" + bytes(4092)) * 20 + vdso[:5000])
+    assert [file.part for file in sources_of(kernel=kernel).files] == [CodePart.KERNEL]
 
 
 @needs_gcc

@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ _SYMBOL = {
 }
 _GNU_BUILD_ID = 3
 _NOTES_MAX = 1 << 20  # bytes
+_PAGE = 0x1000
+_INNER_MAX, _INNER_SIZE, _INNER_FILES = 64 << 20, 1 << 20, 8  # bytes of a kernel, and of the files in it that are read
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,26 @@ def read_code(path: Path) -> ElfCode:
         raise UkperfError(f"{path} cannot be read as an ELF file: {reason(error)}.") from error
 
 
+def inner_code(path: Path) -> tuple[ElfCode, ...]:
+    """The ELF files that lie in another one at whole pages, like the vDSO that a kernel maps for its programs; those
+    that have code. Raises UkperfError for what cannot be read."""
+    try:
+        data = read_bytes(path, _INNER_MAX)
+    except OSError as error:
+        raise UkperfError(f"{path} cannot be read: {reason(error)}.") from error
+    files: list[ElfCode] = []
+    at = 0
+    while (at := data.find(_MAGIC, at + 1)) >= 0 and len(files) < _INNER_FILES:
+        if at % _PAGE == 0:
+            with suppress(ValueError, struct.error):  # four bytes that look like one
+                files.append(_ElfFile(BytesIO(data[at : at + _INNER_SIZE])).read())
+    return tuple(code for code in files if code.segments)
+
+
 class _ElfFile:
     """An open ELF file. Raises ValueError for what is damaged."""
 
-    def __init__(self, file: BufferedReader) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         head = self._bytes(0, 64)
         if head[:4] != _MAGIC or head[4] not in (1, 2) or head[5] != 1:

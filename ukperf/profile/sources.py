@@ -17,7 +17,7 @@ from ukperf.imaging.cache import Cache
 from ukperf.imaging.elf import MAGIC, LibrarySearch, needed_libraries
 from ukperf.imaging.programs import unstripped
 from ukperf.model import Program
-from ukperf.profile.elfcode import DEBUG, ElfCode, Segment, read_code, with_debug_names
+from ukperf.profile.elfcode import DEBUG, ElfCode, Segment, inner_code, read_code, with_debug_names
 from ukperf.profile.model import CodePart
 from ukperf.profile.symbols import NO_SYMBOLS, KernelSymbols, Symbols, parse_kallsyms
 
@@ -25,6 +25,7 @@ BLOB_MAX = 64 << 20  # bytes of a kernel's image or of firmware
 MOST_FILES = 4000  # of a program's tree
 _MODULE = ".ko"
 DECOMPRESSOR = "decompressor"
+VDSO = "vdso"  # what a kernel maps into its programs, to be called without entering it
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> 
         notes.append(f"{symbols} is of another kernel: its code is not that of {path}.")
         named = None
     yield CodeFile(CodePart.KERNEL, "", code.segments, own if named is None else named.symbols.over(own))
+    for inner in inner_code(path):
+        yield CodeFile(CodePart.LIBRARY, VDSO, inner.segments, inner.symbols)
 
 
 def _alike(code: ElfCode, other: ElfCode) -> bool:
