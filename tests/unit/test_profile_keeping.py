@@ -75,7 +75,8 @@ def damaged(change: Callable[[dict[str, object]], object]) -> object:
     [
         lambda one: one.update(boots=[]),
         lambda one: one["boots"].pop(0),
-        lambda one: one["boots"][0]["rows"].append([10**6, 1, 1]),
+        lambda one: one["boots"][1]["rows"].append([10**6, 1, 1]),
+        lambda one: one["boots"][1]["rows"].extend([[0, 1, 1], [0, 1, 1]]),
         lambda one: one["boots"][0]["rows"].append(one["boots"][0]["rows"][0]),
         lambda one: one["boots"][0]["rows"][0].pop(),
         lambda one: one["boots"][0]["rows"][0].__setitem__(1, -1),

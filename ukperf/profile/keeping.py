@@ -23,8 +23,8 @@ _Count = Annotated[int, Within(0, (1 << 63) - 1, "count")]
 
 @dataclass(frozen=True)
 class _Boot:
-    """rows: the number of a function, then its instructions in each window. as_first: only rows that are not those of
-    the guest's first boot; one of nothing but zeros stands for a function that was not executed."""
+    """rows: of each function its instructions in each window. as_first: only rows that are not those of the guest's
+    first boot, each with its function's number in front. Zeros alone: the function was not executed."""
 
     windows: tuple[str, ...]
     rows: tuple[tuple[_Count, ...], ...]
@@ -56,25 +56,18 @@ def kept_text(sides: Sequence[Profiled]) -> str:
 
 def _guest(side: Profiled) -> _Guest:
     functions = sorted({function for boot in side.boots for function in boot.rows}, key=lambda f: (f.order, f.named))
-    numbers = {function: number for number, function in enumerate(functions)}
-    rows = [{numbers[function]: counts for function, counts in boot.rows.items()} for boot in side.boots]
+    first: tuple[tuple[int, ...], ...] = ()
     boots = []
-    for boot, own in zip(side.boots, rows, strict=True):
-        as_first = own is not rows[0] and boot.windows == side.boots[0].windows
-        shown = _unlike(own, rows[0], (0,) * len(boot.windows)) if as_first else own
-        listed = tuple((number, *counts) for number, counts in sorted(shown.items()))
-        boots.append(_Boot(boot.windows, listed, boot.total, boot.rest, dict(boot.counter), as_first))
+    for boot in side.boots:
+        rows = tuple(boot.rows.get(function, (0,) * len(boot.windows)) for function in functions)
+        as_first = bool(boots) and boot.windows == side.boots[0].windows
+        if as_first:
+            rows = tuple((at, *row) for at, (row, other) in enumerate(zip(rows, first, strict=True)) if row != other)
+        else:
+            first = first or rows
+        boots.append(_Boot(boot.windows, rows, boot.total, boot.rest, dict(boot.counter), as_first))
     known = tuple((function.part, function.file, function.name, function.named) for function in functions)
     return _Guest(side.label, known, tuple(boots), side.notes)
-
-
-_Rows = Mapping[int, tuple[int, ...]]
-
-
-def _unlike(own: _Rows, first: _Rows, nothing: tuple[int, ...]) -> _Rows:
-    """The rows that are other ones than the first boot's."""
-    both = own.keys() | first.keys()
-    return {at: own.get(at, nothing) for at in both if own.get(at, nothing) != first.get(at, nothing)}
 
 
 def kept(data: object) -> tuple[Profiled, ...]:
@@ -98,8 +91,8 @@ def _profiled(guest: _Guest) -> Profiled:
         if boot.as_first:
             if boot.windows != guest.boots[0].windows:
                 raise ValueError("a boot has other windows than the first, and is written as if it had not")
-            own = {function: row for function, row in {**boots[0].rows, **own}.items() if any(row)}
-        ordered = dict(sorted(own.items(), key=lambda row: row[0].order))
+            own = {**boots[0].rows, **own}
+        ordered = {function: own[function] for function in functions if any(own.get(function, ()))}
         boots.append(Profile(boot.windows, ordered, boot.total, boot.rest, dict(boot.counter)))
     return Profiled(clean(guest.label, 200), tuple(boots), tuple(clean(note, _NOTE) for note in guest.notes))
 
@@ -108,8 +101,13 @@ def _rows(boot: _Boot, functions: Sequence[Function]) -> dict[Function, tuple[in
     size = len(boot.windows)
     if not 0 < size <= WINDOWS or len(set(boot.windows)) != size or any(w != clean(w) for w in boot.windows):
         raise ValueError("the windows of a boot are damaged")
-    if len(boot.total) != size or len(boot.rest) != size or any(len(row) != size + 1 for row in boot.rows):
+    wide = size + boot.as_first
+    if len(boot.total) != size or len(boot.rest) != size or any(len(row) != wide for row in boot.rows):
         raise ValueError("a boot has not a count for each window")
-    if any(row[0] >= len(functions) for row in boot.rows) or len({row[0] for row in boot.rows}) != len(boot.rows):
-        raise ValueError("a boot executed functions that are not there")
-    return {functions[row[0]]: row[1:] for row in boot.rows}
+    if boot.as_first:
+        if any(row[0] >= len(functions) for row in boot.rows) or len({row[0] for row in boot.rows}) != len(boot.rows):
+            raise ValueError("a boot executed functions that are not there")
+        return {functions[row[0]]: row[1:] for row in boot.rows}
+    if len(boot.rows) != len(functions):
+        raise ValueError("a boot has not a row for each function")
+    return dict(zip(functions, boot.rows, strict=True))
