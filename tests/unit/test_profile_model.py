@@ -127,6 +127,14 @@ def test_code_that_was_patched_when_it_was_loaded_is_the_files_all_the_same() ->
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_another_program_s_code_in_a_library_s_place_is_not_the_library_s() -> None:
+    rows = [(0x7F0000000000 + at, 2, 5, TEXT[at : at + 12]) for at in range(0, 400, 20)]
+    rows.append((0x7F0000000000 + 400, 2, 5, b"\x0f\x01\xf9" * 4))  # as Linux's vDSO is, in another address space
+    seen = name_counts(counts(rows), Sources((CodeFile(CodePart.LIBRARY, "x.so", (Segment(0, TEXT),)),))).of()
+    assert {f.part: count for f, count in seen.items() if f.part is not CodePart.LIBRARY} == {CodePart.UNNAMED: 10}
+    assert sum(seen.values()) == 210
+
+
 def test_a_program_that_was_moved_is_named_function_by_function(tmp_path: Path) -> None:
     source = tmp_path / "p.c"
     source.write_text(

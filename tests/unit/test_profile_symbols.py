@@ -124,6 +124,7 @@ def test_a_programs_functions_have_their_names_and_a_stripped_ones_their_places(
     assert {"one", "two", "main"} <= set(whole.symbols.names)
     stripped = read_code(compiled(tmp_path, "-s"))
     assert not {"one", "two"} & set(stripped.symbols.names)
+    assert "@plt" in stripped.symbols.names  # jumps to others' functions
     at = whole.symbols.starts[[whole.symbols.names.index(name) for name in ("one", "two", "main")]]
     assert set(at.tolist()) <= set(stripped.symbols.starts.tolist())
 

@@ -43,6 +43,8 @@ _SYMBOL = {
 }
 _GNU_BUILD_ID = 3
 _NOTES_MAX = 1 << 20  # bytes
+# Where a program or library jumps to others' functions: linkers make them, and give them no symbols.
+_STUBS, STUB = (b".plt", b".plt.got", b".plt.sec"), "@plt"
 _PAGE = 0x1000
 _INNER_MAX, _INNER_SIZE, _INNER_FILES = 64 << 20, 1 << 20, 8  # bytes of a kernel, and of the files in it that are read
 
@@ -145,7 +147,7 @@ class _ElfFile:
         starts = self._unwound(*unwinding) if unwinding is not None else np.empty(0, np.uint64)
         return ElfCode(
             tuple(segments),
-            self._symbols(limits, starts),
+            self._symbols(limits, starts, [named[name] for name in _STUBS if name in named]),
             _build_id(notes, self._section(id_, _NOTES_MAX) if (id_ := named.get(b".note.gnu.build-id")) else b""),
             self._debug_link(named.get(b".gnu_debuglink")),
         )
@@ -217,11 +219,13 @@ class _ElfFile:
                 return self._bytes(offset + address - start, count)
         raise ValueError("its symbols are in no segment")
 
-    def _symbols(self, limits: Sequence[tuple[int, int]], unwound: NDArray[np.uint64]) -> Symbols:
-        starts: list[NDArray[np.uint64]] = []
-        sizes: list[NDArray[np.uint64]] = []
-        ranks: list[NDArray[np.uint8]] = []
-        names: list[str] = []
+    def _symbols(
+        self, limits: Sequence[tuple[int, int]], unwound: NDArray[np.uint64], stubs: Sequence[_Section]
+    ) -> Symbols:
+        starts = [np.array([section.address for section in stubs], np.uint64)]
+        sizes = [np.array([section.size for section in stubs], np.uint64)]
+        ranks = [np.zeros(len(stubs), np.uint8)]
+        names = [STUB] * len(stubs)
         for table, strings in self._tables():
             rows = np.frombuffer(table, _SYMBOL[self._class])
             kinds = rows["info"] & 15

@@ -19,6 +19,7 @@ _ROM = (0xC0000, 0x100000)  # adapters' and the system's read-only memory, as PC
 _FLASH = ((1 << 32) - (16 << 20), 1 << 32)  # the system's, where the CPU starts
 _BEHIND = 1 << 20  # bytes behind Linux's last symbol that are its own: alternatives that have no names
 _ROUNDS = 4  # that are asked for a file's copies
+_UNCHANGED = (CodePart.PROGRAM, CodePart.LIBRARY)
 _MOST_ALIKE = 0.5  # of the blocks in a file's place that must have its bytes, before the others are believed too
 
 
@@ -145,8 +146,9 @@ def _places(blocks: Blocks, files: Sequence[CodeFile], owner: NDArray[np.int64])
 def _by_place(
     blocks: Blocks, place: _Place, owner: NDArray[np.int64], functions: dict[Function, int], *, believed: bool
 ) -> None:
-    """believed: the blocks that have other bytes than the file. Code is patched when it is loaded."""
-    if believed and place.share < _MOST_ALIKE:
+    """believed: the blocks that have other bytes than the file. Kernels patch themselves; in programs' address spaces
+    it is another program's code."""
+    if believed and (place.share < _MOST_ALIKE or place.file.part in _UNCHANGED):
         return
     for segment in place.file.segments:
         mine, same = agreeing(blocks, segment, place.shift)
