@@ -57,7 +57,7 @@ def kept_text(sides: Sequence[Profiled]) -> str:
 def _guest(side: Profiled) -> _Guest:
     functions = sorted({function for boot in side.boots for function in boot.rows}, key=lambda f: (f.order, f.named))
     first: tuple[tuple[int, ...], ...] = ()
-    boots = []
+    boots: list[_Boot] = []
     for boot in side.boots:
         rows = tuple(boot.rows.get(function, (0,) * len(boot.windows)) for function in functions)
         as_first = bool(boots) and boot.windows == side.boots[0].windows
