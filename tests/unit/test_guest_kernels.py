@@ -140,6 +140,22 @@ def test_ubuntus_modules_come_in_a_package_of_their_own(apt: FakeApt, cache: Cac
     assert load_order(kernel.modules, ["virtio_blk"]) == []
 
 
+def test_a_kernel_that_lies_beside_its_modules_is_one_too(apt: FakeApt, cache: Cache) -> None:
+    """Debian 14's package of the name is empty, and /boot is filled when it is installed."""
+    version = "7.2.13+deb14-cloud-amd64"
+    parts = [f"linux-{part}-{version}" for part in ("base", "binary", "modules")]
+    apt.package("linux-image-cloud-amd64", [f"linux-image-{version}"], {})
+    apt.package(f"linux-image-{version}", ["linux-base", *parts], {"./usr/share/x": b"x"})
+    folder = f"./usr/lib/modules/{version}"
+    apt.package(parts[0], [], {f"{folder}/config": b"CONFIG_X=y\n"})
+    apt.package(parts[1], [], {f"{folder}/vmlinuz": bzimage(version)})
+    apt.package(parts[2], [], {f"{folder}/modules.builtin": b"kernel/drivers/virtio/virtio_pci.ko\n"})
+    kernel = pull_kernel(cache)
+    assert kernel.version == version and kernel == find_kernel(cache)
+    assert (kernel.vmlinuz.parent / f"config-{version}").is_file()
+    assert kernel.modules is not None and load_order(kernel.modules, ["virtio_pci"]) == []
+
+
 def test_a_package_can_write_nothing_but_what_we_want_of_it(apt: FakeApt, cache: Cache, tmp_path: Path) -> None:
     apt.package("linux-image-cloud-amd64", ["linux-image-6.1.0-9-cloud-amd64"], {})
     evil = {

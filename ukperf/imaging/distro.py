@@ -20,11 +20,14 @@ PULL_HINT = "Get one with: ukperf images pull linux (or name one: --kernel linux
 _KIND = "kernels/linux"
 _WANTED = re.compile(
     r"boot/(vmlinuz|config)-[^/]+"
+    r"|(usr/)?lib/modules/[^/]+/(vmlinuz|config)"
     r"|(usr/)?lib/modules/[^/]+/modules\.builtin"
     r"|(usr/)?lib/modules/[^/]+/kernel/drivers/(virtio/.*|block/(virtio_blk|xen-blkfront)\..*)"
     r"|(usr/)?lib/modules/[^/]+/kernel/(net/core/failover|drivers/net/(virtio_net|net_failover))\..*"
     r"|(usr/)?lib/modules/[^/]+/kernel/(net/9p|fs/(9p|netfs|fscache))/.*"
 )
+# Of a kernel whose package holds none of them: Ubuntu's modules; in Debian 14, the kernel too.
+_PARTS = re.compile(r"linux-(base|binary|modules)-\d")
 _LAYOUT = 2  # of what is taken out of packages: 1 had no modules of network cards
 _INSTEAD = "Or name a kernel: --kernel linux=PATH (a bzImage with ext4, 8250 and virtio)."
 PACKAGE_MAX, FILES_MAX = 4 << 30, 100_000  # an unpacked package's; Ubuntu's with all modules have a quarter of it
@@ -85,7 +88,7 @@ def _kernel_packages(apt: Apt) -> list[str]:
             depends = apt.depends(meta)
             image = next((name for name in depends if re.match(r"linux-image-(unsigned-)?\d", name)), None)
             if image is not None:
-                return [image, *(name for name in apt.depends(image) if re.match(r"linux-modules-\d", name))]
+                return [image, *filter(_PARTS.match, apt.depends(image))]
         if attempt == 0:
             apt.own_lists()
     raise UkperfError(
@@ -112,7 +115,7 @@ def _extract(package: Path, target: Path) -> None:
                 name = PurePosixPath(member.name)
                 if not member.isfile() or ".." in name.parts or not _WANTED.fullmatch(str(name).lstrip("./")):
                     continue
-                path = target / str(name).lstrip("./").removeprefix("usr/")
+                path = target / _place(str(name).lstrip("./").removeprefix("usr/"))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as out:
                     while part := content(1 << 20):
@@ -121,6 +124,12 @@ def _extract(package: Path, target: Path) -> None:
                         raise UkperfError(f"The package {package.name} ends in the middle of {name}.")
         finally:
             unpacker.stdout.close()
+
+
+def _place(name: str) -> str:
+    """Where a file of a package is kept: a kernel beside its modules as if it lay in /boot."""
+    kernel = re.fullmatch(r"lib/modules/([^/]+)/(vmlinuz|config)", name)
+    return f"boot/{kernel[2]}-{kernel[1]}" if kernel else name
 
 
 def _newest(candidate: tuple[Path, Path, str]) -> tuple[list[tuple[int, str]], float]:
