@@ -16,17 +16,21 @@ from test_compare import cli
 from ukperf.errors import UkperfError
 from ukperf.model import Phase, Sample, Unit
 from ukperf.reports.selftest_table import SelftestPage, aa_table, markdown, tables, worst_of
-from ukperf.stats import contest
+from ukperf.stats import contest, machinetrials
 from ukperf.stats.aa import aa_rates
+from ukperf.stats.arrays import Floats
+from ukperf.stats.machinetrials import MachinesPoint
 from ukperf.stats.paired import paired_effect
 from ukperf.stats.precision import running_half_widths, stops
 from ukperf.stats.selftest import (
+    MachinesResult,
     PointResult,
     SelfTest,
     between_grid,
     excuse,
     grid,
     run_between,
+    run_machines,
     run_point,
     run_power,
     run_stopping,
@@ -214,7 +218,7 @@ def test_the_full_grid_begins_with_its_worst_points() -> None:
         )
         for i, point in enumerate(made)
     )
-    assert len(tables(SelfTest(points, (), (), ()))) == 4
+    assert len(tables(SelfTest(points, (), (), ()))) == 5
     _, _, rows = tables(SelfTest(points, (), (), (), full=True))[0]
     assert [row[:6] for row in rows] == [
         ["6", "normal", "2", "5.8 %", "5.0 %", "94.5 %"],
@@ -224,6 +228,38 @@ def test_the_full_grid_begins_with_its_worst_points() -> None:
     moderate = Point(20, skew=Skew.MODERATE, unequal=True)
     mixed = [replace(points[0], point=p, excuse=excuse(p)) for p in (moderate, replace(moderate, lost=0.1))]
     assert worst_of([mixed[0], replace(mixed[1], coverage=0.93)])[6] == "beyond: skew on one side, below 20 pairs"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [MachinesPoint(2, 6, 1.0), MachinesPoint(5, 6, 0.0, True, True), MachinesPoint(40, 20, 0.3, True, True)],
+    ids=str,
+)
+def test_over_machines_our_rates_are_inside_their_limits(place: MachinesPoint) -> None:
+    result = run_machines(place, 4000, 1)
+    assert result.kept and not result.excuse and 0 < result.different < 0.08
+    assert (result.unlike is None) == bool(place.between) and (result.further is None) == (place.machines < 3)
+
+
+def test_an_interval_over_machines_that_is_too_narrow_fails_the_selftest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def normal(trials: machinetrials.Trials) -> tuple[Floats, Floats, float]:
+        mean, error, _ = real(trials)
+        return mean, error, 1e9
+
+    real = machinetrials.unweighted
+    monkeypatch.setattr(machinetrials, "unweighted", normal)
+    result = run_machines(MachinesPoint(5, 6, 0.3), 4000, 1)
+    assert result.different > 0.1 and result.coverage < 0.9 and not SelfTest((), (), (), (), (result,)).passed
+
+
+def test_a_rate_over_machines_is_beyond_its_limit_only_where_the_trials_show_it() -> None:
+    at = MachinesResult(MachinesPoint(3, 6, 0.0), 10_000, 0.05, 0.95, 0.05, 0.95)
+    assert at.kept and replace(at, unlike=0.066).kept and not replace(at, unlike=0.068).kept
+    assert replace(at, coverage=0.934).kept and not replace(at, coverage=0.932).kept
+    assert not replace(at, trials=10_000_000, different=0.061).kept
+    assert not replace(at, further=0.9).kept and replace(at, further=0.9, excuse="heavy tail").kept
+    rows = next(rows for title, _, rows in tables(SelfTest((), (), (), (), (at,))) if "over machines" in title)
+    assert rows == [["3 machines × 6 blocks, σ between 0", "5.0 %", "95.0 %", "5.0 %", "95.0 %", "ok"]]
 
 
 RARE = Point(10, skew=Skew.RARE, baseline_boots=100)

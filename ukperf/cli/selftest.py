@@ -31,10 +31,11 @@ def command(
 ) -> None:
     """Measure ukperf's own rates of false alarms.
 
-    It simulates campaigns with a known truth, and counts false alarms and missed intervals, ours and other methods'.
-    Exit status 1 when a rate is beyond its limit: 6 % false alarms of a 5 % test, 94 % coverage. Points at which no t
-    interval can keep the promise are named and shown, not judged. With --aa or --aa-run only the real boots are tested:
-    their labels are randomly assigned thousands of times, and whatever is then called different is a false alarm.
+    It simulates campaigns with a known truth, on one machine and over several, and counts false alarms and missed
+    intervals, ours and other methods'. Exit status 1 when a rate is beyond its limit: 6 % false alarms of a 5 % test,
+    94 % coverage. Points at which no t interval can keep the promise are named and shown, not judged. With --aa or
+    --aa-run only the real boots are tested: their labels are randomly assigned thousands of times, and whatever is then
+    called different is a false alarm.
 
     Example: ukperf selftest --trials 4000
     """

@@ -24,13 +24,14 @@ _BETWEEN = (
     "equivalent at the edge",
     "",
 )
+_MACHINES = ("fleet", "different", "coverage", "alike called unlike", "a further one within", "")
 _STOPPING = ("σ of a block ÷ target", "skew", "mean blocks", "coverage", "")
 _POWER = ("drift of 5 %", "blocks, paired", "boots a side, no blocks", "one after the other: false alarms", "")
 _AA = ("A/A run", "blocks", "σ of a boot", *METHODS, "")
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
 
 
 def _mark(kept: bool, excuse: str = "") -> str:
@@ -51,6 +52,14 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
             _mark(b.kept),
         ]
         for b in result.between
+    ]
+    machines = [
+        [
+            str(m.point),
+            *map(_percent, (m.different, m.coverage, m.unlike, m.further)),
+            _mark(m.kept, m.excuse),
+        ]
+        for m in result.machines
     ]
     stopping = [
         [f"{s.noise:g}", s.skew.value, f"{s.blocks:.1f}", _percent(s.coverage), _mark(s.kept)] for s in result.stopping
@@ -75,6 +84,13 @@ def tables(result: SelfTest) -> list[tuple[str, tuple[str, ...], list[list[str]]
             "`equivalent`, within the simulation's error)",
             _BETWEEN,
             between,
+        ),
+        (
+            f"One figure over machines ({trials:,} trials a point; limits: "
+            f"{_percent(MOST_FALSE_ALARMS)} called different or unlike, {_percent(LEAST_COVERAGE)} coverage, within "
+            "the simulation's error)",
+            _MACHINES,
+            machines,
         ),
         ("Coverage when a campaign stops on the width of its interval (`--precision`)", _STOPPING, stopping),
         ("Boots that see a ratio of 1.01 with 80 % while the host drifts (a boot scatters by 1 %)", _POWER, power),

@@ -60,15 +60,15 @@ class Trials:
     fresh: Floats
 
 
-def draw(point: MachinesPoint, trials: int, random: np.random.Generator) -> Trials:
-    """Campaigns in which the true ratio, over all machines that there could be, is 1."""
+def draw(point: MachinesPoint, trials: int, random: np.random.Generator, log_ratio: float = 0.0) -> Trials:
+    """Campaigns in which the mean log-ratio of all machines that there could be is `log_ratio`."""
     sizes = np.asarray(point.sizes)
     loud = [5.0 if point.loud and place % 3 == 2 else 1.0 for place in range(point.machines)]
     scatter = np.asarray(loud) / np.sqrt(sizes)
-    true = _machines(point, (trials, point.machines), random)
+    true = log_ratio + _machines(point, (trials, point.machines), random)
     ratios = true + random.standard_normal(true.shape) * scatter
     squared = scatter**2 * random.chisquare(sizes - 1, true.shape) / (sizes - 1)
-    fresh = _machines(point, (trials,), random) + random.standard_normal(trials) * scatter[0]
+    fresh = log_ratio + _machines(point, (trials,), random) + random.standard_normal(trials) * scatter[0]
     return Trials(ratios, squared, point.sizes, fresh)
 
 
@@ -83,10 +83,10 @@ def unweighted(trials: Trials) -> tuple[Floats, Floats, float]:
     return trials.ratios.mean(1), np.sqrt(trials.ratios.var(1, ddof=1) / k), k - 1
 
 
-def called_different(trials: Trials) -> float:
-    """Share of the trials in which the 95 % interval misses the true ratio."""
+def misses(trials: Trials, log_ratio: float = 0.0) -> float:
+    """Share of the trials in which the 95 % interval misses a log-ratio; the true one 0: false alarms of the test."""
     mean, error, df = unweighted(trials)
-    return float((2 * stdtr(df, -np.abs(mean) / error) <= 0.05).mean())
+    return float((2 * stdtr(df, -np.abs(mean - log_ratio) / error) <= 0.05).mean())
 
 
 def unlike(trials: Trials) -> Floats:

@@ -2,8 +2,9 @@
 
 Limits: false alarms of a 5 % test at most 6 % and coverage of 95 % intervals at least 94 % at every point with six
 boots or more, under sequential stopping too; between runs with unequal numbers of boots at most 6 % false alarms, 5 %
-false failures of the gate and 5 % `equivalent` at the edge; blocks need at most half the boots of an unpaired run to
-see 1 % while the host drifts by 5 %.
+false failures of the gate and 5 % `equivalent` at the edge; over machines at most 6 % false alarms
+and 94 % coverage, whatever their number, blocks and heterogeneity; blocks need at most half the boots of an unpaired
+run to see 1 % while the host drifts by 5 %.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from scipy.special import stdtr, stdtrit
 
 from ukperf.stats.arrays import Floats
 from ukperf.stats.contest import METHODS, Method, Unpaired, paired, unpaired, welch, wider
+from ukperf.stats.machines import LEAST_FOR_A_FURTHER
+from ukperf.stats.machinetrials import POINTS as MACHINES_POINTS
+from ukperf.stats.machinetrials import MachinesPoint, covers_further, draw, misses, unlike
 from ukperf.stats.precision import running_half_widths, stops
 from ukperf.stats.simulate import Drift, Layout, Point, Skew, campaigns
 
@@ -93,9 +97,35 @@ class BetweenResult:
 
     @property
     def kept(self) -> bool:
-        # where the promise is met exactly, the simulation's own error goes either way: three standard errors of it
-        slack = 3 * (MOST_ONE_SIDED * (1 - MOST_ONE_SIDED) / self.trials) ** 0.5
-        return self.different <= MOST_FALSE_ALARMS and max(self.gate, self.equivalent) <= MOST_ONE_SIDED + slack
+        most = MOST_ONE_SIDED + slack(MOST_ONE_SIDED, self.trials)
+        return self.different <= MOST_FALSE_ALARMS and max(self.gate, self.equivalent) <= most
+
+
+@dataclass(frozen=True)
+class MachinesResult:
+    """One figure over machines. different: share of trials at ratio 1 that are called different; coverage: of the
+    interval, at another ratio; unlike: machines called unlike, where they are alike, None where they are not; further:
+    how often a further machine is in the interval for one, None below three. excuse: why `further` is not judged."""
+
+    point: MachinesPoint
+    trials: int
+    different: float
+    coverage: float
+    unlike: float | None
+    further: float | None
+    excuse: str = ""
+
+    @property
+    def kept(self) -> bool:
+        more = slack(MOST_FALSE_ALARMS, self.trials)
+        alarms = [rate for rate in (self.different, self.unlike) if rate is not None]
+        covers = [rate for rate in (self.coverage, None if self.excuse else self.further) if rate is not None]
+        return max(alarms) <= MOST_FALSE_ALARMS + more and min(covers) >= LEAST_COVERAGE - more
+
+
+def slack(limit: float, trials: int) -> float:
+    """Where a promise is met exactly, the simulation's own error goes either way: three standard errors of it."""
+    return float(3 * (limit * (1 - limit) / trials) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -104,13 +134,14 @@ class SelfTest:
     between: tuple[BetweenResult, ...]
     stopping: tuple[StoppingResult, ...]
     power: tuple[PowerResult, ...]
+    machines: tuple[MachinesResult, ...] = ()
     full: bool = False
 
     @property
     def passed(self) -> bool:
         counted = (p for p in self.points if not p.excuse)
-        kept = [result.kept for part in (counted, self.between, self.stopping, self.power) for result in part]
-        return all(kept)
+        parts = (counted, self.between, self.machines, self.stopping, self.power)
+        return all(result.kept for part in parts for result in part)
 
 
 def grid(full: bool = False) -> list[Point]:
@@ -208,6 +239,33 @@ def run_between(point: Point, trials: int, seed: int) -> BetweenResult:
     )
 
 
+def run_machines(point: MachinesPoint, trials: int, seed: int) -> MachinesResult:
+    """Error rates of one figure over machines. Raises ValueError below 4,000 trials."""
+    if trials < LEAST_TRIALS:
+        raise ValueError(f"at least {LEAST_TRIALS} trials a point")
+    random = np.random.default_rng(seed)
+    counts: dict[str, float] = dict.fromkeys(("different", "missed", "unlike", "further"), 0.0)
+    log_ratio, step, done = float(np.log(_TRUE_RATIO)), max(1, _CHUNK // point.machines), 0
+    while done < trials:
+        now = min(step, trials - done)
+        null, other = draw(point, now, random), draw(point, now, random, log_ratio)
+        counts["different"] += now * misses(null)
+        counts["missed"] += now * misses(other, log_ratio)
+        counts["unlike"] += float((unlike(null) <= 0.05).sum())
+        counts["further"] += float(covers_further(other).sum()) if point.machines >= LEAST_FOR_A_FURTHER else 0
+        done += now
+    rates = {name: count / trials for name, count in counts.items()}
+    return MachinesResult(
+        point,
+        trials,
+        rates["different"],
+        1 - rates["missed"],
+        None if point.between else rates["unlike"],
+        rates["further"] if point.machines >= LEAST_FOR_A_FURTHER else None,
+        "machines that are odd come more often than t has it" if point.heavy else "",
+    )
+
+
 def run_stopping(noise: float, skew: Skew, trials: int, seed: int, most_blocks: int = 400) -> StoppingResult:
     """Coverage of the interval at the moment when `precise_enough` ends the campaign."""
     random = np.random.default_rng(seed)
@@ -267,7 +325,7 @@ def run_selftest(
     """The whole self-test. trials: campaigns a point, at least 4,000. progress is called with (steps done, steps)."""
     points, pairs = grid(full), between_grid()
     noises: Sequence[float] = (0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
-    total = len(points) + len(pairs) + len(noises) * 2 + 2
+    total = len(points) + len(pairs) + len(MACHINES_POINTS) + len(noises) * 2 + 2
     done = 0
 
     def step() -> None:
@@ -275,12 +333,15 @@ def run_selftest(
         done += 1
         progress(done, total)
 
-    results, between, stopping, power = [], [], [], []
+    results, between, machines, stopping, power = [], [], [], [], []
     for i, point in enumerate(points):
         results.append(run_point(point, trials, seed + i))
         step()
     for i, point in enumerate(pairs):
         between.append(run_between(point, trials, seed + 3000 + i))
+        step()
+    for i, place in enumerate(MACHINES_POINTS):
+        machines.append(run_machines(place, trials, seed + 4000 + i))
         step()
     for i, (noise, skew) in enumerate(product(noises, (Skew.NONE, Skew.HEAVY))):
         stopping.append(run_stopping(noise, skew, trials, seed + 1000 + i))
@@ -288,7 +349,7 @@ def run_selftest(
     for i, drift in enumerate((Drift.LINEAR, Drift.STEP)):
         power.append(run_power(drift, LEAST_TRIALS, seed + 2000 + i))
         step()
-    return SelfTest(tuple(results), tuple(between), tuple(stopping), tuple(power), full)
+    return SelfTest(tuple(results), tuple(between), tuple(stopping), tuple(power), tuple(machines), full)
 
 
 def smallest_detectable(deviation: float, blocks: int, power: float = 0.80) -> float:
