@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from profile_tables import TABLES as PROFILES
+
 from ukperf.cli.main import application
 from ukperf.model import Estimate, Unit
 from ukperf.reports.units import interval, number, with_unit
@@ -343,6 +345,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     ),
     "fleets": lambda: fleets("density-both", "linux-128"),
     "fleets-32": lambda: fleets("density-32", "unikraft"),
+    **PROFILES,
     "density": lambda: restored({"memory of one more guest": "density-both"}, MORE, "linux-128"),
 }
 

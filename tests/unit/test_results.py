@@ -35,6 +35,7 @@ def script(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def make() -> ModuleType:
+    script("profile_tables")
     return script("make")
 
 
