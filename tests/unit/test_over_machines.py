@@ -18,7 +18,9 @@ from ukperf import workloads
 from ukperf.cli.output import show
 from ukperf.cli.report import command as report
 from ukperf.model import Accelerator, BootRecord, Result, Unit, Verdict
+from ukperf.reports import html
 from ukperf.reports.machinestable import MachinesPage
+from ukperf.reports.story import stories_of
 from ukperf.stats.effect import Effect
 from ukperf.stats.machines import further, over, p_unlike, spread_of, summarize_machines
 from ukperf.stats.machinetrials import POINTS, MachinesPoint, covers_further, draw, misses, unlike, unweighted
@@ -194,4 +196,26 @@ def test_a_report_says_what_holds_over_machines_below_each_of_them(
     total = next(pair for pair in said["over"] if pair["benchmark"] == "total")
     assert total["verdict"] == Verdict.FASTER and set(total["on"]) == {"a", "b", "c"} and total["n"] == 3
     report(str(run), html=True, output=None, baseline=None, delta=None, json=False, brief=False)
-    assert "<h2>Over machines</h2>" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "<h2>Over machines</h2>" in page and "by themselves" not in page
+    assert page.count("<h2>Host ") == 3 and page.count('<tr id="') == 48  # every boot
+
+
+def test_a_page_of_many_machines_is_bounded_and_says_what_it_leaves_out() -> None:
+    hosts = {f"m{n:02d}": 0.5 + n / 1000 for n in range(30)}
+    records = on_machines(hosts, 6)
+    stories = stories_of(records, {}, title="run", baseline="linux", delta=0.01)
+    over = [MachinesPage(summary) for summary in summarize_machines(records, "linux", 0.01)]
+    page = html.report(stories, over)
+    assert page.count("<h2>Host ") == html.MOST_MACHINES and "<h2>Host m23</h2>" in page
+    assert "24 of 30 machines are shown by themselves" in page and "m29" in page  # over machines it counts
+    few = html.report(stories[:12], [])
+    assert few.count('<tr id="') == 12 * 12 and "by themselves" not in few
+
+
+def test_dots_are_shared_by_the_machines_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html.charts, "MOST_DOTS", 20)
+    stories = stories_of(on_machines(dict.fromkeys("abcd", 0.5)), {}, title="run", baseline="linux", delta=0.01)
+    two, four = html.report(stories[:2]), html.report(stories)
+    assert two.count('<tr id="') == 2 * 16 and "are drawn" not in two
+    assert four.count('<tr id="') == 4 * 8 and four.count("Of 16 boots every so many are drawn, 8 are not.") == 4

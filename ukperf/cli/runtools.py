@@ -57,6 +57,7 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         raise run.without_boots()
     from ukperf.reports.story import Origin, stories_of
     from ukperf.runs.reproduce import again
+    from ukperf.stats.summary import by_host
     from ukperf.text import shell
 
     origin = Origin()
@@ -73,17 +74,15 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         ]
         command = shell(*again(run.plan.command, run.plan.seed))
         origin = Origin(command, str(run.plan.seed), run.plan.created_at, tuple(digests))
+    parts = by_host(run.records)
     stories = stories_of(_shown(run), run.facts, title=run.label, baseline=baseline, delta=delta, origin=origin)
-    return [
-        replace(
-            story,
-            summary=replace(
-                story.summary, warnings=(*run.omissions(), *_remarks(run, story.host), *story.summary.warnings)
-            ),
-            pictures=_pictures(run, story),
-        )
-        for story in stories
-    ]
+    told = []
+    for story in stories:
+        mine = parts.get(story.host, ())
+        warnings = (*run.omissions(), *_remarks(run, mine), *story.summary.warnings)
+        summary = replace(story.summary, warnings=warnings)
+        told.append(replace(story, summary=summary, pictures=_pictures(run, story, mine)))
+    return told
 
 
 def machines_of(stories: Sequence[Story]) -> list[MachinesPage]:
@@ -110,31 +109,30 @@ def portable(run: LoadedRun) -> Portable:
     return workloads.of_run(run.plan.workload).portable(Result(run.folder, run.plan, run.records, "", run.damaged))
 
 
-def _remarks(run: LoadedRun, host: str) -> Sequence[str]:
+def _remarks(run: LoadedRun, records: Sequence[BootRecord]) -> Sequence[str]:
     """What the run's workload has to say of one host's boots."""
     if run.plan is None:
         return ()
     from ukperf import workloads
 
-    return workloads.of_run(run.plan.workload).remarks(_result(run, run.plan, host))
+    return workloads.of_run(run.plan.workload).remarks(_result(run, run.plan, records))
 
 
-def _pictures(run: LoadedRun, story: Story) -> tuple[Picture, ...]:
+def _pictures(run: LoadedRun, story: Story, records: Sequence[BootRecord]) -> tuple[Picture, ...]:
     """What the run's workload draws of one host's boots."""
     if run.plan is None:
         return ()
     from ukperf import workloads
 
     workload = workloads.of_run(run.plan.workload)
-    return tuple(workload.pictures(_result(run, run.plan, story.host), story.summary))
+    return tuple(workload.pictures(_result(run, run.plan, records), story.summary))
 
 
-def _result(run: LoadedRun, plan: Plan, host: str) -> Result:
+def _result(run: LoadedRun, plan: Plan, records: Sequence[BootRecord]) -> Result:
     """One host's boots, as they are on disk."""
     from ukperf.model import Result
-    from ukperf.stats.summary import by_host
 
-    return Result(run.folder, plan, tuple(by_host(run.records).get(host, ())), "", run.damaged)
+    return Result(run.folder, plan, tuple(records), "", run.damaged)
 
 
 def opened(path: str | Path) -> LoadedRun:

@@ -118,23 +118,23 @@ def run_ratios(story: Story, rates: bool) -> Chart | None:
 # ---- boots ----
 
 
-def drawn_boots(story: Story) -> frozenset[int]:
+def drawn_boots(story: Story, most: int = MOST_DOTS) -> frozenset[int]:
     """Boots, by the index of their trials, that are drawn and listed: all, or of very many some, evenly, and those that
     failed."""
     indices = [record.trial.index for record in story.records]
-    step = math.ceil(len(indices) / MOST_DOTS) or 1
+    step = math.ceil(len(indices) / most) or 1
     failed = [record.trial.index for record in story.records if record.outcome is not Outcome.OK]
-    return frozenset([*indices[::step], *failed[:MOST_DOTS]])
+    return frozenset([*indices[::step], *failed[:most]])
 
 
-def boots(story: Story, benchmark: str) -> Chart | None:
-    """Every boot of a benchmark as a dot, a row for each guest; the line across is the median."""
+def boots(story: Story, benchmark: str, drawn: frozenset[int]) -> Chart | None:
+    """Every boot of a benchmark that is drawn as a dot, a row for each guest; the line across is the median of all."""
     unit, there = _series(story, benchmark)
     values = [v for series in there.values() for v in series.values if _drawable(v)]
     if not values:
         return None
     log = min(values) > 0 and max(values) / min(values) > 6
-    classes, drawn = guest_classes(story.summary), drawn_boots(story)
+    classes = guest_classes(story.summary)
     low, high = padded(values, 0.04, log)
     scale = common_scale(values, unit)
     most = max(len(series.values) for series in there.values())
@@ -191,10 +191,10 @@ def _median_words(
     return (Words(f"median {middle}" if not alike else middle), Words(count, Tone.DIM))
 
 
-def drift(story: Story, benchmark: str, result: DriftResult | None) -> Chart | None:
-    """Every boot against the median of its guest, over the blocks, on one scale. Failed ones are crosses."""
+def drift(story: Story, benchmark: str, result: DriftResult | None, drawn: frozenset[int]) -> Chart | None:
+    """Every boot that is drawn against the median of its guest, over the blocks. Failed ones are crosses."""
     _, there = _series(story, benchmark)
-    classes, drawn = guest_classes(story.summary), drawn_boots(story)
+    classes = guest_classes(story.summary)
     places = {r.trial.index: r.trial.block + r.trial.position / (len(there) or 1) for r in story.records}
     points: dict[str, list[tuple[int, float]]] = {}
     for guest, series in there.items():

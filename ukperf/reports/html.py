@@ -25,6 +25,7 @@ from ukperf.stats.perboot import final_records
 from ukperf.text import clean, many
 
 _KIND: dict[type, str] = {Table: "table", Line: "line", Quote: "quote"}
+MOST_MACHINES = 24  # that have a section of their own; what holds over machines is of all of them
 MOST_CHARTS = 8  # benchmarks whose boots are drawn; tables have them all
 MOST_DRIFTS = 3
 MOST_COLUMNS = 10  # benchmarks in the table of boots
@@ -33,9 +34,13 @@ MOST_TAIL = 240  # characters of a boot's console there
 
 def report(stories: Sequence[Story], machines: Sequence[Page] = ()) -> str:
     """A run's report, the whole file. stories: one for each host, at least one; machines: what holds over them."""
-    views = [_view(story, f"{'' if i == 0 else i}b") for i, story in enumerate(stories)]
+    shown = stories[:MOST_MACHINES]
+    most = charts.MOST_DOTS if len(shown) <= 2 else 2 * charts.MOST_DOTS // len(shown)
+    views = [_view(story, f"{'' if i == 0 else i}b", charts.drawn_boots(story, most)) for i, story in enumerate(shown)]
     over = [_body(page) for page in machines]
-    return _filled("report.html.j2", stories=views, machines=over, title=stories[0].title)
+    said = f"{len(shown)} of {len(stories):,} machines are shown by themselves, those that took part first."
+    only = f"{said} ukperf report --json tells of all, and the journal has every boot." if stories[len(shown) :] else ""
+    return _filled("report.html.j2", stories=views, machines=over, only=only, title=stories[0].title)
 
 
 def document(pages: Sequence[Page], title: str) -> str:
@@ -100,21 +105,20 @@ def _templates() -> Environment:
     )
 
 
-def _view(story: Story, boots: str) -> dict[str, object]:
+def _view(story: Story, boots: str, listed: frozenset[int]) -> dict[str, object]:
     rates = any(cost_of(comparison.unit) < 0 for comparison in story.summary.comparisons)
     primary = list(dict.fromkeys([*story.primary, "total"]))
     shown = list(dict.fromkeys([*primary, *story.summary.benchmarks]))[:MOST_CHARTS]
-    listed = charts.drawn_boots(story)
     left = len(story.records) - len(listed)
     return {
         "story": story,
         "ratios": drawn(charts.run_ratios(story, rates)),
         "own": [drawn(picture, boots) for picture in story.pictures],
-        "boots": [drawn(chart, boots) for name in shown if (chart := charts.boots(story, name))],
+        "boots": [drawn(chart, boots) for name in shown if (chart := charts.boots(story, name, listed))],
         "drift": [
             drawn(chart, boots)
             for name in primary[:MOST_DRIFTS]
-            if (chart := charts.drift(story, name, story.drifts.get(name)))
+            if (chart := charts.drift(story, name, story.drifts.get(name), listed))
         ],
         "left_out": f"Of {many(len(story.records), 'boot')} every so many are drawn, {left:,} are not." if left else "",
         "table": _boots(story, listed, boots),
