@@ -140,7 +140,8 @@ def boots_named() -> Iterator[str]:
     kernels = [part_share(side, KERNEL, named=True) / part_share(side, KERNEL) for side in sides.values()]
     yield from paragraph(
         f"{sides['linux']['boots']} boots of each guest. {unknown} of the instructions are in no file that is known,",
-        f"like Linux's vDSO; of the kernels' own, {math.floor(1e4 * min(kernels)) / 100:.2f} % and more have a name.",
+        "like the vDSO of a kernel that is packed; of the kernels' own,",
+        f"{math.floor(1e4 * min(kernels)) / 100:.2f} % and more have a name.",
     )
 
 

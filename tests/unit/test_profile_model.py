@@ -17,7 +17,7 @@ from ukperf.profile.hierarchy import pruned, tree_of
 from ukperf.profile.model import CodePart, Function, Profiled, coverage
 from ukperf.profile.named import name_counts
 from ukperf.profile.page import covered
-from ukperf.profile.sources import CodeFile, Sources, sources_of
+from ukperf.profile.sources import VDSO, CodeFile, Sources, sources_of
 from ukperf.profile.symbols import parse_kallsyms
 
 LINUX = parse_kallsyms(
@@ -127,6 +127,13 @@ def test_code_that_was_patched_when_it_was_loaded_is_the_files_all_the_same() ->
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_a_vdso_that_its_kernel_patched_is_the_vdso_all_the_same() -> None:
+    rows = [(0x7F0000000000 + at, 2, 5, TEXT[at : at + 12]) for at in range(0, 400, 20)]
+    rows.append((0x7F0000000000 + 400, 2, 5, b"\x0f\x01\xf9" * 4))  # rdtscp
+    seen = name_counts(counts(rows), Sources((CodeFile(CodePart.LIBRARY, VDSO, (Segment(0, TEXT),)),))).of()
+    assert {f.file for f in seen} == {VDSO} and sum(seen.values()) == 210
+
+
 def test_another_program_s_code_in_a_library_s_place_is_not_the_library_s() -> None:
     rows = [(0x7F0000000000 + at, 2, 5, TEXT[at : at + 12]) for at in range(0, 400, 20)]
     rows.append((0x7F0000000000 + 400, 2, 5, b"\x0f\x01\xf9" * 4))  # as Linux's vDSO is, in another address space

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ukperf.profile.model import START, CodePart, Function, Profile
 from ukperf.profile.placing import PAGE, Blocks, agreeing, locate
-from ukperf.profile.sources import CodeFile, Sources
+from ukperf.profile.sources import VDSO, CodeFile, Sources
 from ukperf.profile.symbols import KernelSymbols
 
 _KERNEL_HALF = 1 << 63  # where addresses of 64-bit kernels begin
@@ -146,9 +146,9 @@ def _places(blocks: Blocks, files: Sequence[CodeFile], owner: NDArray[np.int64])
 def _by_place(
     blocks: Blocks, place: _Place, owner: NDArray[np.int64], functions: dict[Function, int], *, believed: bool
 ) -> None:
-    """believed: the blocks that have other bytes than the file. Kernels patch themselves; in programs' address spaces
-    it is another program's code."""
-    if believed and (place.share < _MOST_ALIKE or place.file.part in _UNCHANGED):
+    """believed: the blocks that have other bytes than the file. Kernels patch themselves and their vDSO; in a program's
+    place it is another program's code."""
+    if believed and (place.share < _MOST_ALIKE or (place.file.part in _UNCHANGED and place.file.name != VDSO)):
         return
     for segment in place.file.segments:
         mine, same = agreeing(blocks, segment, place.shift)

@@ -157,7 +157,7 @@ def _part_rows(side: Profiled, window: str) -> Iterator[tuple[str, Sequence[int]
     idle = [one for boot in side.boots if (one := boot.idle(window)) is not None]
     if len(idle) == len(side.boots) and any(idle):
         if sum(idle) > 0:
-            yield "idle (the counter leaps)", idle, ""
+            yield "idle (it waits, the counter leaps)", idle, ""
         else:
             yield "begun twice (faults)", [-one for one in idle], ""
 

@@ -110,9 +110,9 @@ def _kernel(path: Path, symbols: Path | None, debug: Path, notes: list[str]) -> 
     if named is not None and not _alike(code, named):
         notes.append(f"{symbols} is of another kernel: its code is not that of {path}.")
         named = None
-    yield CodeFile(CodePart.KERNEL, "", code.segments, own if named is None else named.symbols.over(own))
-    for inner in inner_code(path):
+    for inner in inner_code(path):  # before the kernel, which has these bytes too
         yield CodeFile(CodePart.LIBRARY, VDSO, inner.segments, inner.symbols)
+    yield CodeFile(CodePart.KERNEL, "", code.segments, own if named is None else named.symbols.over(own))
 
 
 def _alike(code: ElfCode, other: ElfCode) -> bool:
