@@ -38,6 +38,7 @@ class Profiles:
     calls: tuple[KernelCalls, ...] = ()  # of guests whose consoles told their initcalls
     counted: bool = True  # in instructions, not in time
     symbols: tuple[str, ...] = ()  # that were named besides the run's own
+    notes: tuple[str, ...] = ()
 
     def side(self, guest: str) -> Profiled | None:
         return next((side for side in self.sides if side.label == guest), None)
@@ -62,12 +63,13 @@ def profiles_of(folder: Path, only: Collection[str] = (), symbols: Sequence[str]
     shown = tuple(side for side in sides if not only or side.label in only)
     calls = tuple(side for side in told(folder, plan, records) if not only or side.label in only)
     counted = plan.accelerator is Accelerator.ICOUNT
-    return Profiles(folder, plan.baseline, plan.delta, shown, facts, calls, counted, tuple(symbols))
+    notes = tuple(filter(None, [profiling.broken_off(folder)]))
+    return Profiles(folder, plan.baseline, plan.delta, shown, facts, calls, counted, tuple(symbols), notes)
 
 
 def page_of(profiles: Profiles, window: str, most: int) -> Page:
     """Raises UkperfError for a window that no boot has."""
-    return profiling.page(profiles.sides, window=window, most=most, facts=profiles.facts)
+    return replace(profiling.page(profiles.sides, window=window, most=most, facts=profiles.facts), notes=profiles.notes)
 
 
 def calls_page(profiles: Profiles, other: str | None, most: int) -> InitcallPage:

@@ -141,7 +141,8 @@ class Profiling(Workload):
             sides = self.profiled(result, result.records, self.options_of(result))
         except UkperfError as error:
             return (error.message,)
-        return (*profiling.page(sides, facts={}).answers(), "By function, in any window: ukperf profile RUN")
+        there = filter(None, [profiling.broken_off(result.folder)])
+        return (*profiling.page(sides, facts={}).answers(), *there, "By function, in any window: ukperf profile RUN")
 
     def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
         try:

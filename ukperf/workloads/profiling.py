@@ -23,9 +23,11 @@ from ukperf.model import (
     Portable,
     Program,
     Request,
+    Unit,
     counts_file,
 )
 from ukperf.reports.page import Page
+from ukperf.reports.units import with_unit
 from ukperf.text import clean
 from ukperf.workloads.base import Bench
 from ukperf.workloads.kernelsymbols import kernel_symbols
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 KALLSYMS = "kallsyms-{}.txt"  # of a setting, in a run's folder
 KEPT = "profiles.json"  # in a bundle: the profiles themselves
+NOW = "now"  # among the counts: of the boot that goes on
+_FAILED = "No boot of it was good: this is what those executed that failed."
 MOST = 20  # functions of each guest
 KALLSYMS_MAX = 64 << 20  # bytes
 
@@ -81,24 +85,41 @@ def profiled(
     programs: Mapping[str, Program],
     symbols: Mapping[str, Path],
 ) -> tuple[Profiled, ...]:
-    """The profiles of all guests whose boots were counted, in the plan's order. programs: name → program; "": of all
-    others; symbols: name → an ELF file with its kernel's. Raises UkperfError where none was counted."""
+    """The profiles of all guests whose boots were counted, in the plan's order: of their good boots, and where there is
+    none, of those that failed, which says where a guest hangs. programs: name → program; "": of all others; symbols:
+    name → an ELF file with its kernel's. Raises UkperfError where none was counted."""
     from ukperf.profile.model import Profiled
     from ukperf.profile.named import name_counts
 
     sides: list[Profiled] = []
     for guest, image in plan.images.items():
-        mine = [record for record in records if record.trial.guest == guest and record.outcome is Outcome.OK]
-        kept = [counts for record in mine if (counts := _read(folder, record)) is not None]
+        mine = [record for record in records if record.trial.guest == guest]
+        good = [record for record in mine if record.outcome is Outcome.OK]
+        kept = [counts for record in good or mine if (counts := _read(folder, record)) is not None]
         if kept:
             listed = _listed(folder / KALLSYMS.format(plain(guest)))
             sources = _sources(image, programs.get(guest, programs.get("")), listed, symbols.get(guest))
             exact = plan.accelerator is Accelerator.ICOUNT
             boots = tuple(name_counts(counts, sources, counter_of(counts) if exact else None) for counts in kept)
-            sides.append(Profiled(guest, boots, sources.notes))
+            notes = sources.notes if good else (_FAILED, *sources.notes)
+            sides.append(Profiled(guest, boots, notes))
     if not sides:
-        raise UkperfError(f"{folder} has no counts of a good boot.", hint="Profile again: ukperf profile")
+        raise UkperfError(f"{folder} has no counts of a boot.", hint="Profile again: ukperf profile")
     return tuple(sides)
+
+
+def broken_off(folder: Path) -> str:
+    """A sentence about the boot that was counted when ukperf was killed, or is being counted now; "" where none was.
+    Only the next boot, or none, takes its file away: it is of a fixed size."""
+    from ukperf.profile.counts import read_counts
+
+    try:
+        counted = with_unit(float(read_counts(folder / COUNTS / NOW).total.sum()), Unit.INSTRUCTIONS)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):  # it is being written
+        counted = "something"
+    return f"A boot was begun and is in no figure here, {counted} of it counted. ukperf resume goes on with the run."
 
 
 def kept_profiles(folder: Path) -> tuple[Profiled, ...]:
