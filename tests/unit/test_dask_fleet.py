@@ -37,10 +37,14 @@ class Fleet:
             for _ in range(self.count)
         ]
 
-    def start(self, what: str, *words: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, what: str, *words: str, within: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """within: what is executed instead, with the command behind it."""
         log = (self.folder / f"{what}.log").open("ab")
         module = ["-m", f"distributed.cli.dask_{what}", *words, "--scheduler-file", str(self.file)]
-        process = subprocess.Popen([sys.executable, *module], env=self.env, stdout=log, stderr=log)
+        command = [*within, sys.executable, *module]
+        process = subprocess.Popen(command, env={**self.env, **(env or {})}, stdout=log, stderr=log)
         self.started.append(process)
         return process
 
@@ -171,5 +175,40 @@ def test_two_runs_share_a_fleet_with_tls_and_who_has_no_certificate_is_told(tmp_
         said = " ".join((tmp_path / "stranger.log").read_text().split())
         assert "does not answer: TLS" in said and "docs/fleets.md" in said and "Traceback" not in said
         assert not trials(tmp_path / "stranger")
+    finally:
+        fleet.end()
+
+
+def hidden(*folders: Path) -> list[str]:
+    """What makes a command see these folders empty."""
+    mounts = "".join(f"mount -t tmpfs none {folder} && " for folder in folders)
+    return ["unshare", "-Urm", "sh", "-c", f'{mounts}exec "$@"', "sh"]
+
+
+@pytest.mark.timeout(1800)
+def test_two_machines_without_the_askers_files_are_sent_a_program_with_its_libraries(tmp_path: Path) -> None:
+    """Each has a home and a cache of its own, and does not see the asker's."""
+    if subprocess.run([*hidden(tmp_path), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here")
+    asker = tmp_path / "asker"
+    asker.mkdir()
+    fleet = Fleet(tmp_path, 0, {f"UKPERF_{name}_DIR": str(asker / name) for name in ("CACHE", "DATA", "CONFIG")})
+    try:
+        homes = [tmp_path / f"home{n}" for n in range(2)]
+        for home in homes:
+            own = {
+                "HOME": str(home),
+                **{f"UKPERF_{name}_DIR": str(home / name) for name in ("CACHE", "DATA", "CONFIG")},
+            }
+            home.mkdir()
+            words = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", "ukperf=1")
+            fleet.start("worker", *words, within=hidden(asker), env=own)
+        run, log = tmp_path / "run", tmp_path / "asker.log"
+        assert fleet.begin(run, 4).wait(LONGEST_S) == 0, log.read_text()
+        assert sorted(trials(run)) == once(4)
+        digests = {path.name for path in (asker / "CACHE/trees").iterdir()}
+        sent = [{path.name for path in (home / "CACHE/trees").glob("*")} for home in homes if (home / "CACHE").exists()]
+        assert digests in sent, log.read_text()  # of one machine two workers may be sent it once
+        assert "Sent " in log.read_text()
     finally:
         fleet.end()

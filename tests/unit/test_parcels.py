@@ -20,7 +20,8 @@ from ukperf.engine.parcels import located, receive, size_said
 from ukperf.errors import UkperfError
 from ukperf.hosts.fake import FakeHost, good_boot
 from ukperf.imaging.cache import KEPT, Cache
-from ukperf.model import BootProtocol, Plan
+from ukperf.imaging.treeparcel import TreeParcel
+from ukperf.model import BootProtocol, Command, Plan
 
 GUESTS = ("floor", "linux")
 
@@ -97,6 +98,94 @@ def test_a_worker_gets_what_it_lacks_once_and_boots_from_it(theirs: Cache, tmp_p
     (tmp_path / "second").mkdir()
     run(tmp_path / "second", again, plan, said)
     assert len(said) == 1 and not [q for _, q in again.asked if q.do == "file"]  # it has them
+
+
+def plan_with_tree(folder: Path) -> Plan:
+    """native with a packed tree, and a guest whose command line names a file and needs another one."""
+    plan = plan_of(("native", "linux"), boots=4)
+    tree = folder / "root"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin" / "program").write_bytes(b"#!" + b"p" * 3000)
+    (tree / "bin" / "program").chmod(0o755)
+    (tree / "link").symlink_to("bin/program")
+    (folder / "firmware").write_bytes(b"f" * 100)
+    native = replace(
+        plan.images["native"],
+        argv=(str(tree / "bin/program"), str(tree / "link"), "x"),
+        env=(("HOME", str(tree)),),
+        tree=tree,
+    )
+    command = Command(json=f'{{"firmware": "{folder}/firmware"}}', files=(folder / "firmware",))
+    words = ("/bin/sh", f"bios={folder}/firmware,ro", f"{folder}/firmware2")
+    linux = replace(plan.images["linux"], protocol=BootProtocol.COMMAND, argv=words, command=command)
+    images = {"native": native, "linux": linux}
+    return replace(plan, images=images, files=digests_of(images.values(), Cache().digests, trees=True))
+
+
+def test_a_packed_tree_and_the_files_that_a_command_names_are_sent(theirs: Cache, tmp_path: Path) -> None:
+    ours, hidden = tmp_path / "asker", tmp_path / "hidden"
+    plan = plan_with_tree(ours)
+    assert located(plan, theirs) == (plan, ())  # on a machine that has it all, nothing is moved
+
+    def act(worker: str, question: Question) -> Told:
+        if question.do not in ("about", "file"):
+            return Told() if question.do == "end" else done(question)
+        ours.rename(hidden)
+        try:
+            return answer(worker, question)
+        finally:
+            hidden.rename(ours)
+
+    said: list[str] = []
+    cluster = FakeCluster({"a": 1}, act)
+    run(tmp_path, cluster, plan, said)
+    assert len(blocks(tmp_path)) == 4 and said[0].startswith("Sent ") and said[0].endswith(", 2 files."), said
+    assert sum(q.piece is not None for _, q in cluster.asked) >= 4  # the tree in pieces
+    ours.rename(hidden)
+    there, lacks = located(plan, theirs)
+    assert not lacks
+    native, linux = there.images["native"], there.images["linux"]
+    tree, command = native.tree, linux.command
+    assert (
+        tree is not None
+        and tree.is_relative_to(theirs.root)
+        and theirs.digests.tree(tree) == plan.files[str(ours / "root")]
+    )
+    assert native.argv == (str(tree / "bin/program"), str(tree / "link"), "x") and dict(native.env) == {
+        "HOME": str(tree)
+    }
+    assert os.access(tree / "link", os.X_OK) and native.env == (("HOME", str(tree)),)
+    assert command is not None and command.files[0].read_bytes() == b"f" * 100
+    firmware = str(command.files[0])
+    assert linux.argv == ("/bin/sh", f"bios={firmware},ro", f"{ours}/firmware2")  # a longer name is another file
+    assert command.json == f'{{"firmware": "{firmware}"}}'
+    (tree / "bin" / "program").write_bytes(b"damaged")
+    assert located(plan, theirs)[1] == (plan.files[str(ours / "root")],)
+
+
+def test_what_a_command_looks_for_by_itself_is_not_sent_and_a_tree_of_an_old_plan_neither(
+    theirs: Cache, tmp_path: Path
+) -> None:
+    plan = plan_with_tree(tmp_path / "asker")
+    linux = plan.images["linux"]
+    assert linux.command is not None
+    by_itself = replace(linux, argv=("/bin/sh",), command=replace(linux.command, json=""))
+    (tmp_path / "asker" / "firmware").unlink()
+    with pytest.raises(UkperfError, match="firmware, which linux boots from, is not there"):
+        located(replace(plan, images={"linux": by_itself}), theirs)
+    old = {path: digest for path, digest in plan.files.items() if path != str(tmp_path / "asker/root")}
+    with pytest.raises(UkperfError, match="not planned to be sent"):
+        located(replace(plan, files=old, images={"native": plan.images["native"]}), theirs)
+
+
+def test_a_tree_with_other_bytes_than_announced_does_not_stay(theirs: Cache, tmp_path: Path) -> None:
+    plan = plan_with_tree(tmp_path / "asker")
+    parcel = TreeParcel(tmp_path / "asker/root")
+    data = parcel.read(parcel.size).replace(b"pppp", b"qqqq")
+    with pytest.raises(UkperfError, match="A tree that it was sent has another digest"):
+        receive(Piece("ab" * 32, len(data), 0, packed(data)), "me", theirs, {"ab" * 32})
+    assert not list((theirs.root / "trees").glob("*/root")) and not list((theirs.root / parcels.PARTS).iterdir())
+    assert parcel.read(1) == b"" and plan.files
 
 
 def test_what_is_damaged_in_the_cache_is_sent_again(theirs: Cache, tmp_path: Path) -> None:

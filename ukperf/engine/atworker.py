@@ -37,7 +37,7 @@ from ukperf.engine.errand import (
     to_bytes,
 )
 from ukperf.engine.folders import alone
-from ukperf.engine.parcels import located, receive
+from ukperf.engine.parcels import located, receive, trees_of
 from ukperf.engine.plan import check
 from ukperf.engine.runner import Runner
 from ukperf.engine.setting import decide_accelerator
@@ -99,7 +99,7 @@ def _answer(question: Question) -> Told:
     if question.do == "file":
         if question.piece is None:
             raise UkperfError("It sends no piece of a file.")
-        receive(question.piece, _own(), Cache())
+        receive(question.piece, _own(), Cache(), trees_of(plan))
         return Told()
     if question.do == "kept":
         return _kept(plan, question.block)

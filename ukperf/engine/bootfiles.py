@@ -20,10 +20,18 @@ def files_of(image: Image) -> list[Path]:
     return [path for path in (image.kernel, image.initrd, *image.disks, program, *others) if path is not None]
 
 
-def digests_of(images: Iterable[Image], digests: Digests) -> dict[str, str]:
-    """path → sha256 of each file that is there. Raises UkperfError for what cannot be read."""
-    paths = dict.fromkeys(path for image in images for path in files_of(image))
-    return {str(path): digests.file(path) for path in paths if path.is_file()}
+def digests_of(images: Iterable[Image], digests: Digests, *, trees: bool = False) -> dict[str, str]:
+    """path → sha256 of each file that is there. trees: of packed trees too, which other machines are to have.
+
+    Raises UkperfError for what cannot be read.
+    """
+    known = list(images)
+    paths = dict.fromkeys(path for image in known for path in files_of(image))
+    packed = dict.fromkeys(image.tree for image in known if image.tree is not None and trees)
+    return {
+        **{str(path): digests.file(path) for path in paths if path.is_file()},
+        **{str(tree): digests.tree(tree) for tree in packed},
+    }
 
 
 def refuse_others(

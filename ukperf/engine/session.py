@@ -228,7 +228,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         shared_path=request.shared_path,
         schedule=BALANCED,
         command=request.command,
-        files=digests_of(images.values(), Cache().digests),
+        files=digests_of(images.values(), Cache().digests, trees=bool(request.scheduler)),
         facts={
             "ukperf": ukperf.__version__,
             **_facts(hosts, virtual),

@@ -14,7 +14,6 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,17 +53,8 @@ def as_packed(image: Image) -> Image:
 @lru_cache(maxsize=64)
 def _moved(image: Image, root: str) -> Image:
     """The image with another path of its tree, wherever that is in a word."""
-    packed, command = str(image.tree), image.command
-    if command is not None:
-        program = command.program and Path(str(command.program).replace(packed, root))
-        words = tuple(word.replace(packed, root) for word in command.words)
-        command = replace(command, program=program, words=words)
-    return replace(
-        image,
-        argv=tuple(word.replace(packed, root) for word in image.argv),
-        env=tuple((name, value.replace(packed, root)) for name, value in image.env),
-        command=command,
-    )
+    packed = str(image.tree)
+    return image.with_words(lambda word: word.replace(packed, root))
 
 
 class OwnTree:

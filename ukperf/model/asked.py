@@ -225,6 +225,17 @@ class Image:
             self, kernel=put.get("kernel"), initrd=put.get("initrd"), disk=put.get("disk"), system=put.get("system")
         )
 
+    def with_words(self, moved: Callable[[str], str]) -> Image:
+        """The image with other words, wherever a path may be in one: of a process, and of a command and its program."""
+        command = self.command
+        if command is not None:
+            program = command.program and Path(moved(str(command.program)))
+            files = tuple(Path(moved(str(path))) for path in command.files)
+            words, text = tuple(map(moved, command.words)), moved(command.json)
+            command = replace(command, program=program, words=words, files=files, json=text)
+        env = tuple((name, moved(value)) for name, value in self.env)
+        return replace(self, argv=tuple(map(moved, self.argv)), env=env, command=command)
+
     def executed_by(self, accelerator: Accelerator) -> Accelerator:
         """What executes it in a run by `accelerator`: processes of this machine have no other than its CPU."""
         if self.command is not None:
