@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from realrun import journal, world
 from ukperf import guests
 from ukperf.engine.profiles import Profiles, against, exported, page_of, profiles_of
 from ukperf.errors import UkperfError
+from ukperf.guests.base import BuildOptions
 from ukperf.guests.floor import Floor
+from ukperf.paths import data_dir
+from ukperf.profile.calls import call_rows
 from ukperf.profile.exporting import EXPORTS
 from ukperf.profile.model import CodePart
 
@@ -57,7 +61,9 @@ def test_the_sum_over_functions_is_what_the_guest_s_counter_says(run: Path, prof
 
 
 def test_each_boot_s_counts_are_in_the_run_s_folder_and_nothing_else(run: Path) -> None:
-    assert sorted(path.name for path in (run / "counts").iterdir()) == ["00000.gz", "00001.gz"]
+    assert sorted(path.name for path in (run / "counts").iterdir()) == [
+        f"0000{boot}{name}.gz" for boot in (0, 1) for name in (".flow", "")
+    ]
     assert all(len(line) < 4000 for line in (run / "journal.ndjson").read_text().splitlines())
 
 
@@ -78,6 +84,30 @@ def test_symbols_can_be_named_for_a_run_that_is_over(run: Path, profiles: Profil
     assert named.sides[0].totals() == profiles.sides[0].totals()
     with pytest.raises(UkperfError, match="names no guest and file"):
         profiles_of(run, symbols=("floor=/nonexistent",))
+
+
+@pytest.fixture(scope="module")
+def costs(libvirt_here: None) -> Iterator[Path]:
+    """A boot of linux-lean that says what its getppid costs, profiled by the command."""
+    if not guests.get("linux-lean").availability(BuildOptions()).ok:
+        pytest.skip("no kernel for linux-lean: ukperf images build linux-lean")
+    with world(extra={"UKPERF_DATA_DIR": str(data_dir())}) as ours:
+        folder = ours.path("costs")
+        lean = ("-g", "linux-lean", "--baseline", "linux-lean", "--boots", "1")
+        ours.json("profile", *lean, "--of", "syscall_cost", "--set", "only=getppid.libc", "--run", folder)
+        yield folder
+
+
+def test_a_system_call_costs_in_a_profile_what_syscall_cost_says(costs: Path) -> None:
+    """A loop's turn is the call and what glibc has around it, some ten instructions; interrupts come on top."""
+    (samples,) = journal(costs)[0]["samples"]
+    (side,) = profiles_of(costs).sides
+    window = "phase getppid.libc → getppid.libc"
+    (call,) = (row for row in call_rows(side, window) if row.name == "getppid")
+    assert call.times[0] >= samples["loops"] * len(samples["values"])
+    median = statistics.median(samples["values"])
+    assert call.each is not None and median - 15 < call.each < median * 1.05
+    assert sum(call.instructions) < side.totals(window)[0]
 
 
 def test_a_profile_is_written_for_other_tools_and_a_window_that_is_not_there_gets_the_list(profiles: Profiles) -> None:

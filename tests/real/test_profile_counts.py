@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -103,13 +104,13 @@ def test_several_cpus_are_counted_right(host: LibvirtHost, tmp_path: Path) -> No
 
 def test_code_that_finds_no_place_is_counted_together(host: LibvirtHost, tmp_path: Path) -> None:
     folder = tmp_path / "workloads" / "profile"
-    folder.mkdir(parents=True)
+    shutil.copytree(data("workloads", "profile"), folder)
     (tmp_path / "workloads" / "common").symlink_to(data("workloads", "common"))
     text = data("workloads", "profile", "plugin.c").read_text()
     assert "BLOCKS = 1 << 19" in text
     (folder / "plugin.c").write_text(text.replace("BLOCKS = 1 << 19", "BLOCKS = 1 << 9"))
     small = tmp_path / "small.so"
-    compile_c([folder / "plugin.c"], small, FLAGS, base=tmp_path)
+    compile_c([folder / f"{name}.c" for name in ("plugin", "flow", "decode")], small, FLAGS, base=tmp_path)
     seen, counts = counted(host, tmp_path, plugin=small)
     assert seen.outcome is Outcome.OK and len(counts.address) < 512
     assert counts.lost > 0 and counts.rest[1] > 2 * TURNS

@@ -103,7 +103,10 @@ def test_files_of_symbols_are_of_guests(tmp_path: Path) -> None:
 def test_the_plugin_is_on_qemu_s_command_line_with_its_commas_doubled() -> None:
     spec = BootSpec(IMAGE, Machine(), Accelerator.ICOUNT, counting=Counting(Path("/a,b/p.so"), Path("/c,d/now")))
     owner = Owner("r", "h", "b", 1, 2)
-    assert 'value="/a,,b/p.so,counts=/c,,d/now"' in domain_xml(spec, Console("/s"), owner)
+    words = "/a,,b/p.so,counts=/c,,d/now,flow=/c,,d/now.flow"
+    assert f'value="{words}"' in domain_xml(spec, Console("/s"), owner)
+    stacked = replace(spec, counting=Counting(Path("/a,b/p.so"), Path("/c,d/now"), stacks=True))
+    assert f'value="{words},stacks=on"' in domain_xml(stacked, Console("/s"), owner)
     assert "-plugin" not in domain_xml(replace(spec, counting=None), Console("/s"), owner)
 
 

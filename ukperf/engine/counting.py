@@ -13,16 +13,16 @@ from ukperf.hosts import runs_here
 from ukperf.hosts.base import Host
 from ukperf.imaging.cache import Cache
 from ukperf.imaging.plugin import counting_plugin
-from ukperf.model import COUNTS, Accelerator, BootProtocol, Counting, Frame, Observation, Request
+from ukperf.model import COUNTS, Accelerator, BootProtocol, Counting, Frame, Observation, Request, flow_beside
 from ukperf.paths import make_dir
 
 
-def counting_in(folder: Path) -> Counting:
+def counting_in(folder: Path, stacks: bool = False) -> Counting:
     """Of all boots of a run: one file, so that the command line is one; what is in it is kept after each.
 
     Raises UkperfError without a compiler.
     """
-    return Counting(counting_plugin(Cache()), make_dir(folder / COUNTS) / "now")
+    return Counting(counting_plugin(Cache()), make_dir(folder / COUNTS) / "now", stacks)
 
 
 def keep_counts(counting: Counting, kept: Path, seen: Observation) -> None:
@@ -32,10 +32,13 @@ def keep_counts(counting: Counting, kept: Path, seen: Observation) -> None:
     Raises UkperfError where it cannot be kept.
     """
     from ukperf.profile.counts import read_counts, write_counts  # numpy: not for who only asks for help
+    from ukperf.profile.flows import read_flow, write_flow
 
     try:
         counts = read_counts(counting.file)
         write_counts(counts.named(*window_names(seen.frames, counts.marks)), kept)
+        if counts.vcpus == 1:
+            write_flow(read_flow(counting.flow), flow_beside(kept))
     except FileNotFoundError:
         return
     except ValueError as error:
@@ -45,6 +48,7 @@ def keep_counts(counting: Counting, kept: Path, seen: Observation) -> None:
     finally:
         with suppress(OSError):
             counting.file.unlink(missing_ok=True)
+            counting.flow.unlink(missing_ok=True)
 
 
 def window_names(frames: Sequence[Frame], marks: int) -> tuple[list[str], list[int]]:
@@ -66,6 +70,9 @@ def _said(frame: Frame) -> str:
 
 def refuse_counting(request: Request, accelerator: Accelerator, hosts: Sequence[Host]) -> None:
     """Raises UkperfError for what cannot be counted."""
+    cpus = [request.machine.vcpus, *(variant.vcpus or 1 for variant in request.variants.values())]
+    if request.stacks and max(cpus) > 1:
+        raise UkperfError("Call stacks are followed in guests with one CPU.", hint="Leave out --vcpus or --stacks.")
     if request.fleet is not None or request.scheduler or request.restores is not None:
         raise UkperfError(
             "What guests execute is counted in boots on this machine, one at a time.",

@@ -105,7 +105,8 @@ class Runner:
     def __post_init__(self) -> None:
         self._started: float | None = None
         self._files = BootFiles(self.plan.images.values())
-        self._counting = counting_in(self.folder) if self.plan.counted and self.journal is not None else None
+        counted = self.plan.counted and self.journal is not None
+        self._counting = counting_in(self.folder, self.plan.stacks) if counted else None
         self._known: dict[str, Mapping[str, str]] = {}
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._tried: dict[tuple[int, str], list[Outcome]] = {}

@@ -219,6 +219,7 @@ def make_plan(lineup: Lineup, run_id: str, hosts: Sequence[Host], say: Say) -> P
         vcpus={name: vcpus for name in settings if (vcpus := _vcpus(request, name))},
         cold=request.cold,
         counted=request.counted,
+        stacks=request.stacks,
         listening=request.listening,
         network=request.network,
         fleet=request.fleet,

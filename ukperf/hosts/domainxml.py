@@ -279,8 +279,9 @@ def _command_line(domain: ET.Element, spec: BootSpec, console: Console, backing:
     if backing is not None:
         arguments += _backed(spec, backing)
     if spec.counting is not None:
-        plugin, file = (str(path).replace(",", ",,") for path in (spec.counting.plugin, spec.counting.file))
-        arguments += ["-plugin", f"{plugin},counts={file}"]
+        counting = spec.counting
+        plugin, file, flow = (str(p).replace(",", ",,") for p in (counting.plugin, counting.file, counting.flow))
+        arguments += ["-plugin", f"{plugin},counts={file},flow={flow}{',stacks=on' if counting.stacks else ''}"]
     if arguments:
         element = ET.SubElement(domain, f"{{{QEMU_NS}}}commandline")
         for argument in arguments:

@@ -1,4 +1,4 @@
-"""QEMU's plugin that counts what guests execute (workloads/profile/plugin.c), compiled on first use."""
+"""QEMU's plugin that counts what guests execute (workloads/profile/), compiled on first use."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibil
 def counting_plugin(cache: Cache) -> Path:
     """The plugin's file, for every QEMU. Raises UkperfError without a compiler."""
     base, compiler = data("workloads"), find_compiler()
-    source = base / "profile" / "plugin.c"
-    files = [source, base / "common" / "marker.h"]
+    folder = base / "profile"
+    sources = [folder / f"{name}.c" for name in ("plugin", "flow", "decode")]
+    files = [*sources, *sorted(folder.glob("*.h")), base / "common" / "marker.h"]
     description = compiled_from(cache, compiler, FLAGS, files, base, libraries=False)
     entry = cache.entry(
         "programs",
         cache.key(description),
-        lambda folder: compile_c([source], folder / "counting.so", FLAGS, base=base, compiler=compiler),
+        lambda folder: compile_c(sources, folder / "counting.so", FLAGS, base=base, compiler=compiler),
     )
     return entry / "counting.so"

@@ -24,6 +24,7 @@ from ukperf.model.asked import (
     StatusWay,
     Trait,
     counts_file,
+    flow_beside,
     kind_of,
 )
 from ukperf.model.campaign import (
@@ -139,6 +140,7 @@ __all__ = [
     "cost_of",
     "counts_file",
     "direction",
+    "flow_beside",
     "kind_of",
     "verdict_word",
 ]

@@ -265,12 +265,24 @@ def counts_file(folder: Path, index: int) -> Path:
     return folder / COUNTS / f"{index:05d}.gz"
 
 
+def flow_beside(counts: Path) -> Path:
+    """Where system calls and call stacks of the same boot are."""
+    return counts.with_suffix(".flow.gz")
+
+
 @dataclass(frozen=True)
 class Counting:
-    """How often each piece of a guest's code begins is counted, by a plugin of QEMU's, into a file."""
+    """How often each piece of a guest's code begins is counted, by a plugin of QEMU's, into a file. stacks: call stacks
+    are followed too."""
 
     plugin: Path
     file: Path
+    stacks: bool = False
+
+    @property
+    def flow(self) -> Path:
+        """The file of system calls and call stacks, which machines of one vCPU have."""
+        return self.file.with_name(f"{self.file.name}.flow")
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ class Request:
     restores: Restores | None = None  # None: all are booted
     cold: bool = False  # files are dropped from the page cache before each boot
     counted: bool = False  # what each boot executes is counted; nothing's place in memory is random then
+    stacks: bool = False  # call stacks are followed besides
 
     def started_at_once(self) -> Request:
         """With programs that do not wait for their kernel: for figures that begin with the machine."""
@@ -151,6 +152,7 @@ class Plan:
     restorer: Restorer = Restorer.TEMPLATE
     cold: bool = False  # files are dropped from the page cache before each boot
     counted: bool = False  # what each boot executes is counted, and kept beside the journal
+    stacks: bool = False  # call stacks besides
     files: Mapping[str, str] = field(default_factory=dict)  # that images boot from: path → sha256
     facts: Mapping[str, str] = field(default_factory=dict)  # versions, CPU, … when the run was planned
 

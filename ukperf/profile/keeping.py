@@ -11,7 +11,8 @@ from typing import Annotated
 
 from ukperf.decode import Within, decode_stored, encode
 from ukperf.profile.counts import WINDOWS
-from ukperf.profile.model import CodePart, Function, Profile, Profiled
+from ukperf.profile.flows import NUMBERS
+from ukperf.profile.model import CallSum, CodePart, Function, Profile, Profiled
 from ukperf.profile.symbols import NAME_MAX
 from ukperf.text import clean
 
@@ -24,7 +25,8 @@ _Count = Annotated[int, Within(0, (1 << 63) - 1, "count")]
 @dataclass(frozen=True)
 class _Boot:
     """rows: of each function its instructions in each window. as_first: only rows that are not those of the guest's
-    first boot, each with its function's number in front. Zeros alone: the function was not executed."""
+    first boot, each with its function's number in front. Zeros alone: the function was not executed. calls: window →
+    system call → times, instructions."""
 
     windows: tuple[str, ...]
     rows: tuple[tuple[_Count, ...], ...]
@@ -32,6 +34,7 @@ class _Boot:
     rest: tuple[_Count, ...]
     counter: Mapping[str, _Count] = field(default_factory=dict)
     as_first: bool = False
+    calls: Mapping[str, Mapping[str, tuple[_Count, _Count]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ def _guest(side: Profiled) -> _Guest:
             rows = tuple((at, *row) for at, (row, other) in enumerate(zip(rows, first, strict=True)) if row != other)
         else:
             first = first or rows
-        boots.append(_Boot(boot.windows, rows, boot.total, boot.rest, dict(boot.counter), as_first))
+        boots.append(
+            _Boot(boot.windows, rows, boot.total, boot.rest, dict(boot.counter), as_first, _calls_written(boot))
+        )
     known = tuple((function.part, function.file, function.name, function.named) for function in functions)
     return _Guest(side.label, known, tuple(boots), side.notes)
 
@@ -93,8 +98,24 @@ def _profiled(guest: _Guest) -> Profiled:
                 raise ValueError("a boot has other windows than the first, and is written as if it had not")
             own = {**boots[0].rows, **own}
         ordered = {function: own[function] for function in functions if any(own.get(function, ()))}
-        boots.append(Profile(boot.windows, ordered, boot.total, boot.rest, dict(boot.counter)))
+        boots.append(Profile(boot.windows, ordered, boot.total, boot.rest, dict(boot.counter), _calls(boot)))
     return Profiled(clean(guest.label, 200), tuple(boots), tuple(clean(note, _NOTE) for note in guest.notes))
+
+
+def _calls_written(boot: Profile) -> dict[str, dict[str, tuple[int, int]]]:
+    return {
+        window: {name: (one.times, one.instructions) for name, one in inside.items()}
+        for window, inside in boot.calls.items()
+    }
+
+
+def _calls(boot: _Boot) -> dict[str, dict[str, CallSum]]:
+    if any(window not in boot.windows or len(inside) > NUMBERS for window, inside in boot.calls.items()):
+        raise ValueError("the system calls of a boot are damaged")
+    return {
+        window: {clean(name, NAME_MAX): CallSum(*one) for name, one in inside.items()}
+        for window, inside in boot.calls.items()
+    }
 
 
 def _rows(boot: _Boot, functions: Sequence[Function]) -> dict[Function, tuple[int, ...]]:

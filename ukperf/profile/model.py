@@ -46,18 +46,30 @@ class Function:
         return _ORDER[self.part], self.file, self.name
 
 
+@dataclass(frozen=True, slots=True)
+class CallSum:
+    """Of one system call: how often it was made, and instructions from there until the program went on."""
+
+    times: int = 0
+    instructions: int = 0
+
+    def __add__(self, other: CallSum) -> CallSum:
+        return CallSum(self.times + other.times, self.instructions + other.instructions)
+
+
 @dataclass(frozen=True)
 class Profile:
     """Instructions of one boot. rows: function → instructions in each window; total: of each window, all of them;
     rest: of those, what stands in no row, since its blocks found no place in memory. counter: window → how far the
     guest's own instruction counter went in it, where that is known; what it has more is idle time, which leaps, and
-    what it has less are blocks that faults broke off: they began twice."""
+    what it has less are blocks that faults broke off: they began twice. calls: window → system call → its sum."""
 
     windows: tuple[str, ...]
     rows: Mapping[Function, tuple[int, ...]]
     total: tuple[int, ...]
     rest: tuple[int, ...]
     counter: Mapping[str, int] = field(default_factory=dict)
+    calls: Mapping[str, Mapping[str, CallSum]] = field(default_factory=dict)
 
     def of(self, window: str = WHOLE) -> dict[Function, int]:
         """function → instructions, those that have any; WHOLE: over all windows. Raises KeyError for no window."""
@@ -76,6 +88,15 @@ class Profile:
         if window not in self.counter:
             return None
         return self.counter[window] - self.instructions(window)
+
+    def calls_in(self, window: str = WHOLE) -> dict[str, CallSum]:
+        """system call → its sum; empty where none were counted. Raises KeyError for no window."""
+        self._pick(window)
+        sums: dict[str, CallSum] = {}
+        for inside in self.calls.values() if window == WHOLE else [self.calls.get(window, {})]:
+            for name, one in inside.items():
+                sums[name] = sums.get(name, CallSum()) + one
+        return sums
 
     def _pick(self, window: str) -> Callable[[tuple[int, ...]], int]:
         if window == WHOLE:

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ukperf.model import Estimate, Unit
+from ukperf.profile.calls import call_parts, calls_said
 from ukperf.profile.difference import parts_of
+from ukperf.profile.figures import figure, percent
 from ukperf.profile.icicles import icicle
 from ukperf.profile.model import WHOLE, CodePart, Coverage, Function, Profiled, coverage
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines
 from ukperf.reports.pictures import Picture
-from ukperf.reports.units import common_scale, interval, number, with_unit
+from ukperf.reports.units import with_unit
 from ukperf.stats.addends import mean
 from ukperf.text import many
 
@@ -37,6 +39,7 @@ class ProfilePage(Page):
         yield Line(where(self.window), wraps=True)
         yield self._parts()
         yield self._functions()
+        yield from call_parts(self.sides, self.window, self.most)
         for side in self.sides:
             yield from _remarks(side, self.window)
         yield from fact_lines(self.facts)
@@ -120,23 +123,6 @@ def home(function: Function) -> str:
     if function.part in (CodePart.MODULE, CodePart.LIBRARY) and function.file:
         return function.file
     return f"{function.part.value} {function.file}".strip()
-
-
-def figure(values: Sequence[int], whole: Sequence[int]) -> tuple[Cell, Cell, Cell]:
-    """The cells of a mean, its interval, and its share of all."""
-    estimate = mean(values, Unit.INSTRUCTIONS)
-    divisor, symbol = common_scale([estimate.value], Unit.INSTRUCTIONS)
-    spread = 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / divisor
-    said = interval((estimate.low, estimate.high), divisor, spread)
-    if estimate.low is None and not estimate.off and len(values) > 1:
-        said = "same in all"
-    value = Cell(f"{number(estimate.value / divisor, spread)} {symbol}")
-    return value, Cell(said), Cell(percent(sum(values) / max(1, sum(whole))))
-
-
-def percent(share: float) -> str:
-    """Two digits behind the point for shares under a tenth of a per cent would be noise: one is enough above 10 %."""
-    return f"{100 * share:.1f} %" if share >= 0.0995 else f"{100 * share:.2f} %"
 
 
 def _part_rows(side: Profiled, window: str) -> Iterator[tuple[str, Sequence[int], str]]:
@@ -232,6 +218,7 @@ def side_said(side: Profiled, window: str) -> Mapping[str, object]:
         "idle": [boot.idle(window) for boot in side.boots],
         "coverage": covered(side, window),
         "notes": side.notes,
+        "calls": calls_said(side, window),
         "functions": [
             {
                 "part": function.part,

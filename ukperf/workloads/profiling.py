@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ukperf import guests
 from ukperf.errors import UkperfError
@@ -25,17 +26,22 @@ from ukperf.model import (
     Request,
     Unit,
     counts_file,
+    flow_beside,
 )
 from ukperf.reports.page import Page
 from ukperf.reports.units import with_unit
 from ukperf.text import clean
 from ukperf.workloads.base import Bench
 from ukperf.workloads.kernelsymbols import kernel_symbols
+from ukperf.workloads.syscall_probe import table_names
 
 if TYPE_CHECKING:
     from ukperf.profile.counts import Counts
-    from ukperf.profile.model import Profiled
+    from ukperf.profile.flows import Flow
+    from ukperf.profile.model import Profile, Profiled
     from ukperf.profile.sources import Sources
+
+Kept = TypeVar("Kept")
 
 KALLSYMS = "kallsyms-{}.txt"  # of a setting, in a run's folder
 KEPT = "profiles.json"  # in a bundle: the profiles themselves
@@ -88,19 +94,26 @@ def profiled(
     """The profiles of all guests whose boots were counted, in the plan's order: of their good boots, and where there is
     none, of those that failed, which says where a guest hangs. programs: name → program; "": of all others; symbols:
     name → an ELF file with its kernel's. Raises UkperfError where none was counted."""
+    from ukperf.profile.calls import calls_of
     from ukperf.profile.model import Profiled
     from ukperf.profile.named import name_counts
 
+    names = table_names()
+
+    def named(counts: Counts, flow: Flow | None, sources: Sources) -> Profile:
+        profile = name_counts(counts, sources, counter_of(counts) if exact else None)
+        return profile if flow is None else replace(profile, calls=calls_of(flow, counts.windows, names))
+
+    exact = plan.accelerator is Accelerator.ICOUNT
     sides: list[Profiled] = []
     for guest, image in plan.images.items():
         mine = [record for record in records if record.trial.guest == guest]
         good = [record for record in mine if record.outcome is Outcome.OK]
-        kept = [counts for record in good or mine if (counts := _read(folder, record)) is not None]
+        kept = [(c, _read_flow(folder, record)) for record in good or mine if (c := _read(folder, record)) is not None]
         if kept:
             listed = _listed(folder / KALLSYMS.format(plain(guest)))
             sources = _sources(image, programs.get(guest, programs.get("")), listed, symbols.get(guest))
-            exact = plan.accelerator is Accelerator.ICOUNT
-            boots = tuple(name_counts(counts, sources, counter_of(counts) if exact else None) for counts in kept)
+            boots = tuple(named(counts, flow, sources) for counts, flow in kept)
             notes = sources.notes if good else (_FAILED, *sources.notes)
             sides.append(Profiled(guest, boots, notes))
     if not sides:
@@ -176,9 +189,19 @@ def counter_of(counts: Counts) -> dict[str, int]:
 def _read(folder: Path, record: BootRecord) -> Counts | None:
     from ukperf.profile.counts import read_counts
 
-    path = counts_file(folder, record.trial.index)
+    return _stored(counts_file(folder, record.trial.index), read_counts)
+
+
+def _read_flow(folder: Path, record: BootRecord) -> Flow | None:
+    """None of boots with several CPUs, and of runs of before."""
+    from ukperf.profile.flows import read_flow
+
+    return _stored(flow_beside(counts_file(folder, record.trial.index)), read_flow)
+
+
+def _stored(path: Path, read: Callable[[Path], Kept]) -> Kept | None:
     try:
-        return read_counts(path)
+        return read(path)
     except FileNotFoundError:
         return None
     except OSError as error:

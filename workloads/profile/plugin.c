@@ -1,6 +1,6 @@
 /* plugin.c: counts for QEMU how often each translation block begins (`ukperf profile`). Loaded by
  *
- *     qemu-system-x86_64 -accel tcg … -plugin plugin.so,counts=COUNTS
+ *     qemu-system-x86_64 -accel tcg … -plugin plugin.so,counts=COUNTS[,flow=FLOW[,stacks=on]]
  *
  * COUNTS is made anew and mapped shared: whatever ends the guest or QEMU, what was counted is in it. ukperf/profile/
  * counts.py reads it, and says what is where. No distribution ships QEMU's header, so the declarations are here, from
@@ -10,6 +10,8 @@
  * One vCPU: the block's own code adds to its counter, in the mapped file. Several: a callback with an atomic addition,
  * since the code's is none. Windows: programs execute a marker with each frame that they write (workloads/common/
  * ukperf.h); there the counts so far go to the window that ends.
+ *
+ * FLOW: system calls by number, and call stacks if they are wanted, of machines of one vCPU (flow.h).
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -23,6 +25,8 @@
 #include <unistd.h>
 
 #include "../common/marker.h"
+#include "decode.h"
+#include "flow.h"
 
 /* ---- QEMU's, as far as it is used: API 1 (QEMU 4.2 to 8.2), 2 to 5 (9.0 on) ---- */
 
@@ -49,6 +53,7 @@ enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
 enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W };
 typedef void (*translated_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
 typedef void (*executed_cb)(unsigned int vcpu, void *data);
+typedef void (*accessed_cb)(unsigned int vcpu, uint32_t info, uint64_t address, void *data);
 
 #define EXPORT __attribute__((visibility("default")))
 #define WEAK __attribute__((weak, visibility("default")))
@@ -57,8 +62,11 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, executed_cb, enum qemu_plugin_cb_flags, void *);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, executed_cb, enum qemu_plugin_cb_flags, void *);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, accessed_cb, enum qemu_plugin_cb_flags,
+                                      enum qemu_plugin_mem_rw, void *);
 void qemu_plugin_insn_data(void); /* API 1 and 2 return a pointer and take one argument; from 3 on it copies */
 typedef const void *(*insn_data_1)(const struct qemu_plugin_insn *);
 typedef size_t (*insn_data_3)(const struct qemu_plugin_insn *, void *, size_t);
@@ -123,7 +131,7 @@ static uint64_t *entry;                 /* [ENTRIES]: windows that have ended, o
 static uint64_t *counted;               /* [BLOCKS]: what stands in entries; not in the file */
 static uint32_t *slots;                 /* [INDEX]: hash → slot, 0: free */
 static struct qemu_plugin_scoreboard *score;
-static bool several;
+static bool several, flowing, stacked;
 static int api;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -153,13 +161,14 @@ static int map(const char *path)
 
 /* ---- windows ---- */
 
-/* The marker in block `data >> 1` is about to be executed. data & 1: it is the block's first instruction, so this
- * beginning of the block, counted already, belongs to what comes. A window has ended when it is counted among `windows`: what of
+/* A marker is about to be executed. data: from its lowest bit on, whether it is its block's first instruction, so that
+ * this beginning of the block, counted already, belongs to what comes; the block's slot; how many instructions the block
+ * has from the marker on. A window has ended when it is counted among `windows`: what of
  * `begun` stands in none that has is the last one's, whenever QEMU is killed. */
 static void marked(unsigned int vcpu, void *data)
 {
     (void)vcpu;
-    uintptr_t at = (uintptr_t)data;
+    uint64_t at = (uintptr_t)data, slot = at >> 1 & (BLOCKS - 1);
     pthread_mutex_lock(&lock);
     header->marks++;
     uint32_t window = header->windows - 1, used = header->blocks;
@@ -167,7 +176,7 @@ static void marked(unsigned int vcpu, void *data)
     if (window + 1 < WINDOWS && next + 2 * used <= ENTRIES) { /* a count may take two */
         for (uint32_t i = 0; i < used; i++) {
             uint64_t more = __atomic_load_n(&begun[i], __ATOMIC_RELAXED) - counted[i];
-            if (i == at >> 1 && at & 1 && more)
+            if (i == slot && at & 1 && more)
                 more--;
             counted[i] += more;
             for (uint64_t part; more; more -= part) {
@@ -178,6 +187,8 @@ static void marked(unsigned int vcpu, void *data)
         ends[window] = next;
         __atomic_store_n(&header->windows, window + 2, __ATOMIC_RELEASE);
     }
+    if (flowing)
+        flow_window(block[slot].address, at >> (SLOT_BITS + 1), header->windows - 1);
     pthread_mutex_unlock(&lock);
 }
 
@@ -217,10 +228,12 @@ static uint32_t slots_alone(const struct block *new)
     return slot;
 }
 
-static qemu_plugin_u64 counter_of(uint32_t slot)
+/* A QEMU with scoreboards adds at the vCPU's place in an array, a plain sum of addresses: with one vCPU, the distance to
+ * our counter is the offset. */
+static qemu_plugin_u64 scored(uint64_t *counter)
 {
     uintptr_t base = (uintptr_t)qemu_plugin_scoreboard_find(score, 0);
-    return (qemu_plugin_u64){score, (size_t)((uintptr_t)&begun[slot] - base)};
+    return (qemu_plugin_u64){score, (size_t)((uintptr_t)counter - base)};
 }
 
 static void count_accesses(struct qemu_plugin_insn *insn, uint32_t slot)
@@ -228,7 +241,8 @@ static void count_accesses(struct qemu_plugin_insn *insn, uint32_t slot)
     for (uint32_t i = 1; i <= 2; i++) {
         enum qemu_plugin_mem_rw way = i == 1 ? QEMU_PLUGIN_MEM_R : QEMU_PLUGIN_MEM_W;
         if (score)
-            qemu_plugin_register_vcpu_mem_inline_per_vcpu(insn, way, QEMU_PLUGIN_INLINE_ADD_U64, counter_of(slot + i), 1);
+            qemu_plugin_register_vcpu_mem_inline_per_vcpu(insn, way, QEMU_PLUGIN_INLINE_ADD_U64,
+                                                         scored(&begun[slot + i]), 1);
         else
             qemu_plugin_register_vcpu_mem_inline(insn, way, QEMU_PLUGIN_INLINE_ADD_U64, &begun[slot + i], 1);
     }
@@ -246,18 +260,24 @@ static void count_rest(unsigned int vcpu, void *data)
     __atomic_fetch_add(&begun[0], (uintptr_t)data, __ATOMIC_RELAXED);
 }
 
-/* Adds `more` to begun[slot] at each beginning of tb. A QEMU with scoreboards adds at the vCPU's place in an array, a
- * plain sum of addresses: with one vCPU, the distance to our counter is the offset. */
+/* Adds `more` at each beginning of tb; with one vCPU. */
+static void add_at(struct qemu_plugin_tb *tb, uint64_t *counter, uint64_t more)
+{
+    if (score)
+        qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, scored(counter), more);
+    else
+        qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, counter, more);
+}
+
+/* Adds `more` to begun[slot] at each beginning of tb. */
 static void count(struct qemu_plugin_tb *tb, uint32_t slot, uint64_t more)
 {
     if (several && slot == 0) {
         qemu_plugin_register_vcpu_tb_exec_cb(tb, count_rest, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)more);
     } else if (several) {
         qemu_plugin_register_vcpu_tb_exec_cb(tb, count_one, QEMU_PLUGIN_CB_NO_REGS, &begun[slot]);
-    } else if (score) {
-        qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, counter_of(slot), more);
     } else {
-        qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &begun[slot], more);
+        add_at(tb, &begun[slot], more);
     }
 }
 
@@ -280,18 +300,101 @@ static bool repeats(const uint8_t code[CODE])
     return (code[0] == 0xf2 || code[0] == 0xf3) && operation >= 0xa4 && operation <= 0xaf;
 }
 
+/* ---- flow ---- */
+
+enum { PLACES = 8192 };
+#define ADDRESS_BITS 48
+
+static uint64_t place[PLACES]; /* where programs go on behind system calls, by hash; 0: free */
+static uint32_t places;
+
+/* The place of an address, or the free one where it would be. */
+static uint64_t *place_of(uint64_t address)
+{
+    uint32_t i = (uint32_t)(address * 0x9e3779b97f4a7c15u >> 40) % PLACES;
+    while (place[i] && place[i] != address)
+        i = (i + 1) % PLACES;
+    return &place[i];
+}
+
+static void called(unsigned int vcpu, uint32_t info, uint64_t address, void *data)
+{
+    (void)vcpu, (void)info;
+    flow_call((uintptr_t)data, address);
+}
+
+static void returned(unsigned int vcpu, uint32_t info, uint64_t address, void *data)
+{
+    (void)vcpu, (void)info;
+    flow_return((uintptr_t)data, address);
+}
+
+static void kernel_called(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    int64_t site = (int64_t)((uintptr_t)data << (64 - ADDRESS_BITS)) >> (64 - ADDRESS_BITS);
+    flow_syscall((uint64_t)site, (uint32_t)((uintptr_t)data >> ADDRESS_BITS));
+}
+
+static void back(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    flow_back((uintptr_t)data);
+}
+
+/* The number of the system call that a block ends with. */
+static uint64_t number_of(const struct qemu_plugin_tb *tb, size_t instructions)
+{
+    int eax = UNKNOWN;
+    for (size_t i = 0; i + 1 < instructions; i++) {
+        uint8_t bytes[16];
+        size_t length = bytes_of(qemu_plugin_tb_get_insn(tb, i), bytes);
+        int after = eax_after(bytes, length);
+        if (after >= 0)
+            eax = after;
+    }
+    return (uint64_t)eax;
+}
+
+/* Watches a block; `last`: the bytes of its last instruction. */
+static void follow(struct qemu_plugin_tb *tb, size_t instructions, const uint8_t *last, size_t bytes)
+{
+    add_at(tb, flow_total(), instructions);
+    if (*place_of(qemu_plugin_tb_vaddr(tb)))
+        qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), back, QEMU_PLUGIN_CB_NO_REGS,
+                                               (void *)(uintptr_t)instructions);
+    struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, instructions - 1);
+    enum ending ending = ending_of(last, bytes);
+    uint64_t site = qemu_plugin_insn_vaddr(insn);
+    if (ending == ENDS_IN_SYSCALL) {
+        uint64_t *behind = place_of(site + bytes);
+        if (!*behind && places < PLACES / 2) {
+            *behind = site + bytes;
+            places++;
+        }
+        uint64_t both = number_of(tb, instructions) << ADDRESS_BITS | (site & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, kernel_called, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)both);
+    } else if (stacked && ending == ENDS_IN_CALL) {
+        qemu_plugin_register_vcpu_mem_cb(insn, called, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W,
+                                         (void *)(uintptr_t)site);
+    } else if (stacked && ending == ENDS_IN_RETURN) {
+        qemu_plugin_register_vcpu_mem_cb(insn, returned, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_R,
+                                         (void *)(uintptr_t)site);
+    }
+}
+
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     (void)id;
     static const uint8_t marker[] = UK_MARKER_BYTES;
     struct qemu_plugin_insn *marking = NULL;
-    size_t instructions = qemu_plugin_tb_n_insns(tb), first = 0;
+    size_t instructions = qemu_plugin_tb_n_insns(tb), mark = 0, length = 0;
+    uint8_t bytes[16];
     struct block new = {.address = qemu_plugin_tb_vaddr(tb), .digest = 2166136261u};
     new.instructions = (uint16_t)instructions;
     for (size_t i = 0; i < instructions; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-        uint8_t bytes[16];
-        size_t length = bytes_of(insn, bytes);
+        length = bytes_of(insn, bytes);
         for (size_t j = 0; j < length; j++) {
             new.digest = (new.digest ^ bytes[j]) * 16777619u;
             if (new.size + j < CODE)
@@ -299,7 +402,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         }
         new.size += (uint16_t)length;
         if (length == sizeof marker && !marking && memcmp(bytes, marker, length) == 0)
-            marking = insn, first = i == 0;
+            marking = insn, mark = i;
     }
     pthread_mutex_lock(&lock);
     uint32_t before = header->blocks;
@@ -309,22 +412,39 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     if (alone)
         count_accesses(qemu_plugin_tb_get_insn(tb, 0), slot);
     count(tb, slot, slot ? 1 : instructions);
-    if (marking)
+    if (flowing)
+        follow(tb, instructions, bytes, length);
+    if (marking) {
+        uint64_t from = (uint64_t)(instructions - mark) << (SLOT_BITS + 1);
         qemu_plugin_register_vcpu_insn_exec_cb(marking, marked, QEMU_PLUGIN_CB_NO_REGS,
-                                               (void *)((uintptr_t)slot << 1 | (slot && first)));
+                                               (void *)(uintptr_t)(from | slot << 1 | (slot && mark == 0)));
+    }
+}
+
+/* What follows `key` in one of the arguments; null: none begins so. */
+static const char *argument(int argc, char **argv, const char *key)
+{
+    for (int i = 0; i < argc; i++)
+        if (strncmp(argv[i], key, strlen(key)) == 0)
+            return argv[i] + strlen(key);
+    return NULL;
 }
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
-    static const char key[] = "counts=";
-    if (!info->system_emulation || argc != 1 || strncmp(argv[0], key, sizeof key - 1) != 0) {
+    const char *counts = argument(argc, argv, "counts="), *flow = argument(argc, argv, "flow=");
+    if (!info->system_emulation || !counts) {
         fprintf(stderr, "ukperf's plugin wants counts=FILE and a whole machine\n");
         return -1;
     }
-    if (map(argv[0] + sizeof key - 1) != 0)
+    if (map(counts) != 0)
         return -1;
     api = info->version.cur;
     several = info->system.max_vcpus > 1;
+    flowing = flow && !several;
+    stacked = flowing && argument(argc, argv, "stacks=on");
+    if (flowing && flow_open(flow, stacked) != 0)
+        return -1;
     if (!qemu_plugin_register_vcpu_tb_exec_inline)
         score = qemu_plugin_scoreboard_new(sizeof(uint64_t));
     header->version = 1;
