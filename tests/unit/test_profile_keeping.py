@@ -141,6 +141,7 @@ def test_the_report_of_a_profile_says_where_most_goes_also_from_its_bundle(tmp_p
     assert shell("bundle", str(folder), "-o", str(target))[0] == 0
     _, told, _ = shell("report", str(folder))
     assert "most in start_kernel 85.1 %" in " ".join(told.split())
+    assert "nokaslr" in told  # the workload's own facts, as the profile's page has them
     assert shell("report", str(target))[1] == told
     page = tmp_path / "page.html"
     assert shell("report", str(target), "--html", "-o", str(page))[0] == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -81,7 +81,8 @@ def tell(run: LoadedRun, baseline: str, delta: float) -> list[Story]:
         mine = parts.get(story.host, ())
         warnings = (*run.omissions(), *_remarks(run, mine), *story.summary.warnings)
         summary = replace(story.summary, warnings=warnings)
-        told.append(replace(story, summary=summary, pictures=_pictures(run, story, mine)))
+        facts = {**story.facts, **_facts(run, mine)}
+        told.append(replace(story, summary=summary, facts=facts, pictures=_pictures(run, story, mine)))
     return told
 
 
@@ -116,6 +117,15 @@ def _remarks(run: LoadedRun, records: Sequence[BootRecord]) -> Sequence[str]:
     from ukperf import workloads
 
     return workloads.of_run(run.plan.workload).remarks(_result(run, run.plan, records))
+
+
+def _facts(run: LoadedRun, records: Sequence[BootRecord]) -> Mapping[str, str]:
+    """What one host's figures are, by the run's workload: the facts that its own page has."""
+    if run.plan is None:
+        return {}
+    from ukperf import workloads
+
+    return workloads.of_run(run.plan.workload).facts(records, run.plan.accelerator)
 
 
 def _pictures(run: LoadedRun, story: Story, records: Sequence[BootRecord]) -> tuple[Picture, ...]:

@@ -124,10 +124,7 @@ class Density(Workload):
         return {name: ", then ".join(values) for name, values in told.items()}
 
     def remarks(self, result: Result) -> tuple[str, ...]:
-        """What is under the table of a run, which has the machine's habits among its facts."""
-        habits = self.facts(result.records, result.plan.accelerator)
-        said = "; ".join(f"{name} {value}" for name, value in habits.items())
-        return (*_notes(result), *([f"What this machine does with memory by itself: {said}."] if said else []))
+        return _notes(result)
 
     def pictures(self, result: Result, summary: RunSummary) -> Sequence[Picture]:
         chart = memory_chart(fleets_of(result.records, summary.baseline))
