@@ -16,7 +16,7 @@ from typing import Annotated, BinaryIO
 
 from ukperf.decode import Within, decode
 from ukperf.errors import UkperfError
-from ukperf.files import open_regular, reason
+from ukperf.files import create_own, open_regular, reason
 from ukperf.imaging.tree import NAME_MAX, Entry, Kind, scan
 
 MOST_ENTRIES = 500_000
@@ -85,33 +85,32 @@ def write(parcel: Path, root: Path) -> None:
     Raises UkperfError for what is no parcel, OSError of the target.
     """
     root.mkdir()
-    folders, left = {b""}, MOST_ENTRIES
+    known: dict[bytes, Kind] = {}
     with open_regular(parcel) as source:
         while text := source.readline(_MOST_LINE):
-            left -= 1
-            _put(_entry(text), folders, root, source)
-            if left < 0:
+            _put(_entry(text), known, root, source)
+            if len(known) > MOST_ENTRIES:
                 raise UkperfError(f"It sends a tree of more than {MOST_ENTRIES:,} files.")
 
 
-def _put(entry: Entry, folders: set[bytes], root: Path, source: BinaryIO) -> None:
+def _put(entry: Entry, known: dict[bytes, Kind], root: Path, source: BinaryIO) -> None:
     """One entry, where only folders of this parcel lie above it: no link leads out."""
-    parent, _, name = entry.path.rpartition(b"/")
-    if parent not in folders or name in (b"", b".", b"..") or b"\0" in entry.path or len(name) > NAME_MAX:
+    parent, below, name = entry.path.rpartition(b"/")
+    inside = not below or known.get(parent) is Kind.DIRECTORY
+    if not inside or name in (b"", b".", b"..") or b"\0" in name or len(name) > NAME_MAX:
         raise UkperfError("It sends a tree with a name that none can have.")
+    if entry.path in known:
+        raise UkperfError("It sends a tree with one name twice.")
+    known[entry.path] = entry.kind
     path = root / os.fsdecode(entry.path)
-    try:
-        if entry.kind is Kind.DIRECTORY:
-            path.mkdir()
-            folders.add(entry.path)
-        elif entry.kind is Kind.LINK:
-            path.symlink_to(os.fsdecode(entry.target))
-        else:
-            with path.open("xb") as file:  # neither over a file nor through a link
-                _copy(source, file, entry.size)
-            path.chmod(0o755 if entry.mode & 0o100 else 0o644)
-    except FileExistsError as error:
-        raise UkperfError("It sends a tree with one name twice.") from error
+    if entry.kind is Kind.DIRECTORY:
+        path.mkdir()
+    elif entry.kind is Kind.LINK:
+        path.symlink_to(os.fsdecode(entry.target))
+    else:
+        with create_own(path) as file:
+            _copy(source, file, entry.size)
+        path.chmod(0o755 if entry.mode & 0o100 else 0o644)
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
