@@ -14,8 +14,10 @@ import pytest
 
 from ukperf import console as wire
 from ukperf.console import encode_frame
+from ukperf.hosts import intake
 from ukperf.hosts import watch as watching
-from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.hosts.intake import SocketConsole
+from ukperf.hosts.watch import Watch
 from ukperf.model import Accelerator, BootProtocol, BootSpec, Event, Frame, Image, Machine, Observation, Outcome
 
 MAIN = encode_frame("main", 0, 100, 1_000, program="fake", v=1)
@@ -284,7 +286,7 @@ def test_a_flood_of_frames_is_named_as_one(guest: Guest, monkeypatch: pytest.Mon
 
 
 def test_a_flood_after_the_stop_is_not_read_to_its_end(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "CHUNK", 1_000)
+    monkeypatch.setattr(intake, "CHUNK", 1_000)
     _, seen = guest.says(MAIN + EXIT + b"x" * 50_000).stops().watched(replace(SPEC, console_limit=4_096))
     assert seen.console_bytes < 10_000
 
@@ -301,7 +303,7 @@ def test_the_raw_console_is_kept_but_no_more_of_it_than_the_limit(guest: Guest, 
     assert path.read_bytes() == b"hello\r\n" + MAIN + EXIT
     flood = Guest()
     flood.says(b"x" * 100_000).watched(replace(SPEC, console_path=path, console_limit=100))
-    assert path.stat().st_size <= 100 + watching.CHUNK
+    assert path.stat().st_size <= 100 + intake.CHUNK
 
 
 @pytest.mark.timeout(20)
@@ -501,14 +503,14 @@ def test_a_guest_that_writes_byte_by_byte_without_a_pause_is_looked_after_less_o
     seen = watch.observe()
     assert seen.outcome is Outcome.OK
     assert bool(slept) is naps
-    assert all(0 < nap <= min(watching.NAP_S, watching.NAP_PART * wrote) for nap, wrote in slept)
+    assert all(0 < nap <= min(intake.NAP_S, intake.NAP_PART * wrote) for nap, wrote in slept)
 
 
 def test_after_a_pause_a_guest_is_read_at_once_again(guest: Guest) -> None:
     guest.says(MAIN)
-    later = threading.Timer(2 * watching.ENDED_S, lambda: guest.says(EXIT).stops())
+    later = threading.Timer(2 * intake.ENDED_S, lambda: guest.says(EXIT).stops())
     later.start()
     watch, seen = guest.watched()
     later.join()
     assert seen.outcome is Outcome.OK
-    assert watch._torrent[1:] == [1, len(EXIT)]  # of what came before the pause nothing is left
+    assert watch._intake._torrent[1:] == [1, len(EXIT)]  # of what came before the pause nothing is left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +11,15 @@ import typer
 from ukperf import guests
 from ukperf.cli import options as o
 from ukperf.cli.cleaned import bytes_of
+from ukperf.cli.kernels import added_lines, facts_of, kernel_table, pulled_lines
 from ukperf.guests.recipes import Kernels
 from ukperf.model import DEFAULT_PLATFORM, Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from ukperf.guests.stored import Pull
     from ukperf.imaging.cache import Cache
-    from ukperf.imaging.kernelstore import KernelStore, StoredKernel
     from ukperf.model import Program
-    from ukperf.reports.page import Table
 
 app = typer.Typer(
     help="Get, list, check and remove guests' kernels; build images.\n\nThe kernels of guests that others build, like "
@@ -70,33 +68,14 @@ def list_(as_json: _JSON = False) -> None:
 
     store = KernelStore()
     entries = store.entries()
-    kernels = [{**members(_facts(entry)), "default": store.default(entry)} for entry in entries]
+    kernels = [{**members(facts_of(entry)), "default": store.default(entry)} for entry in entries]
     none = Line(f"There are no kernels here yet. Get them: {_pulls()}", wraps=False)
-    shown = _kernels(store, entries) if entries else none
+    shown = kernel_table(store, entries) if entries else none
     show_page(PlainPage((shown,), {"store": store.root, "kernels": kernels}), as_json)
 
 
 def _pulls() -> str:
     return "; ".join(f"ukperf images pull {name}" for name in _STORED)
-
-
-def _kernels(store: KernelStore, entries: Sequence[StoredKernel]) -> Table:
-    from ukperf.reports.page import table
-
-    rows = [
-        (
-            e.guest,
-            e.version,
-            e.platform,
-            _taken_by(e, store),
-            e.sha256("kernel")[:12],
-            f"{e.size:,}",
-            e.added_at[:10],
-            f"{e.source} ({'pinned' if e.pinned else 'first use'})" if e.source_digest else e.source,
-        )
-        for e in entries
-    ]
-    return table(("guest", "version", "for", "taken by", "kernel's sha256", "bytes", "added", "from"), rows, right=(5,))
 
 
 @app.command()
@@ -159,7 +138,7 @@ def pull(
             sha256=sha256,
             check=partial(kernelprobe.warn, say=o.sayer()) if probe else None,
         )
-        page = sentences(_facts(pulled.entry), *_pulled(pulled, stored.store))
+        page = sentences(facts_of(pulled.entry), *pulled_lines(pulled, stored.store))
         show_page(replace(page, more={"first_use": pulled.first_use}), as_json)
 
 
@@ -179,9 +158,9 @@ def _pull_missing(probe: bool, as_json: bool) -> None:
     for one in asked:
         if one.pull is None:
             say(f"No {one.guest} kernel was added: {one.reason}")
-    kernels = [{**members(_facts(one.pull.entry)), "first_use": one.pull.first_use} for one in asked if one.pull]
+    kernels = [{**members(facts_of(one.pull.entry)), "first_use": one.pull.first_use} for one in asked if one.pull]
     refused = [{"guest": one.guest, "from": one.place, "reason": one.reason} for one in asked if one.pull is None]
-    lines = [line for one in asked if one.pull for line in _pulled(one.pull, KernelStore())]
+    lines = [line for one in asked if one.pull for line in pulled_lines(one.pull, KernelStore())]
     if lines or as_json:
         show_page(sentences({"kernels": kernels, "refused": refused}, *lines), as_json)
     if refused:
@@ -218,7 +197,7 @@ def add(
     stored = guests.of_store(guest)
     check = partial(kernelprobe.check, say=o.sayer()) if probe else None
     entry = stored.add(kernel, boot, version=version, platform=platform.value, replacing=replace, check=check)
-    show_page(sentences(_facts(entry), *_added(entry, stored.store)), as_json)
+    show_page(sentences(facts_of(entry), *added_lines(entry, stored.store)), as_json)
 
 
 @app.command("build-kernel")
@@ -242,7 +221,7 @@ def build_kernel(guest: _OF_BUILD, probe: _PROBE = True, as_json: _JSON = False)
         check = partial(kernelprobe.check, say=o.sayer()) if probe else None
         built = stored.build_kernel(say=o.sayer(), progress=update, check=check)
     took = f"Built in {built.seconds / 60:.1f} minutes." if built.seconds else "It was here, from the same inputs."
-    page = sentences(_facts(built.entry), *_added(built.entry, stored.store), took)
+    page = sentences(facts_of(built.entry), *added_lines(built.entry, stored.store), took)
     missed = [asdict(option) for option in built.missed]
     show_page(replace(page, more={"seconds": round(built.seconds, 1), "missed": missed}), as_json)
 
@@ -296,7 +275,7 @@ def prune(
         raise UkperfError(f"There is no kernel of version {version} here.", hint="See: ukperf images list")
     freed = store.remove(chosen)
     lines = [f"Removed {entry.guest} {entry.version} ({entry.platform})." for entry in chosen]
-    said = {"removed": [_facts(entry) for entry in chosen], "bytes": freed}
+    said = {"removed": [facts_of(entry) for entry in chosen], "bytes": freed}
     show_page(sentences(said, *lines, f"{freed:,} bytes freed."), as_json)
 
 
@@ -416,67 +395,3 @@ def _choose(what: str, given: str, known: list[str]) -> None:
 
     if given not in known:
         raise UkperfError(f"There is no {what} {given!r}.", hint=meant(given, known))
-
-
-@dataclass(frozen=True)
-class StoredFileFacts:
-    role: str
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True)
-class KernelFacts:
-    """A kernel as JSON has it. digests: sha256:HEX."""
-
-    guest: str
-    version: str
-    platform: str
-    digest: str
-    bytes: int
-    files: tuple[StoredFileFacts, ...]
-    source: str
-    source_digest: str | None
-    pinned: bool
-    added_at: str
-    probed: bool
-
-
-def _facts(entry: StoredKernel) -> KernelFacts:
-    return KernelFacts(
-        guest=entry.guest,
-        version=entry.version,
-        platform=entry.platform,
-        digest=f"sha256:{entry.digest}",
-        bytes=entry.size,
-        files=tuple(StoredFileFacts(f.role, entry.path(f.role), f.sha256) for f in entry.files),
-        source=entry.source,
-        source_digest=f"sha256:{entry.source_digest}" if entry.source_digest else None,
-        pinned=entry.pinned,
-        added_at=entry.added_at,
-        probed=entry.probed,
-    )
-
-
-def _taken_by(entry: StoredKernel, store: KernelStore) -> str:
-    return f"-g {entry.guest}" if store.default(entry) else f"-g {entry.guest}:{entry.version}"
-
-
-def _pulled(pulled: Pull, store: KernelStore) -> list[str]:
-    lines = _added(pulled.entry, store)
-    if pulled.first_use:
-        digest = pulled.entry.source_digest
-        tag = f" --version {pulled.again}" if pulled.again else ""
-        lines.append(
-            f"Unpinned digest; trusted on first use: sha256:{digest} of {pulled.entry.source}. "
-            "It is trusted from now on, and another one under this version will be refused. Others get the same by: "
-            f"ukperf images pull {pulled.entry.guest}{tag} --sha256 {digest}"
-        )
-    return lines
-
-
-def _added(entry: StoredKernel, store: KernelStore) -> list[str]:
-    return [
-        f"{entry.guest} {entry.version} ({entry.platform}) is here, taken by {_taken_by(entry, store)}:",
-        *(f"  {file.role}: sha256:{file.sha256} ({file.size:,} bytes)" for file in entry.files),
-    ]

@@ -26,13 +26,14 @@ from ukperf.errors import HostError
 from ukperf.hosts import COMMANDS, children, remains
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.direct import ProcessStop
+from ukperf.hosts.intake import CHUNK, ConsoleSource, SocketConsole
 from ukperf.hosts.native import LocalHost
 from ukperf.hosts.noise import noise_between, peak_rss, reading
 from ukperf.hosts.ownership import scratch
 from ukperf.hosts.owntree import as_packed
 from ukperf.hosts.places import plainly_named
 from ukperf.hosts.sockets import accept, listening, pidfd
-from ukperf.hosts.watch import CHUNK, ConsoleSource, SocketConsole, Watch
+from ukperf.hosts.watch import Watch
 from ukperf.model import BootProtocol, BootSpec, Command, ConsoleWay, Event, Image, MachineKind, Observation, Outcome
 from ukperf.templates import Values, filled_data, filled_words
 from ukperf.text import clean

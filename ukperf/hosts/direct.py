@@ -20,11 +20,12 @@ from ukperf.errors import HostError
 from ukperf.hosts import children
 from ukperf.hosts.base import OnFrame
 from ukperf.hosts.fleet import FleetMember, suspended, until
+from ukperf.hosts.intake import SocketConsole
 from ukperf.hosts.noise import peak_rss
 from ukperf.hosts.qmp import QmpError
 from ukperf.hosts.restoring import Restoring
 from ukperf.hosts.sockets import accept, listening, pidfd
-from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.hosts.watch import Watch
 from ukperf.model import BootSpec, Event, Observation, Outcome
 
 # isa-debug-exit: QEMU's exit status is (value << 1) | 1, so odd and never 0.

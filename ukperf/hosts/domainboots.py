@@ -16,6 +16,7 @@ from ukperf.hosts.base import OnFrame
 from ukperf.hosts.connection import first_line, load_libvirt
 from ukperf.hosts.domainevents import DomainEvents
 from ukperf.hosts.fleet import FleetMember, end, suspended, until
+from ukperf.hosts.intake import ConsoleSource, SocketConsole
 from ukperf.hosts.interrupts import holding_interrupts
 from ukperf.hosts.noise import peak_rss
 from ukperf.hosts.qmp import QmpError
@@ -24,7 +25,7 @@ from ukperf.hosts.remote import RemoteFiles
 from ukperf.hosts.restoring import Restoring
 from ukperf.hosts.sockets import listening, pidfd
 from ukperf.hosts.streams import DomainStop, StreamConsole
-from ukperf.hosts.watch import ConsoleSource, SocketConsole, Watch
+from ukperf.hosts.watch import Watch
 from ukperf.model import BootSpec, Event, Observation, Outcome, Restorer
 
 # After create QEMU has opened its serial device, so it has called our socket already.

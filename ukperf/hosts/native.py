@@ -14,11 +14,12 @@ from ukperf.errors import HostError
 from ukperf.hosts import THIS_MACHINE, children, remains
 from ukperf.hosts.base import HostDefaults, OnFrame
 from ukperf.hosts.direct import ProcessStop
+from ukperf.hosts.intake import SocketConsole
 from ukperf.hosts.network import own_port
 from ukperf.hosts.noise import Lately, ShortNoise, conditions, cpu_model, peak_rss
 from ukperf.hosts.owntree import as_packed
 from ukperf.hosts.sockets import pidfd
-from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.hosts.watch import Watch
 from ukperf.model import Accelerator, BootSpec, Event, Machine, MachineKind, Observation, Outcome
 
 _conditions = Lately(conditions)

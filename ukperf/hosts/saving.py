@@ -18,6 +18,7 @@ from ukperf.hosts import children
 from ukperf.hosts.direct import CommandLine, ProcessStop, tail
 from ukperf.hosts.domainxml import DISKS
 from ukperf.hosts.gate import open_gate
+from ukperf.hosts.intake import SocketConsole
 from ukperf.hosts.qmp import Monitor
 from ukperf.hosts.restoring import move
 from ukperf.hosts.sockets import accept, listening, pidfd
@@ -32,7 +33,7 @@ from ukperf.hosts.template import (
     save,
     state_digest,
 )
-from ukperf.hosts.watch import SocketConsole, Watch
+from ukperf.hosts.watch import Watch
 from ukperf.model import BootSpec, Event
 from ukperf.text import clean
 

@@ -10,9 +10,7 @@ import contextlib
 import re
 import select
 import signal
-import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
@@ -21,6 +19,7 @@ from ukperf import signals
 from ukperf.console import CLOCK_CHECKED, MAX_FRAMES, FrameDecoder, OutputCapture, assemble
 from ukperf.files import create_own
 from ukperf.hosts.base import OnFrame
+from ukperf.hosts.intake import ConsoleSource, Intake
 from ukperf.hosts.lastwords import GRACE_S, LastWordsListener
 from ukperf.hosts.readyline import ReadyLine
 from ukperf.hosts.visiting import Visiting
@@ -30,7 +29,6 @@ from ukperf.model import BootSpec, Event, Frame, Observation, Outcome, Visit
 STOP_GRACE_S = 20.0
 # After the VMM said that the guest stopped, the console may still hold bytes for this long.
 DRAIN_S = 0.25
-CHUNK = 65_536
 _EVENTS = {"init": Event.FIRST_BYTE, "main": Event.MAIN, "ready": Event.READY, "exit": Event.EXIT}
 
 # The loop wakes at least this often, so that a pause signal or a clock step cannot make it oversleep.
@@ -39,38 +37,7 @@ MAX_WAIT_S = 1.0
 # frozen cgroup, a paused host), and what it timed is not the guest's doing.
 STALLED_S = 10.0
 SLEPT_S = 0.1  # the two clocks are read one after the other
-# What is read is stamped at once and looked at when the guest pauses, so that the next event is not stamped late. It
-# waits at most so long, or until there is a CHUNK of it.
-PAUSE_S = 0.001
-LATEST_S = 0.01
-# An emulated serial port hands over byte by byte, and to be woken for each costs as much as the guest's writing it. A
-# guest that writes on and on is looked after less often: what it wrote is stamped late by a thousandth of the time for
-# which it has done so, and by NAP_S at most. In that time it must not fill the socket, which holds some 270 such bytes.
-NAP_S = 0.0005
-NAP_PART = 0.001
-ENDED_S = 0.05  # a pause of that length ends it; a busy machine brings about shorter ones
-LEAST_NAP_S = 0.0001  # a shorter one would be much longer than it was meant to be
-SMALL = 512  # bytes of a read, on average: who hands over more at once is read as it comes
 _OF_PEAK = re.compile(rb'"(main|exit)"')  # frames after which a process may be gone, and its peak with it
-
-
-class ConsoleSource(Protocol):
-    """Where console bytes come from; fileno() is readable when read() has something."""
-
-    def fileno(self) -> int: ...
-
-    def read(self) -> tuple[int, bytes] | None:
-        """(CLOCK_MONOTONIC ns, bytes); b"" at the end of the console; None if there is nothing right now."""
-        ...
-
-    @property
-    def quiet_s(self) -> float:
-        """How long after the guest's end the console may be silent before it is taken to be complete."""
-        ...
-
-    def rest(self, taken: int) -> bytes:
-        """What came behind the first `taken` bytes and was not read before the console closed, where a log has it."""
-        ...
 
 
 class StopSignal(Protocol):
@@ -81,31 +48,6 @@ class StopSignal(Protocol):
     def stopped_at(self) -> int | None:
         """When it stopped, CLOCK_MONOTONIC ns; None if it has not (a spurious wake-up)."""
         ...
-
-
-class SocketConsole:
-    """A connected stream socket as console."""
-
-    quiet_s = 0.02
-
-    def rest(self, _taken: int) -> bytes:
-        return b""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        self._connection = connection
-
-    def fileno(self) -> int:
-        return self._connection.fileno()
-
-    def read(self) -> tuple[int, bytes] | None:
-        try:
-            data = self._connection.recv(CHUNK)
-        except BlockingIOError:
-            return None
-        except ConnectionError:
-            data = b""
-        return time.monotonic_ns(), data
 
 
 @dataclass
@@ -147,10 +89,7 @@ class Watch:
         self._read_at = 0  # when what is looked at was read, ns
         self._log: BinaryIO | None = None
         self._files = contextlib.ExitStack()
-        self._unread: deque[tuple[int, bytes]] = deque()  # stamped, and not yet looked at
-        self._waiting = 0  # bytes of that
-        self._heard = 0.0  # when the last bytes came, time.monotonic()
-        self._torrent: list[int] = []  # while it writes and writes: since when (ns), reads, bytes
+        self._intake = Intake(self.console)
         self._vmm_ended: int | None = None
         self._stalled_s = 0.0
         self._slept_before = asleep_ns()
@@ -183,7 +122,7 @@ class Watch:
                     continue  # there may be more time, after an exit frame
                 self._time_out()
                 return
-            ready = self._wait(poll, left)
+            ready = self._intake.wait(poll, min(left, MAX_WAIT_S))
             woken = time.monotonic_ns()
             stopped = self.stop.stopped_at() if self.stop.fileno() in ready else None
             signals.check()
@@ -196,7 +135,7 @@ class Watch:
             if stopped is not None:
                 self._stopped(stopped)
                 return
-            if not ready or self._is_late(woken):
+            if not ready or self._intake.is_late(woken):
                 self._look()
             if self._decoder.flooded:
                 self._end(Outcome.FLOODED, self._flood())
@@ -234,7 +173,7 @@ class Watch:
     def _seconds_left(self, started: float) -> float:
         deadline = started + self._timeout_s
         if self._idle_s is not None:
-            deadline = min(deadline, max(started, self._heard) + self._idle_s)
+            deadline = min(deadline, max(started, self._intake.heard) + self._idle_s)
         if Event.EXIT in self.events:
             deadline = min(deadline + self._grace_s, self.events[Event.EXIT] / 1e9 + self._grace_s)
         elif self._gave_up is not None:
@@ -249,7 +188,7 @@ class Watch:
             self._visit = self._visiting.close()
             self._end(Outcome.HUNG, self._visit.fault or f"the visit was not over within {self._timeout_s:g} s")
             return
-        idle = self._idle_s is not None and time.monotonic() >= self._heard + self._idle_s
+        idle = self._idle_s is not None and time.monotonic() >= self._intake.heard + self._idle_s
         if self._decoder.total == 0:
             self._end(Outcome.SILENT, f"not one byte in {self._idle_s if idle else self._timeout_s:g} s")
         elif idle and Event.EXIT not in self.events:
@@ -271,42 +210,17 @@ class Watch:
 
     def _read(self) -> bool:
         """Take what is there; False at the end of the console."""
-        got = self.console.read()
-        if got is None:
-            return True
-        at, data = got
-        if not data:
-            return False
-        heard, self._heard = self._heard, time.monotonic()
-        if self._heard - heard > ENDED_S:
-            self._torrent.clear()
-        self._unread.append((at, data))
-        self._waiting += len(data)
-        since, reads, size = self._torrent or (at, 0, 0)
-        self._torrent[:] = since, reads + 1, size + len(data)
-        if self.sample_rss is not None and _OF_PEAK.search(data):
+        data = self._intake.read()
+        if data and self.sample_rss is not None and _OF_PEAK.search(data):
             self.peak_rss = self.sample_rss() or self.peak_rss
-        return True
-
-    def _wait(self, poll: select.poll, left: float) -> dict[int, int]:
-        """What is readable, waited for; nothing after `left` seconds, or after less."""
-        if self._torrent:
-            since, reads, size = self._torrent
-            nap = min(NAP_S, NAP_PART * (time.monotonic_ns() - since) / 1e9)
-            if nap >= LEAST_NAP_S and size <= SMALL * reads:
-                time.sleep(nap)
-        return dict(poll.poll(min(left, PAUSE_S if self._unread else MAX_WAIT_S) * 1000))
-
-    def _is_late(self, now: int) -> bool:
-        return bool(self._unread) and (self._waiting >= CHUNK or now - self._unread[0][0] >= LATEST_S * 1e9)
+        return data != b""
 
     def _look(self) -> bool:
         """Look at what was read; False where there was nothing."""
-        some = bool(self._unread)
-        while self._unread:
-            at, data = self._unread.popleft()
+        some = False
+        for at, data in self._intake.unread():
             self._accept(at, data)
-        self._waiting = 0
+            some = True
         return some
 
     def _accept(self, at: int, data: bytes) -> None:
