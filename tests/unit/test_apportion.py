@@ -15,6 +15,7 @@ from test_spread import FakeCluster, about, run
 
 from ukperf.engine.errand import Done, Question, Told
 from ukperf.engine.journal import JOURNAL, read_journal
+from ukperf.engine.runner import Silent
 from ukperf.engine.session import precise
 from ukperf.errors import UkperfError
 from ukperf.model import BootRecord, Limits, Outcome, Unit
@@ -57,6 +58,18 @@ def test_alike_machines_are_enough_where_both_widths_are_narrow() -> None:
     assert shares.ended([f"m{n}" for n in range(5)], BOTH) == "the intervals over 5 machines were narrow enough"
     agreeing = told({f"m{n}": around(0, 0.2, 10) for n in range(5)})  # by chance: their blocks scatter far more
     assert not agreeing.ended([f"m{n}" for n in range(5)], BOTH)
+
+
+def test_the_widest_interval_is_told_while_a_run_goes_on() -> None:
+    alone, few = told({"a": around(0, 0.005, 40)}), told({"a": [0.1]})
+    assert few.widest(BOTH) is None and Apportionment("linux", 0.01).widest(BOTH) is None
+    assert alone.widest(BOTH) == pytest.approx(math.expm1(2.0227 * 0.00506 / math.sqrt(40)), rel=0.01)
+    agreeing = told({f"m{n}": around(0, 0.2, 10) for n in range(5)})
+    widths = agreeing.widths(KEY, ())
+    assert widths is not None and widths.seen < widths.own
+    assert agreeing.widest(BOTH) == pytest.approx(math.expm1(widths.own))
+    agreeing.tell("m0", ("fit", "nanos", "linux"), 0.5)  # what is known least counts
+    assert agreeing.widest(BOTH) is None
 
 
 def test_where_machines_differ_further_blocks_are_said_to_be_of_no_use() -> None:
@@ -144,6 +157,14 @@ def test_blocks_that_go_where_they_help_are_fewer_than_the_same_number_everywher
     assert mean(WORTH) < 0.75 * mean(0.0)
 
 
+class Watch(Silent):
+    def __init__(self) -> None:
+        self.told: list[float | None] = []
+
+    def over_machines(self, blocks: int, machines: int, precision: float | None = None) -> None:
+        self.told.append(precision)
+
+
 @pytest.fixture
 def noisy() -> Iterator[FakeCluster]:
     """Three machines of which `loud` scatters ten times as much, and nanos takes half as long as floor."""
@@ -168,8 +189,11 @@ def test_a_run_over_machines_stops_when_it_is_precise_and_the_noisy_one_had_most
     noisy: FakeCluster, tmp_path: Path
 ) -> None:
     plan = replace(plan_of(("floor", "nanos")), limits=Limits(None, 0.02))
-    why = run(tmp_path, noisy, plan)
+    watch = Watch()
+    why = run(tmp_path, noisy, plan, observer=watch)
     assert why == "the intervals over 3 machines were narrow enough"
+    known = [precision for precision in watch.told if precision is not None]
+    assert watch.told[0] is None and known[0] > known[-1] and known[-1] <= 0.02
     records = read_journal(tmp_path / JOURNAL).records
     had = {name: len({r.trial.block for r in records if r.host == f"node-{name}"}) for name in ("a", "b", "loud")}
     assert had["loud"] > 2 * max(had["a"], had["b"]) >= 2 * LEAST_EACH, had

@@ -149,4 +149,13 @@ def test_over_machines_blocks_are_counted_as_they_come_and_the_time_left_is_that
     without = Run(None, 100.0)
     without.now += 40
     without.progress.over_machines(7, 1)
-    assert without.line == "7 blocks on 1 machine  60 s left"
+    assert without.line == "7 blocks on 1 machine  widest interval not known yet, wanted ± 1 %  60 s left"
+
+
+def test_a_run_over_machines_that_is_to_be_precise_says_how_precise_it_is() -> None:
+    run = Run(None)
+    run.progress = Progress(Limits(None, 0.01), lambda: run.now)
+    run.progress.over_machines(3, 2, None)
+    assert run.line == "3 blocks on 2 machines  widest interval not known yet, wanted ± 1 %"
+    run.progress.over_machines(9, 2, 0.0234)
+    assert run.line == "9 blocks on 2 machines  widest interval ± 2.34 %, wanted ± 1 %"

@@ -121,7 +121,7 @@ def test_who_watches_is_told_where_the_run_stands(tmp_path: Path) -> None:
         def __init__(self) -> None:
             self.told: list[tuple[int, int]] = []
 
-        def over_machines(self, blocks: int, machines: int) -> None:
+        def over_machines(self, blocks: int, machines: int, precision: float | None = None) -> None:
             self.told.append((blocks, machines))
 
     watch = Watch()

@@ -62,8 +62,9 @@ class Observer(Protocol):
 class FleetObserver(Protocol):
     """Who also wants to know where a run over machines stands."""
 
-    def over_machines(self, blocks: int, machines: int) -> None:
-        """blocks: those that are done; machines: those that take part."""
+    def over_machines(self, blocks: int, machines: int, precision: float | None = None) -> None:
+        """blocks: those that are done; machines: those that take part; precision: what is known least precisely, 0.02
+        for ± 2 %, where the run goes on until it is precise."""
         ...
 
 

@@ -108,7 +108,9 @@ class Spread:
         while True:
             self._look()
             if isinstance(self.observer, FleetObserver):
-                self.observer.over_machines(len(self._done), len(self._names()))
+                shares = self._shares
+                precision = None if shares is None else shares.widest(self._counts.hopeful())
+                self.observer.over_machines(len(self._done), len(self._names()), precision)
             why = self.ended()
             if why is None:
                 self._hand_out()

@@ -38,11 +38,12 @@ class Progress:
         self._trial_started = self._started
         self._doing = ""
         self._spread: tuple[int, int] | None = None  # over machines: blocks that are done, machines
+        self._precision: float | None = None  # of the interval over machines that is widest
         self._first_spread: tuple[int, float] | None = None  # blocks, and when, as the run was begun or gone on with
 
-    def over_machines(self, blocks: int, machines: int) -> None:
+    def over_machines(self, blocks: int, machines: int, precision: float | None = None) -> None:
         """Blocks come whole from other machines; trials are told of as they come."""
-        self._spread = blocks, machines
+        self._spread, self._precision = (blocks, machines), precision
         if machines and self._first_spread is None:
             self._first_spread = blocks, self._clock()
 
@@ -85,6 +86,9 @@ class Progress:
         most, now = self._limits.boots, self._clock()
         line = f"{blocks:,} of {many(most, 'block')}" if most else many(blocks, "block")
         line += f" on {many(machines, 'machine')}" if machines else ", waiting for workers"
+        if (wanted := self._limits.precision) is not None:
+            now_is = "not known yet" if self._precision is None else f"± {100 * self._precision:.3g} %"
+            line += f"  widest interval {now_is}, wanted ± {100 * wanted:g} %"
         if self._failed:
             line += f"  {self._failed:,} failed"
         ends = [] if self._limits.max_time_s is None else [max(0.0, self._limits.max_time_s - (now - self._started))]

@@ -51,12 +51,18 @@ class _Own:
         off = value - self.mean
         self.mean += off / self.n
         self.squares += off * (value - self.mean)
-        if self.n < 2 or stdtrit(self.n - 1, 0.975) * math.sqrt(self.squares / (self.n - 1) / self.n) > target:
+        if self.width > target:
             self.wide = self.n
 
     @property
     def variance(self) -> float | None:
         return None if self.n < 2 else self.squares / (self.n - 1)
+
+    @property
+    def width(self) -> float:
+        """Half of its own interval."""
+        variance = self.variance
+        return math.inf if variance is None else stdtrit(self.n - 1, 0.975) * math.sqrt(variance / self.n)
 
     @property
     def narrow(self) -> bool:
@@ -184,6 +190,17 @@ class Apportionment:
             t * math.sqrt(math.fsum(parts.values())) / k,
             t * math.sqrt(math.fsum(part for m, part in parts.items() if m in there)) / k,
         )
+
+    def widest(self, guests: Collection[str]) -> float | None:
+        """How precise the comparison is that is least so, as `precision`: 0.02 for ± 2 %; None while nothing is known,
+        or as good as nothing."""
+        half = [
+            next(iter(self._own[key].values())).width if widths is None else max(widths.seen, widths.own)
+            for key in self._keys(guests)
+            for widths in [self.widths(key, ())]
+        ]
+        most = max(half, default=math.inf)
+        return math.expm1(most) if most < 7 else None
 
     def _judged(self, there: Collection[str], guests: Collection[str]) -> Iterable[tuple[bool, bool]]:
         return (self._settled(key, there) for key in self._keys(guests))
