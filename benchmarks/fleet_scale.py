@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleet_plan import GUESTS, plan_of
+
 import ukperf
 from ukperf import workloads
 from ukperf.cli.output import show
@@ -24,24 +26,9 @@ from ukperf.cluster import Reply, Worker
 from ukperf.engine.errand import About, Done, Told, question_of, to_bytes
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.spread import Spread
-from ukperf.model import (
-    Accelerator,
-    BootProtocol,
-    BootRecord,
-    Image,
-    Launch,
-    Limits,
-    Machine,
-    Outcome,
-    Phase,
-    Plan,
-    Result,
-    Trial,
-    Unit,
-)
+from ukperf.model import Accelerator, BootRecord, Outcome, Phase, Result, Trial, Unit
 from ukperf.workloads.base import Finished
 
-GUESTS = ("linux", "nanos")
 FACTS = {f"fact{n}": f"what a machine says of itself, number {n}" for n in range(20)}
 
 
@@ -106,20 +93,7 @@ def _boot(guest: str, block: int, place: int) -> BootRecord:
 
 def main() -> None:
     machines, blocks = (int(word) for word in (*sys.argv[1:3], *("1000", "10000")[len(sys.argv) - 1 :]))
-    image = Image("linux", "boot", "cd" * 32, "ab" * 32, BootProtocol.KERNEL)
-    plan = Plan(
-        "0123456789abcdef",
-        "2026-01-01T00:00:00+00:00",
-        "boot",
-        dict.fromkeys(GUESTS, image),
-        GUESTS[0],
-        Machine(),
-        Accelerator.TCG,
-        Launch.LIBVIRT,
-        ("qemu:///embed",),
-        1,
-        Limits(boots=blocks),
-    )
+    plan = plan_of(blocks)
     before = _mib()
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / JOURNAL) as journal:
         cluster = Simulated(machines)

@@ -14,24 +14,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleet_plan import GUESTS, plan_of
+
 from ukperf.cluster import open_cluster
 from ukperf.engine.journal import JOURNAL, Journal
 from ukperf.engine.runner import Silent
 from ukperf.engine.spread import Spread
-from ukperf.model import (
-    Accelerator,
-    BootProtocol,
-    BootRecord,
-    BootSpec,
-    Image,
-    Launch,
-    Limits,
-    Machine,
-    Observation,
-    Plan,
-)
+from ukperf.model import BootRecord, BootSpec, Observation
 
-GUESTS = ("linux", "nanos")
 WARM = 4  # blocks of each worker that are not counted
 TAKES_S = 0.1
 
@@ -62,20 +52,7 @@ class Watch(Silent):
 
 def rate(workers: int, blocks: int, takes_s: float) -> float:
     """Blocks a second, from the moment on at which all workers are warm."""
-    image = Image("linux", "boot", "cd" * 32, "ab" * 32, BootProtocol.KERNEL, cmdline=str(takes_s))
-    plan = Plan(
-        f"{time.time_ns():016x}"[-16:],
-        "2026-01-01T00:00:00+00:00",
-        "boot",
-        dict.fromkeys(GUESTS, image),
-        GUESTS[0],
-        Machine(),
-        Accelerator.TCG,
-        Launch.LIBVIRT,
-        ("qemu:///embed",),
-        1,
-        Limits(boots=blocks + WARM * workers),
-    )
+    plan = plan_of(blocks + WARM * workers, str(takes_s))
     watch = Watch()
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -9,9 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_runner import plan_of
+from test_spread import blocks
+
+import ukperf
+from ukperf.cluster import open_cluster
+from ukperf.engine.atworker import answer
+from ukperf.engine.journal import JOURNAL, Journal, read_journal
+from ukperf.engine.spread import Spread
+from ukperf.model import Plan
+from ukperf.stats.machines import summarize_machines
 
 pytest.importorskip("distributed")
 UKPERF = [sys.executable, "-c", "from ukperf.cli.main import run; run()"]
@@ -210,5 +221,60 @@ def test_two_machines_without_the_askers_files_are_sent_a_program_with_its_libra
         sent = [{path.name for path in (home / "CACHE/trees").glob("*")} for home in homes if (home / "CACHE").exists()]
         assert digests in sent, log.read_text()  # of one machine two workers may be sent it once
         assert "Sent " in log.read_text()
+    finally:
+        fleet.end()
+
+
+# What a worker of another machine has, as a process of this one: its names, its versions, and a host without guests.
+ELSEWHERE = """
+import os
+import ukperf
+from ukperf.engine import atworker
+from ukperf.hosts.fake import FakeHost
+
+name, ukperf.__version__, qemu = os.environ["ELSEWHERE"].split()
+host = FakeHost(about={"qemu": qemu})
+atworker._hostname, atworker._kernel, atworker._host = lambda: name, lambda: name.encode().hex(), lambda plan: host
+"""
+
+
+def on(fleet: Fleet, run: Path, plan: Plan) -> list[str]:
+    """A run on a fleet whose workers are known to it; the sentences that it says."""
+    said: list[str] = []
+    run.mkdir()
+    with open_cluster(str(fleet.file), answer) as cluster, Journal(run / JOURNAL) as journal:
+        while len(cluster.workers()) < 4:
+            time.sleep(0.1)
+        Spread(plan, run, cluster, journal, said.append, alone=False).run()
+    return said
+
+
+@pytest.mark.timeout(1800)
+def test_machines_with_another_ukperf_or_qemu_are_refused_or_strata_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    images = {guest: replace(image, argv=()) for guest, image in plan_of(("floor", "linux")).images.items()}
+    plan = replace(plan_of(("floor", "linux"), boots=24), images=images, facts={"qemu": "7.2.0"})
+    fleet = Fleet(tmp_path, 0)
+    try:
+        here = ukperf.__version__
+        for told in (f"a {here} 7.2.0", f"b {here} 7.2.0", f"old 0.0.1 7.2.0", f"new {here} 9.1.0"):
+            words = ("--no-nanny", "--no-dashboard", "--resources", "ukperf=1", "--preload", str(tmp_path / "elsewhere.py"))
+            fleet.start("worker", "--nthreads", "1", *words, env={"ELSEWHERE": told})
+        said = on(fleet, tmp_path / "alike", plan)
+        assert any(f"takes no part: it has ukperf 0.0.1, and this is {here}." in sentence for sentence in said), said
+        assert any("takes no part: it has qemu 9.1.0, and the plan is for 7.2.0." in sentence for sentence in said), said
+        records = read_journal(tmp_path / "alike" / JOURNAL).records
+        assert len(blocks(tmp_path / "alike")) == 24 and {record.host for record in records} == {"a", "b"}
+
+        other = replace(plan, strata=True, run_id="fedcba9876543210")
+        assert not on(fleet, tmp_path / "unlike", other)
+        records = read_journal(tmp_path / "unlike" / JOURNAL).records
+        kinds = {record.host: (record.facts["ukperf"], record.facts["qemu"]) for record in records}
+        assert kinds == {"a": (here, "7.2.0"), "b": (here, "7.2.0"), "old": ("0.0.1", "7.2.0"), "new": (here, "9.1.0")}
+        (summary,) = summarize_machines(records, "floor", 0.01)
+        assert summary.machines == ("a", "b") or summary.machines == ("b", "a")
+        assert f"qemu 7.2.0, ukperf {here}" in summary.stratum
+        alone = [warning for warning in summary.warnings if "is the only machine with" in warning]
+        assert sorted(warning.split()[0] for warning in alone) == ["new", "old"]
     finally:
         fleet.end()
