@@ -242,6 +242,8 @@ def on(fleet: Fleet, run: Path, plan: Plan) -> list[str]:
     """A run on a fleet whose workers are known to it; the sentences that it says."""
     said: list[str] = []
     run.mkdir()
+    while not fleet.file.exists():
+        time.sleep(0.1)
     with open_cluster(str(fleet.file), answer) as cluster, Journal(run / JOURNAL) as journal:
         while len(cluster.workers()) < 4:
             time.sleep(0.1)
@@ -257,12 +259,20 @@ def test_machines_with_another_ukperf_or_qemu_are_refused_or_strata_of_their_own
     fleet = Fleet(tmp_path, 0)
     try:
         here = ukperf.__version__
-        for told in (f"a {here} 7.2.0", f"b {here} 7.2.0", f"old 0.0.1 7.2.0", f"new {here} 9.1.0"):
-            words = ("--no-nanny", "--no-dashboard", "--resources", "ukperf=1", "--preload", str(tmp_path / "elsewhere.py"))
+        for told in (f"a {here} 7.2.0", f"b {here} 7.2.0", "old 0.0.1 7.2.0", f"new {here} 9.1.0"):
+            words = (
+                "--no-nanny",
+                "--no-dashboard",
+                "--resources",
+                "ukperf=1",
+                "--preload",
+                str(tmp_path / "elsewhere.py"),
+            )
             fleet.start("worker", "--nthreads", "1", *words, env={"ELSEWHERE": told})
         said = on(fleet, tmp_path / "alike", plan)
-        assert any(f"takes no part: it has ukperf 0.0.1, and this is {here}." in sentence for sentence in said), said
-        assert any("takes no part: it has qemu 9.1.0, and the plan is for 7.2.0." in sentence for sentence in said), said
+        sentences = " ".join(said)
+        assert f"takes no part: it has ukperf 0.0.1, and this is {here}." in sentences
+        assert "takes no part: it has qemu 9.1.0, and the plan is for 7.2.0." in sentences
         records = read_journal(tmp_path / "alike" / JOURNAL).records
         assert len(blocks(tmp_path / "alike")) == 24 and {record.host for record in records} == {"a", "b"}
 
@@ -272,7 +282,7 @@ def test_machines_with_another_ukperf_or_qemu_are_refused_or_strata_of_their_own
         kinds = {record.host: (record.facts["ukperf"], record.facts["qemu"]) for record in records}
         assert kinds == {"a": (here, "7.2.0"), "b": (here, "7.2.0"), "old": ("0.0.1", "7.2.0"), "new": (here, "9.1.0")}
         (summary,) = summarize_machines(records, "floor", 0.01)
-        assert summary.machines == ("a", "b") or summary.machines == ("b", "a")
+        assert sorted(summary.machines) == ["a", "b"]
         assert f"qemu 7.2.0, ukperf {here}" in summary.stratum
         alone = [warning for warning in summary.warnings if "is the only machine with" in warning]
         assert sorted(warning.split()[0] for warning in alone) == ["new", "old"]
