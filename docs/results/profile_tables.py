@@ -29,8 +29,7 @@ OLD_CALLS, NEW_CALLS = "profile-initcalls-6.1", "profile-initcalls-6.12"
 IMPORT, NUMPY, ONNX = "profile-import", "profile-numpy", "profile-onnx"
 GUESTS = ("linux", "nanos", "unikraft")
 RUNNING, ROWS = "main → exit", "phase single rows → single row"
-WORDS = {4: "four"}
-CALLS, READS = 50, 4  # predictions in that window; readings of the clock in each, as a preloaded library counted them
+CALLS = 50  # predictions in that window
 MOST = 20
 KERNEL = ("kernel", "module")
 # nanos keeps ranges in red-black trees: the trees, and the maps in them.
@@ -279,18 +278,20 @@ def _two(one: float, other: float) -> str:
 def onnx_facts() -> Iterator[str]:
     """Why each call takes nanos more."""
     one = difference(f"{ONNX}-nanos", f"{ONNX}-linux", ROWS)
-    nanos = guest(f"{ONNX}-nanos", "nanos", ROWS)
-    entered = sum(f["instructions"]["mean"] for f in nanos["functions"] if f["part"] in KERNEL) / CALLS
+    sides = {name: guest(f"{ONNX}-{name}", name, ROWS) for name in ("nanos", "linux")}
+    calls = {name: {call["name"]: call for call in side["calls"]} for name, side in sides.items()}
+    clock = calls["nanos"]["clock_gettime"]
+    (times,) = set(clock["times"])
     before, after = _file_sums(one, "onnxruntime")
     word = "more" if after > before else "fewer"
+    never = "none" if "clock_gettime" not in calls["linux"] else "some"
     yield from paragraph(
         f"In {CALLS} such calls ONNX Runtime's own code executes {count(before)} instructions in Linux and",
-        f"{abs(after - before):,.0f} {word} in nanos, but nanos's kernel {entered:,.0f} a call. What it is asked for",
-        f"is the time: ONNX Runtime reads the clock {WORDS[READS]} times a call. Linux answers in its vDSO, without",
-        "entering the kernel. nanos's vDSO knows KVM's clock alone, and here, where there is none, it enters the",
-        f"kernel each time (`fallback_clock_gettime`): {entered / READS:,.0f} instructions. Where nanos has KVM's",
-        "clock that should be gone;",
-        "it was not tried. Unikraft has no vDSO.",
+        f"{abs(after - before):,.0f} {word} in nanos. But the program asks nanos's kernel {times} times for the time",
+        f"(`clock_gettime`, {clock['per_call']:,.0f} instructions each), which is {times // CALLS} times a call or",
+        f"{clock['mean'] / CALLS:,.0f} instructions, and Linux's kernel {never} of these times: its vDSO answers.",
+        "nanos's vDSO knows KVM's clock alone, and enters the kernel where there is none (`fallback_clock_gettime`).",
+        "Where nanos has KVM's clock that should be gone; it was not tried. Unikraft has no vDSO.",
     )
 
 
