@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import guest
 from records import run_of, save_run
@@ -55,6 +55,7 @@ def profiled(draw: st.DrawFn) -> Profiled:
 
 
 @given(st.lists(profiled(), min_size=1, max_size=3))
+@settings(max_examples=40)
 def test_profiles_are_read_back_as_they_were(sides: list[Profiled]) -> None:
     assert kept(json.loads(kept_text(sides))) == tuple(sides)
 
