@@ -14,7 +14,7 @@ from records import boot, failed
 from test_runner import plan_of
 
 import ukperf
-from ukperf.cluster import Reply, Worker, local_workers, open_cluster
+from ukperf.cluster import Reply, Worker, address_of, local_workers, open_cluster
 from ukperf.engine import atworker
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, packed, plan_text, question_of, to_bytes
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
@@ -466,12 +466,25 @@ def test_a_worker_answers_faults_with_sentences(at_worker: FakeHost, monkeypatch
 
 def test_what_is_no_scheduler_is_refused_before_dask_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text("[]")
+    (tmp_path / "gone.json").write_text('{"address": "file:///etc"}')
     for where, why in (
         (str(tmp_path / "none"), "cannot be read"),
         (str(tmp_path / "odd.json"), "names no address"),
         ("local:0", "no number of workers"),
         ("local:x", "no number of workers"),
+        (str(tmp_path / "gone.json"), "names no address"),
+        ("tcp://", "no address of a scheduler. Write for example tcp://HOST:8786, with the port"),
+        ("tcp://host", "no address of a scheduler"),
+        ("tcp://host:0", "no address of a scheduler"),
+        ("tcp://host:99999", "no address of a scheduler"),
+        ("tcp:/host:8786", "no address of a scheduler"),
+        ("http://host:8787", "That is a dashboard's"),
+        ("host:8786", "has no tcp:// or tls:// before it. Write tcp://host:8786"),
     ):
         with pytest.raises(UkperfError, match=why), open_cluster(where, atworker.answer):
             raise AssertionError("it opened")
+    for where in ("tcp://10.0.0.1:8786", "tls://[::1]:8786", "wss://host:443/path"):
+        assert address_of(where) == where
+    (tmp_path / "good.json").write_text('{"address": "tcp://10.0.0.1:8786"}')
+    assert address_of(str(tmp_path / "good.json")) == "tcp://10.0.0.1:8786" and not address_of("local:2")
     assert local_workers("local:2") == 2 and local_workers("tcp://h:1") is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import re
 import secrets
 import signal
 import threading
@@ -35,7 +36,10 @@ ANSWER_S = 20.0  # for the bytes of an answer that is there
 CLOSE_S = 3.0
 MOST_BYTES = 64 << 20  # of an answer
 LOOK_S = 1.0  # between two looks at who is there
-_SCHEMES = ("tcp://", "tls://", "ws://", "wss://", "ucx://")
+_ADDRESS = re.compile(r"(tcp|tls|wss?|ucx)://(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):(\d{1,5})(/\S*)?")
+_SCHEME = re.compile(r"[A-Za-z]{1,10}:/")
+_HOST = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}")
+_HINT = "Give an address (tcp://HOST:8786), local:N, or the scheduler's file."
 _FILE_MAX = 1 << 20
 
 Task = Callable[[bytes], bytes]
@@ -181,7 +185,7 @@ def open_cluster(where: str, task: Task) -> Iterator[Cluster]:
     does not answer.
     """
     count = local_workers(where)
-    address = where if where.startswith(_SCHEMES) or count is not None else _address_in(where)
+    address = address_of(where)
     try:
         import distributed
     except ImportError as error:
@@ -209,8 +213,11 @@ def open_cluster(where: str, task: Task) -> Iterator[Cluster]:
                 _reach(address)  # a client that could not connect says so once more when it is thrown away, at length
                 client = distributed.Client(address, set_as_default=False)
         except (OSError, TimeoutError, RuntimeError, ValueError, TypeError) as error:
+            said = clean(str(error), 200) or type(error).__name__
+            if isinstance(error, TypeError) and address.startswith(("tls:", "wss:")):
+                said = "TLS needs certificates, and Dask's configuration here names none"
             raise HostError(
-                f"The scheduler {clean(where, 200)} does not answer: {clean(str(error), 200) or type(error).__name__}.",
+                f"The scheduler {clean(where, 200)} does not answer: {said}.",
                 hint="Is it running, and may this machine reach it? With TLS: see docs/fleets.md.",
             ) from error
         stack.callback(_quietly, lambda: client.close(timeout=CLOSE_S))
@@ -257,18 +264,45 @@ def _reach(address: str) -> None:
     asyncio.run(knock())
 
 
+def address_of(where: str) -> str:
+    """The scheduler's address, as it is or in its file; "" for `local:N`. Nobody is asked.
+
+    Raises UkperfError for what is none of these.
+    """
+    if local_workers(where) is not None:
+        return ""
+    if _SCHEME.match(where):
+        if not _is_address(where):
+            raise UkperfError(f"--fleet {clean(where, 200)} is no address of a scheduler.", hint=_hint(where))
+        return where
+    return _address_in(where)
+
+
+def _is_address(text: str) -> bool:
+    match = _ADDRESS.fullmatch(text)
+    return match is not None and 0 < int(match[3]) < 1 << 16
+
+
+def _hint(where: str) -> str:
+    if where.startswith(("http://", "https://")):
+        return f"That is a dashboard's. {_HINT}"
+    return "Write for example tcp://HOST:8786, with the port." if _SCHEME.match(where) else _HINT
+
+
 def _address_in(where: str) -> str:
     """The address in a scheduler's file. Raises UkperfError for what is none."""
+    if _HOST.fullmatch(where) and not Path(where).exists():
+        raise UkperfError(f"--fleet {where} has no tcp:// or tls:// before it.", hint=f"Write tcp://{where}.")
     try:
         told = read_json(Path(where), _FILE_MAX)
     except OSError as error:
         raise UkperfError(
             f"--fleet {clean(where, 200)} is no scheduler: as a file it cannot be read ({reason(error)}).",
-            hint="Give an address (tcp://HOST:8786), local:N, or the scheduler's file.",
+            hint=_HINT,
         ) from error
     except ValueError:
         told = None
-    if not isinstance(told, dict) or not isinstance(told.get("address"), str):
+    if not isinstance(told, dict) or not isinstance(told.get("address"), str) or not _is_address(told["address"]):
         raise UkperfError(f"{clean(where, 200)} is no file of a scheduler: it names no address.")
     return str(told["address"])
 

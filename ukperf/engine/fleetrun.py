@@ -39,6 +39,9 @@ def refuse_unspreadable(request: Request) -> None:
         if request.strata:
             raise UkperfError("--fleet-strata is about the machines of --fleet.", hint="Add --fleet SCHEDULER.")
         return
+    from ukperf.cluster import address_of
+
+    address_of(request.scheduler)  # before anything is built for it
     if len(request.connect) > 1:
         raise UkperfError(
             "--fleet has its machines from the scheduler, and several --connect name others.",
