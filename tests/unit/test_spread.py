@@ -314,6 +314,24 @@ def test_a_block_waits_longer_where_its_worker_does_work_of_another_run_yet_not_
     assert (now[0] > 3600) == bool(others) and now[0] > 160
 
 
+def test_a_worker_that_is_gone_may_come_back_though_all_who_are_left_are_unfit(tmp_path: Path) -> None:
+    class Restarted(FakeCluster):
+        looks = 0
+
+        def workers(self) -> Mapping[str, Worker]:
+            self.looks += "a" not in self.there
+            if self.looks == 4:  # its machine starts it again
+                self.there["b"] = 1
+            return super().workers()
+
+    def act(worker: str, question: Question) -> Told | None:
+        return None if worker == "a" and question.block == 3 else good(worker, question)
+
+    cluster = Restarted({"a": 1, "bare": 0}, act)
+    assert run(tmp_path, cluster) == "8 blocks were done"
+    assert blocks(tmp_path) == ONCE and {name for name, q in cluster.asked if q.do == "block"} == {"a", "b"}
+
+
 def test_where_nobody_can_take_part_the_run_ends_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="without --resources ukperf=1"):
         run(tmp_path, FakeCluster({"a": 0}, good))

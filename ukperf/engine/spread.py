@@ -98,6 +98,7 @@ class Spread:
         self._parcels = Parcels(self.plan)
         self._busy: set[str] = set()  # workers of which it was said that they serve another run
         self._seen = self.clock()  # when somebody could take part last
+        self._met = False  # somebody could: who is gone may come back
 
     def run(self) -> str:
         """Until the limits say enough; why it ended, as a phrase for people.
@@ -161,7 +162,7 @@ class Spread:
                 self._ask(_Flying("about", address, self._deadline()), Question("about", self._text), alone=False)
         if self._machines or asked:
             self._seen = self.clock()
-        elif self.clock() - self._seen > NOBODY_S or (self._away and self._away.keys() >= there.keys() and there):
+        elif self.clock() - self._seen > NOBODY_S or (there and not self._met and self._away.keys() >= there.keys()):
             last = next(reversed(self._away.values()), "there is none")
             raise HostError(f"No worker of the fleet can take part: {last}.", hint="See docs/fleets.md.")
 
@@ -184,6 +185,7 @@ class Spread:
         if any(m.name == name and m.kernel != about.kernel for m in self._machines.values()):
             name = f"{name}-{about.kernel[:8]}"  # two machines that are called alike
         self._machines[address] = Joined(address, name, about.kernel)
+        self._met = True
         wanted = [block for block in about.kept if block not in self._done and block < self._most]
         stale = [block for block in about.kept if block in self._done]
         self._machines[address].unforgotten += stale
