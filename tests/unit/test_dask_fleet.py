@@ -67,8 +67,8 @@ class Fleet:
         self.started.append(process)
         return process
 
-    def resume(self, run: Path) -> subprocess.CompletedProcess[bytes]:
-        again = [*UKPERF, "resume", str(run), "--share-host"]
+    def resume(self, run: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+        again = [*UKPERF, "resume", str(run), "--share-host", *words]
         return subprocess.run(again, env=self.env, capture_output=True, timeout=LONGEST_S, check=False)
 
     def end(self) -> None:
@@ -140,8 +140,9 @@ def test_a_scheduler_that_goes_away_ends_the_run_with_a_sentence_and_another_one
         assert "Go on with: ukperf resume" in said and "Traceback" not in said
         before = trials(run)
         fleet.file.unlink(missing_ok=True)
+        fleet.file = tmp_path / "another.json"
         fleet.open()
-        resumed = fleet.resume(run)
+        resumed = fleet.resume(run, "--fleet", str(fleet.file))
         assert resumed.returncode == 0, resumed.stderr.decode()
         assert trials(run)[: len(before)] == before and sorted(trials(run)) == once(5)
     finally:

@@ -17,6 +17,7 @@ import ukperf
 from ukperf.cluster import Reply, Worker, address_of, local_workers, open_cluster
 from ukperf.engine import atworker
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, packed, plan_text, question_of, to_bytes
+from ukperf.engine.fleetrun import on_another
 from ukperf.engine.journal import JOURNAL, Journal, read_journal
 from ukperf.engine.runner import Silent
 from ukperf.engine.spread import Spread
@@ -506,3 +507,14 @@ def test_what_is_no_scheduler_is_refused_before_dask_is_loaded(tmp_path: Path) -
     (tmp_path / "good.json").write_text('{"address": "tcp://10.0.0.1:8786"}')
     assert address_of(str(tmp_path / "good.json")) == "tcp://10.0.0.1:8786" and not address_of("local:2")
     assert local_workers("local:2") == 2 and local_workers("tcp://h:1") is None
+
+
+def test_a_run_goes_on_with_another_fleet_if_it_had_one() -> None:
+    plan = replace(plan_of(GUESTS, boots=8), scheduler="tcp://old:8786")
+    assert on_another(plan, "") == plan and on_another(plan, "tcp://new:8786").scheduler == "tcp://new:8786"
+    for mine, where, why in (
+        (plan, "tcp://new", "no address of a scheduler"),
+        (replace(plan, scheduler=""), "tcp://new:8786", "has no fleet"),
+    ):
+        with pytest.raises(UkperfError, match=why):
+            on_another(mine, where)

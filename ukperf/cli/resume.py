@@ -18,6 +18,10 @@ def command(
     run: Annotated[Path, typer.Argument(metavar="DIR", help="The run's folder.")],
     json: o.Json = False,
     brief: o.Brief = False,
+    fleet: Annotated[
+        str | None,
+        typer.Option("--fleet", metavar="SCHEDULER", help="Another fleet's, for what is left of a run over a fleet."),
+    ] = None,
     share_host: o.ShareHost = False,
 ) -> None:
     """Go on with a run that was broken off.
@@ -44,7 +48,14 @@ def command(
     plan = plans.load(folder)
     workload = workloads.of_run(plan.workload)
     with progress(plan.limits) as observer:
-        finished = go_on(workload, folder, say=o.sayer(), observer=observer, share_host=share_host)
+        finished = go_on(
+            workload,
+            folder,
+            say=o.sayer(),
+            observer=observer,
+            share_host=share_host,
+            scheduler=o.scheduler(fleet),
+        )
     _say_damaged(finished.result)
     show(workload, finished, workload.options_of(finished.result), as_json=json, brief=brief)
 

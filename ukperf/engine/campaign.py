@@ -94,9 +94,16 @@ def measure(
 
 
 def go_on(
-    workload: Workload, folder: Path, *, say: Say, observer: Observer | None = None, share_host: bool = False
+    workload: Workload,
+    folder: Path,
+    *,
+    say: Say,
+    observer: Observer | None = None,
+    share_host: bool = False,
+    scheduler: str = "",
 ) -> Finished:
-    """A run that was broken off, to its end; one that is finished is only read. Raises UkperfError as `resume`."""
+    """A run that was broken off, to its end; one that is finished is only read. scheduler: as for `resume`. Raises
+    UkperfError as that."""
     options = workload.options_of(Result(folder, plans.load(folder), (), ""))
     result = session.resume(
         folder,
@@ -105,6 +112,7 @@ def go_on(
         share_host=share_host,
         read=workload.reader(options),
         visitor=workload.visitor(options),
+        scheduler=scheduler,
     )
     finished = workload.finish(result, EngineBench(say, observer, share_host))
     return WORKLOADS.expect(workload.name, finished, Finished)

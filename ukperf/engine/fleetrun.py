@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ukperf import signals
@@ -52,6 +53,19 @@ def refuse_unspreadable(request: Request) -> None:
             "A guest is restored on the machine on which it was saved, and --fleet has several.",
             hint="Leave out --fleet, or boot the guests: --path boot.",
         )
+
+
+def on_another(plan: Plan, scheduler: str) -> Plan:
+    """The plan with another scheduler than it was made with; "": its own. Raises UkperfError for a run that had none,
+    and for what is no scheduler."""
+    from ukperf.cluster import address_of
+
+    if not scheduler:
+        return plan
+    if not plan.scheduler:
+        raise UkperfError("This run has no fleet, and goes on where it was begun.", hint="Leave out --fleet.")
+    address_of(scheduler)
+    return replace(plan, scheduler=scheduler)
 
 
 def refuse_crowded(plan: Plan, share_host: bool) -> None:

@@ -18,7 +18,7 @@ from ukperf.engine import plan as plans
 from ukperf.engine.bootfiles import digests_of, refuse_others
 from ukperf.engine.counting import refuse_counting
 from ukperf.engine.facts import of_host
-from ukperf.engine.fleetrun import going_on, over_all, refuse_crowded, refuse_unspreadable, run_spread
+from ukperf.engine.fleetrun import going_on, on_another, over_all, refuse_crowded, refuse_unspreadable, run_spread
 from ukperf.engine.folders import alone, locked, run_folder, write_beside
 from ukperf.engine.journal import JOURNAL, Contents, Journal, read_journal
 from ukperf.engine.provenance import trial_facts
@@ -92,14 +92,15 @@ def resume(
     say: Say = silent,
     read: Reader | None = None,
     visitor: Visitor | None = None,
+    scheduler: str = "",
 ) -> Result:
     """Go on with a run where it was broken off. say gets a sentence about what changed meanwhile. read, visitor: as for
-    `start`.
+    `start`. scheduler: another fleet's, for the rest of the run.
 
     Raises UkperfError if the folder is no run, or its images are gone or others, or there is something left to do and
     this user's ukperf did not write its plan.
     """
-    plan = plans.load(folder)
+    plan = on_another(plans.load(folder), scheduler)
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
         contents = read_journal(folder / JOURNAL) if (folder / JOURNAL).exists() else Contents((), ())
@@ -115,6 +116,8 @@ def resume(
         refuse_others(plan.images.values(), plan.files, Cache().digests, plan.command)
         stack.enter_context(alone(share_host))
         if plan.scheduler:
+            if scheduler:
+                refuse_crowded(plan, share_host)
             result = run_spread(plan, folder, records, observer, say, alone=not share_host)
             return replace(result, damaged=contents.damaged)
         hosts = stack.enter_context(open_hosts(plan.hosts, plan.run_id, plan.shared_path))
