@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ukperf import signals
 from ukperf.cluster import Reply, Worker
+from ukperf.engine.blocksleft import BlocksLeft
 from ukperf.engine.errand import About, Done, Question, Told, answer_of, checked_block, files_of, plan_text, to_bytes
 from ukperf.engine.fleetparts import guests_of, seed_of, shares_of
 from ukperf.engine.folders import write_beside
@@ -80,21 +81,17 @@ class Spread:
         self._counts = Runner(self.plan, self.folder, {}, this_machine, None, lambda _r: False, records=self.records)
         self._before = max((record.elapsed_s for record in self.records), default=0.0)
         self._started = self.clock()
-        self._had = guests_of(self.records)
-        self._done = {block for block, had in self._had.items() if had >= set(self._counts.hopeful())}
-        self._next = 0
-        self._again: list[int] = sorted(self._had.keys() - self._done)  # cut off in the journal, or lost by a worker
+        most = MAX_BLOCKS if self.plan.limits.boots is None else self.plan.limits.boots
+        self._left = BlocksLeft(most, guests_of(self.records), self._counts.hopeful())
         self._machines: dict[str, Joined] = {}
         self._orders: dict[str, int] = {}
         for host, _ in {(record.host, record.trial.block) for record in self.records}:
             self._orders[host] = self._orders.get(host, 0) + 1
-        self._most = MAX_BLOCKS if self.plan.limits.boots is None else self.plan.limits.boots
         self._shares = shares_of(self.plan, self.records)
         # What is in the journal need not be in memory: a run may have a hundred thousand blocks.
         self._written, self.records, self._counts.records = len(self.records), [], []
         self._flying: dict[int, _Flying] = {}
         self._away: dict[str, str] = {}  # worker → why it takes no part
-        self._kept: dict[str, list[int]] = {}
         self._parcels = Parcels(self.plan)
         self._busy: set[str] = set()  # workers of which it was said that they serve another run
         self._seen = self.clock()  # when somebody could take part last
@@ -111,7 +108,7 @@ class Spread:
             if isinstance(self.observer, FleetObserver):
                 shares = self._shares
                 precision = None if shares is None else shares.widest(self._counts.hopeful())
-                self.observer.over_machines(len(self._done), len(self._names()), precision)
+                self.observer.over_machines(len(self._left.done), len(self._names()), precision)
             why = self.ended()
             if why is None:
                 self._hand_out()
@@ -125,11 +122,11 @@ class Spread:
 
     def ended(self) -> str | None:
         """Why no further block is begun, as a phrase for people; None while there is one."""
-        most, limits = self._most, self.plan.limits
+        most, limits = self._left.most, self.plan.limits
         hopeful = self._counts.hopeful()
         if not hopeful:
-            return f"no guest had one good boot in {many(len(self._had), 'block')}"
-        if len(self._done) >= most:
+            return f"no guest had one good boot in {many(len(self._left.had), 'block')}"
+        if len(self._left.done) >= most:
             return f"{many(most, 'block')} {'was' if most == 1 else 'were'} done{self._without(hopeful)}"
         if self._shares is not None and (why := self._shares.ended(self._settled(), hopeful)):
             return f"{why}{self._without(hopeful)}"
@@ -151,7 +148,7 @@ class Spread:
         asked = {flight.worker for flight in self._flying.values() if flight.do in JOINING}
         for address in [address for address in self._machines if address not in there]:
             machine = self._machines.pop(address)
-            self._kept.pop(address, None)
+            self._left.gone(address)
             self.say(f"The worker {clean(address, 100)} on {machine.name} is gone.")
         for address, worker in there.items():
             if address in self._machines or address in self._away or address in asked:
@@ -169,7 +166,7 @@ class Spread:
     def _leave_out(self, address: str, why: str) -> None:
         self._parcels.drop(address)
         machine = self._machines.pop(address, None)
-        self._kept.pop(address, None)
+        self._left.gone(address)
         where = clean(address, 100) if machine is None else f"{clean(address, 100)} on {machine.name}"
         self._away[address] = f"{where}: {why.rstrip('.')}"
         self.say(f"The worker {where} takes no part: {why.rstrip('.')}.")
@@ -186,10 +183,7 @@ class Spread:
             name = f"{name}-{about.kernel[:8]}"  # two machines that are called alike
         self._machines[address] = Joined(address, name, about.kernel)
         self._met = True
-        wanted = [block for block in about.kept if block not in self._done and block < self._most]
-        stale = [block for block in about.kept if block in self._done]
-        self._machines[address].unforgotten += stale
-        self._kept[address] = wanted
+        self._machines[address].unforgotten += self._left.keeps(address, about.kept)
 
     # ---- files ----
 
@@ -215,16 +209,19 @@ class Spread:
         busy = {flight.worker for flight in self._flying.values() if flight.do in BLOCKS}
         needs = self._needs()
         for address, machine in self._machines.items():
-            if address in busy or not (self._kept.get(address) or self._again or needs(machine.name)):
+            wanted = self._left.kept_by(address) or self._left.some_again
+            if address in busy or not (wanted or needs(machine.name)):
                 continue
-            block = self._from_kept(address)
+            flying = {flight.block for flight in self._flying.values() if flight.block >= 0}
+            block, of_others = self._left.from_kept(address, flying)
+            machine.unforgotten += of_others
             do = "block" if block is None else "kept"
-            block = self._following() if block is None else block
+            block = self._left.following(flying) if block is None else block
             if block is None:
                 continue
-            missing = tuple(self._missing(block))
+            missing = tuple(self._left.missing(block, self._counts.hopeful()))
             if not missing:  # what it lacks was given up meanwhile
-                self._done.add(block)
+                self._left.has(block, ())
                 continue
             order = self._orders.get(machine.name, 0)
             self._orders[machine.name] = order + (do == "block")
@@ -259,36 +256,6 @@ class Spread:
     def _names(self) -> set[str]:
         return {machine.name for machine in self._machines.values()}
 
-    def _from_kept(self, address: str) -> int | None:
-        """A block that this worker has finished for an asker that is gone."""
-        kept = self._kept.get(address, [])
-        while kept:
-            block = kept.pop()
-            if block in self._done or any(flight.block == block for flight in self._flying.values()):
-                self._machines[address].unforgotten.append(block)  # somebody else has it
-                continue
-            if block in self._again:
-                self._again.remove(block)
-            return block
-        return None
-
-    def _following(self) -> int | None:
-        """The next block that nobody does. Those that workers may still have kept come last."""
-        if self._again:
-            return self._again.pop(0)
-        kept = {block for blocks in self._kept.values() for block in blocks}
-        flying = {flight.block for flight in self._flying.values() if flight.do in BLOCKS}
-        taken = kept | flying
-        most = self._most
-        while self._next < most and self._next in self._done:
-            self._next += 1
-        return next((b for b in range(self._next, most) if b not in self._done and b not in taken), None)
-
-    def _missing(self, block: int) -> list[str]:
-        """The guests that a block still lacks."""
-        had = self._had.get(block, set())
-        return [guest for guest in self._counts.hopeful() if guest not in had]
-
     def _ask(self, flight: _Flying, question: Question, *, alone: bool = True) -> None:
         self._flying[self.cluster.submit(flight.worker, to_bytes(question), alone=alone)] = flight
 
@@ -314,8 +281,8 @@ class Spread:
             self.say(f"The worker {clean(address, 100)} does work of another run, and this one waits for its turn.")
 
     def _lost(self, flight: _Flying) -> None:
-        if flight.do == "block" and flight.block not in self._done and flight.block not in self._again:
-            self._again.append(flight.block)
+        if flight.do == "block":
+            self._left.lost(flight.block)
 
     def _take(self, reply: Reply) -> None:
         flight = self._flying.pop(reply.ticket, None)
@@ -348,7 +315,7 @@ class Spread:
         machine = self._machines.get(flight.worker)
         if said.done is None:
             raise _NotOurs("its answer is none of ukperf's")
-        if machine is not None and flight.block not in self._done:
+        if machine is not None and flight.block not in self._left.done:
             self._keep(machine, flight.block, flight.guests, said.done)
 
     def _keep(self, machine: Joined, block: int, missing: Sequence[str], done: Done) -> None:
@@ -373,8 +340,7 @@ class Spread:
         self._write(files, indexes)
         self.journal.append_all(numbered)
         self._written += len(numbered)
-        self._had.setdefault(block, set()).update(record.trial.guest for record in numbered)
-        self._done.add(block)
+        self._left.has(block, (record.trial.guest for record in numbered))
         machine.unforgotten.append(block)
         if self._shares is not None:
             self._shares.add(machine.name, numbered)
