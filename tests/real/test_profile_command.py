@@ -14,8 +14,10 @@ from ukperf.engine.profiles import Profiles, against, exported, page_of, profile
 from ukperf.errors import UkperfError
 from ukperf.guests.base import BuildOptions
 from ukperf.guests.floor import Floor
+from ukperf.imaging.compiler import compile_c
 from ukperf.paths import data_dir
 from ukperf.profile.calls import call_rows
+from ukperf.profile.calltrees import apart, stacks_of
 from ukperf.profile.exporting import EXPORTS
 from ukperf.profile.model import CodePart
 
@@ -108,6 +110,56 @@ def test_a_system_call_costs_in_a_profile_what_syscall_cost_says(costs: Path) ->
     median = statistics.median(samples["values"])
     assert call.each is not None and median - 15 < call.each < median * 1.05
     assert sum(call.instructions) < side.totals(window)[0]
+
+
+@pytest.fixture(scope="module")
+def calls(libvirt_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], int]]:
+    """Chain of functions → own instructions, of calltree.c's window in linux-lean."""
+    if not guests.get("linux-lean").availability(BuildOptions()).ok:
+        pytest.skip("no kernel for linux-lean: ukperf images build linux-lean")
+    program = tmp_path_factory.mktemp("calltree") / "calltree"
+    source = Path(__file__).parent / "calltree.c"
+    compile_c([source], program, ("-O2", "-g", "-pthread"), base=source.parent)
+    with world(extra={"UKPERF_DATA_DIR": str(data_dir())}) as ours:
+        folder, out = ours.path("calls"), ours.path("folded")
+        lean = ("-g", "linux-lean", "--baseline", "linux-lean", "--boots", "1", "--stacks")
+        ours.run("profile", *lean, "--run", folder, "--", program)
+        profiles = profiles_of(folder)
+        stacks = stacks_of(profiles.sides[0])
+        assert stacks is not None
+        assert apart(profiles.sides[0], "", stacks) < 0.05
+        out.write_bytes(exported(profiles, "folded", "main → exit"))
+        lines = (line.rsplit(" ", 1) for line in out.read_text().splitlines())
+        yield {tuple(names.split(";")): int(count) for names, count in lines}
+
+
+def of_leaf(calls: dict[tuple[str, ...], int], *callers: str) -> int:
+    """Of leaf where these called it, whoever called them."""
+    end = (*callers, "leaf")
+    return sum(count for chain, count in calls.items() if chain[-len(end) :] == end)
+
+
+@pytest.mark.parametrize(
+    ("callers", "turns"),
+    [
+        (("main", "three_times"), 600_000),
+        (("main", "through_pointer"), 200_000),
+        (("main",), 300_000),  # ends_in_leaf is gone when it jumps
+        (("main", "jumps_out"), 400_000),  # behind a longjmp
+        (("on_signal",), 500_000),
+        (("start_thread", "in_thread"), 600_000),
+        (("main", *["recursion"] * 10), 10_000),
+    ],
+)
+def test_every_chain_of_calls_of_a_program_has_its_instructions(
+    calls: dict[tuple[str, ...], int], callers: tuple[str, ...], turns: int
+) -> None:
+    """A turn is two instructions; a return, and blocks that an interrupt broke off, come on top."""
+    assert 2 * turns < of_leaf(calls, *callers) < 2 * turns + 100
+
+
+def test_leaf_was_called_by_nobody_else(calls: dict[tuple[str, ...], int]) -> None:
+    assert 5_400_000 < sum(count for chain, count in calls.items() if chain[-1] == "leaf") < 5_400_500
 
 
 def test_a_profile_is_written_for_other_tools_and_a_window_that_is_not_there_gets_the_list(profiles: Profiles) -> None:

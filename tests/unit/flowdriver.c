@@ -2,6 +2,7 @@
  *
  *     x N              N instructions are executed
  *     c SITE SP        a call; r SITE SP: a return; s SITE NUMBER: a system call
+ *     l SITE           a jump to a shared return; i BEHIND: an interrupt; q: its end
  *     b BEHIND         the program goes on; w SITE BEHIND WINDOW: an event of the program
  */
 #include <inttypes.h>
@@ -27,6 +28,12 @@ int main(int argc, char **argv)
             flow_syscall(a, (uint32_t)b);
         else if (kind == 'b')
             flow_back(a);
+        else if (kind == 'l')
+            flow_leave(a);
+        else if (kind == 'i')
+            flow_interrupt(a);
+        else if (kind == 'q')
+            flow_interrupted();
         else if (kind == 'w')
             flow_window(a, b, (uint32_t)c);
     }

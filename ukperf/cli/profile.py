@@ -50,6 +50,9 @@ FailOn = Annotated[
 Initcalls = Annotated[
     bool, typer.Option("--initcalls", help="Show what each initcall of Linux kernels takes, which then print it.")
 ]
+Stacks = Annotated[
+    bool, typer.Option("--stacks", help="Follow call stacks, for flame graphs. Guests with one CPU; boots are slower.")
+]
 Format = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="Write html, folded, speedscope, pprof or callgrind.")
 ]
@@ -69,6 +72,7 @@ def command(
     format: Format = None,
     output: Output = None,
     symbols: Symbols = None,
+    stacks: Stacks = False,
     initcalls: Initcalls = False,
     file: File = None,
     env: Env = None,
@@ -119,6 +123,7 @@ def command(
             python=python,
             packages=tuple(package or ()),
             symbols=tuple(_whole(text) for text in symbols or ()),
+            stacks=stacks,
             initcalls=initcalls,
         )
         workload, finished = measured("profile", options, shared.request(boots=2))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ukperf.model import Unit, verdict_word
+from ukperf.profile.calltrees import stacks_of
 from ukperf.profile.difference import FunctionChange, GateResult, changes, comparable, total_change
-from ukperf.profile.icicles import icicle
+from ukperf.profile.icicles import call_icicle, icicle
 from ukperf.profile.model import WHOLE, Function, Profiled
 from ukperf.profile.page import MOST, average, called, home, shown, where
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines, tone_of
@@ -111,6 +112,11 @@ class DifferencePage(Page):
         }
 
     def pictures(self) -> Iterable[Picture]:
+        stacks = [(one.label, stacks_of(one, self.window)) for one in (self.baseline, self.side)]
+        followed = [(label, one) for label, one in stacks if one is not None]
+        if len(followed) == len(stacks):
+            drawn = call_icicle(followed, where(self.window), same=comparable)
+            return () if drawn is None else (drawn,)
         adds = {change.function: change.addend for change in self.changes}
         sides = [(one.label, _averages(one, self.window)) for one in (self.baseline, self.side)]
         drawn = icicle(sides, where(self.window), adds={f: (a.difference, a.baseline) for f, a in adds.items()})

@@ -38,7 +38,8 @@ _MOST = 1 << 62  # instructions: more have never been executed by anything
 class Flow:
     """calls: [windows, NUMBERS] of (times, instructions). nodes: a chain of calls each: the site of the last call, the
     chain before it, and in which window it came up; their first two are no calls. leaves: instructions and events by
-    (window, node, site): those that ended at `site`, called by the chain `node`. truncated: [windows] instructions that
+    (window, node, site): those that ended at `site`, called by the chain `node`; site 0: somewhere in what that chain
+    called. truncated: [windows] instructions that
     found no place. total: instructions; what of them is in no leaf, nor truncated, came after the last event. cut:
     calls too deep to be followed; stacks: how many were seen, 0 where none were followed."""
 

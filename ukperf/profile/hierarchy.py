@@ -10,19 +10,22 @@ from ukperf.profile.model import CodePart, Function
 
 _STEM = re.compile(r"_*([A-Za-z][A-Za-z0-9]{1,23})_")
 _LEAST_GROUP = 2  # functions that make a group
-_REST = "others"
+REST = "others"
 
 
 @dataclass(frozen=True)
 class Bough:
     """A node: its name, its instructions (with all below it), what is below it, the largest first. function: of a
-    leaf; leaves: how many functions it stands for."""
+    leaf; leaves: how many functions it stands for. part: whose
+    code it is, in trees of calls; change: what one side has more, and what the baseline has."""
 
     name: str
     instructions: float
     below: tuple[Bough, ...] = ()
     function: Function | None = None
     leaves: int = 1
+    part: CodePart | None = None
+    change: tuple[float, float] | None = None
 
     def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Bough]]:
         """(names from the root on, its own the last, node), each before what is below it."""
@@ -84,5 +87,5 @@ def pruned(tree: Bough, least: float) -> Bough:
     small = [node for node in tree.below if node.instructions < least]
     if small:
         leaves = sum(node.leaves for node in small)
-        kept.append(Bough(f"{leaves:,} {_REST}", sum(node.instructions for node in small), leaves=leaves))
+        kept.append(Bough(f"{leaves:,} {REST}", sum(node.instructions for node in small), leaves=leaves))
     return Bough(tree.name, tree.instructions, tuple(kept), tree.function, tree.leaves)

@@ -58,11 +58,35 @@ class CallSum:
 
 
 @dataclass(frozen=True)
+class CallTree:
+    """Who called whom in a boot, by function. parents: of each node, its caller's, which stands before it; the first
+    is the root, that of nobody. spent: window → node → its own instructions; times: how often it was called, as far as
+    calls were seen. truncated: window → instructions that found no place."""
+
+    parents: tuple[int, ...]
+    functions: tuple[Function | None, ...]
+    spent: Mapping[str, Mapping[int, int]]
+    times: Mapping[str, Mapping[int, int]]
+    truncated: Mapping[str, int]
+
+    def in_window(self, what: Mapping[str, Mapping[int, int]], window: str = WHOLE) -> Mapping[int, int]:
+        """node → count. Raises KeyError for no window."""
+        if window != WHOLE:
+            return what[window]
+        sums: dict[int, int] = {}
+        for inside in what.values():
+            for node, count in inside.items():
+                sums[node] = sums.get(node, 0) + count
+        return sums
+
+
+@dataclass(frozen=True)
 class Profile:
     """Instructions of one boot. rows: function → instructions in each window; total: of each window, all of them;
     rest: of those, what stands in no row, since its blocks found no place in memory. counter: window → how far the
     guest's own instruction counter went in it, where that is known; what it has more is idle time, which leaps, and
-    what it has less are blocks that faults broke off: they began twice. calls: window → system call → its sum."""
+    what it has less are blocks that faults broke off: they began twice. calls: window → system call → its sum.
+    tree: None where call stacks were not followed."""
 
     windows: tuple[str, ...]
     rows: Mapping[Function, tuple[int, ...]]
@@ -70,6 +94,7 @@ class Profile:
     rest: tuple[int, ...]
     counter: Mapping[str, int] = field(default_factory=dict)
     calls: Mapping[str, Mapping[str, CallSum]] = field(default_factory=dict)
+    tree: CallTree | None = None
 
     def of(self, window: str = WHOLE) -> dict[Function, int]:
         """function → instructions, those that have any; WHOLE: over all windows. Raises KeyError for no window."""
@@ -150,6 +175,11 @@ class Profiled:
     label: str
     boots: tuple[Profile, ...]
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def stacks(self) -> dict[str, object]:
+        """What `calltrees` has made of windows already."""
+        return {}
 
     @cached_property
     def windows(self) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ukperf.profile.model import START, CodePart, Function, Profile
+from ukperf.profile.flows import Flow
+from ukperf.profile.model import START, CallTree, CodePart, Function, Profile
 from ukperf.profile.placing import PAGE, Blocks, agreeing, locate
 from ukperf.profile.sources import VDSO, CodeFile, Sources
+from ukperf.profile.stacks import Owned, tree_of_calls
 from ukperf.profile.symbols import KernelSymbols
 
 _KERNEL_HALF = 1 << 63  # where addresses of 64-bit kernels begin
@@ -53,8 +55,11 @@ class _Place:
     share: float
 
 
-def name_counts(counts: Counted, sources: Sources, counter: Mapping[str, int] | None = None) -> Profile:
-    """The profile of one boot. counter: window (WHOLE: all) → how far the guest's instruction counter went in it."""
+def name_counts(
+    counts: Counted, sources: Sources, counter: Mapping[str, int] | None = None, flow: Flow | None = None
+) -> Profile:
+    """The profile of one boot. counter: window (WHOLE: all) → how far the guest's instruction counter went in it. flow:
+    its call stacks, if they were followed."""
     spent = counts.executed * counts.instructions.astype(np.uint64)
     blocks = Blocks(counts.address, counts.size, counts.code, spent.sum(axis=0, dtype=np.uint64))
     functions: dict[Function, int] = {}
@@ -79,7 +84,14 @@ def name_counts(counts: Counted, sources: Sources, counter: Mapping[str, int] | 
         tuple(counts.total.tolist()),
         tuple(counts.rest.tolist()),
         dict(counter or {}),
+        tree=None
+        if flow is None
+        else _tree(flow, counts, Owned(blocks.address, blocks.size, spent, owner, [*functions])),
     )
+
+
+def _tree(flow: Flow, counts: Counted, owned: Owned) -> CallTree | None:
+    return tree_of_calls(flow, owned, counts.windows, Function(CodePart.UNNAMED, "", "", named=False))
 
 
 def _own(functions: dict[Function, int], known: Sequence[Function]) -> NDArray[np.int64]:

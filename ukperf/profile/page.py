@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from ukperf.model import Estimate, Unit
 from ukperf.profile.calls import call_parts, calls_said
+from ukperf.profile.calltrees import called_parts, called_said, stacks_of
 from ukperf.profile.difference import parts_of
 from ukperf.profile.figures import figure, percent
-from ukperf.profile.icicles import icicle
+from ukperf.profile.icicles import call_icicle, icicle
 from ukperf.profile.model import WHOLE, CodePart, Coverage, Function, Profiled, coverage
 from ukperf.reports.page import Cell, Column, Line, Page, Part, Table, Tone, fact_lines
 from ukperf.reports.pictures import Picture
@@ -39,6 +40,7 @@ class ProfilePage(Page):
         yield Line(where(self.window), wraps=True)
         yield self._parts()
         yield self._functions()
+        yield from called_parts(self.sides, self.window, self.most, lambda f: (Cell(shown(f)), Cell(home(f))))
         yield from call_parts(self.sides, self.window, self.most)
         for side in self.sides:
             yield from _remarks(side, self.window)
@@ -91,6 +93,11 @@ class ProfilePage(Page):
         }
 
     def pictures(self) -> Iterable[Picture]:
+        stacks = [(side.label, stacks_of(side, self.window)) for side in self.sides]
+        followed = [(label, one) for label, one in stacks if one is not None]
+        if len(followed) == len(stacks):
+            drawn = call_icicle(followed, where(self.window))
+            return () if drawn is None else (drawn,)
         drawn = icicle([(side.label, average(side, self.window)) for side in self.sides], where(self.window))
         return () if drawn is None else (drawn,)
 
@@ -219,6 +226,7 @@ def side_said(side: Profiled, window: str) -> Mapping[str, object]:
         "coverage": covered(side, window),
         "notes": side.notes,
         "calls": calls_said(side, window),
+        "stacks": called_said(side, window),
         "functions": [
             {
                 "part": function.part,

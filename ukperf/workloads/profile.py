@@ -46,6 +46,7 @@ class ProfileOptions:
     python: bool = False
     packages: tuple[str, ...] = ()
     symbols: tuple[str, ...] = option((), "An ELF file with the symbols of a guest's kernel.", "GUEST=FILE")
+    stacks: bool = option(False, "Call stacks are followed too, which makes boots slower.")
     initcalls: bool = option(False, "Linux kernels say what each of their initcalls takes.")
 
 
@@ -81,9 +82,8 @@ class Profiling(Workload):
             check_accelerator(request.accelerator)
         symbol_files(options.symbols)
         inner, chosen = _inner(options)
-        prepared = WORKLOADS.expect(
-            inner.name or "boot", inner.prepare(chosen, replace(request, counted=True), bench), Prepared
-        )
+        request = replace(request, counted=True, stacks=options.stacks)
+        prepared = WORKLOADS.expect(inner.name or "boot", inner.prepare(chosen, request, bench), Prepared)
         asked = prepared.request
         programs = {"": asked.program, **asked.programs}
         known = Executed({name: _seen(program) for name, program in programs.items() if program != NO_PROGRAM})

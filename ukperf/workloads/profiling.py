@@ -101,7 +101,7 @@ def profiled(
     names = table_names()
 
     def named(counts: Counts, flow: Flow | None, sources: Sources) -> Profile:
-        profile = name_counts(counts, sources, counter_of(counts) if exact else None)
+        profile = name_counts(counts, sources, counter_of(counts) if exact else None, flow)
         return profile if flow is None else replace(profile, calls=calls_of(flow, counts.windows, names))
 
     exact = plan.accelerator is Accelerator.ICOUNT

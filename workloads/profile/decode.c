@@ -41,7 +41,20 @@ enum ending ending_of(const uint8_t *code, size_t bytes)
         return ENDS_IN_RETURN;
     if (parts.bytes == 2 && op[0] == 0x0f && op[1] == 0x05)
         return ENDS_IN_SYSCALL;
+    if (parts.bytes == 1 && op[0] == 0xcf)
+        return ENDS_IN_IRET;
     return ENDS_OTHERWISE;
+}
+
+int jumps(const uint8_t *code, size_t bytes, int64_t *target)
+{
+    if (bytes == 5 && code[0] == 0xe9)
+        *target = (int32_t)(code[1] | code[2] << 8 | code[3] << 16 | (uint32_t)code[4] << 24);
+    else if (bytes == 2 && code[0] == 0xeb)
+        *target = (int8_t)code[1];
+    else
+        return 0;
+    return 1;
 }
 
 static int constant(const uint8_t *bytes)

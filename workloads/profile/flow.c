@@ -26,7 +26,8 @@ enum {
     LEAVES = 1 << 20,
     DEPTH = 512,
     STACKS = 1024,
-    RECENT = 8, /* a power of two */
+    RECENT = 8,     /* a power of two */
+    INTERRUPTS = 8, /* one in the other */
 };
 #define KERNEL_HALF (UINT64_C(1) << 63)
 #define GAP_KERNEL 4096 /* bytes: kernels' frames are smaller, and their stacks lie close to each other */
@@ -83,9 +84,15 @@ static uint32_t number;
 static uint64_t since;
 
 static bool following; /* call stacks */
+static struct {
+    uint32_t stack;
+    uint64_t here;
+} interrupted[INTERRUPTS]; /* by interrupts that have not ended, the first one first */
+static uint32_t interrupts;
 static struct stack stack[STACKS];
 static uint32_t stacks, current, recent[RECENT], turn;
-static uint64_t here;         /* where the code is that goes on after the last return */
+static uint64_t here;         /* where the code is that goes on after the last return; 0: in what was called last */
+static uint64_t leaving;      /* where a function jumped to a return that it shares with others; 0: it did not */
 static uint32_t from_program; /* node of a system call that has just begun; ROOT: none */
 static uint32_t program;      /* the stack that it was made on */
 
@@ -196,10 +203,11 @@ static uint32_t owner_of(const struct stack *on)
     return on->depth ? on->frame[on->depth - 1].node : on->root;
 }
 
-/* How far from a stack this is: 0: among its frames; UINT64_MAX: too far to be on it. */
+/* How far from a stack this is: 0: among its frames; UINT64_MAX: too far to be on it. Of two, one with frames is nearer. */
 static uint64_t distance(const struct stack *on, uint64_t sp)
 {
     uint64_t away = sp < on->low ? on->low - sp : sp > on->high ? sp - on->high : 0;
+    away += !on->depth;
     return away > (sp & KERNEL_HALF ? GAP_KERNEL : GAP) ? UINT64_MAX : away;
 }
 
@@ -223,7 +231,7 @@ static uint32_t new_stack(uint64_t sp)
 /* The stack on which `sp` is, which is the current one then. */
 static struct stack *stack_at(uint64_t sp)
 {
-    if (distance(&stack[current], sp) != UINT64_MAX)
+    if (stack[current].depth && distance(&stack[current], sp) != UINT64_MAX)
         return &stack[current];
     uint32_t best = STACKS;
     uint64_t least = UINT64_MAX, away;
@@ -233,8 +241,11 @@ static struct stack *stack_at(uint64_t sp)
     for (uint32_t i = 0; i < stacks && least; i++)
         if ((away = distance(&stack[i], sp)) < least)
             least = away, best = i;
-    recent[turn++ % RECENT] = current;
-    current = best < STACKS ? best : new_stack(sp);
+    if (best == STACKS)
+        best = new_stack(sp);
+    if (best != current)
+        recent[turn++ % RECENT] = current;
+    current = best;
     return &stack[current];
 }
 
@@ -266,6 +277,7 @@ void flow_call(uint64_t site, uint64_t sp)
     come(on, sp + 1, sp);
     uint32_t caller = owner_of(on);
     settle(caller, site, 0);
+    here = leaving = 0;
     if (on->depth == DEPTH) {
         header->cut++;
         return;
@@ -280,6 +292,9 @@ void flow_return(uint64_t site, uint64_t sp)
 {
     struct stack *on = stack_at(sp);
     come(on, sp, sp);
+    if (leaving)
+        site = leaving;
+    leaving = 0;
     uint32_t owner = owner_of(on);
     settle(owner, site, 0);
     here = site;
@@ -287,6 +302,31 @@ void flow_return(uint64_t site, uint64_t sp)
         if (owner >= FIRST)
             here = node[owner].site;
         pop(on, sp);
+    }
+}
+
+void flow_leave(uint64_t site)
+{
+    leaving = site;
+}
+
+/* What the interrupt came into has its own instructions, and not the interrupt. A guess in some places, as where threads
+ * take turns; the next call or return says by its stack where the machine is. */
+void flow_interrupt(uint64_t behind)
+{
+    settle(owner_of(&stack[current]), here, behind);
+    if (interrupts < INTERRUPTS) {
+        interrupted[interrupts].stack = current;
+        interrupted[interrupts++].here = here;
+    }
+}
+
+void flow_interrupted(void)
+{
+    settle(owner_of(&stack[current]), here, 0);
+    if (interrupts) {
+        current = interrupted[--interrupts].stack;
+        here = interrupted[interrupts].here;
     }
 }
 
@@ -307,6 +347,7 @@ void flow_syscall(uint64_t site, uint32_t which)
     calls[window * NUMBERS + number].times++;
     if (!following)
         return;
+    interrupts = 0;
     struct stack *on = &stack[current];
     uint32_t owner = owner_of(on);
     settle(owner, site, 0);

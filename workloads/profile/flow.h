@@ -19,6 +19,13 @@ uint64_t *flow_total(void);
 void flow_call(uint64_t site, uint64_t sp);
 void flow_return(uint64_t site, uint64_t sp);
 
+/* A jump at `site` leads to a return that functions share, as those of Linux do. */
+void flow_leave(uint64_t site);
+
+/* The code of an interrupt may begin, whose block has `behind` instructions; it ends. */
+void flow_interrupt(uint64_t behind);
+void flow_interrupted(void);
+
 /* A `syscall` instruction is about to be executed, which is its block's last. */
 void flow_syscall(uint64_t site, uint32_t number);
 

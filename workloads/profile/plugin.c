@@ -50,7 +50,7 @@ typedef struct {
 } qemu_plugin_u64;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
-enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W };
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_MEM_RW };
 typedef void (*translated_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
 typedef void (*executed_cb)(unsigned int vcpu, void *data);
 typedef void (*accessed_cb)(unsigned int vcpu, uint32_t info, uint64_t address, void *data);
@@ -67,6 +67,7 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, executed_cb, 
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, executed_cb, enum qemu_plugin_cb_flags, void *);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, accessed_cb, enum qemu_plugin_cb_flags,
                                       enum qemu_plugin_mem_rw, void *);
+bool qemu_plugin_mem_is_store(uint32_t info);
 void qemu_plugin_insn_data(void); /* API 1 and 2 return a pointer and take one argument; from 3 on it copies */
 typedef const void *(*insn_data_1)(const struct qemu_plugin_insn *);
 typedef size_t (*insn_data_3)(const struct qemu_plugin_insn *, void *, size_t);
@@ -304,29 +305,82 @@ static bool repeats(const uint8_t code[CODE])
 
 enum { PLACES = 8192 };
 #define ADDRESS_BITS 48
+#define CLD 0xfc /* what the code of interrupts begins with, and little else has */
 
-static uint64_t place[PLACES]; /* where programs go on behind system calls, by hash; 0: free */
-static uint32_t places;
+/* Addresses, by hash; 0: free. The half of the room that is left makes searches short. */
+struct places {
+    uint32_t used;
+    uint64_t at[PLACES];
+};
+static struct places behind_calls; /* where programs go on behind system calls */
+static struct places returns;      /* blocks that are nothing but a return */
 
 /* The place of an address, or the free one where it would be. */
-static uint64_t *place_of(uint64_t address)
+static uint64_t *place_of(struct places *places, uint64_t address)
 {
     uint32_t i = (uint32_t)(address * 0x9e3779b97f4a7c15u >> 40) % PLACES;
-    while (place[i] && place[i] != address)
+    while (places->at[i] && places->at[i] != address)
         i = (i + 1) % PLACES;
-    return &place[i];
+    return &places->at[i];
 }
 
+static void add_place(struct places *places, uint64_t address)
+{
+    uint64_t *place = place_of(places, address);
+    if (!*place && places->used < PLACES / 2) {
+        *place = address;
+        places->used++;
+    }
+}
+
+/* A call or return that a block ends with. */
+struct event {
+    uint64_t site;
+    uint64_t begun; /* the block, when it was last told of */
+};
+static struct event *events; /* [BLOCKS], by slot */
+
+/* What an interrupt reads and writes QEMU may tell of as if the last instruction that is watched had done it: then its
+ * block has not begun again. */
+static bool is_new(struct event *event)
+{
+    uint64_t now = begun[event - events];
+    bool new = event->begun != now;
+    event->begun = now;
+    return new;
+}
+
+/* Reads and writes are told apart here: QEMU 7.2 takes one for the other where one kind alone is asked for. */
 static void called(unsigned int vcpu, uint32_t info, uint64_t address, void *data)
 {
-    (void)vcpu, (void)info;
-    flow_call((uintptr_t)data, address);
+    (void)vcpu;
+    if (qemu_plugin_mem_is_store(info) && is_new(data)) /* a read is of where it calls */
+        flow_call(((struct event *)data)->site, address);
 }
 
 static void returned(unsigned int vcpu, uint32_t info, uint64_t address, void *data)
 {
-    (void)vcpu, (void)info;
-    flow_return((uintptr_t)data, address);
+    (void)vcpu;
+    if (!qemu_plugin_mem_is_store(info) && is_new(data))
+        flow_return(((struct event *)data)->site, address);
+}
+
+static void leaving(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    flow_leave((uintptr_t)data);
+}
+
+static void interrupting(unsigned int vcpu, void *data)
+{
+    (void)vcpu;
+    flow_interrupt((uintptr_t)data);
+}
+
+static void interrupted(unsigned int vcpu, void *data)
+{
+    (void)vcpu, (void)data;
+    flow_interrupted();
 }
 
 static void kernel_called(unsigned int vcpu, void *data)
@@ -356,30 +410,45 @@ static uint64_t number_of(const struct qemu_plugin_tb *tb, size_t instructions)
     return (uint64_t)eax;
 }
 
-/* Watches a block; `last`: the bytes of its last instruction. */
-static void follow(struct qemu_plugin_tb *tb, size_t instructions, const uint8_t *last, size_t bytes)
+/* Watches how the block in `slot` ends, for call stacks. Of code that found no place calls are not seen. */
+static void follow_stacks(struct qemu_plugin_insn *insn, enum ending ending, uint64_t target, uint32_t slot)
 {
+    uint64_t site = qemu_plugin_insn_vaddr(insn);
+    events[slot].site = site;
+    if (ending == ENDS_IN_CALL && slot)
+        qemu_plugin_register_vcpu_mem_cb(insn, called, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, &events[slot]);
+    else if (ending == ENDS_IN_RETURN && slot)
+        qemu_plugin_register_vcpu_mem_cb(insn, returned, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, &events[slot]);
+    else if (ending == ENDS_IN_IRET)
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, interrupted, QEMU_PLUGIN_CB_NO_REGS, NULL);
+    else if (target && *place_of(&returns, target))
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, leaving, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)site);
+}
+
+/* Watches the block in `slot`. last: the bytes of its last instruction; interrupt: an interrupt's code may begin here. */
+static void follow(struct qemu_plugin_tb *tb, uint32_t slot, const uint8_t *last, size_t bytes, bool interrupt)
+{
+    size_t instructions = qemu_plugin_tb_n_insns(tb);
     add_at(tb, flow_total(), instructions);
-    if (*place_of(qemu_plugin_tb_vaddr(tb)))
+    if (stacked && interrupt)
+        qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), interrupting, QEMU_PLUGIN_CB_NO_REGS,
+                                               (void *)(uintptr_t)instructions);
+    if (*place_of(&behind_calls, qemu_plugin_tb_vaddr(tb)))
         qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(tb, 0), back, QEMU_PLUGIN_CB_NO_REGS,
                                                (void *)(uintptr_t)instructions);
     struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, instructions - 1);
     enum ending ending = ending_of(last, bytes);
     uint64_t site = qemu_plugin_insn_vaddr(insn);
     if (ending == ENDS_IN_SYSCALL) {
-        uint64_t *behind = place_of(site + bytes);
-        if (!*behind && places < PLACES / 2) {
-            *behind = site + bytes;
-            places++;
-        }
+        add_place(&behind_calls, site + bytes);
         uint64_t both = number_of(tb, instructions) << ADDRESS_BITS | (site & ((UINT64_C(1) << ADDRESS_BITS) - 1));
         qemu_plugin_register_vcpu_insn_exec_cb(insn, kernel_called, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)both);
-    } else if (stacked && ending == ENDS_IN_CALL) {
-        qemu_plugin_register_vcpu_mem_cb(insn, called, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W,
-                                         (void *)(uintptr_t)site);
-    } else if (stacked && ending == ENDS_IN_RETURN) {
-        qemu_plugin_register_vcpu_mem_cb(insn, returned, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_R,
-                                         (void *)(uintptr_t)site);
+    }
+    if (stacked) {
+        int64_t far = 0;
+        if (ending == ENDS_IN_RETURN && instructions == 1)
+            add_place(&returns, site);
+        follow_stacks(insn, ending, jumps(last, bytes, &far) ? site + bytes + (uint64_t)far : 0, slot);
     }
 }
 
@@ -388,6 +457,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     (void)id;
     static const uint8_t marker[] = UK_MARKER_BYTES;
     struct qemu_plugin_insn *marking = NULL;
+    bool interrupt = false;
     size_t instructions = qemu_plugin_tb_n_insns(tb), mark = 0, length = 0;
     uint8_t bytes[16];
     struct block new = {.address = qemu_plugin_tb_vaddr(tb), .digest = 2166136261u};
@@ -401,6 +471,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
                 new.code[new.size + j] = bytes[j];
         }
         new.size += (uint16_t)length;
+        interrupt |= length == 1 && bytes[0] == CLD;
         if (length == sizeof marker && !marking && memcmp(bytes, marker, length) == 0)
             marking = insn, mark = i;
     }
@@ -413,7 +484,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         count_accesses(qemu_plugin_tb_get_insn(tb, 0), slot);
     count(tb, slot, slot ? 1 : instructions);
     if (flowing)
-        follow(tb, instructions, bytes, length);
+        follow(tb, slot, bytes, length, interrupt);
     if (marking) {
         uint64_t from = (uint64_t)(instructions - mark) << (SLOT_BITS + 1);
         qemu_plugin_register_vcpu_insn_exec_cb(marking, marked, QEMU_PLUGIN_CB_NO_REGS,
@@ -444,6 +515,9 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
     flowing = flow && !several;
     stacked = flowing && argument(argc, argv, "stacks=on");
     if (flowing && flow_open(flow, stacked) != 0)
+        return -1;
+    events = stacked ? calloc(BLOCKS, sizeof *events) : NULL;
+    if (stacked && !events)
         return -1;
     if (!qemu_plugin_register_vcpu_tb_exec_inline)
         score = qemu_plugin_scoreboard_new(sizeof(uint64_t));
