@@ -104,6 +104,15 @@ def test_what_an_instruction_does_to_eax_is_known_or_taken_for_anything(code: ct
     assert code.eax_after(data, len(data)) == eax
 
 
+@pytest.mark.parametrize(
+    ("text", "target"), [("e9 fe ff ff ff", -2), ("eb 80", -128), ("e9 00 01 00 00", 256), ("e8 00 01 00 00", None)]
+)
+def test_direct_jumps_say_where_they_lead(code: ctypes.CDLL, text: str, target: int | None) -> None:
+    data, far = bytes.fromhex(text), ctypes.c_int64()
+    assert code.jumps(data, len(data), ctypes.byref(far)) == (target is not None)
+    assert target is None or far.value == target
+
+
 @given(st.binary(max_size=15))
 def test_any_bytes_are_decoded_within_their_bounds(code: ctypes.CDLL, data: bytes) -> None:
     assert -1 <= code.eax_after(data, len(data)) <= UNKNOWN
