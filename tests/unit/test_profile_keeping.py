@@ -17,6 +17,7 @@ from records import run_of, save_run
 from test_cli import Shell
 
 from ukperf.engine.plan import load, save
+from ukperf.engine.profiles import profiles_of
 from ukperf.model import COUNTS, Unit, counts_file
 from ukperf.profile.counts import Counts, write_counts
 from ukperf.profile.keeping import kept, kept_text
@@ -98,9 +99,9 @@ def test_what_is_damaged_is_refused(change: Callable[[dict[str, object]], object
 # ---- in a bundle ----
 
 
-def counted(folder: Path, scale: int = 1) -> Path:
+def counted(folder: Path, scale: int = 1, guests: tuple[str, ...] = ("linux",)) -> Path:
     """A run of two boots of a kernel that this machine has not, with its kallsyms."""
-    records = run_of({"linux": 5e8}, 2, sigma=0.0, unit=Unit.INSTRUCTIONS)
+    records = run_of(dict.fromkeys(guests, 5e8), 2, sigma=0.0, unit=Unit.INSTRUCTIONS)
     save_run(folder, records)
     save(replace(load(folder), workload="profile", counted=True), folder)
     (folder / KALLSYMS.format("linux")).write_text(LISTED)
@@ -121,6 +122,12 @@ def counted(folder: Path, scale: int = 1) -> Path:
     for record in records:
         write_counts(counts, counts_file(folder, record.trial.index))
     return folder
+
+
+def test_what_the_others_are_divided_by_is_shown_first(tmp_path: Path) -> None:
+    folder = counted(tmp_path / "one", guests=("floor", "linux"))
+    assert load(folder).baseline == "linux"
+    assert [side.label for side in profiles_of(folder).sides] == ["linux", "floor"]
 
 
 def test_a_profile_s_bundle_says_by_function_what_its_run_does_and_has_no_counts(tmp_path: Path, shell: Shell) -> None:

@@ -60,11 +60,12 @@ def profiles_of(folder: Path, only: Collection[str] = (), symbols: Sequence[str]
                 f"{folder} has no profile of {clean(guest, 80)}.", hint=meant(guest, [side.label for side in sides])
             )
     facts = {**facts_of(plan, result.records, ""), **workload.facts(result.records, plan.accelerator)}
-    shown = tuple(side for side in sides if not only or side.label in only)
+    # What others are divided by comes first.
+    shown = sorted((s for s in sides if not only or s.label in only), key=lambda side: side.label != plan.baseline)
     calls = tuple(side for side in told(folder, plan, records) if not only or side.label in only)
     counted = plan.accelerator is Accelerator.ICOUNT
     notes = tuple(filter(None, [profiling.broken_off(folder)]))
-    return Profiles(folder, plan.baseline, plan.delta, shown, facts, calls, counted, tuple(symbols), notes)
+    return Profiles(folder, plan.baseline, plan.delta, tuple(shown), facts, calls, counted, tuple(symbols), notes)
 
 
 def page_of(profiles: Profiles, window: str, most: int) -> Page:

@@ -3,9 +3,7 @@
  *     qemu-system-x86_64 -accel tcg … -plugin plugin.so,counts=COUNTS[,flow=FLOW[,stacks=on]]
  *
  * COUNTS is made anew and mapped shared: whatever ends the guest or QEMU, what was counted is in it. ukperf/profile/
- * counts.py reads it, and says what is where. No distribution ships QEMU's header, so the declarations are here, from
- * QEMU's documentation (docs/devel/tcg-plugins.rst). One file serves all versions: what a QEMU has not is a weak symbol
- * that is null.
+ * counts.py reads it, and says what is where. One file serves all versions of QEMU (qemuplugin.h).
  *
  * One vCPU: the block's own code adds to its counter, in the mapped file. Several: a callback with an atomic addition,
  * since the code's is none. Windows: programs execute a marker with each frame that they write (workloads/common/
@@ -27,64 +25,7 @@
 #include "../common/marker.h"
 #include "decode.h"
 #include "flow.h"
-
-/* ---- QEMU's, as far as it is used: API 1 (QEMU 4.2 to 8.2), 2 to 5 (9.0 on) ---- */
-
-typedef uint64_t qemu_plugin_id_t;
-typedef struct {
-    const char *target_name;
-    struct {
-        int min, cur;
-    } version;
-    bool system_emulation;
-    struct {
-        int smp_vcpus, max_vcpus;
-    } system;
-} qemu_info_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_plugin_scoreboard;
-typedef struct {
-    struct qemu_plugin_scoreboard *score;
-    size_t offset;
-} qemu_plugin_u64;
-enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
-enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_MEM_RW };
-typedef void (*translated_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
-typedef void (*executed_cb)(unsigned int vcpu, void *data);
-typedef void (*accessed_cb)(unsigned int vcpu, uint32_t info, uint64_t address, void *data);
-
-#define EXPORT __attribute__((visibility("default")))
-#define WEAK __attribute__((weak, visibility("default")))
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, translated_cb);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, executed_cb, enum qemu_plugin_cb_flags, void *);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, executed_cb, enum qemu_plugin_cb_flags, void *);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, accessed_cb, enum qemu_plugin_cb_flags,
-                                      enum qemu_plugin_mem_rw, void *);
-bool qemu_plugin_mem_is_store(uint32_t info);
-void qemu_plugin_insn_data(void); /* API 1 and 2 return a pointer and take one argument; from 3 on it copies */
-typedef const void *(*insn_data_1)(const struct qemu_plugin_insn *);
-typedef size_t (*insn_data_3)(const struct qemu_plugin_insn *, void *, size_t);
-/* API 1 */
-WEAK void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, enum qemu_plugin_op, void *, uint64_t);
-WEAK void qemu_plugin_register_vcpu_mem_inline(struct qemu_plugin_insn *, enum qemu_plugin_mem_rw, enum qemu_plugin_op,
-                                               void *, uint64_t);
-/* API 2 */
-WEAK void qemu_plugin_register_vcpu_mem_inline_per_vcpu(struct qemu_plugin_insn *, enum qemu_plugin_mem_rw,
-                                                        enum qemu_plugin_op, qemu_plugin_u64, uint64_t);
-WEAK void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *, enum qemu_plugin_op,
-                                                            qemu_plugin_u64, uint64_t);
-WEAK struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t);
-WEAK void *qemu_plugin_scoreboard_find(struct qemu_plugin_scoreboard *, unsigned int);
-/* API 4 and 5: only whether they are there is asked. */
-WEAK bool qemu_plugin_read_memory_vaddr(uint64_t, void *, size_t);
-WEAK int qemu_plugin_write_register(void *, void *);
+#include "qemuplugin.h"
 
 EXPORT int qemu_plugin_version = 1;
 
@@ -383,11 +324,37 @@ static void interrupted(unsigned int vcpu, void *data)
     flow_interrupted();
 }
 
+static struct qemu_plugin_register *rax; /* NULL where QEMU tells no registers */
+static glib_array_t *value;
+
+static void find_rax(qemu_plugin_id_t id, unsigned int vcpu)
+{
+    (void)id, (void)vcpu;
+    const glib_array_t *registers = qemu_plugin_get_registers();
+    const qemu_plugin_reg_descriptor *one = registers ? registers->data : NULL;
+    for (unsigned int i = 0; one && i < registers->length; i++)
+        if (one[i].name && strcmp(one[i].name, "rax") == 0)
+            rax = one[i].handle;
+    value = g_byte_array_new();
+}
+
+/* The number that a program asks its kernel for, where it is not in the code beside. */
+static uint32_t number_in_rax(void)
+{
+    uint32_t number = UNKNOWN;
+    g_byte_array_set_size(value, 0);
+    qemu_plugin_read_register(rax, value);
+    if (value->length >= sizeof number)
+        memcpy(&number, value->data, sizeof number); /* a little-endian guest, on a host that is one: x86-64 */
+    return number < UNKNOWN ? number : UNKNOWN;
+}
+
 static void kernel_called(unsigned int vcpu, void *data)
 {
     (void)vcpu;
     int64_t site = (int64_t)((uintptr_t)data << (64 - ADDRESS_BITS)) >> (64 - ADDRESS_BITS);
-    flow_syscall((uint64_t)site, (uint32_t)((uintptr_t)data >> ADDRESS_BITS));
+    uint32_t number = (uint32_t)((uintptr_t)data >> ADDRESS_BITS);
+    flow_syscall((uint64_t)site, number == UNKNOWN && rax ? number_in_rax() : number);
 }
 
 static void back(unsigned int vcpu, void *data)
@@ -441,8 +408,10 @@ static void follow(struct qemu_plugin_tb *tb, uint32_t slot, const uint8_t *last
     uint64_t site = qemu_plugin_insn_vaddr(insn);
     if (ending == ENDS_IN_SYSCALL) {
         add_place(&behind_calls, site + bytes);
-        uint64_t both = number_of(tb, instructions) << ADDRESS_BITS | (site & ((UINT64_C(1) << ADDRESS_BITS) - 1));
-        qemu_plugin_register_vcpu_insn_exec_cb(insn, kernel_called, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)both);
+        uint64_t number = number_of(tb, instructions);
+        uint64_t both = number << ADDRESS_BITS | (site & ((UINT64_C(1) << ADDRESS_BITS) - 1));
+        enum qemu_plugin_cb_flags regs = number == UNKNOWN && rax ? QEMU_PLUGIN_CB_R_REGS : QEMU_PLUGIN_CB_NO_REGS;
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, kernel_called, regs, (void *)(uintptr_t)both);
     }
     if (stacked) {
         int64_t far = 0;
@@ -531,6 +500,8 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
     block[0].instructions = 1;
     header->blocks = header->windows = 1;
     memcpy(header->magic, "ukcounts", 8);
+    if (flowing && qemu_plugin_get_registers && g_byte_array_new)
+        qemu_plugin_register_vcpu_init_cb(id, find_rax);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
     return 0;
 }
