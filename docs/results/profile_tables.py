@@ -27,6 +27,7 @@ RUNS = Path(__file__).resolve().parent / "runs"
 BOOTS, OLD, NEW = "profile-boots", "profile-6.1", "profile-6.12"
 OLD_CALLS, NEW_CALLS = "profile-initcalls-6.1", "profile-initcalls-6.12"
 IMPORT, NUMPY, ONNX = "profile-import", "profile-numpy", "profile-onnx"
+SQLITE = "profile-sqlite"
 GUESTS = ("linux", "nanos", "unikraft")
 RUNNING, ROWS = "main → exit", "phase single rows → single row"
 CALLS = 50  # predictions in that window
@@ -295,6 +296,50 @@ def onnx_facts() -> Iterator[str]:
     )
 
 
+# ---- system calls of sqlite3 ----
+
+
+def calls_of(name: str) -> dict[str, dict[str, Any]]:
+    """Name → one system call of sqlite3's in that guest."""
+    return {call["name"]: call for call in guest(SQLITE, name, RUNNING)["calls"]}
+
+
+def calls_table(most: int = 8) -> Iterator[str]:
+    """The calls that take most in any of the guests."""
+    sides = {name: calls_of(name) for name in GUESTS}
+    totals = {call: max(side[call]["mean"] for side in sides.values() if call in side) for call in sides["linux"]}
+    yield f"| system call | {' | '.join(f'`{name}`' for name in sides)} |"
+    yield f"|---|{'--:|' * len(sides)}"
+    for call in sorted(totals, key=lambda name: -totals[name])[:most]:
+        cells = [_call(side.get(call), sides["linux"][call]) for side in sides.values()]
+        yield f"| {call} | {' | '.join(cells)} |"
+
+
+def _call(one: Mapping[str, Any] | None, baseline: Mapping[str, Any]) -> str:
+    if one is None:
+        return "–"
+    (times,) = set(one["times"])
+    text = f"{times:,.0f} × {count(one['per_call'])}"
+    return text if one is baseline else f"{text}<br><sub>{one['per_call'] / baseline['per_call']:,.3g}×</sub>"
+
+
+def calls_facts() -> Iterator[str]:
+    sides = {name: guest(SQLITE, name, RUNNING) for name in GUESTS}
+    own = [
+        sum(f["instructions"]["mean"] for f in side["functions"] if "sqlite3" in f["file"]) for side in sides.values()
+    ]
+    spread = max(own) - min(own)
+    grown = {name: calls_of(name)["brk"] for name in ("linux", "unikraft")}
+    ratio = grown["unikraft"]["per_call"] / grown["linux"]["per_call"]
+    part = grown["unikraft"]["mean"] / instructions(sides["unikraft"])
+    yield from paragraph(
+        f"sqlite3's own code and its library's execute {count(min(own))} instructions in all three guests,",
+        f"alike to {spread:,.0f}. Unikraft is dear in one call: `brk`, by which the C library asks for memory, takes",
+        f"{count(grown['unikraft']['per_call'])} instructions each time, {ratio:,.0f} times Linux's, and",
+        f"{percent(part)} of the whole window.",
+    )
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "profile-boots": boots,
     "profile-boots-named": boots_named,
@@ -305,4 +350,6 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "profile-import": import_table,
     "profile-import-facts": import_facts,
     "profile-onnx-facts": onnx_facts,
+    "profile-calls": calls_table,
+    "profile-calls-facts": calls_facts,
 }

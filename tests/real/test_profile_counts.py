@@ -125,7 +125,7 @@ def test_what_was_counted_before_a_guest_was_killed_is_kept(host: LibvirtHost, t
 
 def test_windows_of_a_linux_guest_are_between_its_frames(host: LibvirtHost, tmp_path: Path) -> None:
     if not guests.get("linux-lean").availability(BuildOptions()).ok:
-        pytest.skip("no kernel for linux-lean: ukperf images build linux-lean")
+        pytest.skip("no kernel for linux-lean: ukperf images build-kernel linux-lean")
     seen, counts = counted(host, tmp_path, "linux-lean")
     assert seen.outcome is Outcome.OK
     assert counts.windows == ("", "init → main", "main → exit", "exit → status", "status →")
