@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,8 @@ def test_a_system_call_costs_in_a_profile_what_syscall_cost_says(costs: Path) ->
 @pytest.fixture(scope="module")
 def tree(linux: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Profiles]]:
     """A boot of Linux with calltree.c, its stacks followed: the run, and its profile."""
+    if "linux-lean" not in linux and "UKPERF_SLOW_TESTS" not in os.environ:
+        pytest.skip("a whole kernel takes 20 s: UKPERF_SLOW_TESTS=1, or ukperf images build-kernel linux-lean")
     program = tmp_path_factory.mktemp("calltree") / "calltree"
     source = Path(__file__).parent / "calltree.c"
     compile_c([source], program, ("-O2", "-g", "-pthread"), base=source.parent)

@@ -78,7 +78,7 @@ SLOW = pytest.mark.skipif("UKPERF_SLOW_TESTS" not in os.environ, reason="takes a
 @pytest.mark.parametrize(
     ("guest", "size"),
     [
-        ("linux", 5 << 17),
+        ("linux", 5 << 15),
         pytest.param(
             "linux",
             5 << 20,
