@@ -18,6 +18,7 @@ pytestmark = pytest.mark.real
 
 FLOOR = ("-g", "floor", "--baseline", "floor")
 LAUNCHES = ("libvirt", "direct")
+SLOW = "UKPERF_SLOW_TESTS" in os.environ
 # Exact where this was written; the issue asks for 1e-3. A UUID that libvirt draws moved linux by 6e-4.
 REPEATS = 1e-4
 
@@ -121,13 +122,13 @@ def test_instruction_counts_repeat_beside_a_busy_cpu_and_whoever_launches(uk: Wo
 
 
 def test_instruction_counts_are_the_same_on_microvm_whoever_launches(uk: World) -> None:
-    counts = []
+    guests, counts = ["floor", *(["linux"] if SLOW else [])], []
     for launch in LAUNCHES:
         run = uk.path(launch)
-        how = ("--accel", "icount", "--machine", "microvm", "--launch", launch, "--boots", "1")
-        uk.run("boot-time", *how, "-g", "floor", "-g", "linux", "--run", run)
+        how = ("--accel", "icount", "--machine", "microvm", "--launch", launch, "--boots", "1", "--baseline", "floor")
+        uk.run("boot-time", *how, *[word for guest in guests for word in ("-g", guest)], "--run", run)
         counts.append({r["trial"]["guest"]: r["ticks"]["exit"] for r in journal(run)})
-    for guest in ("floor", "linux"):
+    for guest in guests:
         assert counts[0][guest] == pytest.approx(counts[1][guest], rel=REPEATS)
         assert counts[0][guest] > 1000
 

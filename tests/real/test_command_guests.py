@@ -27,6 +27,7 @@ ONE_Q35 = pytest.mark.skipif("not one_q35()", reason="libvirt and QEMU take diff
 
 
 @ONE_Q35
+@pytest.mark.skipif("UKPERF_SLOW_TESTS" not in os.environ, reason="floor shows it; UKPERF_SLOW_TESTS=1 runs it")
 @pytest.mark.real
 def test_qemu_by_a_recipe_counts_the_instructions_that_it_counts_by_libvirts_command_line(uk: World) -> None:
     run = uk.path("run")

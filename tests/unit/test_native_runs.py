@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from realrun import SHARED
 from test_cli import Shell
 
+from ukperf.paths import cache_dir
+
+USERS = cache_dir()
 ALONE = ("-g", "native", "--baseline", "native", "--share-host", "--boots", "2", "--seed", "1")
 
 
 @pytest.fixture
 def measured(shell: Shell, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Calls a command, with one cache for all tests here: trees of Python are built once."""
+    """Calls a command, with one cache for all tests here, whose programs and trees of Python are the user's own."""
+    for name in SHARED:
+        if not (cache / name).exists():
+            (USERS / name).mkdir(parents=True, exist_ok=True)
+            (cache / name).symlink_to(USERS / name)
     monkeypatch.setenv("UKPERF_CACHE_DIR", str(cache))
     monkeypatch.setenv("UKPERF_DATA_DIR", str(tmp_path / "data"))
 
